@@ -1,0 +1,245 @@
+"""Pinhole camera with an optional lens, in OpenCV axes and millimetres.
+
+Conventions: x right, y down, z forward; ``x_cam = R @ x_world + t``; the centre of the top-left
+pixel is (0, 0), so an image spans [-0.5, W - 0.5] × [-0.5, H - 0.5].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+@runtime_checkable
+class Lens(Protocol):
+    """Maps ideal normalised image coordinates (x/z, y/z) to distorted ones, and back."""
+
+    def distort(self, xy: Array) -> Array:
+        """(N, 2) ideal → (N, 2) distorted."""
+        ...
+
+    def undistort(self, xy: Array) -> Array:
+        """(N, 2) distorted → (N, 2) ideal; NaN where there is no inverse."""
+        ...
+
+
+@dataclass(frozen=True)
+class OpenCVLens:
+    """OpenCV's rational lens.
+
+    Args:
+        coefficients: (k1, k2, p1, p2[, k3[, k4, k5, k6[, s1..s4[, tx, ty]]]]), 4, 5, 8, 12 or 14 numbers.
+    """
+
+    coefficients: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.coefficients) not in (4, 5, 8, 12, 14):
+            raise ValueError(f"expected 4, 5, 8, 12 or 14 lens coefficients, got {len(self.coefficients)}")
+
+    def distort(self, xy: Array) -> Array:
+        """(N, 2) ideal → (N, 2) distorted."""
+        points = np.column_stack([xy, np.ones(len(xy))]).reshape(-1, 1, 3)
+        if not len(points):
+            return np.zeros((0, 2))
+        zero = np.zeros(3)
+        out, _ = cv2.projectPoints(points, zero, zero, np.eye(3), np.asarray(self.coefficients))
+        return out.reshape(-1, 2)
+
+    def undistort(self, xy: Array) -> Array:
+        """(N, 2) distorted → (N, 2) ideal, by fixed-point iteration to 1e-12."""
+        if not len(xy):
+            return np.zeros((0, 2))
+        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
+        out = cv2.undistortPointsIter(
+            np.ascontiguousarray(xy, np.float64).reshape(-1, 1, 2),
+            np.eye(3),
+            np.asarray(self.coefficients),
+            np.eye(3),
+            np.eye(3),
+            criteria,
+        )
+        return out.reshape(-1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A calibrated camera.
+
+    Args:
+        K: (3, 3) intrinsics, pixels.
+        R: (3, 3) rotation, world → camera.
+        t: (3,) translation, world units.
+        width: image width, pixels.
+        height: image height, pixels.
+        lens: distortion, or None for an ideal pinhole.
+
+    Raises:
+        ValueError: an array has the wrong shape, is not finite, or R is not a rotation.
+    """
+
+    K: Array
+    R: Array
+    t: Array
+    width: int
+    height: int
+    lens: Lens | None = None
+
+    def __post_init__(self) -> None:
+        for name, shape in (("K", (3, 3)), ("R", (3, 3)), ("t", (3,))):
+            value = np.array(getattr(self, name), np.float64)
+            if value.shape != shape:
+                raise ValueError(f"{name} must have the shape {shape}, got {value.shape}")
+            if not np.isfinite(value).all():
+                raise ValueError(f"{name} has numbers that are not finite")
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+        if not np.allclose(self.R @ self.R.T, np.eye(3), atol=1e-3) or np.linalg.det(self.R) < 0:
+            raise ValueError("R is not a rotation (R·Rᵀ ≠ 1 or det R < 0)")
+        if self.K[0, 0] <= 0 or self.K[1, 1] <= 0 or not np.allclose(self.K[2], [0, 0, 1]):
+            raise ValueError("K is not an intrinsics matrix (fx, fy > 0 and last row 0 0 1 expected)")
+        if abs(self.K[1, 0]) > 1e-9:
+            raise ValueError("K[1][0] must be 0")
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"image size must be positive, got {self.width}×{self.height}")
+
+    @property
+    def center(self) -> Array:
+        """(3,) position of the optical centre, world units."""
+        return -self.R.T @ self.t
+
+    @property
+    def forward(self) -> Array:
+        """(3,) unit viewing direction in the world."""
+        return self.R[2].copy()
+
+    @property
+    def P(self) -> Array:
+        """(3, 4) projection matrix K [R|t], without the lens."""
+        return self.K @ np.column_stack([self.R, self.t])
+
+    def to_camera(self, points: ArrayLike) -> Array:
+        """(..., 3) world → (..., 3) camera coordinates."""
+        return np.asarray(points, np.float64) @ self.R.T + self.t
+
+    def project(self, points: ArrayLike) -> tuple[Array, Array]:
+        """Project world points.
+
+        Args:
+            points: (..., 3) world coordinates.
+
+        Returns:
+            pixels (..., 2) and depth (...,) along the optical axis. Pixels of points at depth ≤ 0 are NaN.
+        """
+        x = self.to_camera(points)
+        depth = x[..., 2]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            xy = np.where(depth[..., None] > 0, x[..., :2] / depth[..., None], np.nan)
+        if self.lens is not None:
+            xy = self.lens.distort(xy.reshape(-1, 2)).reshape(xy.shape)
+        return xy @ self.K[:2, :2].T + self.K[:2, 2], depth
+
+    def rays(self, pixels: ArrayLike) -> Array:
+        """(..., 2) pixels → (..., 3) unit directions in the world."""
+        pixels = np.asarray(pixels, np.float64)
+        xy = (pixels - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
+        if self.lens is not None:
+            xy = self.lens.undistort(xy.reshape(-1, 2)).reshape(xy.shape)
+        direction = np.concatenate([xy, np.ones_like(xy[..., :1])], -1) @ self.R
+        return direction / np.linalg.norm(direction, axis=-1, keepdims=True)
+
+    def unproject(self, pixels: ArrayLike, depth: ArrayLike) -> Array:
+        """(..., 2) pixels and (...,) depth along the optical axis → (..., 3) world points."""
+        rays = self.rays(pixels)
+        along = rays @ self.R[2]
+        return self.center + rays * (np.asarray(depth, np.float64) / along)[..., None]
+
+    def pixel_grid(self) -> Array:
+        """(H, W, 2) coordinates (x, y) of every pixel centre."""
+        x, y = np.meshgrid(np.arange(self.width, dtype=np.float64), np.arange(self.height, dtype=np.float64))
+        return np.stack([x, y], -1)
+
+    def scaled(self, factor: float) -> Camera:
+        """The camera of the image resized by ``factor`` (sizes rounded, as cv2.resize would be asked)."""
+        width, height = max(1, round(self.width * factor)), max(1, round(self.height * factor))
+        sx, sy = width / self.width, height / self.height
+        K = np.diag([sx, sy, 1.0]) @ self.K
+        # Pixel centres are at integers, so an image edge is at -0.5 and must stay there.
+        K[0, 2], K[1, 2] = sx * (self.K[0, 2] + 0.5) - 0.5, sy * (self.K[1, 2] + 0.5) - 0.5
+        return replace(self, K=K, width=width, height=height)
+
+    def cropped(self, left: int, top: int, width: int, height: int) -> Camera:
+        """The camera of the image cut to ``image[top:top+height, left:left+width]``."""
+        K = self.K.copy()
+        K[:2, 2] -= (left, top)
+        return replace(self, K=K, width=width, height=height)
+
+    def scaled_world(self, mm_per_unit: float) -> Camera:
+        """The camera of a world whose coordinates were multiplied by ``mm_per_unit``."""
+        return replace(self, t=self.t * mm_per_unit)
+
+    def moved(self, R: ArrayLike, t: ArrayLike) -> Camera:
+        """The camera of a world moved by ``x → R x + t``."""
+        R = np.asarray(R, np.float64)
+        rotation = self.R @ R.T
+        return replace(self, R=rotation, t=self.t - rotation @ np.asarray(t, np.float64))
+
+    def undistorted(self, margin: float = 0.0) -> tuple[Camera, NDArray[np.float32]]:
+        """A pinhole camera that sees no pixel which this one does not, and the map to it.
+
+        The largest axis-aligned window of ideal image coordinates that stays inside the photo is kept
+        (the same idea as ``alpha=0`` in OpenCV), at the photo's own focal length.
+
+        Args:
+            margin: share of the window to leave off at each side.
+
+        Returns:
+            camera without a lens, and an (H, W, 2) float32 map for ``cv2.remap``: where in the photo
+            each pixel of the undistorted image comes from.
+
+        Raises:
+            ValueError: nothing is left of the image.
+        """
+        if self.lens is None:
+            return self, self.pixel_grid().astype(np.float32)
+        w, h = self.width, self.height
+        u, v = np.linspace(0, w - 1, 65), np.linspace(0, h - 1, 65)
+
+        def ideal(x: Array, y: Array) -> Array:
+            xy = (np.column_stack([x, y]) - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
+            return self.lens.undistort(xy) @ self.K[:2, :2].T + self.K[:2, 2]  # type: ignore[union-attr]
+
+        left = np.nanmax(ideal(np.zeros(65), v)[:, 0])
+        right = np.nanmin(ideal(np.full(65, w - 1.0), v)[:, 0])
+        top = np.nanmax(ideal(u, np.zeros(65))[:, 1])
+        bottom = np.nanmin(ideal(u, np.full(65, h - 1.0))[:, 1])
+        dx, dy = (right - left) * margin, (bottom - top) * margin
+        x0, y0 = int(np.ceil(left + dx)), int(np.ceil(top + dy))
+        x1, y1 = int(np.floor(right - dx)), int(np.floor(bottom - dy))
+        if x1 - x0 < 8 or y1 - y0 < 8:
+            raise ValueError("nothing of the image is left after undistortion: check the lens coefficients")
+        camera = replace(self.cropped(x0, y0, x1 - x0 + 1, y1 - y0 + 1), lens=None)
+        grid = camera.pixel_grid().reshape(-1, 2)
+        xy = (grid - camera.K[:2, 2]) @ np.linalg.inv(camera.K[:2, :2]).T
+        source = self.lens.distort(xy) @ self.K[:2, :2].T + self.K[:2, 2]
+        return camera, source.reshape(camera.height, camera.width, 2).astype(np.float32)
+
+
+def look_at(center: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 1.0, 0.0)) -> tuple[Array, Array]:
+    """Rotation (3, 3) and translation (3,) of a camera at ``center`` that looks at ``target``.
+
+    ``up`` is the world direction that shall point up in the image.
+    """
+    center = np.asarray(center, np.float64)
+    z = np.asarray(target, np.float64) - center
+    z /= np.linalg.norm(z)
+    x = np.cross(z, np.asarray(up, np.float64))
+    x /= np.linalg.norm(x)
+    R = np.stack([x, np.cross(z, x), z])
+    return R, -R @ center

@@ -1,0 +1,145 @@
+"""What a face model is to the rest of mesoface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.mesh import Mesh
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """What does not change with a face's shape.
+
+    Args:
+        faces: (F, 3) int64 triangles, counter-clockwise from outside.
+        uv: (T, 2) float64 in [0, 1], u right, v up.
+        uv_faces: (F, 3) int64 into ``uv``.
+        facial: (F,) bool, the faces of the facial mask: the skin that is measured in UVD space. Eyeballs,
+            mouth interior, inside of the nostrils, scalp, ears and neck are outside of it.
+        landmark_ids: {scheme: (L,) int64} the landmarks of a detector's scheme that have a place here.
+        landmark_faces: {scheme: (L,) int64} the triangle each of them lies in.
+        landmark_bary: {scheme: (L, 3) float64} and where in it.
+    """
+
+    faces: NDArray[np.int64]
+    uv: NDArray[np.float64]
+    uv_faces: NDArray[np.int64]
+    facial: NDArray[np.bool_]
+    landmark_ids: dict[str, NDArray[np.int64]]
+    landmark_faces: dict[str, NDArray[np.int64]]
+    landmark_bary: dict[str, NDArray[np.float64]]
+
+
+class FaceModel(Protocol):
+    """A statistical face model: shapes from coefficients with a Gaussian prior.
+
+    Coefficients are in units of standard deviations, so the prior's energy is ``|z|²`` for all of them.
+    ``linear`` models have a constant Jacobian; a bilinear one (FaceScape) does not.
+    """
+
+    name: str
+    topology: Topology
+    n_identity: int
+    n_expression: int
+
+    def shape(self, identity: NDArray, expression: NDArray) -> NDArray[np.float64]:
+        """(n_identity,), (n_expression,) → (N, 3) vertices, millimetres, in the model's own frame:
+        x to the subject's left, y up, z forward (out of the face)."""
+        ...
+
+    def points(
+        self, identity: NDArray, expression: NDArray, corners: NDArray[np.int64], bary: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Surface points and their derivative.
+
+        Args:
+            identity: (n_identity,) coefficients.
+            expression: (n_expression,) coefficients.
+            corners: (L, 3) vertex indices of the triangle each point lies in.
+            bary: (L, 3) barycentric coordinates.
+
+        Returns:
+            (L, 3) points and (L, 3, n_identity + n_expression) derivative.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFaceModel:
+    """``vertices = mean + Σ zᵢ · sigmaᵢ · basisᵢ``: identity modes first, expression modes after them.
+
+    Args:
+        name: as ``--face-model`` calls it.
+        mean: (N, 3) float64, mm.
+        basis: (M, N, 3) float32, mm per unit of standard deviation (sigma multiplied in).
+        n_identity: how many of the M modes are identity.
+        topology: faces, UV, landmarks, facial mask.
+    """
+
+    name: str
+    mean: NDArray[np.float64]
+    basis: NDArray[np.float32]
+    n_identity: int
+    topology: Topology
+
+    @cached_property
+    def n_expression(self) -> int:
+        """How many of the modes are expression."""
+        return len(self.basis) - self.n_identity
+
+    def shape(self, identity: NDArray, expression: NDArray) -> NDArray[np.float64]:
+        """See :meth:`FaceModel.shape`."""
+        z = np.concatenate([identity, expression]).astype(np.float32)
+        return self.mean + np.tensordot(z, self.basis, 1)
+
+    def points(
+        self, identity: NDArray, expression: NDArray, corners: NDArray[np.int64], bary: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """See :meth:`FaceModel.points`."""
+        jacobian = np.einsum("lk,mlkc->lcm", bary, self.basis[:, corners].astype(np.float64))
+        mean = np.einsum("lk,lkc->lc", bary, self.mean[corners])
+        return mean + jacobian @ np.concatenate([identity, expression]), jacobian
+
+
+def base_mesh(model: FaceModel, vertices: NDArray[np.float64]) -> Mesh:
+    """The model's mesh, in its own topology with its UVs, at ``vertices`` (N, 3)."""
+    topology = model.topology
+    return Mesh(vertices, topology.faces, topology.uv, topology.uv_faces)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceFit:
+    """A face model fitted to a capture.
+
+    Args:
+        model: the fitted model.
+        identity: (n_identity,) coefficients, standard deviations.
+        expression: (n_expression,) coefficients.
+        rotation: (3, 3) model → world.
+        translation: (3,) world units.
+        scale: world units per millimetre of the model.
+        vertices: (N, 3) ``scale · R · shape + t``, world units.
+        residuals: (V, L) reprojection error per view and landmark of the model, pixels; NaN where unseen.
+        iterations: how many Gauss–Newton steps it took.
+    """
+
+    model: FaceModel
+    identity: NDArray[np.float64]
+    expression: NDArray[np.float64]
+    rotation: NDArray[np.float64]
+    translation: NDArray[np.float64]
+    scale: float
+    vertices: NDArray[np.float64]
+    residuals: NDArray[np.float64]
+    iterations: int
+
+    @property
+    def mesh(self) -> Mesh:
+        """The base mesh in the model's own topology, world units."""
+        return base_mesh(self.model, self.vertices)

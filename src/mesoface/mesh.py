@@ -1,0 +1,89 @@
+"""A triangle mesh with optional UVs: the only mesh type inside mesoface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Triangles, wound counter-clockwise seen from outside.
+
+    Args:
+        vertices: (N, 3) float64, millimetres.
+        faces: (F, 3) int64.
+        uv: (T, 2) float64, u right, v up, origin bottom-left, or None.
+        uv_faces: (F, 3) int64 into ``uv``; None means the same as ``faces``.
+        normals: (N, 3) unit vertex normals, or None to have them computed.
+        colors: (N, 3) uint8, or None.
+    """
+
+    vertices: NDArray[np.float64]
+    faces: NDArray[np.int64]
+    uv: NDArray[np.float64] | None = None
+    uv_faces: NDArray[np.int64] | None = None
+    normals: NDArray[np.float64] | None = None
+    colors: NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vertices", np.asarray(self.vertices, np.float64).reshape(-1, 3))
+        object.__setattr__(self, "faces", np.asarray(self.faces, np.int64).reshape(-1, 3))
+
+    def face_corners(self) -> NDArray[np.float64]:
+        """(F, 3, 3) the corners of every face."""
+        return self.vertices[self.faces]
+
+    def face_normals(self) -> NDArray[np.float64]:
+        """(F, 3) unit normals; zero for a face without area."""
+        a, b, c = self.vertices[self.faces.T]
+        return unit(np.cross(b - a, c - a))
+
+    def face_areas(self) -> NDArray[np.float64]:
+        """(F,) areas, mm²."""
+        a, b, c = self.vertices[self.faces.T]
+        return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+
+    def vertex_normals(self) -> NDArray[np.float64]:
+        """(N, 3) unit normals: the stored ones, else the area-weighted mean of the faces around."""
+        if self.normals is not None:
+            return self.normals
+        a, b, c = self.vertices[self.faces.T]
+        cross = np.cross(b - a, c - a)
+        total = np.zeros_like(self.vertices)
+        for axis in range(3):
+            weights = np.repeat(cross[:, axis], 3)
+            total[:, axis] = np.bincount(self.faces.ravel(), weights, minlength=len(self.vertices))
+        return unit(total)
+
+    def with_vertices(self, vertices: ArrayLike) -> Mesh:
+        """The same topology with other positions; stored normals are dropped."""
+        return replace(self, vertices=np.asarray(vertices, np.float64), normals=None)
+
+    def select_faces(self, keep: NDArray[np.bool_]) -> Mesh:
+        """Only the faces where ``keep`` (F,) is True, with unused vertices and UVs removed."""
+        faces, used = compact(self.faces[keep], len(self.vertices))
+        uv, uv_faces = self.uv, None
+        if self.uv is not None:
+            if self.uv_faces is None:
+                uv = self.uv[used]
+            else:
+                uv_faces, used_uv = compact(self.uv_faces[keep], len(self.uv))
+                uv = self.uv[used_uv]
+        pick = lambda a: None if a is None else a[used]  # noqa: E731
+        return Mesh(self.vertices[used], faces, uv, uv_faces, pick(self.normals), pick(self.colors))
+
+
+def compact(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Renumber ``faces`` so that unused indices vanish; also (count,) which ones are used."""
+    used = np.zeros(count, bool)
+    used[faces.ravel()] = True
+    return (np.cumsum(used) - 1)[faces], used
+
+
+def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 3) vectors scaled to length one; zero stays zero."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)

@@ -1,0 +1,99 @@
+"""Ray casting against a mesh, through Embree. Used for visibility, rendering and ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from embreex import rtcore_scene
+from embreex.mesh_construction import TriangleMesh
+from numpy.typing import ArrayLike, NDArray
+
+from mesoface.camera import Camera
+from mesoface.mesh import Mesh
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """First hits of N rays.
+
+    Args:
+        face: (N,) index of the face, -1 where nothing was hit.
+        bary: (N, 3) barycentric coordinates in it, 0 where nothing was hit.
+        distance: (N,) distance along the unit direction, inf where nothing was hit.
+    """
+
+    face: NDArray[np.int64]
+    bary: NDArray[np.float64]
+    distance: NDArray[np.float64]
+
+    @property
+    def hit(self) -> NDArray[np.bool_]:
+        """(N,) whether anything was hit."""
+        return self.face >= 0
+
+    def interpolate(self, values: NDArray, faces: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(M, C) values at ``faces`` (F, 3) → (N, C) at the hits; 0 where nothing was hit."""
+        corners = values[faces[np.maximum(self.face, 0)]]  # (N, 3, C)
+        return np.einsum("nk,nkc->nc", self.bary, corners)
+
+
+class RayCaster:
+    """A mesh made ready for ray casting.
+
+    The scene is moved to its centroid first: Embree computes in float32.
+    """
+
+    def __init__(self, mesh: Mesh):
+        self.mesh = mesh
+        self._shift = mesh.vertices.mean(0) if len(mesh.vertices) else np.zeros(3)
+        self._scene = rtcore_scene.EmbreeScene()
+        if len(mesh.faces):
+            corners = (mesh.face_corners() - self._shift).astype(np.float32)
+            self._mesh = TriangleMesh(self._scene, np.ascontiguousarray(corners))
+
+    def cast(self, origins: ArrayLike, directions: ArrayLike) -> Hits:
+        """First hit of each ray.
+
+        Args:
+            origins: (N, 3) or (3,) for one common origin.
+            directions: (N, 3) unit vectors.
+        """
+        directions = np.asarray(directions, np.float64).reshape(-1, 3)
+        origins = np.broadcast_to(np.asarray(origins, np.float64), directions.shape)
+        n = len(directions)
+        face, bary, distance = np.full(n, -1, np.int64), np.zeros((n, 3)), np.full(n, np.inf)
+        if n == 0 or not len(self.mesh.faces):
+            return Hits(face, bary, distance)
+        out = self._scene.run(
+            np.ascontiguousarray(origins - self._shift, np.float32),
+            np.ascontiguousarray(directions, np.float32),
+            output=True,
+        )
+        face = out["primID"].astype(np.int64)
+        hit = face >= 0
+        # Embree's own u, v, t are float32 and rough at grazing angles: solve again in float64.
+        a, b, c = self.mesh.vertices[self.mesh.faces[face[hit]].T]
+        e1, e2, d = b - a, c - a, directions[hit]
+        p = np.cross(d, e2)
+        det = np.einsum("nk,nk->n", e1, p)
+        det = np.where(np.abs(det) < 1e-12, 1e-12, det)
+        s = origins[hit] - a
+        q = np.cross(s, e1)
+        u = np.clip(np.einsum("nk,nk->n", s, p) / det, 0, 1)
+        v = np.clip(np.einsum("nk,nk->n", d, q) / det, 0, 1 - u)
+        bary[hit] = np.column_stack([1 - u - v, u, v])
+        distance[hit] = np.einsum("nk,nk->n", e2, q) / det
+        return Hits(face, bary, distance)
+
+    def blocked(self, origins: ArrayLike, targets: ArrayLike, tolerance: float) -> NDArray[np.bool_]:
+        """(N,) whether something stands between ``origins`` and ``targets`` (N, 3), ``tolerance`` mm before it."""
+        targets = np.asarray(targets, np.float64)
+        offset = targets - np.asarray(origins, np.float64)
+        length = np.linalg.norm(offset, axis=1)
+        hits = self.cast(origins, offset / length[:, None])
+        return hits.distance < length - tolerance
+
+    def render(self, camera: Camera) -> Hits:
+        """First hits of the rays through all pixels of ``camera`` (lens included), row by row: N = H·W."""
+        return self.cast(camera.center, camera.rays(camera.pixel_grid()).reshape(-1, 3))
