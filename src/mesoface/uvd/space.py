@@ -1,0 +1,126 @@
+"""The UVD space: UV on the base surface, D along its smoothed normals (Xiao et al. 2022, section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.mesh import Mesh, unit
+from mesoface.uvd.maps import blur_masked, erode, fill_outside, resize_map
+from mesoface.uvd.rasterize import rasterize_uv
+
+
+@dataclass(frozen=True, eq=False)
+class UVDSpace:
+    """Base surface as square UV maps.
+
+    Args:
+        position: (H, H, 3) float32, mm, continued smoothly beyond the facial mask.
+        normal: (H, H, 3) float32 unit, outward, smoothed; the direction of D.
+        valid: (H, H) bool, the facial mask.
+    """
+
+    position: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+    @property
+    def size(self) -> int:
+        """Side of the maps, texels."""
+        return self.valid.shape[0]
+
+    @cached_property
+    def texel_mm(self) -> float:
+        """Median distance between neighbouring texels inside the mask, mm."""
+        right = np.linalg.norm(np.diff(self.position, axis=1), axis=-1)
+        down = np.linalg.norm(np.diff(self.position, axis=0), axis=-1)
+        inside = [right[self.valid[:, 1:] & self.valid[:, :-1]], down[self.valid[1:] & self.valid[:-1]]]
+        lengths = np.concatenate(inside)
+        return float(np.median(lengths)) if len(lengths) else float("nan")
+
+    def displaced(self, displacement: NDArray) -> NDArray[np.float32]:
+        """(H, H, 3) positions at ``displacement`` (H, H), mm."""
+        return self.position + self.normal * np.asarray(displacement, np.float32)[..., None]
+
+    def resized(self, size: int, valid: NDArray[np.bool_] | None = None) -> UVDSpace:
+        """The same surface at another resolution, with ``valid`` as its mask (default: resized too)."""
+        if valid is None:
+            valid = resize_map(self.valid.astype(np.float32), np.ones_like(self.valid), size) > 0.5
+        everywhere = np.ones_like(self.valid)
+        position = resize_map(self.position, everywhere, size)
+        normal = unit(resize_map(self.normal, everywhere, size))
+        return UVDSpace(position, normal, valid)
+
+    def recentred(self, displacement: NDArray, valid: NDArray[np.bool_], smooth_mm: float) -> UVDSpace:
+        """A UVD space whose zero is this one's ``displacement``: new positions, new smoothed normals.
+
+        Args:
+            displacement: (H, H) mm.
+            valid: (H, H) where it can be trusted; elsewhere it is continued from there.
+            smooth_mm: standard deviation of the normals' smoothing.
+        """
+        position = self.displaced(fill_outside(displacement, valid))
+        moved = replace(self, position=position)
+        sigma = smooth_mm / moved.texel_mm
+        return replace(moved, normal=smooth_normals(position, self.valid, sigma, self.normal))
+
+
+def build_uvd_space(mesh: Mesh, facial: NDArray[np.bool_], size: int, *, smooth_mm: float = 3.0) -> UVDSpace:
+    """Rasterise a base mesh into its UVD space.
+
+    Positions are smoothed along with the normals: a base mesh is a polyhedron whose edges would
+    otherwise show in everything that is regularised relative to it.
+
+    Args:
+        mesh: base mesh with UVs, mm.
+        facial: (F,) faces of the facial mask.
+        size: side of the maps, texels.
+        smooth_mm: standard deviation of the Gaussian on positions and normals.
+
+    Raises:
+        ValueError: the mesh has no UVs or no facial face covers a texel.
+    """
+    if mesh.uv is None:
+        raise ValueError("the base mesh has no UVs")
+    uv_faces = mesh.faces if mesh.uv_faces is None else mesh.uv_faces
+    raster = rasterize_uv(mesh.uv, uv_faces[facial], size)
+    valid = raster.valid
+    if not valid.any():
+        raise ValueError("no facial face of the base mesh covers a texel")
+    faces = mesh.faces[facial]
+    position = fill_outside(raster.interpolate(mesh.vertices, faces), valid)
+    normal = fill_outside(raster.interpolate(mesh.vertex_normals(), faces), valid)
+    sigma = smooth_mm / UVDSpace(position, normal, valid).texel_mm
+    everywhere = np.ones_like(valid)
+    smooth = blur_masked(position, everywhere, sigma / 2)
+    # Beyond the mask positions were continued as constants; a blur would pull the rim inwards.
+    inner = erode(valid, max(1, int(1.5 * sigma)))[..., None]
+    blend = blur_masked(inner[..., 0].astype(np.float32), everywhere, sigma / 2)[..., None]
+    position = position + (smooth - position) * blend
+    return UVDSpace(position, unit(blur_masked(normal, valid, sigma) + 1e-6 * normal), valid)
+
+
+def surface_normals(position: NDArray, outward: NDArray) -> NDArray[np.float32]:
+    """(H, W, 3) unit normals of a position map by central differences, turned towards ``outward``."""
+    du = np.gradient(position, axis=1)
+    dv = np.gradient(position, axis=0)
+    normal = unit(np.cross(du, -dv))
+    flip = np.einsum("hwc,hwc->hw", normal, outward) < 0
+    normal[flip] *= -1
+    return np.where((np.abs(normal).sum(-1) > 0)[..., None], normal, outward).astype(np.float32)
+
+
+def smooth_normals(
+    position: NDArray, valid: NDArray[np.bool_], sigma: float, outward: NDArray
+) -> NDArray[np.float32]:
+    """(H, W, 3) normals of ``position``, averaged over a Gaussian of ``sigma`` texels inside ``valid``.
+
+    Texels out of the blur's reach keep ``outward``.
+    """
+    inner = erode(valid, 1)
+    normal = blur_masked(surface_normals(position, outward), inner if inner.any() else valid, sigma)
+    reached = np.linalg.norm(normal, axis=-1, keepdims=True) > 1e-3
+    return unit(np.where(reached, normal, outward)).astype(np.float32)

@@ -1,0 +1,98 @@
+"""Which view sees which texel, by ray casting, and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.capture import View
+from mesoface.mesh import Mesh, unit
+from mesoface.raycast import RayCaster
+from mesoface.uvd.maps import blur_masked, sample_map
+from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.space import UVDSpace
+
+# Visibility varies slowly over the skin: rays are cast at this resolution and the result is resized.
+_RAY_SIZE = 192
+
+
+def grid_faces(valid: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(F, 3) triangles of a UV grid, indices row · W + column, both halves of every quad in ``valid``.
+
+    Wound counter-clockwise seen from outside when u runs right, v up and the normal outward.
+    """
+    h, w = valid.shape
+    index = np.arange(h * w).reshape(h, w)
+    quad = valid[:-1, :-1] & valid[1:, :-1] & valid[:-1, 1:] & valid[1:, 1:]
+    a, b, c, d = index[1:, :-1][quad], index[1:, 1:][quad], index[:-1, 1:][quad], index[:-1, :-1][quad]
+    return np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])])
+
+
+def cast_visibility(
+    space: UVDSpace,
+    views: Sequence[View],
+    occluder: Mesh | None = None,
+    *,
+    tolerance: float = 2.0,
+) -> NDArray[np.float32]:
+    """How well each view sees each texel: 0 where it does not.
+
+    A texel is seen when the ray from the camera meets nothing more than ``tolerance`` mm before it and
+    it lies inside the photo and its mask. The weight grows with the cosine between the normal and the
+    direction to the camera, and fades towards the edge of what is seen.
+
+    Args:
+        space: the UVD space, at any resolution.
+        views: V views.
+        occluder: further surface that hides the face (ears, neck), or None.
+        tolerance: mm.
+
+    Returns:
+        (V, H, H) float32 in [0, 1].
+    """
+    size = min(_RAY_SIZE, space.size)
+    coarse = space if size == space.size else space.resized(size)
+    casters = [RayCaster(Mesh(coarse.position.reshape(-1, 3), grid_faces(coarse.valid)))]
+    if occluder is not None:
+        casters.append(RayCaster(occluder))
+    valid = coarse.valid
+    points, normals = coarse.position[valid].astype(np.float64), coarse.normal[valid].astype(np.float64)
+    out = np.zeros((len(views), space.size, space.size), np.float32)
+    for v, view in enumerate(views):
+        direction = unit(view.camera.center - points)
+        cosine = np.einsum("nk,nk->n", direction, normals)
+        # Grazing texels are useless, and their photo footprint is too long for a window to compare.
+        weight = np.clip((cosine - 0.15) / 0.45, 0, 1)
+        seen = (weight > 0) & inside_image(view, points)
+        ask = np.flatnonzero(seen)
+        for caster in casters:
+            ask = ask[~caster.blocked(view.camera.center, points[ask], tolerance)]
+        lit = np.zeros(valid.shape, np.float32)
+        row, column = np.nonzero(valid)
+        lit[row[ask], column[ask]] = weight[ask]
+        # Fade over two coarse texels: an occlusion edge is only known to the base's accuracy.
+        soft = blur_masked(lit, valid, 1.0)
+        lit = np.where(lit > 0, np.minimum(lit, soft), 0)
+        out[v] = cv2.resize(lit, (space.size, space.size), interpolation=cv2.INTER_LINEAR)
+    return out * space.valid
+
+
+def inside_image(view: View, points: NDArray[np.float64], margin: float = 3.0) -> NDArray[np.bool_]:
+    """(N,) whether world points (N, 3) project into the photo, ``margin`` pixels from its edge, and its mask."""
+    pixels, depth = view.camera.project(points)
+    with np.errstate(invalid="ignore"):
+        inside = (
+            (depth > 0)
+            & (pixels >= margin).all(1)
+            & (pixels <= np.array([view.camera.width, view.camera.height]) - 1 - margin).all(1)
+        )
+    if view.mask is not None:
+        x, y = np.rint(pixels[inside]).astype(int).T
+        inside[inside] = view.mask[y, x]
+    return inside
+
+
+__all__ = ["cast_visibility", "grid_faces", "inside_image", "sample_map", "texel_centers"]
