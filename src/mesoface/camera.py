@@ -7,65 +7,12 @@ pixel is (0, 0), so an image spans [-0.5, W - 0.5] × [-0.5, H - 0.5].
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.float64]
-
-
-@runtime_checkable
-class Lens(Protocol):
-    """Maps ideal normalised image coordinates (x/z, y/z) to distorted ones, and back."""
-
-    def distort(self, xy: Array) -> Array:
-        """(N, 2) ideal → (N, 2) distorted."""
-        ...
-
-    def undistort(self, xy: Array) -> Array:
-        """(N, 2) distorted → (N, 2) ideal; NaN where there is no inverse."""
-        ...
-
-
-@dataclass(frozen=True)
-class OpenCVLens:
-    """OpenCV's rational lens.
-
-    Args:
-        coefficients: (k1, k2, p1, p2[, k3[, k4, k5, k6[, s1..s4[, tx, ty]]]]), 4, 5, 8, 12 or 14 numbers.
-    """
-
-    coefficients: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.coefficients) not in (4, 5, 8, 12, 14):
-            raise ValueError(f"expected 4, 5, 8, 12 or 14 lens coefficients, got {len(self.coefficients)}")
-
-    def distort(self, xy: Array) -> Array:
-        """(N, 2) ideal → (N, 2) distorted."""
-        points = np.column_stack([xy, np.ones(len(xy))]).reshape(-1, 1, 3)
-        if not len(points):
-            return np.zeros((0, 2))
-        zero = np.zeros(3)
-        out, _ = cv2.projectPoints(points, zero, zero, np.eye(3), np.asarray(self.coefficients))
-        return out.reshape(-1, 2)
-
-    def undistort(self, xy: Array) -> Array:
-        """(N, 2) distorted → (N, 2) ideal, by fixed-point iteration to 1e-12."""
-        if not len(xy):
-            return np.zeros((0, 2))
-        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
-        out = cv2.undistortPointsIter(
-            np.ascontiguousarray(xy, np.float64).reshape(-1, 1, 2),
-            np.eye(3),
-            np.asarray(self.coefficients),
-            np.eye(3),
-            np.eye(3),
-            criteria,
-        )
-        return out.reshape(-1, 2)
+from mesoface.lens import Array, Lens
+from mesoface.lens import OpenCVLens as OpenCVLens  # cameras are made with it
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +140,8 @@ class Camera:
     def undistorted(self, margin: float = 0.0) -> tuple[Camera, NDArray[np.float32]]:
         """A pinhole camera that sees no pixel which this one does not, and the map to it.
 
-        The largest axis-aligned window of ideal image coordinates that stays inside the photo is kept
-        (the same idea as ``alpha=0`` in OpenCV), at the photo's own focal length.
+        An axis-aligned window of ideal image coordinates that stays inside the photo is kept (the same
+        idea as ``alpha=0`` in OpenCV), at the photo's own focal length, no larger than twice the photo.
 
         Args:
             margin: share of the window to leave off at each side.
@@ -208,27 +155,57 @@ class Camera:
         """
         if self.lens is None:
             return self, self.pixel_grid().astype(np.float32)
-        w, h = self.width, self.height
-        u, v = np.linspace(0, w - 1, 65), np.linspace(0, h - 1, 65)
-
-        def ideal(x: Array, y: Array) -> Array:
-            xy = (np.column_stack([x, y]) - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
-            return self.lens.undistort(xy) @ self.K[:2, :2].T + self.K[:2, 2]  # type: ignore[union-attr]
-
-        left = np.nanmax(ideal(np.zeros(65), v)[:, 0])
-        right = np.nanmin(ideal(np.full(65, w - 1.0), v)[:, 0])
-        top = np.nanmax(ideal(u, np.zeros(65))[:, 1])
-        bottom = np.nanmin(ideal(u, np.full(65, h - 1.0))[:, 1])
+        left, top, right, bottom = self._ideal_window(self.lens)
         dx, dy = (right - left) * margin, (bottom - top) * margin
         x0, y0 = int(np.ceil(left + dx)), int(np.ceil(top + dy))
         x1, y1 = int(np.floor(right - dx)), int(np.floor(bottom - dy))
         if x1 - x0 < 8 or y1 - y0 < 8:
             raise ValueError("nothing of the image is left after undistortion: check the lens coefficients")
         camera = replace(self.cropped(x0, y0, x1 - x0 + 1, y1 - y0 + 1), lens=None)
-        grid = camera.pixel_grid().reshape(-1, 2)
-        xy = (grid - camera.K[:2, 2]) @ np.linalg.inv(camera.K[:2, :2]).T
-        source = self.lens.distort(xy) @ self.K[:2, :2].T + self.K[:2, 2]
+        source = self._distorted(camera.pixel_grid().reshape(-1, 2) + np.array([x0, y0]), self.lens)
         return camera, source.reshape(camera.height, camera.width, 2).astype(np.float32)
+
+    def _distorted(self, pixels: Array, lens: Lens) -> Array:
+        """(N, 2) pixels of the ideal camera with this K → (N, 2) pixels of the photo."""
+        xy = (pixels - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
+        return lens.distort(xy) @ self.K[:2, :2].T + self.K[:2, 2]
+
+    def _ideal_window(self, lens: Lens) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of a window of the ideal camera's pixels that the photo covers."""
+        n, w, h = 65, self.width, self.height
+        u, v, zero = np.linspace(0, w - 1, n), np.linspace(0, h - 1, n), np.zeros(n)
+        edge = np.concatenate(  # left, right, top, bottom, one after another
+            [np.column_stack(p) for p in ((zero, v), (zero + w - 1, v), (u, zero), (u, zero + h - 1))]
+        )
+        xy = lens.undistort((edge - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T)
+        ideal = (xy @ self.K[:2, :2].T + self.K[:2, 2]).reshape(4, n, 2)
+        # Beyond twice the photo a wide-angle picture is only stretched; no inverse = beyond the horizon.
+        lowest, highest = np.array([-w / 2, -h / 2]), np.array([1.5 * w, 1.5 * h])
+        left, top = np.fmax.reduce([*ideal[0, :, 0], lowest[0]]), np.fmax.reduce([*ideal[2, :, 1], lowest[1]])
+        right, bottom = (
+            np.fmin.reduce([*ideal[1, :, 0], highest[0]]),
+            np.fmin.reduce([*ideal[3, :, 1], highest[1]]),
+        )
+        low, high = np.array([left, top]), np.array([right, bottom])
+        # Where the edge has no inverse the window may still reach beyond the photo or a fold: draw it in.
+        axis = np.clip(self.K[:2, 2], 0, (w - 1, h - 1))
+        for _ in range(60):
+            if (high <= low).any() or self._covers(low, high, lens):
+                break
+            low, high = axis + 0.95 * (low - axis), axis + 0.95 * (high - axis)
+        return low[0], low[1], high[0], high[1]
+
+    def _covers(self, low: Array, high: Array, lens: Lens) -> bool:
+        """Whether the photo covers the window from ``low`` to ``high`` (x, y), each place only once."""
+        x, y = np.meshgrid(np.linspace(low[0], high[0], 33), np.linspace(low[1], high[1], 33))
+        pixels = np.column_stack([x.ravel(), y.ravel()])
+        source = self._distorted(pixels, lens)
+        inside = (source >= -1).all() and (source <= (self.width, self.height)).all()
+        if not inside:
+            return False
+        xy = lens.undistort((source - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T)
+        back = xy @ self.K[:2, :2].T + self.K[:2, 2]
+        return bool((np.abs(back - pixels) < 0.1).all())
 
 
 def look_at(center: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 1.0, 0.0)) -> tuple[Array, Array]:

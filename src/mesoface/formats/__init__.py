@@ -1,0 +1,68 @@
+"""Capture formats: one module each, found by looking at the folder.
+
+To add one, write a module with ``NAME``, ``LOOKS_FOR``, ``detect`` and ``read``, and name it in ``FORMATS``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, cast
+
+from mesoface.capture import CaptureSource
+from mesoface.errors import CaptureError
+from mesoface.formats import colmap, facescape, nerfstudio
+
+
+class CaptureFormat(Protocol):
+    """What a format's module offers."""
+
+    NAME: str
+    """as ``--format`` takes it"""
+    LOOKS_FOR: str
+    """which files tell it, for people"""
+
+    def detect(self, path: Path) -> bool:
+        """Whether the folder ``path`` looks like this format."""
+        ...
+
+    def read(self, path: Path) -> CaptureSource:
+        """Parse the calibration of the folder ``path``; no photo is decoded.
+
+        Raises:
+            CaptureError: the calibration cannot be used; names the file, what was expected and what to do.
+        """
+        ...
+
+
+FORMATS = {module.NAME: cast(CaptureFormat, module) for module in (facescape, colmap, nerfstudio)}
+
+
+def read_source(path: str | Path, format: str | None = None) -> CaptureSource:
+    """Read a capture's calibration; no photo is decoded.
+
+    Args:
+        path: the capture's folder.
+        format: a key of :data:`FORMATS`, or None to look at the folder and take the first that
+            matches, in that order.
+
+    Raises:
+        CaptureError: no folder, no known format, or a calibration that cannot be used.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise CaptureError(f"{what}, a capture's folder was expected", path=path, remedy="name the folder")
+    if format is not None:
+        if format not in FORMATS:
+            raise CaptureError(
+                f"no capture format {format!r}", path=path, remedy=f"there are: {', '.join(FORMATS)}"
+            )
+        return FORMATS[format].read(path)
+    for reader in FORMATS.values():
+        if reader.detect(path):
+            return reader.read(path)
+    looked = "; ".join(f"{name}: {reader.LOOKS_FOR}" for name, reader in FORMATS.items())
+    empty = "is an empty folder" if not any(path.iterdir()) else "holds no capture in a known format"
+    raise CaptureError(
+        f"{empty}. Looked for {looked}", path=path, remedy="name the folder that has one of these"
+    )

@@ -1,0 +1,116 @@
+"""What the formats' readers share: paths inside the capture, JSON of a bounded size, photo lists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from mesoface.camera import Camera
+from mesoface.errors import CaptureError
+from mesoface.images import SUFFIXES
+from mesoface.lens import Array, Lens
+
+MAX_JSON_BYTES = 64 * 2**20
+
+
+def inside(folder: Path, name: str, *, said_by: Path) -> Path:
+    """``folder / name``, where ``name`` is a relative path that a file of the capture gives.
+
+    Raises:
+        CaptureError: it leads out of the folder. ``said_by`` is the file that the error names.
+    """
+    relative = PurePosixPath(name.replace("\\", "/"))
+    if (
+        relative.is_absolute()
+        or ".." in relative.parts
+        or ":" in relative.parts[0:1]
+        or "\0" in name
+        or not name
+    ):
+        raise CaptureError(
+            f"the path {name!r} leads out of the capture's folder",
+            path=said_by,
+            remedy=f"move the file below {folder} and name it relative to that folder",
+        )
+    return folder / relative
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        CaptureError: it is larger than 64 MB, is not JSON, or holds something else than an object.
+    """
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise CaptureError(
+            f"is larger than {MAX_JSON_BYTES // 2**20} MB",
+            path=path,
+            remedy="check that it is the calibration",
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise CaptureError(
+            f"is not JSON ({error})",
+            path=path,
+            remedy="write it again with the tool that calibrated the cameras",
+        ) from error
+    if not isinstance(content, dict):
+        raise CaptureError(
+            f"holds a JSON {type(content).__name__}, an object was expected",
+            path=path,
+            remedy="see docs/formats.md for the layout",
+        )
+    return content
+
+
+def list_photos(folder: Path, *, deep: bool = False) -> dict[str, Path]:
+    """{path relative to ``folder``, with slashes: path} of the image files there, sorted by name."""
+    found = folder.rglob("*") if deep else folder.glob("*")
+    photos = (path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return {path.relative_to(folder).as_posix(): path for path in sorted(photos) if path.is_file()}
+
+
+def make_camera(
+    view: str, K: object, R: object, t: object, size: tuple[int, int], lens: Lens | None, *, said_by: Path
+) -> Camera:
+    """A camera from numbers that a file gives, whose errors name the file and the view.
+
+    Raises:
+        CaptureError: a number or a shape is wrong; see :class:`Camera`.
+    """
+    try:
+        return Camera(as_array(K), as_array(R), as_array(t), int(size[0]), int(size[1]), lens)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise CaptureError(
+            f"view {view}: {error}",
+            path=said_by,
+            remedy=f"correct the calibration of view {view}, or leave it out",
+        ) from error
+
+
+def as_array(numbers: object) -> Array:
+    """Numbers from a file as float64.
+
+    Raises:
+        ValueError: they are not numbers, or not in a regular grid.
+    """
+    try:
+        return np.asarray(numbers, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError("a regular grid of numbers was expected") from error
+
+
+def unique_names(paths: list[str]) -> list[str]:
+    """Short names for relative paths: the stems where these differ, else the paths themselves."""
+    stems = [PurePosixPath(path).stem for path in paths]
+    return stems if len(set(stems)) == len(stems) else list(paths)
+
+
+def listed(names: list[str], limit: int = 8) -> str:
+    """``a, b, c`` for a sentence, cut after ``limit`` names."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,181 @@
+"""Photos and masks from disk: the header is looked at before anything is decoded."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from mesoface.errors import CaptureError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
+MAX_PIXELS = 178_000_000  # just below where Pillow itself takes an image for an attack
+_ORIENTATION = 0x0112  # the EXIF tag
+# What to do with the stored pixels of each orientation value, as (transpose first, flip rows, flip columns).
+_TURNS = {
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What the first bytes of an image file say.
+
+    Args:
+        width: of the stored pixels.
+        height: of the stored pixels.
+        orientation: EXIF orientation, 1 to 8; 1 = as stored.
+    """
+
+    width: int
+    height: int
+    orientation: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) as stored."""
+        return self.width, self.height
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(width, height) after the orientation was applied."""
+        return (self.height, self.width) if _TURNS[self.orientation][0] else self.size
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Size and orientation of an image, without decoding it.
+
+    Raises:
+        CaptureError: the file is missing, is no image, or claims more than 178 megapixels.
+    """
+    with _named_errors(path), Image.open(path) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    return ImageHeader(width, height, orientation if orientation in _TURNS else 1)
+
+
+def decode_photo(path: Path) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.bool_] | None]:
+    """The stored pixels of a photo, orientation not applied. Call :func:`read_header` first.
+
+    Returns:
+        (H, W, 3) RGB, uint8 or uint16 (grey is repeated), and (H, W) where its alpha channel is at least
+        half, or None without one.
+
+    Raises:
+        CaptureError: the file is missing, truncated, or of a pixel type that is not 8 or 16 bit.
+    """
+    pixels = _decode(path)
+    alpha = None
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        alpha = pixels[..., -1] > np.iinfo(pixels.dtype).max // 2
+        pixels = pixels[..., :-1]
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, 2)
+    return np.ascontiguousarray(pixels), alpha
+
+
+def decode_mask(path: Path) -> NDArray[np.bool_]:
+    """(H, W) True where a mask is at least half bright (or, with an alpha channel only telling, opaque).
+
+    Raises:
+        CaptureError: as :func:`decode_photo`.
+    """
+    pixels, alpha = decode_photo(path)
+    mask = pixels.max(2) > np.iinfo(pixels.dtype).max // 2
+    return mask if alpha is None else mask & alpha
+
+
+def turn_upright(pixels: NDArray, orientation: int) -> NDArray:
+    """(H, W, ...) stored pixels → the picture as EXIF ``orientation`` means it."""
+    transpose, rows, columns = _TURNS[orientation]
+    if transpose:
+        pixels = pixels.swapaxes(0, 1)
+    return np.ascontiguousarray(pixels[:: -1 if rows else 1, :: -1 if columns else 1])
+
+
+def as_float(pixels: NDArray) -> NDArray[np.float32]:
+    """uint8 or uint16 → float32 in [0, 1]."""
+    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+
+def _decode(path: Path) -> NDArray:
+    """(H, W) or (H, W, C) stored pixels, C = 2 (grey, alpha), 3 (RGB) or 4 (RGBA)."""
+    with _named_errors(path), Image.open(path) as image:
+        if image.mode == "F" or (
+            image.mode == "I" and image.format != "PNG"
+        ):  # "I" is how Pillow 10 opens 16-bit grey PNG
+            raise CaptureError(
+                "has 32-bit pixels, 8 or 16 bit were expected",
+                path=path,
+                remedy="save it with 8 or 16 bits a channel",
+            )
+        if image.mode in ("RGB", "RGBA") and _has_16_bits(image):
+            return _decode_16_bit_colour(path, image)
+        image.load()  # raises on a truncated file, where OpenCV fills the rest with grey
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")
+        elif image.mode not in ("L", "LA", "RGB", "RGBA") and not image.mode.startswith("I"):
+            image = image.convert("L" if image.mode == "1" else "RGB")
+        pixels = np.asarray(image)
+        return pixels.astype(np.uint16) if image.mode.startswith("I") else pixels
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    """Whether Pillow is about to reduce 16-bit colour to 8 bits (the raw mode tells, as ``RGB;16B``)."""
+    return any(";16" in str(argument) for tile in getattr(image, "tile", ()) for argument in tile[3:])
+
+
+def _decode_16_bit_colour(path: Path, image: Image.Image) -> NDArray[np.uint16]:
+    image.load()  # only to notice a truncated file: OpenCV returns what there is
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise CaptureError("cannot be decoded as 16-bit colour", path=path, remedy="save it as a PNG")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+class _named_errors:
+    """Turn what Pillow and the file system raise into one line that names the photo."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, CaptureError):
+            return
+        if isinstance(error, FileNotFoundError):
+            raise CaptureError("the image is missing", path=self.path, remedy="put it back") from error
+        if isinstance(error, Image.DecompressionBombError):
+            raise CaptureError(
+                f"the image's header claims more than {MAX_PIXELS // 1_000_000} megapixels",
+                path=self.path,
+                remedy="check that the file is the photo, or scale it down and calibrate it at that size",
+            ) from error
+        if isinstance(error, UnidentifiedImageError):
+            raise CaptureError(
+                "is not an image that can be read",
+                path=self.path,
+                remedy=f"expected one of {', '.join(SUFFIXES)}",
+            ) from error
+        if isinstance(error, (OSError, SyntaxError, ValueError, EOFError, struct.error, cv2.error)):
+            raise CaptureError(
+                f"the image is truncated or corrupt ({error})",
+                path=self.path,
+                remedy="copy it again from its source, or leave the view out",
+            ) from error
