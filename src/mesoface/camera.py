@@ -167,7 +167,7 @@ class Camera:
 
     def _distorted(self, pixels: Array, lens: Lens) -> Array:
         """(N, 2) pixels of the ideal camera with this K → (N, 2) pixels of the photo."""
-        xy = (pixels - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
+        xy: Array = (pixels - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
         return lens.distort(xy) @ self.K[:2, :2].T + self.K[:2, 2]
 
     def _ideal_window(self, lens: Lens) -> tuple[float, float, float, float]:
@@ -203,7 +203,8 @@ class Camera:
         inside = (source >= -1).all() and (source <= (self.width, self.height)).all()
         if not inside:
             return False
-        xy = lens.undistort((source - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T)
+        distorted: Array = (source - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
+        xy = lens.undistort(distorted)
         back = xy @ self.K[:2, :2].T + self.K[:2, 2]
         return bool((np.abs(back - pixels) < 0.1).all())
 

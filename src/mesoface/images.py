@@ -15,6 +15,7 @@ from mesoface.errors import CaptureError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
 MAX_PIXELS = 178_000_000  # just below where Pillow itself takes an image for an attack
+_AS_IS = ("L", "LA", "RGB", "RGBA")  # Pillow's modes of 8 bits a channel that need no conversion
 _ORIENTATION = 0x0112  # the EXIF tag
 # What to do with the stored pixels of each orientation value, as (transpose first, flip rows, flip columns).
 _TURNS = {
@@ -126,12 +127,16 @@ def _decode(path: Path) -> NDArray:
         if image.mode in ("RGB", "RGBA") and _has_16_bits(image):
             return _decode_16_bit_colour(path, image)
         image.load()  # raises on a truncated file, where OpenCV fills the rest with grey
-        if image.mode == "P" and "transparency" in image.info:
-            image = image.convert("RGBA")
-        elif image.mode not in ("L", "LA", "RGB", "RGBA") and not image.mode.startswith("I"):
-            image = image.convert("L" if image.mode == "1" else "RGB")
-        pixels = np.asarray(image)
-        return pixels.astype(np.uint16) if image.mode.startswith("I") else pixels
+        if image.mode.startswith("I"):
+            return np.asarray(image).astype(np.uint16)
+        return np.asarray(image if image.mode in _AS_IS else image.convert(_nearest_mode(image)))
+
+
+def _nearest_mode(image: Image.Image) -> str:
+    """The mode of 8 bits a channel that keeps what is in ``image``."""
+    if image.mode == "1":
+        return "L"
+    return "RGBA" if "transparency" in image.info else "RGB"
 
 
 def _has_16_bits(image: Image.Image) -> bool:
