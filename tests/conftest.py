@@ -56,7 +56,7 @@ def draw_rig(
     """Draw the ball with ``views`` cameras over ``arc`` degrees; ``size`` = (width, height)."""
     width, height = size
     K = np.array(
-        [[4.0 * width, 0, (width - 1) / 2 + 1.5], [0, 4.0 * width, (height - 1) / 2 - 2.25], [0, 0, 1]]
+        [[3.2 * width, 0, (width - 1) / 2 + 1.5], [0, 3.2 * width, (height - 1) / 2 - 2.25], [0, 0, 1]]
     )
     cameras, photos, masks = [], [], []
     for angle in np.radians(np.linspace(-arc / 2, arc / 2, views)):
@@ -78,8 +78,8 @@ def _trace(camera: Camera) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     hit = inside > 0
     surface = origin + rays * (-along - np.sqrt(np.maximum(inside, 0)))[..., None]
     rng = np.random.default_rng(7)
-    waves = rng.normal(size=(3, 12, 3)) * rng.uniform(0.05, 0.5, (1, 12, 1))
-    colour = 0.5 + 0.12 * np.sin(np.einsum("hwk,cfk->hwcf", surface, waves)).sum(-1)
+    waves = rng.normal(size=(3, 12, 3)) * rng.uniform(0.02, 0.2, (1, 12, 1))
+    colour = 0.5 + 0.06 * np.sin(np.einsum("hwk,cfk->hwcf", surface, waves)).sum(-1)
     photo = np.where(hit[..., None], np.clip(colour, 0, 1), 0.2)
     return np.round(photo * 255).astype(np.uint8), hit
 

@@ -90,12 +90,11 @@ class Camera:
             xy = np.where(depth[..., None] > 0, x[..., :2] / depth[..., None], np.nan)
         if self.lens is not None:
             xy = self.lens.distort(xy.reshape(-1, 2)).reshape(xy.shape)
-        return xy @ self.K[:2, :2].T + self.K[:2, 2], depth
+        return self._pixels(xy), depth
 
     def rays(self, pixels: ArrayLike) -> Array:
         """(..., 2) pixels → (..., 3) unit directions in the world."""
-        pixels = np.asarray(pixels, np.float64)
-        xy = (pixels - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
+        xy = self._normalised(np.asarray(pixels, np.float64))
         if self.lens is not None:
             xy = self.lens.undistort(xy.reshape(-1, 2)).reshape(xy.shape)
         direction = np.concatenate([xy, np.ones_like(xy[..., :1])], -1) @ self.R
@@ -165,10 +164,17 @@ class Camera:
         source = self._distorted(camera.pixel_grid().reshape(-1, 2) + np.array([x0, y0]), self.lens)
         return camera, source.reshape(camera.height, camera.width, 2).astype(np.float32)
 
+    def _normalised(self, pixels: Array) -> Array:
+        """(..., 2) pixels → (..., 2) coordinates on the plane at depth one."""
+        return np.asarray((pixels - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T)
+
+    def _pixels(self, xy: Array) -> Array:
+        """(..., 2) coordinates on the plane at depth one → (..., 2) pixels."""
+        return xy @ self.K[:2, :2].T + self.K[:2, 2]
+
     def _distorted(self, pixels: Array, lens: Lens) -> Array:
         """(N, 2) pixels of the ideal camera with this K → (N, 2) pixels of the photo."""
-        xy: Array = (pixels - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
-        return lens.distort(xy) @ self.K[:2, :2].T + self.K[:2, 2]
+        return self._pixels(lens.distort(self._normalised(pixels)))
 
     def _ideal_window(self, lens: Lens) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of a window of the ideal camera's pixels that the photo covers."""
@@ -177,8 +183,7 @@ class Camera:
         edge = np.concatenate(  # left, right, top, bottom, one after another
             [np.column_stack(p) for p in ((zero, v), (zero + w - 1, v), (u, zero), (u, zero + h - 1))]
         )
-        xy = lens.undistort((edge - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T)
-        ideal = (xy @ self.K[:2, :2].T + self.K[:2, 2]).reshape(4, n, 2)
+        ideal = self._pixels(lens.undistort(self._normalised(edge))).reshape(4, n, 2)
         # Beyond twice the photo a wide-angle picture is only stretched; no inverse = beyond the horizon.
         lowest, highest = np.array([-w / 2, -h / 2]), np.array([1.5 * w, 1.5 * h])
         left, top = np.fmax.reduce([*ideal[0, :, 0], lowest[0]]), np.fmax.reduce([*ideal[2, :, 1], lowest[1]])
@@ -203,9 +208,7 @@ class Camera:
         inside = (source >= -1).all() and (source <= (self.width, self.height)).all()
         if not inside:
             return False
-        distorted: Array = (source - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
-        xy = lens.undistort(distorted)
-        back = xy @ self.K[:2, :2].T + self.K[:2, 2]
+        back = self._pixels(lens.undistort(self._normalised(source)))
         return bool((np.abs(back - pixels) < 0.1).all())
 
 

@@ -116,9 +116,8 @@ def as_float(pixels: NDArray) -> NDArray[np.float32]:
 def _decode(path: Path) -> NDArray:
     """(H, W) or (H, W, C) stored pixels, C = 2 (grey, alpha), 3 (RGB) or 4 (RGBA)."""
     with _named_errors(path), Image.open(path) as image:
-        if image.mode == "F" or (
-            image.mode == "I" and image.format != "PNG"
-        ):  # "I" is how Pillow 10 opens 16-bit grey PNG
+        # Some versions of Pillow open 16-bit grey PNG files as "I".
+        if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
             raise CaptureError(
                 "has 32-bit pixels, 8 or 16 bit were expected",
                 path=path,
