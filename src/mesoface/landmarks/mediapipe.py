@@ -1,0 +1,193 @@
+"""Landmarks from MediaPipe's face mesh (478 points): found, checked between the views, refined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.camera import Camera
+from mesoface.capture import Capture
+from mesoface.errors import LandmarkError
+from mesoface.landmarks.candidates import choose_main_face, face_size, without_doubles
+from mesoface.landmarks.crop import Crop
+from mesoface.landmarks.networks import FaceNetworks
+from mesoface.landmarks.rays import closest_points_to_rays
+from mesoface.landmarks.surface import facing_weight, landmark_normals
+from mesoface.landmarks.types import Landmarks2D
+from mesoface.progress import ProgressCallback, silent
+
+Array = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
+
+SCHEME = "mediapipe478"
+COUNT = 478
+
+_MARGIN = 1.35  # of the crop around the landmarks; measured on real photos, see benchmarks/landmarks.py
+# The network's answer jumps by up to 1 % of the face with the crop it is given: the mean over a few crops
+# is what we take, and their spread says how sure it is. (shift in sides, scale, turn in radians)
+_JITTER = (
+    ((0.0, 0.0), 1.0, 0.0),
+    ((0.03, 0.01), 0.93, 0.10),
+    ((-0.03, -0.01), 1.07, -0.10),
+    ((0.01, -0.03), 1.10, 0.05),
+    ((-0.01, 0.03), 0.96, -0.05),
+    ((0.02, 0.02), 1.04, -0.14),
+    ((-0.02, -0.02), 0.99, 0.14),
+    ((0.0, 0.0), 1.14, 0.0),
+)
+_UPRIGHT, _TURNED = (0.0,), (np.pi / 2, -np.pi / 2, np.pi)
+_TILES = (0.6, 0.35)  # sides of the squares searched for a small face, in shares of the longer image side
+_SEEN, _HIDDEN = 0.35, -0.25  # cosine between skin and view: above it a point counts fully, below not at all
+_SURE = 0.006  # spread over the crops, in face sizes, at which a point's weight halves
+
+
+class MediapipeDetector:
+    """The landmarks of the main face in each view, on the CPU and without a download.
+
+    Each photo is searched whole; a photo without a face is searched where the other views say the face must
+    be, then turned by quarters, then in parts. Landmarks are placed again in several crops around the face.
+
+    Args:
+        progress: told of every view.
+    """
+
+    scheme = SCHEME
+
+    def __init__(self, progress: ProgressCallback = silent):
+        self._progress = progress
+        self._networks: FaceNetworks | None = None
+
+    def detect(self, capture: Capture) -> Landmarks2D:
+        """Find the face of ``capture``.
+
+        Returns:
+            (V, 478) points. Weights fall to 0 for points on the side of the face that is turned away (the
+            network guesses them) and with the spread of the network's answers.
+
+        Raises:
+            LandmarkError: fewer than two views show a face.
+        """
+        self._networks = self._networks or FaceNetworks()
+        images = [np.rint(view.image * 255).astype(np.uint8) for view in capture.views]
+        found = self._find_everywhere(images, capture.cameras)
+        chosen = choose_main_face(capture.cameras, found)
+        notes = _describe(capture, found, chosen)
+        faces = [None if i is None else found[v][i] for v, i in enumerate(chosen)]
+        if sum(face is not None for face in faces) < 2:
+            raise _too_few(capture, faces)
+
+        points = np.full((len(images), COUNT, 2), np.nan)
+        weights = np.zeros((len(images), COUNT))
+        for v, (image, face) in enumerate(zip(images, faces, strict=True)):
+            if face is not None:
+                points[v], weights[v] = self._refine(image, face)
+            self._progress("landmarks", v + 1, len(images))
+        return Landmarks2D(points, weights, SCHEME, tuple(notes))
+
+    def _find_everywhere(self, images: Sequence[Pixels], cameras: Sequence[Camera]) -> list[list[Array]]:
+        """Per view the faces in it, (478, 3) landmarks each, by ever more costly means."""
+        found = [self._search(image, _whole(image, _UPRIGHT)) for image in images]
+        means: tuple[Callable[[Pixels], list[Crop]], ...] = (
+            lambda image: _whole(image, _TURNED),
+            _tiles,
+        )
+        for more in means:
+            self._search_by_cameras(images, cameras, found)
+            for v, image in enumerate(images):
+                if not found[v]:
+                    found[v] = self._search(image, more(image))
+        self._search_by_cameras(images, cameras, found)
+        return found
+
+    def _search(self, image: Pixels, places: Sequence[Crop]) -> list[Array]:
+        assert self._networks is not None
+        crops = [crop for place in places for crop in self._networks.find(image, place)]
+        return without_doubles(
+            [face for crop in crops if (face := self._networks.place(image, crop)) is not None]
+        )
+
+    def _search_by_cameras(
+        self, images: Sequence[Pixels], cameras: Sequence[Camera], found: list[list[Array]]
+    ) -> None:
+        """Look for the face of the other views where they say it must be (a profile, say)."""
+        assert self._networks is not None
+        missing = [v for v, faces in enumerate(found) if not faces]
+        chosen = choose_main_face(cameras, found)
+        seen = [v for v, i in enumerate(chosen) if i is not None]
+        if not missing or len(seen) < 2:
+            return
+        keypoints = np.stack([found[v][chosen[v]][:, :2] for v in seen])  # type: ignore[index]
+        head = closest_points_to_rays([cameras[v] for v in seen], keypoints)
+        if not np.isfinite(head).all():
+            return
+        normals = landmark_normals(head, SCHEME, np.zeros(3))
+        for v in missing:
+            pixels, depth = cameras[v].project(head)
+            towards = cameras[v].center - head.mean(0)
+            inside = (np.abs(pixels / (cameras[v].width, cameras[v].height) - 0.5) < 0.5).all(-1)
+            if (depth <= 0).any() or normals.mean(0) @ towards < 0 or inside.mean() < 0.5:
+                continue  # behind the camera, the back of the head, or out of the picture
+            face = self._networks.place(images[v], Crop.around(pixels, _MARGIN))
+            # the network answers for anything face-like: it must also lie where we looked
+            if face is not None and np.linalg.norm(face[:, :2] - pixels, axis=1).mean() < 0.15 * face_size(
+                pixels
+            ):
+                found[v] = [face]
+
+    def _refine(self, image: Pixels, face: Array) -> tuple[Array, Array]:
+        """Landmarks (478, 2) and weights (478,) as the mean over several crops around ``face`` (478, 3)."""
+        assert self._networks is not None
+        again = self._networks.place(image, Crop.around(face[:, :2], _MARGIN))
+        crop = Crop.around((face if again is None else again)[:, :2], _MARGIN)
+        answers = [self._networks.place(image, crop.jittered(*jitter)) for jitter in _JITTER]
+        placed = np.stack([answer for answer in answers if answer is not None] or [face])
+        mean = placed.mean(0)
+        spread = np.linalg.norm(placed[..., :2] - mean[:, :2], axis=-1).mean(0) / face_size(mean)
+        facing = -landmark_normals(mean, SCHEME, np.zeros(3))[:, 2]  # towards the camera
+        weights = facing_weight(facing, _HIDDEN, _SEEN) / (1 + (spread / _SURE) ** 2)
+        return mean[:, :2], weights
+
+
+def _whole(image: Pixels, angles: Sequence[float]) -> list[Crop]:
+    return [Crop.whole(image, angle) for angle in angles]
+
+
+def _tiles(image: Pixels) -> list[Crop]:
+    """Half-overlapping squares over the image, large ones first."""
+    height, width = image.shape[:2]
+    crops = []
+    for share in _TILES:
+        side = share * max(height, width)
+        for y in np.linspace(side / 2, max(side / 2, height - side / 2), _steps(height, side)):
+            for x in np.linspace(side / 2, max(side / 2, width - side / 2), _steps(width, side)):
+                crops.append(Crop(np.array([x - 0.5, y - 0.5]), side))
+    return crops
+
+
+def _steps(length: int, side: float) -> int:
+    return max(1, int(np.ceil(2 * length / side)) - 1)
+
+
+def _describe(capture: Capture, found: Sequence[Sequence[Array]], chosen: Sequence[int | None]) -> list[str]:
+    notes = []
+    for view, faces, i in zip(capture.views, found, chosen, strict=True):
+        if i is None:
+            notes.append(f"view {view.name}: no face found")
+        elif len(faces) > 1:
+            notes.append(
+                f"view {view.name}: {len(faces)} faces; the one on which the views agree best was taken "
+                "(the larger and more central where that does not decide)"
+            )
+    return notes
+
+
+def _too_few(capture: Capture, faces: Sequence[Array | None]) -> LandmarkError:
+    seen = [name for name, face in zip(capture.names, faces, strict=True) if face is not None]
+    what = f"a face was found only in view {seen[0]}" if seen else "no face was found in any view"
+    return LandmarkError(
+        f"{what} of {len(faces)} ({', '.join(capture.names)}); at least two must show it",
+        path=capture.path,
+        remedy="use photos that show the face upright and within about 60° of the front, or pass landmarks from a file",
+    )
