@@ -78,7 +78,8 @@ def invert(distort: Callable[[Array], Array], xy: Array, *, tolerance: float = 1
         tolerance: largest remaining difference that counts as solved.
 
     Returns:
-        (N, 2); NaN where the iteration does not converge or ends beyond a fold (det of the derivative ≤ 0).
+        (N, 2); NaN where the iteration does not converge or ends beyond a fold (where the derivative
+        turns a direction around: its determinant or trace is ≤ 0).
     """
     goal = np.asarray(xy, np.float64).reshape(-1, 2)
     x, step = goal.copy(), 1e-6 * np.eye(2)
@@ -88,7 +89,8 @@ def invert(distort: Callable[[Array], Array], xy: Array, *, tolerance: float = 1
             dx = (distort(x + step[0]) - distort(x - step[0])) / 2e-6
             dy = (distort(x + step[1]) - distort(x - step[1])) / 2e-6
             det = dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0]
-            solved = (np.abs(error) <= tolerance).all(1) & (det > 0)
+            unfolded = (det > 0) & (dx[:, 0] + dy[:, 1] > 0)
+            solved = (np.abs(error) <= tolerance).all(1) & unfolded
             move = np.stack(
                 [
                     dy[:, 1] * error[:, 0] - dy[:, 0] * error[:, 1],
