@@ -65,12 +65,19 @@ def fill_outside(values: NDArray, valid: NDArray[np.bool_]) -> NDArray[np.float3
 
 
 def resize_map(values: NDArray, valid: NDArray[np.bool_], size: int) -> NDArray[np.float32]:
-    """Resize a square map to ``size``²; what is outside of ``valid`` does not bleed in."""
+    """Resize a square map to ``size``²; what is outside of ``valid`` does not bleed in.
+
+    Enlarging is by linear interpolation and a blur of half an old texel: cubic interpolation would
+    overshoot, and its ripples would show in the normals of every finer level.
+    """
     filled = fill_outside(values, valid)
-    if size == values.shape[0]:
+    old = values.shape[0]
+    if size == old:
         return filled
-    shrink = size < values.shape[0]
-    return cv2.resize(filled, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
+    if size < old:
+        return cv2.resize(filled, (size, size), interpolation=cv2.INTER_AREA)
+    enlarged = cv2.resize(filled, (size, size), interpolation=cv2.INTER_LINEAR)
+    return cv2.GaussianBlur(enlarged, (0, 0), 0.6 * size / old, borderType=cv2.BORDER_REPLICATE)
 
 
 def median_masked(values: NDArray, valid: NDArray[np.bool_], size: int) -> NDArray[np.float32]:

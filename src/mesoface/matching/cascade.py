@@ -1,0 +1,169 @@
+"""Coarse to fine in UV and in D: each level searches only around what the level before it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.capture import View
+from mesoface.errors import ReconstructionError
+from mesoface.matching.displacement import find_peak, smooth_robustly
+from mesoface.matching.images import pixel_footprint, prepare_image
+from mesoface.matching.ncc import ncc_scores
+from mesoface.matching.pairs import choose_pairs
+from mesoface.mesh import Mesh
+from mesoface.progress import ProgressCallback, silent
+from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.visibility import cast_visibility
+
+
+@dataclass(frozen=True)
+class Level:
+    """One pass of the cascade.
+
+    Args:
+        size: side of the UV maps, texels.
+        reach_mm: displacements from -reach to +reach are tried.
+        step_mm: distance between them.
+        window: standard deviation of the correlation window, texels.
+        stiffness: confidence at which a texel and its surroundings count the same.
+        normal_mm: smoothing of the normals that the next level searches along.
+        smooth: standard deviation of the final smoothing, texels.
+    """
+
+    size: int
+    reach_mm: float
+    step_mm: float
+    window: float
+    stiffness: float
+    normal_mm: float
+    smooth: float = 0.7
+
+    @property
+    def steps(self) -> NDArray[np.float64]:
+        """(D,) displacements, mm."""
+        count = round(self.reach_mm / self.step_mm)
+        return np.arange(-count, count + 1) * self.step_mm
+
+
+_COARSE = (
+    Level(64, 12.0, 1.0, window=1.5, stiffness=0.2, normal_mm=9.0),
+    Level(64, 8.0, 0.8, window=1.5, stiffness=0.2, normal_mm=9.0),
+    Level(128, 6.0, 0.5, window=2.0, stiffness=0.2, normal_mm=6.0),
+    Level(128, 4.0, 0.4, window=2.0, stiffness=0.2, normal_mm=4.0),
+    Level(256, 3.0, 0.3, window=2.5, stiffness=0.1, normal_mm=4.0),
+    Level(256, 2.1, 0.3, window=2.0, stiffness=0.1, normal_mm=3.0),
+)
+_FAST = (*_COARSE, Level(512, 0.9, 0.15, window=2.5, stiffness=0.05, normal_mm=2.0))
+_DEFAULT = (
+    *_FAST,
+    Level(768, 0.4, 0.1, window=2.2, stiffness=0.05, normal_mm=1.5, smooth=0.8),
+    Level(768, 0.2, 0.05, window=2.2, stiffness=0.05, normal_mm=1.0, smooth=0.8),
+)
+_BEST = (
+    *_DEFAULT[:-1],
+    Level(1024, 0.3, 0.075, window=2.5, stiffness=0.05, normal_mm=1.5, smooth=0.9),
+    Level(1024, 0.15, 0.05, window=2.5, stiffness=0.05, normal_mm=1.0, smooth=0.9),
+)
+PRESETS: dict[str, tuple[Level, ...]] = {"fast": _FAST, "default": _DEFAULT, "best": _BEST}
+
+# Peak correlation at or below which a texel counts as not measured.
+_LOWEST_SCORE = 0.3
+# Smoothed weight from which a texel is part of the result.
+_ACCEPT = 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """What the matching cascade measured.
+
+    Args:
+        space: UVD space whose zero is the measured surface.
+        measured: (H, H) where at least two views agree on the surface.
+        confidence: (H, H) float32 in [0, 1], 0 where not measured.
+        visibility: (V, H, H) how well each view sees each texel.
+    """
+
+    space: UVDSpace
+    measured: NDArray[np.bool_]
+    confidence: NDArray[np.float32]
+    visibility: NDArray[np.float32]
+
+
+def levels_for(preset: str, views: Sequence[View], space: UVDSpace) -> tuple[Level, ...]:
+    """The preset's levels, without those whose texels would be much finer than the photos' pixels.
+
+    Args:
+        preset: ``fast``, ``default`` or ``best``.
+        views: the photos.
+        space: the base surface at any resolution.
+    """
+    footprint = float(np.median(pixel_footprint(views, space.position[space.valid].mean(0))))
+    texel_of = {level.size: space.texel_mm * space.size / level.size for level in PRESETS[preset]}
+    fine_enough = [level for level in PRESETS[preset] if texel_of[level.size] >= 0.6 * footprint]
+    return tuple(fine_enough)
+
+
+def match(
+    build_space: Callable[[int], UVDSpace],
+    views: Sequence[View],
+    *,
+    preset: str = "default",
+    occluder: Mesh | None = None,
+    threads: int = 2,
+    progress: ProgressCallback = silent,
+) -> Match:
+    """Measure the surface around a base mesh.
+
+    After every level the base is re-centred on what was measured: the next level starts from new
+    positions and searches along new normals.
+
+    Args:
+        build_space: makes the base mesh's UVD space at a given size (its mask is used at each level).
+        views: V ≥ 2 undistorted photos in millimetres.
+        preset: see :data:`PRESETS`.
+        occluder: what hides the face beside the face itself, or None.
+        threads: for the correlation.
+        progress: called once a level.
+
+    Raises:
+        ReconstructionError: no texel is seen by two views.
+    """
+    space = build_space(256)
+    levels = levels_for(preset, views, space)
+    center = space.position[space.valid].mean(0)
+    pairs = choose_pairs([view.camera for view in views], center)
+    masks = {256: space.valid}
+    for number, level in enumerate(levels):
+        progress("Matching", number, len(levels))
+        if level.size not in masks:
+            masks[level.size] = build_space(level.size).valid
+        if space.size != level.size:
+            space = space.resized(level.size, masks[level.size])
+        visibility = cast_visibility(space, views, occluder)
+        seen = space.valid & ((visibility > 0.05).sum(0) >= 2)
+        if not seen.any():
+            raise ReconstructionError(
+                "no part of the face is seen by two photos",
+                remedy="check the calibration with `mesoface inspect`",
+            )
+        images = [prepare_image(view, space, 1.5, level.reach_mm) for view in views]
+        scores, _ = ncc_scores(space, images, visibility, pairs, level.steps, level.window, threads=threads)
+        peak = find_peak(scores, level.steps)
+        confidence = np.clip((peak.score - _LOWEST_SCORE) / (1 - _LOWEST_SCORE), 0, 1) ** 2
+        confidence = (confidence * (seen & peak.interior)).astype(np.float32)
+        displacement, weight = smooth_robustly(
+            peak.displacement,
+            confidence,
+            space.valid,
+            stiffness=level.stiffness,
+            sigma=level.smooth,
+            scale_mm=3 * level.step_mm,
+        )
+        measured = seen & (weight > _ACCEPT)
+        space = space.recentred(displacement, space.valid, level.normal_mm)
+    progress("Matching", len(levels), len(levels))
+    return Match(space, measured, np.where(measured, np.minimum(weight, 1), 0).astype(np.float32), visibility)
