@@ -47,10 +47,13 @@ class FaceModel(Protocol):
     topology: Topology
     n_identity: int
     n_expression: int
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    """Lowest and highest value of each coefficient, (n_identity + n_expression,) both; None: unbounded."""
 
     def shape(self, identity: NDArray, expression: NDArray) -> NDArray[np.float64]:
         """(n_identity,), (n_expression,) → (N, 3) vertices, millimetres, in the model's own frame:
-        x to the subject's left, y up, z forward (out of the face)."""
+        x to the subject's left, y up, z forward (out of the face).
+        """
         ...
 
     def points(
@@ -80,6 +83,7 @@ class LinearFaceModel:
         basis: (M, N, 3) float32, mm per unit of standard deviation (sigma multiplied in).
         n_identity: how many of the M modes are identity.
         topology: faces, UV, landmarks, facial mask.
+        bounds: lowest and highest value of each coefficient, (M,) both (blendshapes); None: unbounded.
     """
 
     name: str
@@ -87,6 +91,7 @@ class LinearFaceModel:
     basis: NDArray[np.float32]
     n_identity: int
     topology: Topology
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     @cached_property
     def n_expression(self) -> int:

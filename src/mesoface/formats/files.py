@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,8 @@ def inside(folder: Path, name: str, *, said_by: Path) -> Path:
     Raises:
         CaptureError: it leads out of the folder. ``said_by`` is the file that the error names.
     """
-    relative = PurePosixPath(name.replace("\\", "/"))
-    if (
-        relative.is_absolute()
-        or ".." in relative.parts
-        or ":" in relative.parts[0:1]
-        or "\0" in name
-        or not name
-    ):
+    relative, windows = PurePosixPath(name.replace("\\", "/")), PureWindowsPath(name)
+    if not name or "\0" in name or relative.is_absolute() or windows.drive or ".." in relative.parts:
         raise CaptureError(
             f"the path {name!r} leads out of the capture's folder",
             path=said_by,

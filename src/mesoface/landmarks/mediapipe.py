@@ -40,7 +40,7 @@ _JITTER = (
 _UPRIGHT, _TURNED = (0.0,), (np.pi / 2, -np.pi / 2, np.pi)
 _TILES = (0.6, 0.35)  # sides of the squares searched for a small face, in shares of the longer image side
 _SEEN, _HIDDEN = 0.35, -0.25  # cosine between skin and view: above it a point counts fully, below not at all
-_SURE = 0.006  # spread over the crops, in face sizes, at which a point's weight halves
+_SURE = 0.012  # spread over the crops, in face sizes, at which a point's weight halves
 
 
 class MediapipeDetector:

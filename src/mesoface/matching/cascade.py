@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.capture import View
 from mesoface.errors import ReconstructionError
+from mesoface.matching import ncc_torch
 from mesoface.matching.displacement import find_peak, smooth_robustly
 from mesoface.matching.images import pixel_footprint, prepare_image
 from mesoface.matching.ncc import ncc_scores
@@ -85,12 +87,14 @@ class Match:
         measured: (H, H) where at least two views agree on the surface.
         confidence: (H, H) float32 in [0, 1], 0 where not measured.
         visibility: (V, H, H) how well each view sees each texel.
+        notes: what was noticed about the views, one sentence each.
     """
 
     space: UVDSpace
     measured: NDArray[np.bool_]
     confidence: NDArray[np.float32]
     visibility: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
 
 
 def levels_for(preset: str, views: Sequence[View], space: UVDSpace) -> tuple[Level, ...]:
@@ -114,6 +118,7 @@ def match(
     preset: str = "default",
     occluder: Mesh | None = None,
     threads: int = 2,
+    device: str = "cpu",
     progress: ProgressCallback = silent,
 ) -> Match:
     """Measure the surface around a base mesh.
@@ -126,12 +131,14 @@ def match(
         views: V ≥ 2 undistorted photos in millimetres.
         preset: see :data:`PRESETS`.
         occluder: what hides the face beside the face itself, or None.
-        threads: for the correlation.
+        threads: for the correlation on the CPU.
+        device: torch device of the correlation; on the CPU OpenCV's filters are faster than torch's.
         progress: called once a level.
 
     Raises:
         ReconstructionError: no texel is seen by two views.
     """
+    correlate = partial(ncc_scores, threads=threads) if device == "cpu" else partial(ncc_torch.ncc_scores, device=device)
     space = build_space(256)
     levels = levels_for(preset, views, space)
     center = space.position[space.valid].mean(0)
@@ -151,7 +158,7 @@ def match(
                 remedy="check the calibration with `mesoface inspect`",
             )
         images = [prepare_image(view, space, 1.5, level.reach_mm) for view in views]
-        scores, _ = ncc_scores(space, images, visibility, pairs, level.steps, level.window, threads=threads)
+        scores, _ = correlate(space, images, visibility, pairs, level.steps, level.window)
         peak = find_peak(scores, level.steps)
         confidence = np.clip((peak.score - _LOWEST_SCORE) / (1 - _LOWEST_SCORE), 0, 1) ** 2
         confidence = (confidence * (seen & peak.interior)).astype(np.float32)

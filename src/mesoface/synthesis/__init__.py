@@ -1,0 +1,7 @@
+"""Captures with ground truth, made from a face model and procedural skin."""
+
+from mesoface.synthesis.capture import SyntheticCapture, make_capture, photograph
+from mesoface.synthesis.folder import synthesize
+from mesoface.synthesis.settings import SynthesisSettings
+
+__all__ = ["SynthesisSettings", "SyntheticCapture", "make_capture", "photograph", "synthesize"]

@@ -1,0 +1,54 @@
+"""Calibrated face photos in; a measured, textured, pore-level 3D face out.
+
+The names below are loaded when they are first used: ``import mesoface`` alone is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mesoface.camera import Camera
+    from mesoface.capture import Capture, View
+    from mesoface.config import Settings
+    from mesoface.errors import MesofaceError
+    from mesoface.evaluation import evaluate
+    from mesoface.face import Face
+    from mesoface.load import load_capture
+    from mesoface.output import save_face
+    from mesoface.pipeline import reconstruct
+    from mesoface.synthesis import synthesize
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Camera": "camera",
+    "Capture": "capture",
+    "Face": "face",
+    "MesofaceError": "errors",
+    "Settings": "config",
+    "View": "capture",
+    "evaluate": "evaluation",
+    "load_capture": "load",
+    "reconstruct": "pipeline",
+    "save_face": "output",
+    "synthesize": "synthesis",
+}
+__all__ = [
+    "Camera",
+    "Capture",
+    "Face",
+    "MesofaceError",
+    "Settings",
+    "View",
+    "evaluate",
+    "load_capture",
+    "reconstruct",
+    "save_face",
+    "synthesize",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mesoface' has no attribute {name!r}")
+    return getattr(import_module(f"mesoface.{_HOME[name]}"), name)

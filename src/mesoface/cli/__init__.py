@@ -1,0 +1,5 @@
+"""The ``mesoface`` command."""
+
+from mesoface.cli.app import main
+
+__all__ = ["main"]

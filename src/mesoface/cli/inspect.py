@@ -1,0 +1,42 @@
+"""``mesoface inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+
+def command(
+    capture: Annotated[Path, typer.Argument(help="Folder with photos and calibration.")],
+    format: Annotated[
+        Optional[str], typer.Option(help="facescape, colmap or nerfstudio; found by looking when left out.")
+    ] = None,
+    html: Annotated[
+        Optional[Path], typer.Option(help="Also write a page with the pictures and the landmarks drawn in.")
+    ] = None,
+) -> None:
+    """Look at a capture: what was found, which views are good, what is wrong and how to mend it.
+
+    Nothing is reconstructed. Run this first on a new rig.
+
+    Example: mesoface inspect shoot/ --html shoot.html
+    """
+    from mesoface.inspection import inspect, print_inspection
+    from mesoface.landmarks import MediapipeDetector
+    from mesoface.load import load_capture
+    from mesoface.progress import progress_bars
+
+    with progress_bars() as progress:
+        loaded = load_capture(capture, format=format, progress=progress)
+        inspection = inspect(loaded, detector=MediapipeDetector(progress))
+    print_inspection(inspection, Console())
+    if html is not None:
+        from mesoface.atomic import atomic_file
+        from mesoface.report.inspect_page import inspect_page
+
+        with atomic_file(html) as temporary:
+            temporary.write_text(inspect_page(inspection, loaded), encoding="utf-8")
+        typer.echo(f"page: {html}")

@@ -1,0 +1,60 @@
+"""Settings of a reconstruction, checked before any work is done."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mesoface.errors import MesofaceError
+
+Preset = Literal["fast", "default", "best"]
+Matcher = Literal["ncc"]
+Until = Literal["base", "fine"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Settings(BaseModel):
+    """What ``mesoface reconstruct`` can be told.
+
+    Unknown names and values out of range are refused.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    face_model: str = Field("generic", description="`generic`, `ict`, or the path of a face model")
+    matcher: Matcher = Field("ncc", description="how photos are compared; ncc = classical photo-consistency")
+    preset: Preset = Field("default", description="fast, default or best: how fine and how long")
+    views: int = Field(10, ge=2, le=120, description="use the best so many views")
+    view_ids: tuple[str, ...] | None = Field(None, description="use exactly these views")
+    until: Until = Field("fine", description="stop after the base mesh, or go on to the fine mesh")
+    scale: float | None = Field(None, gt=0, description="millimetres per world unit; None to find out")
+    device: Device = Field("auto", description="where matching runs")
+    threads: int = Field(2, ge=1, le=64, description="threads for matching")
+
+    def torch_device(self) -> str:
+        """The torch device that ``device`` stands for.
+
+        Raises:
+            MesofaceError: ``cuda`` was asked for and there is none.
+        """
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise MesofaceError("no CUDA device is available", remedy="use --device cpu, or auto")
+        return self.device
+
+
+def make_settings(**values: object) -> Settings:
+    """Settings from keyword arguments.
+
+    Raises:
+        MesofaceError: a name is unknown or a value out of range; the message names it.
+    """
+    try:
+        return Settings(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(str(part) for part in problem["loc"])
+        raise MesofaceError(f"setting {name!r}: {problem['msg']}, got {problem.get('input')!r}") from None

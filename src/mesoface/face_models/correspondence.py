@@ -1,0 +1,118 @@
+"""Which landmark of one scheme is which of another, and which of them slide.
+
+The indices are those of the published landmark schemes: 68 points of iBUG 300-W, 478 of MediaPipe's face mesh.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+MEDIAPIPE_OF_IBUG68 = np.array(
+    [127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356]  # jaw, right to left
+    + [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]  # brows
+    + [168, 197, 5, 4, 98, 97, 2, 326, 327]  # nose
+    + [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]  # eyes
+    + [61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181]  # outer lips
+    + [78, 82, 13, 312, 308, 317, 14, 87],  # inner lips
+    np.int64,
+)
+"""(68,) the MediaPipe landmark nearest in meaning to each iBUG landmark."""
+
+MEDIAPIPE_OVAL = np.array(
+    [
+        10,
+        338,
+        297,
+        332,
+        284,
+        251,
+        389,
+        356,
+        454,
+        323,
+        361,
+        288,
+        397,
+        365,
+        379,
+        378,
+        400,
+        377,
+        152,
+        148,
+        176,
+        149,
+    ]
+    + [150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109],
+    np.int64,
+)
+"""MediaPipe's face oval: points of the outline, which slide along the face as it turns."""
+
+IBUG68_OVAL = np.arange(17, dtype=np.int64)
+"""The jaw line of the 68 points."""
+
+SLIDING = {"mediapipe478": MEDIAPIPE_OVAL, "ibug68": IBUG68_OVAL}
+
+
+def vertex_landmarks(
+    faces: NDArray[np.int64], vertices: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Landmarks that are vertices, as places in triangles.
+
+    Args:
+        faces: (F, 3) triangles.
+        vertices: (L,) vertex of each landmark.
+
+    Returns:
+        (L,) a triangle that has the vertex, and (L, 3) barycentric coordinates with a single 1.
+
+    Raises:
+        ValueError: a vertex is in no triangle.
+    """
+    flat = faces.ravel()
+    order = np.argsort(flat, kind="stable")
+    first = np.searchsorted(flat[order], vertices)
+    corner = order[np.minimum(first, len(order) - 1)]
+    if not np.array_equal(flat[corner], vertices):
+        raise ValueError("a landmark's vertex is in no triangle")
+    return corner // 3, np.eye(3)[corner % 3]
+
+
+def corner_landmarks(
+    faces: NDArray[np.int64], corners: NDArray[np.int64], bary: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Landmarks given by the vertices of their triangle, as places in ``faces``.
+
+    Args:
+        faces: (F, 3) triangles.
+        corners: (L, 3) vertices, in any order.
+        bary: (L, 3) barycentric coordinates in the order of ``corners``.
+
+    Returns:
+        (K,) triangle, (K, 3) barycentric coordinates in the triangle's own order, and (L,) which landmarks
+        have a triangle: K are True.
+    """
+    table = {tuple(sorted(face)): index for index, face in enumerate(faces.tolist())}
+    place = np.array([table.get(tuple(sorted(c)), -1) for c in corners.tolist()], np.int64)
+    found = place >= 0
+    own, given = faces[place[found]], corners[found]
+    match = own[:, :, None] == given[:, None, :]  # (K, own corner, given corner)
+    return place[found], (match * bary[found][:, None, :]).sum(2), found
+
+
+def add_mediapipe(
+    ids: dict[str, NDArray[np.int64]],
+    faces: dict[str, NDArray[np.int64]],
+    bary: dict[str, NDArray[np.float64]],
+) -> None:
+    """Give a model that knows the 68 points the MediaPipe landmarks nearest in meaning, in place.
+
+    Does nothing where ``"mediapipe478"`` is there already. The jaw line is left out: the two schemes
+    disagree about where it runs.
+    """
+    if "mediapipe478" in ids or "ibug68" not in ids:
+        return
+    keep = ids["ibug68"] >= 17
+    ids["mediapipe478"] = MEDIAPIPE_OF_IBUG68[ids["ibug68"][keep]]
+    faces["mediapipe478"], bary["mediapipe478"] = faces["ibug68"][keep], bary["ibug68"][keep]

@@ -1,0 +1,274 @@
+"""FaceScape's bilinear model (Yang et al., CVPR 2020), from the user's own files.
+
+``vertices = Σᵢⱼ core[i, j] · aᵢ · bⱼ`` with identity factors a ~ N(id_mean, id_var) and expression weights b:
+bⱼ in [0, 1] for the blendshapes j ≥ 1 and b₀ = 1 − Σ bⱼ for the neutral face. The fit's coefficients are
+``(a − id_mean)/√id_var`` and ``bⱼ/EXPRESSION_SIGMA``.
+
+Two forms are read: the published ``facescape_bm_v1.6_*.npz``, and a core ``.npy`` with a factor ``.json``
+beside it (and, for UVs, the template's ``.obj``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mesoface.errors import FaceModelError, MesofaceError
+from mesoface.face_models.arrays import npz_names, read_npy, read_npz, require, require_indices
+from mesoface.face_models.correspondence import add_mediapipe, vertex_landmarks
+from mesoface.face_models.model import Topology
+from mesoface.face_models.region import inside
+from mesoface.face_models.unwrap import unwrap_face
+from mesoface.mesh_io import read_mesh
+
+EXPRESSION_SIGMA = 0.4
+"""Spread of the blendshape weights' half-normal prior: most of the 51 are at rest in any one expression."""
+
+_KEYS = ("id_mean", "id_var", "lm_index_full", "faces")
+_V16 = ("shape_bm_core", "id_mean", "id_var", "fv_indices", "lm_list_v16")
+_JSON_LIMIT = 256 << 20
+# Rows 72–327 and columns 128–383 of the 512² layout are the face (Xiao et al., AAAI 2022).
+_WINDOW = np.array([[128 / 512, 1 - 328 / 512], [384 / 512, 1 - 72 / 512]])
+
+
+@dataclass(frozen=True, eq=False)
+class BilinearFaceModel:
+    """A face model whose identity and expression multiply. See :class:`~mesoface.face_models.FaceModel`.
+
+    Args:
+        name: as reports call it.
+        core: (I, E, 3N) millimetres; expression 0 is the neutral one, the others are absolute shapes.
+        identity_mean: (I,) mean of the identity factors.
+        identity_sigma: (I,) their standard deviation.
+        topology: faces, UV, landmarks, facial mask.
+    """
+
+    name: str
+    core: NDArray[np.floating]
+    identity_mean: NDArray[np.float64]
+    identity_sigma: NDArray[np.float64]
+    topology: Topology
+    _rows: dict[bytes, NDArray[np.float64]] = field(default_factory=dict, repr=False)
+
+    @property
+    def n_identity(self) -> int:
+        """How many identity factors there are."""
+        return self.core.shape[0]
+
+    @property
+    def n_expression(self) -> int:
+        """How many blendshapes there are beside the neutral face."""
+        return self.core.shape[1] - 1
+
+    @property
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Blendshape weights stay in [0, 1]; identity is unbounded."""
+        free = np.full(self.n_identity, np.inf)
+        zeros = np.zeros(self.n_expression)
+        return np.concatenate([-free, zeros]), np.concatenate([free, zeros + 1 / EXPRESSION_SIGMA])
+
+    def _factors(
+        self, identity: ArrayLike, expression: ArrayLike
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        weights = EXPRESSION_SIGMA * np.asarray(expression, np.float64)
+        a = self.identity_mean + self.identity_sigma * np.asarray(identity, np.float64)
+        return a, np.concatenate([[1 - weights.sum()], weights])
+
+    def shape(self, identity: NDArray, expression: NDArray) -> NDArray[np.float64]:
+        """See :meth:`FaceModel.shape`."""
+        a, b = self._factors(identity, expression)
+        flat = np.zeros(self.core.shape[2])
+        for weight, slab in zip(a, self.core, strict=True):  # one identity at a time: the core may be on disk
+            flat += weight * (b @ slab)
+        return flat.reshape(-1, 3)
+
+    def points(
+        self, identity: NDArray, expression: NDArray, corners: NDArray[np.int64], bary: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """See :meth:`FaceModel.points`."""
+        key = corners.tobytes() + bary.tobytes()
+        if key not in self._rows:
+            self._rows.clear()
+            places = 3 * corners[..., None] + np.arange(3)  # (L, 3 corners, 3 axes)
+            self._rows[key] = np.einsum("lk,ielkc->ielc", bary, self.core[:, :, places].astype(np.float64))
+        rows = self._rows[key]
+        a, b = self._factors(identity, expression)
+        by_identity = np.einsum("ielc,e->lci", rows, b)
+        by_expression = np.einsum("ielc,i->lce", rows, a)
+        blendshapes = EXPRESSION_SIGMA * (by_expression[..., 1:] - by_expression[..., :1])
+        return by_identity @ a, np.concatenate([by_identity * self.identity_sigma, blendshapes], 2)
+
+
+def is_facescape(path: Path) -> bool:
+    """Whether ``path`` looks like FaceScape's model: the published npz, a folder of files, or one of them."""
+    if path.is_dir() or path.suffix.lower() in (".npy", ".json"):
+        return _pair(path) is not None or (path.is_dir() and _published(path) is not None)
+    return path.suffix.lower() == ".npz" and "shape_bm_core" in npz_names(path)
+
+
+def load_facescape(path: Path) -> BilinearFaceModel:
+    """Read the model from the published ``.npz``, from a folder, or from a core ``.npy`` or factor ``.json``.
+
+    Raises:
+        FaceModelError: a part is absent, damaged or does not fit the others.
+    """
+    if path.suffix.lower() == ".npz":
+        return _from_v16(path)
+    pair = _pair(path)
+    if pair is not None:
+        return _from_pair(*pair)
+    published = _published(path) if path.is_dir() else None
+    if published is None:
+        raise FaceModelError(
+            "no FaceScape model here",
+            path=path,
+            remedy="a core .npy and its factor .json in one folder, or facescape_bm_v1.6_*.npz, are expected",
+        )
+    return _from_v16(published)
+
+
+def _published(folder: Path) -> Path | None:
+    return next(iter(sorted(folder.glob("facescape_bm*.npz"))), None)
+
+
+def _pair(path: Path) -> tuple[Path, Path] | None:
+    """(core, factors) that belong to ``path``: a folder with both, or either of the two files."""
+    folder = path if path.is_dir() else path.parent
+    cores = [path] if path.suffix.lower() == ".npy" else sorted(folder.glob("*core*.npy"))
+    factors = [path] if path.suffix.lower() == ".json" else sorted(folder.glob("*factor*.json"))
+    return (cores[0], factors[0]) if cores and factors else None
+
+
+def _from_pair(core_file: Path, factor_file: Path) -> BilinearFaceModel:
+    core = read_npy(core_file)
+    if core.ndim != 3 or core.shape[2] % 3 or core.shape[1] < 2 or core.dtype.kind != "f":
+        raise FaceModelError(
+            f"has the shape {core.shape}, expected (identities, expressions, 3 · vertices)",
+            path=core_file,
+            remedy="use the core as published",
+        )
+    require(core_file, {"core": core}, core=(None, None, None))
+    factors = _read_factors(factor_file)
+    identities, _, flat = core.shape
+    require(
+        factor_file,
+        factors,
+        id_mean=(identities,),
+        id_var=(identities,),
+        lm_index_full=(204,),
+        faces=(None, 3),
+    )
+    places = factors["lm_index_full"].reshape(68, 3)
+    require_indices(factor_file, "lm_index_full", places, flat)
+    if (places % 3 != (0, 1, 2)).any() or (places // 3 != places[:, :1] // 3).any():
+        raise FaceModelError(
+            "'lm_index_full' does not hold x, y, z of 68 vertices",
+            path=factor_file,
+            remedy="use the file as published",
+        )
+    template = _template(core_file.parent, flat // 3)
+    if template is None:
+        faces, uv, uv_faces = factors["faces"], None, None
+    else:
+        faces, uv, uv_faces = template
+    return _build(
+        factor_file, core, factors["id_mean"], factors["id_var"], faces, uv, uv_faces, places[:, 0] // 3
+    )
+
+
+def _from_v16(path: Path) -> BilinearFaceModel:
+    data = read_npz(path, (*_V16, "texcoords", "ft_indices"))
+    require(path, data, shape_bm_core=(None, None, None), fv_indices=(None, 3), lm_list_v16=(68,))
+    core = np.transpose(data["shape_bm_core"], (2, 1, 0))  # published as (3N, expressions, identities)
+    require(path, data, id_mean=(core.shape[0],), id_var=(core.shape[0],))
+    uv, uv_faces = data.get("texcoords"), data.get("ft_indices")
+    faces, landmarks = data["fv_indices"], data["lm_list_v16"]
+    if faces.size and faces.min() == 1 and faces.max() == core.shape[2] // 3:  # counted from 1, as in an .obj
+        faces = faces - 1
+        uv_faces = None if uv_faces is None else uv_faces - 1
+    if uv is not None and uv_faces is not None:
+        require(path, data, texcoords=(None, 2), ft_indices=(len(faces), 3))
+        require_indices(path, "ft_indices", uv_faces, len(uv))
+    else:
+        uv = uv_faces = None
+    return _build(path, core, data["id_mean"], data["id_var"], faces, uv, uv_faces, landmarks)
+
+
+def _read_factors(path: Path) -> dict[str, NDArray]:
+    try:
+        if path.stat().st_size > _JSON_LIMIT:
+            raise ValueError("too large")
+        table = json.loads(path.read_text(encoding="utf-8"))
+        return {key: np.asarray(table[key]) for key in _KEYS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FaceModelError(
+            f"is not FaceScape's factor file ({type(error).__name__}: {error}); expected JSON with {', '.join(_KEYS)}",
+            path=path,
+            remedy="use the file as published",
+        ) from error
+
+
+def _template(folder: Path, count: int) -> tuple[NDArray, NDArray, NDArray] | None:
+    """Faces, UVs and UV faces of the first ``.obj`` in ``folder`` with ``count`` vertices and UVs."""
+    for file in sorted(folder.glob("*.obj")):
+        try:
+            mesh = read_mesh(file)
+        except MesofaceError as error:
+            raise FaceModelError(error.message, path=file, remedy="mend or remove the template") from error
+        if len(mesh.vertices) == count and mesh.uv is not None:
+            return mesh.faces, mesh.uv, mesh.faces if mesh.uv_faces is None else mesh.uv_faces
+    return None
+
+
+def _build(
+    path: Path,
+    core: NDArray,
+    identity_mean: NDArray,
+    identity_variance: NDArray,
+    faces: NDArray,
+    uv: NDArray | None,
+    uv_faces: NDArray | None,
+    landmarks: NDArray,
+) -> BilinearFaceModel:
+    require_indices(path, "faces", faces, core.shape[2] // 3)
+    require_indices(path, "landmarks", landmarks, core.shape[2] // 3)
+    if (identity_variance <= 0).any():
+        raise FaceModelError("'id_var' must be positive", path=path, remedy="use the file as published")
+    faces, landmarks = faces.astype(np.int64), landmarks.astype(np.int64)
+    mean = identity_mean.astype(np.float64)
+    neutral = np.einsum("i,in->n", mean, core[:, 0].astype(np.float64)).reshape(-1, 3)
+    loose = landmarks[~np.isin(landmarks, faces)]
+    # A landmark's vertex that no triangle uses gets one of its own, without area, to have a place.
+    faces = np.vstack([faces, np.repeat(loose[:, None], 3, 1)])
+    place, weights = vertex_landmarks(faces, landmarks)
+    ids, places, bary = {"ibug68": np.arange(68)}, {"ibug68": place}, {"ibug68": weights}
+    add_mediapipe(ids, places, bary)
+    if uv is None or uv_faces is None:
+        uv, facial = unwrap_face(neutral, faces, neutral[landmarks])
+        uv_faces = faces
+    else:
+        uv = (np.asarray(uv, np.float64) - _WINDOW[0]) / (_WINDOW[1] - _WINDOW[0])
+        uv_faces = np.vstack([uv_faces, np.zeros((len(loose), 3), np.int64)]).astype(np.int64)
+        facial = _window_mask(uv, uv_faces, faces, landmarks)
+    topology = Topology(faces, uv, uv_faces, facial, ids, places, bary)
+    return BilinearFaceModel("facescape", core, mean, np.sqrt(identity_variance.astype(np.float64)), topology)
+
+
+def _window_mask(
+    uv: NDArray[np.float64],
+    uv_faces: NDArray[np.int64],
+    faces: NDArray[np.int64],
+    landmarks: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """(F,) triangles inside of the window, without the eye openings and the inside of the mouth."""
+    middle = uv[uv_faces].mean(1)
+    facial = ((uv[uv_faces] >= 0) & (uv[uv_faces] <= 1)).all((1, 2))
+    place = np.zeros((int(faces.max()) + 1, 2))
+    place[faces] = uv[uv_faces]
+    for ring in (range(36, 42), range(42, 48), range(60, 68)):
+        facial &= ~inside(middle, place[landmarks[list(ring)]])
+    return facial

@@ -1,0 +1,253 @@
+"""Fitting a face model to landmarks: joint robust non-linear least squares with the model's prior.
+
+Pose, scale, identity and expression are solved for together by Levenberg–Marquardt on the reprojection
+errors in all views, with Cauchy's robust cost and the energy ``|z|²/2`` of the model's Gaussian prior
+(the maximum a posteriori fit of Blanz & Vetter, SIGGRAPH 1999, from landmarks). Blendshape weights keep to
+their bounds by a projected active set (Bertsekas, 1982).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from mesoface.alignment import align_points_robustly
+from mesoface.camera import Camera
+from mesoface.errors import LandmarkError
+from mesoface.face_models.correspondence import SLIDING
+from mesoface.face_models.measurements import ImageLandmarks, Measurements, SpatialLandmarks
+from mesoface.face_models.model import FaceFit, FaceModel
+from mesoface.landmarks.types import Landmarks2D, Landmarks3D
+
+Array = NDArray[np.float64]
+
+DETECTOR_MM = 0.7
+"""Noise of a detected landmark on the face, about 1 % of the distance between the eyes."""
+EMBEDDING_MM = 1.5
+"""How far a landmark of one person lies from where the model has it: shared by all views, so that more
+views do not average it away."""
+SLIDING_FACTOR = 3.0
+"""Points of the face's outline slide with the view: their noise is this much larger."""
+HEAD_SIZE_SPREAD = 0.05
+"""Heads differ by some 5 % in size: what the mean face's alignment tells about an unknown scale. A bilinear
+model needs it, for its identity factors can grow all together as the scale shrinks."""
+MIN_LANDMARKS = 12
+MAX_ITERATIONS = 60
+
+
+def fit_face(
+    model: FaceModel,
+    cameras: Sequence[Camera],
+    landmarks2d: Landmarks2D,
+    landmarks3d: Landmarks3D,
+    *,
+    fix_scale: float | None = None,
+) -> FaceFit:
+    """Fit ``model`` to the landmarks in all views.
+
+    Args:
+        model: any face model that has a place for the landmarks' scheme.
+        cameras: V cameras without a lens.
+        landmarks2d: landmarks in the photos.
+        landmarks3d: the same, triangulated: where the fit begins, and which views each point is trusted in.
+        fix_scale: world units per millimetre where it is known (1 in a metric world); None to have it
+            estimated, which the model's prior on the size of heads makes possible, to a few per cent.
+
+    Raises:
+        LandmarkError: the model has no place for these landmarks, or too few of them were found.
+    """
+    ids, corners, bary = _embedding(model, landmarks2d.scheme, landmarks3d.points.shape[0])
+    weights = np.where(np.isfinite(landmarks2d.weights) & (landmarks2d.weights > 0), landmarks3d.weights, 0)
+    weights = np.where(landmarks3d.distrusted[:, None], 0.0, weights)[:, ids]
+    start = _start(model, corners, bary, landmarks3d.points[ids], fix_scale)
+
+    sigma_mm = np.where(np.isin(ids, SLIDING[landmarks2d.scheme]), SLIDING_FACTOR, 1.0)
+    # n measurements with a common error carry the information n / (noise² + n · common²).
+    sigma_mm = sigma_mm * np.sqrt(DETECTOR_MM**2 + np.nansum(weights, 0) * EMBEDDING_MM**2)
+    center = start.points(model, corners, bary)[0].mean(0)
+    focal = np.array([np.sqrt(camera.K[0, 0] * camera.K[1, 1]) for camera in cameras])
+    depth = np.array([camera.to_camera(center)[2] for camera in cameras])
+    pixels_per_unit = focal / np.where(depth > 0, depth, np.inf)
+    sigma = start.scale * sigma_mm * np.maximum(pixels_per_unit, 1e-9)[:, None]
+    weights = np.where(depth[:, None] > 0, weights, 0.0)
+    measured = ImageLandmarks.of(cameras, landmarks2d.points[:, ids], weights, sigma)
+
+    state, iterations = _minimise(start, model, corners, bary, measured, fix_scale is None)
+    points = state.points(model, corners, bary)[0]
+    return _result(model, state, measured.residuals(points), iterations)
+
+
+def fit_landmarks3d(
+    model: FaceModel,
+    points: Array,
+    *,
+    scheme: str = "ibug68",
+    weights: Array | None = None,
+    fix_scale: float | None = None,
+    noise_mm: float = 1.0,
+) -> FaceFit:
+    """Fit ``model`` to landmarks in space.
+
+    Args:
+        model: any face model that has a place for the landmarks' scheme.
+        points: (L, 3) world units; NaN where there is none.
+        scheme: which landmarks these are.
+        weights: (L,) in [0, 1], or None for equal ones.
+        fix_scale: world units per millimetre where it is known, else None.
+        noise_mm: standard deviation of the landmarks, millimetres: what the prior is weighed against.
+
+    Returns:
+        the fit; its ``residuals`` are (1, L') distances in world units here.
+
+    Raises:
+        LandmarkError: the model has no place for these landmarks, or too few of them are there.
+    """
+    ids, corners, bary = _embedding(model, scheme, len(points))
+    target = np.asarray(points, np.float64)[ids]
+    start = _start(model, corners, bary, target, fix_scale)
+    seen = np.isfinite(target).all(1)
+    weight = np.where(seen, 1.0 if weights is None else np.asarray(weights, np.float64)[ids], 0.0)
+    sigma = np.full(len(ids), noise_mm * start.scale)
+    measured = SpatialLandmarks(target, weight, sigma)
+    state, iterations = _minimise(start, model, corners, bary, measured, fix_scale is None)
+    distance = np.linalg.norm(state.points(model, corners, bary)[0] - target, axis=1)
+    return _result(model, state, distance[None], iterations)
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """``world = scale · R · model(z) + t``; z is identity, then expression."""
+
+    R: Array
+    t: Array
+    scale: float
+    z: Array
+
+    def points(self, model: FaceModel, corners: NDArray, bary: Array) -> tuple[Array, Array]:
+        """(L, 3) world points and (L, 3, M) their derivative with respect to z."""
+        points, jacobian = model.points(self.z[: model.n_identity], self.z[model.n_identity :], corners, bary)
+        turn = self.scale * self.R
+        return points @ turn.T + self.t, np.einsum("ij,ljm->lim", turn, jacobian)
+
+    def moved(self, step: Array, center: Array, bounds: tuple[Array, Array] | None) -> _State:
+        """Rotate (3) and scale (log, 1) about ``center``, then translate (3); add the rest to z."""
+        turn, growth = _rotation(step[:3]), float(np.exp(step[6]))
+        z = self.z + step[7:]
+        if bounds is not None:
+            z = np.clip(z, *bounds)
+        t = center + growth * turn @ (self.t - center) + step[3:6]
+        return _State(turn @ self.R, t, self.scale * growth, z)
+
+
+def _embedding(
+    model: FaceModel, scheme: str, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+    """Which landmarks the model has (L',), the corners of their triangles (L', 3) and where in them (L', 3)."""
+    topology = model.topology
+    if scheme not in topology.landmark_ids:
+        known = ", ".join(sorted(topology.landmark_ids)) or "none"
+        raise LandmarkError(
+            f"the face model '{model.name}' has no place for the landmarks '{scheme}' (it has: {known})",
+            remedy="use another face model, or landmarks of a scheme that it has",
+        )
+    ids = topology.landmark_ids[scheme]
+    keep = ids < count
+    corners = topology.faces[topology.landmark_faces[scheme][keep]]
+    return ids[keep], corners, topology.landmark_bary[scheme][keep]
+
+
+def _start(model: FaceModel, corners: NDArray, bary: Array, target: Array, fix_scale: float | None) -> _State:
+    """The mean face (or the nearest that the bounds allow), moved robustly onto the landmarks."""
+    z = np.zeros(model.n_identity + model.n_expression)
+    if model.bounds is not None:
+        z = np.clip(z, *model.bounds)
+    seen = np.isfinite(target).all(1)
+    if seen.sum() < MIN_LANDMARKS:
+        raise LandmarkError(
+            f"only {int(seen.sum())} landmarks could be located in space, {MIN_LANDMARKS} are needed",
+            remedy="add views in which the face is seen from nearby directions, or check the calibration",
+        )
+    points, _ = model.points(z[: model.n_identity], z[model.n_identity :], corners, bary)
+    motion = align_points_robustly(points[seen], target[seen], scale=fix_scale)
+    return _State(motion.R, motion.t, motion.scale, z)
+
+
+def _minimise(
+    state: _State, model: FaceModel, corners: NDArray, bary: Array, measured: Measurements, free_scale: bool
+) -> tuple[_State, int]:
+    """Levenberg–Marquardt from ``state``. Returns the minimum and the number of steps tried."""
+    bounds, first_scale, stiffness = model.bounds, state.scale, HEAD_SIZE_SPREAD**-2
+
+    def prior(state: _State) -> float:
+        return 0.5 * float(state.z @ state.z) + 0.5 * stiffness * np.log(state.scale / first_scale) ** 2
+
+    points, jacobian = state.points(model, corners, bary)
+    local = measured.at(points)
+    cost = local.cost + prior(state)
+    damping, small, iteration = 1e-3, 0, 0
+    while iteration < MAX_ITERATIONS and small < 2 and damping < 1e9:
+        iteration += 1
+        center = points.mean(0)
+        J = np.concatenate([_pose_jacobian(points - center, free_scale), jacobian], 2)  # (L, 3, 7 + M)
+        flat = J.reshape(-1, J.shape[2])
+        H = flat.T @ (local.hessian @ J).reshape(flat.shape)
+        g = flat.T @ local.gradient.ravel()
+        g[7:] += state.z
+        H[np.arange(7, len(g)), np.arange(7, len(g))] += 1.0
+        g[6] += stiffness * np.log(state.scale / first_scale)
+        H[6, 6] += stiffness
+        free = np.ones(len(g), bool)
+        free[6] = free_scale
+        if bounds is not None:
+            free[7:] &= ~((state.z <= bounds[0]) & (g[7:] > 0)) & ~((state.z >= bounds[1]) & (g[7:] < 0))
+        step = np.zeros(len(g))
+        A = H[np.ix_(free, free)]
+        A[np.diag_indices_from(A)] *= 1 + damping
+        step[free] = -scipy.linalg.solve(A, g[free], assume_a="pos")
+        trial = state.moved(step, center, bounds)
+        trial_points, trial_jacobian = trial.points(model, corners, bary)
+        trial_local = measured.at(trial_points)
+        trial_cost = trial_local.cost + prior(trial)
+        if not trial_cost <= cost:
+            damping *= 8
+            continue
+        small = small + 1 if cost - trial_cost < 1e-5 * cost + 1e-12 else 0
+        state, points, jacobian, local, cost = trial, trial_points, trial_jacobian, trial_local, trial_cost
+        damping = max(damping / 8, 1e-9)
+    return state, iteration
+
+
+def _pose_jacobian(arm: Array, free_scale: bool) -> Array:
+    """(L, 3, 7) derivative of points by rotation vector, translation and log-scale; ``arm`` = point − centre."""
+    x, y, z = arm.T
+    out = np.zeros((len(arm), 3, 7))
+    out[:, 0, 1], out[:, 0, 2] = z, -y
+    out[:, 1, 0], out[:, 1, 2] = -z, x
+    out[:, 2, 0], out[:, 2, 1] = y, -x
+    out[:, :, 3:6] = np.eye(3)
+    if free_scale:
+        out[:, :, 6] = arm
+    return out
+
+
+def _rotation(vector: Array) -> Array:
+    """(3,) rotation vector → (3, 3), by Rodrigues' formula."""
+    angle = float(np.linalg.norm(vector))
+    x, y, z = vector
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    if angle < 1e-8:
+        return np.eye(3) + cross + cross @ cross / 2
+    return np.eye(3) + np.sin(angle) / angle * cross + (1 - np.cos(angle)) / angle**2 * cross @ cross
+
+
+def _result(model: FaceModel, state: _State, residuals: Array, iterations: int) -> FaceFit:
+    identity, expression = state.z[: model.n_identity], state.z[model.n_identity :]
+    # Small rotations were multiplied up: remove the rounding before anything is built on R.
+    u, _, vt = np.linalg.svd(state.R)
+    R = u @ vt
+    vertices = state.scale * model.shape(identity, expression) @ R.T + state.t
+    return FaceFit(model, identity, expression, R, state.t, state.scale, vertices, residuals, iterations)

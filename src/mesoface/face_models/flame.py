@@ -1,0 +1,125 @@
+"""FLAME (Li et al., SIGGRAPH Asia 2017), from the user's own files.
+
+The model file is an ``.npz`` or the published ``.pkl`` with ``v_template`` (5023, 3), ``shapedirs``
+(5023, 3, 400: 300 identity, 100 expression) and ``f``, in metres; a ``.pkl`` is never unpickled. Beside it
+the landmarks: ``landmark_embedding.npy`` (68 points) and, better, ``mediapipe_landmark_embedding.npz``;
+or their arrays in the model file itself. The jaw's rotation is not modelled: the photos are of one moment,
+and the expression space opens the mouth as far as it can.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.errors import FaceModelError
+from mesoface.face_models.arrays import npz_names, object_payload, read_npz, require, require_indices
+from mesoface.face_models.correspondence import add_mediapipe
+from mesoface.face_models.model import LinearFaceModel, Topology
+from mesoface.face_models.plain_pickle import read_plain_pickle
+from mesoface.face_models.unwrap import unwrap_face
+
+N_IDENTITY, N_EXPRESSION = 150, 50
+"""Modes kept of each kind, the strongest: the rest is below what landmarks can tell."""
+_PUBLISHED = (300, 100)
+
+_LANDMARKS_68 = "landmark_embedding.npy"
+_LANDMARKS_MEDIAPIPE = "mediapipe_landmark_embedding.npz"
+
+
+def is_flame(path: Path) -> bool:
+    """Whether a file looks like a FLAME model: a ``.pkl``, or an ``.npz`` with its arrays."""
+    if path.suffix.lower() == ".pkl":
+        return True
+    return path.suffix.lower() == ".npz" and {"v_template", "shapedirs"} <= npz_names(path)
+
+
+def load_flame(path: Path) -> LinearFaceModel:
+    """Read the model.
+
+    Raises:
+        FaceModelError: a part is absent or damaged, or there are no landmarks for it.
+    """
+    if path.suffix.lower() == ".pkl":
+        data = read_plain_pickle(_bytes_of(path), path)
+    else:
+        data = read_npz(path)
+    require(
+        path, data, v_template=(None, 3), shapedirs=(len(data.get("v_template", ())), 3, None), f=(None, 3)
+    )
+    require_indices(path, "f", data["f"], len(data["v_template"]))
+    modes = data["shapedirs"].shape[2]
+    if modes != sum(_PUBLISHED):
+        raise FaceModelError(
+            f"'shapedirs' has {modes} modes, {sum(_PUBLISHED)} (300 identity, 100 expression) expected",
+            path=path,
+            remedy="use FLAME 2019 or later as published",
+        )
+    first = np.r_[:N_IDENTITY, _PUBLISHED[0] : _PUBLISHED[0] + N_EXPRESSION]
+    basis = np.ascontiguousarray(data["shapedirs"][:, :, first].transpose(2, 0, 1) * 1000, np.float32)
+    mean = data["v_template"].astype(np.float64) * 1000
+    faces = data["f"].astype(np.int64)
+
+    ids, places, bary = _landmarks(path, data, len(faces))
+    points = np.einsum("lk,lkc->lc", bary["ibug68"], mean[faces[places["ibug68"]]])
+    uv, facial = unwrap_face(mean, faces, points)
+    add_mediapipe(ids, places, bary)
+    return LinearFaceModel(
+        "flame", mean, basis, N_IDENTITY, Topology(faces, uv, faces, facial, ids, places, bary)
+    )
+
+
+def _landmarks(
+    path: Path, data: dict[str, NDArray], n_faces: int
+) -> tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.int64]], dict[str, NDArray[np.float64]]]:
+    """Ids, triangles and barycentric coordinates by scheme, from the model file or the files beside it."""
+    ids: dict[str, NDArray[np.int64]] = {}
+    places: dict[str, NDArray[np.int64]] = {}
+    bary: dict[str, NDArray[np.float64]] = {}
+
+    def add(scheme: str, source: Path, which: NDArray, triangle: NDArray, weights: NDArray) -> None:
+        table = {"triangles": triangle, "weights": weights, "ids": which}
+        require(source, table, triangles=(len(which),), weights=(len(which), 3))
+        require_indices(source, "landmark triangles", triangle, n_faces)
+        require_indices(source, "landmark ids", which, 478)
+        ids[scheme], places[scheme] = which.astype(np.int64), triangle.astype(np.int64)
+        bary[scheme] = weights.astype(np.float64)
+
+    sources = [(path, data)]
+    beside = path.parent / _LANDMARKS_68
+    if beside.is_file():
+        payload = object_payload(beside)
+        if payload is not None:
+            sources.append((beside, read_plain_pickle(payload, beside)))
+    for source, arrays in sources:
+        if "ibug68" not in ids and {"full_lmk_faces_idx", "full_lmk_bary_coords"} <= arrays.keys():
+            triangle, weights = (
+                arrays["full_lmk_faces_idx"].ravel(),
+                arrays["full_lmk_bary_coords"].reshape(-1, 3),
+            )
+            add("ibug68", source, np.arange(68), triangle, weights)
+    beside = path.parent / _LANDMARKS_MEDIAPIPE
+    if beside.is_file():
+        arrays = read_npz(beside)
+        require(beside, arrays, landmark_indices=(None,), lmk_face_idx=(None,), lmk_b_coords=(None, 3))
+        add(
+            "mediapipe478", beside, arrays["landmark_indices"], arrays["lmk_face_idx"], arrays["lmk_b_coords"]
+        )
+    if "ibug68" not in ids:
+        raise FaceModelError(
+            "FLAME's 68 landmarks are not here",
+            path=path,
+            remedy=f"put {_LANDMARKS_68} (full_lmk_faces_idx, full_lmk_bary_coords) beside the model file",
+        )
+    return ids, places, bary
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FaceModelError(
+            f"cannot be read: {error.strerror}", path=path, remedy="check its permissions"
+        ) from error

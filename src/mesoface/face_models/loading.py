@@ -1,0 +1,77 @@
+"""A face model by name or path: ``--face-model generic | ict | PATH``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mesoface.errors import FaceModelError
+from mesoface.face_models.arrays import npz_names
+from mesoface.face_models.facescape import is_facescape, load_facescape
+from mesoface.face_models.flame import is_flame, load_flame
+from mesoface.face_models.ict import is_checkout, load_ict
+from mesoface.face_models.model import FaceModel
+
+_KNOWN = (
+    "ICT-FaceKit (a checkout, or the compact .npz), FaceScape (the published .npz, or a folder with the core .npy "
+    "and the factor .json) and FLAME (.npz or .pkl) are known"
+)
+
+
+def load_face_model(spec: str) -> FaceModel:
+    """Load a face model.
+
+    Args:
+        spec: ``"generic"``, the model that comes with mesoface; ``"ict"``, the ICT model at ``MESOFACE_ICT``
+            or, without that, at ``ict/ict_facekit_mm.npz`` in ``MESOFACE_SHARED`` (``../shared``); else the
+            path of a model's file or folder, which is recognised by looking at it.
+
+    Raises:
+        FaceModelError: there is no such model, or it cannot be used.
+    """
+    if spec == "generic":
+        from mesoface.face_models.generic import load_generic
+
+        return load_generic()
+    if spec == "ict":
+        return load_ict(ict_path())
+    path = Path(spec).expanduser()
+    if not path.exists():
+        raise FaceModelError(
+            "no such face model",
+            path=spec,
+            remedy="give 'generic', 'ict' or the path of a model's file or folder",
+        )
+    if path.is_dir():
+        if is_checkout(path):
+            return load_ict(path)
+        if is_facescape(path):
+            return load_facescape(path)
+        models = sorted(file for suffix in ("*.npz", "*.pkl") for file in path.glob(suffix) if is_flame(file))
+        if models:
+            return load_flame(models[0])
+    elif is_flame(path):
+        return load_flame(path)
+    elif is_facescape(path):
+        return load_facescape(path)
+    elif path.suffix.lower() == ".npz" and "neutral_mm" in npz_names(path):
+        return load_ict(path)
+    raise FaceModelError("no face model is recognised here", path=path, remedy=_KNOWN)
+
+
+def ict_path() -> Path:
+    """Where ``"ict"`` is looked for.
+
+    Raises:
+        FaceModelError: it is not there.
+    """
+    named = os.environ.get("MESOFACE_ICT")
+    shared = Path(os.environ.get("MESOFACE_SHARED", "../shared"))
+    path = Path(named).expanduser() if named else shared / "ict" / "ict_facekit_mm.npz"
+    if not path.exists():
+        raise FaceModelError(
+            "the ICT face model is not here",
+            path=path,
+            remedy="set MESOFACE_ICT to the compact .npz or an ICT-FaceKit checkout, or use --face-model generic",
+        )
+    return path

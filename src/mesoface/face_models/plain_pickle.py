@@ -1,0 +1,203 @@
+"""Numbers out of a pickle without unpickling it.
+
+A pickle is a program, and loading one runs it. Here its opcodes are only *read* (``pickletools``): a small
+stack machine builds dicts, lists, strings and numbers; every class or function the file names stays an inert
+``Named`` record, and nothing is ever imported or called. Afterwards the records of NumPy arrays, and of the
+chumpy arrays in FLAME's own files, are turned into arrays from their raw bytes.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.errors import FaceModelError
+
+LIMIT = 1 << 30
+"""Bytes of a pickle that are read at most; FLAME's has 53 MB."""
+
+
+@dataclass(eq=False)
+class Named:
+    """What a pickle calls ``module.name(*args)``, with the state it would set; never called."""
+
+    name: str
+    args: tuple[Any, ...] = ()
+    state: Any = None
+    items: list[Any] = field(default_factory=list)
+
+
+def read_plain_pickle(data: bytes, path: Path) -> dict[str, NDArray]:
+    """The arrays of numbers in a pickled dict; whatever else the dict holds is left out.
+
+    Args:
+        data: the pickle.
+        path: the file it is from, for messages.
+
+    Raises:
+        FaceModelError: not a pickle of a dict, truncated, or written in a way that is not understood.
+    """
+    remedy = "convert it to .npz where you trust the file: numpy.savez(path, name=array, ...)"
+    if len(data) > LIMIT:
+        raise FaceModelError(
+            f"pickle of {len(data) >> 20} MB, at most {LIMIT >> 20} are read", path=path, remedy=remedy
+        )
+    try:
+        table = _run(data)
+        if isinstance(table, Named) and isinstance(table.state, tuple) and len(table.state) == 5:
+            (table,) = table.state[4]  # a dict in an array of one object, as numpy.save writes it
+        if not isinstance(table, dict):
+            raise ValueError("a dict was expected")
+        arrays = {_text(key): _array(value) for key, value in table.items()}
+        return {key: array for key, array in arrays.items() if array is not None}
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FaceModelError(f"the pickle is not understood ({error})", path=path, remedy=remedy) from error
+
+
+_MARK = object()
+_CONSTANTS = {
+    "NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (),
+}  # fmt: skip
+_LITERALS = frozenset(
+    ["INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"]
+)
+
+
+def _run(data: bytes) -> Any:
+    """Run the stack machine over the opcodes and return what is left at STOP."""
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+
+    def since_mark() -> list[Any]:
+        at = len(stack) - 1
+        while stack[at] is not _MARK:
+            at -= 1
+            if at < 0:
+                raise ValueError("a mark is missing")
+        items = stack[at + 1 :]
+        del stack[at:]
+        return items
+
+    for opcode, argument, _ in pickletools.genops(data):
+        name = opcode.name
+        if name in _LITERALS:
+            stack.append(argument)
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name])
+        elif name == "MARK":
+            stack.append(_MARK)
+        elif name in ("EMPTY_DICT", "EMPTY_LIST"):
+            stack.append({} if name == "EMPTY_DICT" else [])
+        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+            n = int(name[-1])
+            stack[-n:] = [tuple(stack[-n:])]
+        elif name == "TUPLE":
+            stack.append(tuple(since_mark()))
+        elif name == "LIST":
+            stack.append(since_mark())
+        elif name == "DICT":
+            items = since_mark()
+            stack.append(_pairs(items))
+        elif name in ("SETITEM", "SETITEMS"):
+            items = since_mark() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
+            target = stack[-1]
+            if isinstance(target, dict):
+                target.update(_pairs(items))
+        elif name in ("APPEND", "APPENDS"):
+            items = since_mark() if name == "APPENDS" else [stack.pop()]
+            target = stack[-1]
+            (target if isinstance(target, list) else target.items).extend(items)
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[argument])
+        elif name == "GLOBAL":
+            stack.append(Named(argument.replace(" ", ".")))
+        elif name == "STACK_GLOBAL":
+            attribute, module = stack.pop(), stack.pop()
+            stack.append(Named(f"{module}.{attribute}"))
+        elif name in ("REDUCE", "NEWOBJ"):
+            args, called = stack.pop(), stack.pop()
+            stack.append(Named(called.name, tuple(args)))
+        elif name == "BUILD":
+            state = stack.pop()
+            if isinstance(stack[-1], Named):
+                stack[-1].state = state
+        elif name == "POP":
+            stack.pop()
+        elif name == "STOP":
+            return stack.pop()
+        elif name not in ("PROTO", "FRAME"):
+            raise ValueError(f"opcode {name}")
+    raise ValueError("truncated")
+
+
+def _pairs(items: list[Any]) -> dict[Any, Any]:
+    keys = [key if isinstance(key, (str, bytes, int)) else repr(type(key)) for key in items[::2]]
+    return dict(zip(keys, items[1::2], strict=True))
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _class_of(value: Named) -> str:
+    """The class that ``copy_reg._reconstructor(cls, object, None)`` would make, or the name itself."""
+    if value.name.endswith("._reconstructor") and value.args and isinstance(value.args[0], Named):
+        return value.args[0].name
+    return value.name
+
+
+def _array(value: Any) -> NDArray | None:
+    """The array in a record of ``numpy…_reconstruct`` or a chumpy array; None where ``value`` is neither.
+
+    NumPy's state is (version, shape, dtype, Fortran order, raw bytes).
+    """
+    if not isinstance(value, Named):
+        return None
+    if _class_of(value).startswith("chumpy.") and isinstance(value.state, dict):
+        value = value.state.get("x")
+    if not isinstance(value, Named) or not value.name.endswith("multiarray._reconstruct"):
+        return None
+    if not isinstance(value.state, tuple) or len(value.state) != 5:
+        return None
+    _, shape, kind, fortran, raw = value.state
+    dtype = _dtype(kind)
+    if dtype is None:
+        return None
+    raw = _bytes(raw)
+    if raw is None:
+        return None
+    count = 1
+    for length in shape:
+        if not isinstance(length, int) or length < 0:
+            raise ValueError("an array's shape is not made of whole numbers")
+        count *= length
+    if len(raw) != count * dtype.itemsize:
+        raise ValueError(f"an array of shape {shape} has {len(raw)} bytes")
+    return np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _dtype(kind: Any) -> np.dtype | None:
+    """A plain number type from a ``numpy.dtype(code, …)`` record; None for objects and structures."""
+    code = _text(kind.args[0]) if isinstance(kind, Named) and kind.name == "numpy.dtype" and kind.args else ""
+    if len(code) != 2 or code[0] not in "fiub" or code[1] not in "1248":
+        return None
+    order = _text(kind.state[1]) if isinstance(kind.state, tuple) and len(kind.state) > 1 else "|"
+    return np.dtype(code).newbyteorder(order if order in "<>" else "=")
+
+
+def _bytes(raw: Any) -> bytes | None:
+    """Raw array bytes; Python 2 wrote them as str, Python 3's protocol 2 as ``_codecs.encode(text, 'latin1')``."""
+    if isinstance(raw, Named) and raw.name == "_codecs.encode" and isinstance(raw.args[0], str):
+        raw = raw.args[0]
+    if isinstance(raw, str):
+        return raw.encode("latin-1")
+    return bytes(raw) if isinstance(raw, (bytes, bytearray)) else None

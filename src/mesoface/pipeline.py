@@ -1,0 +1,168 @@
+"""The order of the stages, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mesoface.capture import Capture
+from mesoface.config import Settings
+from mesoface.errors import ReconstructionError
+from mesoface.face import Face, FineSurface
+from mesoface.face_models import load_face_model
+from mesoface.face_models.fitting import fit_face
+from mesoface.face_models.model import FaceFit
+from mesoface.face_models.scale import estimate_scale
+from mesoface.landmarks import Landmarks2D, Landmarks3D, MediapipeDetector, triangulate
+from mesoface.landmarks.selection import select_views
+from mesoface.matching.cascade import match
+from mesoface.progress import ProgressCallback, silent
+from mesoface.stages import StageClock
+from mesoface.surface.conform import conform_base, measure_displacement, smooth_base
+from mesoface.surface.fine import clean_coverage, fine_mesh
+from mesoface.uvd.space import UVDSpace, build_uvd_space
+
+
+def reconstruct(
+    capture: Capture,
+    settings: Settings | None = None,
+    *,
+    landmarks: Landmarks2D | None = None,
+    progress: ProgressCallback = silent,
+    clock: StageClock | None = None,
+) -> Face:
+    """Photos in, measured face out.
+
+    Args:
+        capture: from :func:`mesoface.load_capture`.
+        settings: see :class:`mesoface.config.Settings`; None for the defaults.
+        landmarks: landmarks of the capture's views when they are known already, else they are detected.
+        progress: called as the stages advance.
+        clock: collects the stages' times; give one that already holds the loading.
+
+    Raises:
+        MesofaceError: the capture does not allow a reconstruction; says why and what to do.
+    """
+    settings = settings or Settings()
+    device = settings.torch_device()
+    clock = clock or StageClock()
+    warnings = list(capture.notes)
+
+    with clock.stage("landmarks"):
+        if settings.view_ids is not None:
+            keep = [capture.names.index(name) for name in capture.select_names(settings.view_ids).names]
+            capture, landmarks = _select(capture, landmarks, keep)
+        landmarks2d = landmarks or MediapipeDetector(progress).detect(capture)
+        landmarks3d = triangulate(capture.cameras, landmarks2d)
+        warnings += [*landmarks2d.notes, *_distrust(capture, landmarks3d)]
+
+    with clock.stage("views and scale"):
+        scale = estimate_scale(capture, landmarks2d, landmarks3d, override=settings.scale)
+        chosen = _usable_views(capture, landmarks2d, landmarks3d, settings)
+        capture, landmarks2d = _select(capture, landmarks2d, chosen)
+        capture = capture.in_millimetres(scale.mm_per_unit)
+        landmarks3d = triangulate(capture.cameras, landmarks2d)
+
+    with clock.stage("base mesh"):
+        progress("Base mesh", 0, 1)
+        model = load_face_model(settings.face_model)
+        fit = fit_face(model, capture.cameras, landmarks2d, landmarks3d, fix_scale=1.0)
+        progress("Base mesh", 1, 1)
+
+    base, fine = fit.mesh, None
+    if settings.until == "fine":
+        fine, base = _measure(capture, fit, settings, device, progress, clock, warnings)
+    return Face(
+        base, fine, fit, capture, landmarks2d, landmarks3d, scale, settings, tuple(clock.stages), tuple(warnings)
+    )
+
+
+def _measure(
+    capture: Capture,
+    fit: FaceFit,
+    settings: Settings,
+    device: str,
+    progress: ProgressCallback,
+    clock: StageClock,
+    warnings: list[str],
+) -> tuple[FineSurface, object]:
+    """Matching and surface: the fine surface, and the base mesh that follows it."""
+    facial = fit.model.topology.facial
+    with clock.stage("matching"):
+
+        def build_space(size: int) -> UVDSpace:
+            return build_uvd_space(fit.mesh, facial, size)
+
+        matched = match(
+            build_space,
+            capture.views,
+            preset=settings.preset,
+            occluder=fit.mesh.select_faces(~facial),
+            threads=settings.threads,
+            device=device,
+            progress=progress,
+        )
+        warnings += matched.notes
+    with clock.stage("surface"):
+        progress("Surface", 0, 1)
+        coverage = clean_coverage(matched)
+        base_space = smooth_base(matched.space, coverage.kept)
+        displacement, met = measure_displacement(base_space, fine_mesh(matched.space, coverage.kept))
+        kept = coverage.kept & met
+        surface = replace(base_space, position=base_space.displaced(displacement))
+        fine = FineSurface(
+            mesh=fine_mesh(surface, kept),
+            space=base_space,
+            displacement=np.where(kept, displacement, 0),
+            kept=kept,
+            filled=coverage.filled & kept,
+            confidence=np.where(kept, matched.confidence, 0),
+            visibility=matched.visibility,
+            left_out=float(1 - kept.sum() / base_space.valid.sum()),
+        )
+        base = conform_base(fit.mesh, facial, base_space, kept)
+        progress("Surface", 1, 1)
+    if fine.left_out > 0.1:
+        warnings.append(
+            f"{100 * fine.left_out:.0f} % of the facial region was left out: fewer than two photos agree there"
+        )
+    return fine, base
+
+
+def _usable_views(
+    capture: Capture, landmarks2d: Landmarks2D, landmarks3d: Landmarks3D, settings: Settings
+) -> list[int]:
+    """The views to go on with: the asked-for ones, or the best ``settings.views``; no distrusted ones."""
+    if settings.view_ids is None:
+        chosen = select_views(capture, landmarks2d, landmarks3d, settings.views)
+    else:
+        chosen = list(range(len(capture)))
+    chosen = [v for v in chosen if not landmarks3d.distrusted[v] and landmarks2d.found[v]]
+    if len(chosen) < 2:
+        raise ReconstructionError(
+            "fewer than two usable views are left",
+            path=capture.path,
+            remedy="run `mesoface inspect` to see which views fail and why",
+        )
+    return chosen
+
+
+def _select(
+    capture: Capture, landmarks: Landmarks2D | None, indices: Sequence[int]
+) -> tuple[Capture, Landmarks2D]:
+    """Capture and landmarks with only the views at ``indices``."""
+    if landmarks is not None:
+        index = list(indices)
+        landmarks = replace(landmarks, points=landmarks.points[index], weights=landmarks.weights[index])
+    return capture.select(indices), landmarks  # type: ignore[return-value]
+
+
+def _distrust(capture: Capture, landmarks3d: Landmarks3D) -> list[str]:
+    """A warning for every view whose landmarks contradict the others."""
+    return [
+        f"view {name} contradicts the other views and is left out: is its camera another view's?"
+        for name, bad in zip(capture.names, landmarks3d.distrusted, strict=True)
+        if bad
+    ]

@@ -1,0 +1,177 @@
+"""The whole way from a seed to photos and the surface that they show."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from zlib import crc32
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from mesoface.camera import Camera
+from mesoface.capture import Capture, View
+from mesoface.face_models import load_face_model
+from mesoface.face_models.model import FaceModel
+from mesoface.mesh import Mesh
+from mesoface.progress import ProgressCallback, silent
+from mesoface.synthesis import anatomy
+from mesoface.synthesis.complexion import Complexion
+from mesoface.synthesis.eyes import make_eyes
+from mesoface.synthesis.head import Head, make_head
+from mesoface.synthesis.lights import draw_lighting
+from mesoface.synthesis.pigment import paint
+from mesoface.synthesis.relief import make_relief
+from mesoface.synthesis.render import render
+from mesoface.synthesis.rig import make_rig
+from mesoface.synthesis.scene import LitScene, Part, light_scene
+from mesoface.synthesis.sensor import expose, meter
+from mesoface.synthesis.settings import SynthesisSettings
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticCapture:
+    """Photos as a camera would write them, and what is true about them.
+
+    Args:
+        photos: V × (H, W, 3) uint8 sRGB, distorted by the lens.
+        cameras: V, lens included, mm.
+        truth: the facial surface with its relief, in the cameras' world, mm.
+        scene: everything that was photographed.
+        head: before relief, in the face model's frame.
+        complexion: of the skin.
+        seed: it all came from.
+        settings: likewise.
+    """
+
+    photos: tuple[NDArray[np.uint8], ...]
+    cameras: tuple[Camera, ...]
+    truth: Mesh
+    scene: LitScene
+    head: Head
+    complexion: Complexion
+    seed: int
+    settings: SynthesisSettings
+
+
+def make_capture(
+    *,
+    seed: int,
+    model: str | FaceModel = "generic",
+    settings: SynthesisSettings | None = None,
+    progress: ProgressCallback = silent,
+) -> tuple[Capture, Mesh]:
+    """A synthetic capture in memory: undistorted views (without JPEG) and the true facial surface.
+
+    Args:
+        seed: decides everything that ``settings`` does not.
+        model: a face model, or what :func:`mesoface.face_models.load_face_model` takes.
+        settings: sizes, number of views, strengths.
+        progress: told about every view.
+
+    Returns:
+        The capture, in millimetres, and the truth in its world.
+
+    Raises:
+        FaceModelError: the model cannot be loaded, or has no landmarks.
+    """
+    made = photograph(seed=seed, model=model, settings=settings, progress=progress)
+    views = []
+    for i, (photo, camera) in enumerate(zip(made.photos, made.cameras, strict=True)):
+        ideal, source = camera.undistorted()
+        image = photo.astype(np.float32) / 255
+        if camera.lens is not None:
+            image = np.clip(cv2.remap(image, source, None, cv2.INTER_CUBIC), 0, 1)
+        views.append(View(str(i), image, ideal))
+    return Capture(tuple(views), format="synthetic", mm_per_unit=1.0), made.truth
+
+
+def photograph(
+    *,
+    seed: int,
+    model: str | FaceModel = "generic",
+    settings: SynthesisSettings | None = None,
+    progress: ProgressCallback = silent,
+) -> SyntheticCapture:
+    """Make a head, light it and photograph it. Arguments and errors as for :func:`make_capture`."""
+    settings = settings or SynthesisSettings()
+    face_model = load_face_model(model) if isinstance(model, str) else model
+    total = settings.views + 2
+    progress("synthesis", 0, total)
+
+    head = make_head(face_model, settings, _chance(seed, "head"))
+    skin = Complexion.draw(_chance(seed, "complexion"))
+    relief = make_relief(head, skin, _chance(seed, "relief"))
+    albedo = paint(head, relief, skin, _chance(seed, "pigment"))
+    normals = head.mesh.vertex_normals()
+    mesh = head.mesh.with_vertices(head.mesh.vertices + relief.height[:, None] * normals)
+    shine = (0.5 + skin.oil) * (1 + 1.5 * relief.lips) * head.grown
+    parts = [Part(mesh, albedo, shine, np.full(len(shine), 22.0))]
+    face = head.landmarks[list(anatomy.FACE_OVAL)]
+    middle = face.mean(0) + np.array([0, 0, 10.0])
+    audience = middle + np.array([0, 0, settings.distance_mm])
+    parts += make_eyes(head.landmarks, audience, _chance(seed, "eyes"))
+    parts, middle = _place(parts, middle, _chance(seed, "pose"))
+    truth = parts[0].mesh.select_faces(head.facial)
+    progress("synthesis", 1, total)
+
+    scene = light_scene(parts, draw_lighting(_chance(seed, "lights")), _chance(seed, "light rays"))
+    progress("synthesis", 2, total)
+    height, width = np.ptp(face[:, 1]), np.ptp(truth.vertices[:, 0])
+    cameras = make_rig(middle, height, max(width, 180.0), settings, _chance(seed, "rig"))
+    photos = _expose_all(scene, cameras, truth, seed, settings, progress)
+    return SyntheticCapture(photos, cameras, truth, scene, head, skin, seed, settings)
+
+
+def _chance(seed: int, purpose: str) -> np.random.Generator:
+    """A stream of its own for every purpose: changing the number of views must not change the face."""
+    return np.random.default_rng([seed, crc32(purpose.encode())])
+
+
+def _place(
+    parts: list[Part], middle: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[list[Part], NDArray[np.float64]]:
+    """The parts turned and moved a little in the world, and where the middle of the face came to be."""
+    turn = Rotation.from_euler("yxz", rng.normal(0, 4.0, 3), degrees=True).as_matrix()
+    shift = rng.normal(0, 15.0, 3)
+
+    def moved(part: Part) -> Part:
+        mesh = part.mesh
+        normals = None if mesh.normals is None else mesh.normals @ turn.T
+        moved_mesh = Mesh(mesh.vertices @ turn.T + shift, mesh.faces, normals=normals)
+        return Part(moved_mesh, part.albedo, part.gloss, part.sharpness)
+
+    return [moved(part) for part in parts], turn @ middle + shift
+
+
+def _expose_all(
+    scene: LitScene,
+    cameras: tuple[Camera, ...],
+    truth: Mesh,
+    seed: int,
+    settings: SynthesisSettings,
+    progress: ProgressCallback,
+) -> tuple[NDArray[np.uint8], ...]:
+    with ThreadPoolExecutor(min(len(cameras), os.cpu_count() or 1)) as pool:
+        radiances = []
+        for radiance in pool.map(lambda camera: render(scene, camera, settings.supersample), cameras):
+            radiances.append(radiance)
+            progress("synthesis", 2 + len(radiances), settings.views + 2)
+    middle = len(cameras) // 2
+    gain = meter(radiances[middle], _seen_pixels(truth, cameras[middle]))
+    return tuple(
+        expose(radiance, gain, settings, _chance(seed, f"sensor {i}")) for i, radiance in enumerate(radiances)
+    )
+
+
+def _seen_pixels(truth: Mesh, camera: Camera) -> NDArray[np.bool_]:
+    """(H, W) pixels on which vertices of the face fall, roughly: for metering."""
+    pixels, _ = camera.project(truth.vertices[::5])
+    column, row = np.round(pixels).astype(int).T
+    inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+    mask = np.zeros((camera.height, camera.width), bool)
+    mask[row[inside], column[inside]] = True
+    return mask
