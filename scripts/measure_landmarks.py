@@ -10,14 +10,18 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from generic_model.embedding import measure_embedding, open_skin
+from generic_model.anchors import anchor_statistics, embed_anchors, nostril_points
+from generic_model.embedding import Embedding, measure_embedding, open_skin
 from generic_model.heads import load_heads
+from generic_model.triangulation import anchor_triangles
+from numpy.typing import NDArray
 
 from mesoface.atomic import atomic_file
 from mesoface.progress import progress_bars
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "src/mesoface/assets"
+EMBEDDING = "ict_mediapipe478.npz"
 
 
 def main() -> None:
@@ -31,13 +35,45 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ASSETS, help="folder of the two files written")
     parser.add_argument("--heads", type=int, default=60, help="heads rendered (10 pictures each)")
     parser.add_argument("--seed", type=int, default=1, help="seed of identities, expressions, lights")
+    parser.add_argument(
+        "--expressions", type=int, default=4000, help="random expressions whose moment is taken"
+    )
+    parser.add_argument(
+        "--statistics-only", action="store_true", help="keep the landmarks' places that are there"
+    )
     args = parser.parse_args()
 
+    if args.statistics_only and not (args.out / EMBEDDING).is_file():
+        parser.error(f"--statistics-only needs {args.out / EMBEDDING}; run without it first")
     heads = load_heads(args.ict)
     seen = open_skin(heads)
-    with progress_bars() as progress:
-        embedding = measure_embedding(heads, seen, args.heads, args.seed, progress)
-    with atomic_file(args.out / "ict_mediapipe478.npz") as path:
+    if not args.statistics_only:
+        with progress_bars() as progress:
+            embedding = measure_embedding(heads, seen, args.heads, args.seed, progress)
+        write_embedding(args.out / EMBEDDING, embedding)
+        print(f"sightings a landmark: median {np.median(embedding.count):.0f}, least {embedding.count.min()}")
+        print(
+            f"their spread, mm: median {np.median(embedding.spread):.2f}, largest {embedding.spread.max():.2f}"
+        )
+    corners, bary = embed_anchors(heads, seen, *read_embedding(args.out / EMBEDDING))
+    statistics = anchor_statistics(heads, corners, bary, args.expressions, args.seed)
+    triangles, _ = anchor_triangles(statistics["open"])
+    nostrils = nostril_points(heads, seen, statistics["open"].astype(np.float64), triangles)
+    with atomic_file(args.out / "landmark_statistics.npz") as path:
+        np.savez_compressed(
+            path,
+            **statistics,
+            nostril_corners=triangles[nostrils[0]].astype(np.int32),
+            nostril_bary=nostrils[1].astype(np.float32),
+        )
+    for kind in ("identity", "expression"):
+        rms = np.sqrt((statistics[kind] ** 2).sum(2).mean(1))
+        print(f"{kind} modes, mm: {', '.join(f'{x:.2f}' for x in rms[:6])} … {rms[-1]:.3f}")
+
+
+def write_embedding(target: Path, embedding: Embedding) -> None:
+    """Write landmark numbers, triangle corners, barycentric coordinates and spread."""
+    with atomic_file(target) as path:
         np.savez_compressed(
             path,
             ids=embedding.ids.astype(np.int32),
@@ -45,10 +81,12 @@ def main() -> None:
             bary=embedding.bary.astype(np.float32),
             spread_mm=embedding.spread.astype(np.float32),
         )
-    print(f"sightings a landmark: median {np.median(embedding.count):.0f}, least {embedding.count.min()}")
-    print(
-        f"spread of sightings, mm: median {np.median(embedding.spread):.2f}, largest {embedding.spread.max():.2f}"
-    )
+
+
+def read_embedding(source: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(L, 3) corners and (L, 3) barycentric coordinates, as :func:`write_embedding` wrote them."""
+    with np.load(source, allow_pickle=False) as data:
+        return data["corners"].astype(np.int64), data["bary"].astype(np.float64)
 
 
 if __name__ == "__main__":

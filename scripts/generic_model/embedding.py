@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from generic_model.heads import SKIN_MATERIALS, Heads
+from generic_model.heads import SKIN_MATERIALS, VISIBLE_MATERIALS, Heads
 from generic_model.portraits import Painter, portrait_camera, visible_head
 from generic_model.surface import exposure, nearest_on_surface, vertex_normals
 from mesoface.progress import ProgressCallback
@@ -66,7 +66,7 @@ def open_skin(heads: Heads) -> NDArray[np.bool_]:
     """(F,) which of the head's triangles are skin that can be seen."""
     mesh, material, _ = visible_head(heads, reference_shape(heads))
     seen = np.zeros(len(heads.triangles), bool)
-    kept = np.isin(heads.material, np.unique(material))
+    kept = np.isin(heads.material, VISIBLE_MATERIALS)
     seen[kept] = np.isin(material, SKIN_MATERIALS) & (exposure(mesh) > OPEN_SKIN)
     return seen
 
@@ -116,7 +116,7 @@ def _sightings_of_head(
     size: int,
 ) -> list[_Sightings]:
     mesh, material, caster = visible_head(heads, vertices)
-    skin = seen[np.isin(heads.material, np.unique(material))]
+    skin = seen[np.isin(heads.material, VISIBLE_MATERIALS)]
     normals = mesh.vertex_normals()
     found = []
     for yaw, pitch in VIEWS:

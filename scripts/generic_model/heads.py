@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 SKIN_MATERIALS = (0, 1)  # face, back of the head
 EYE_MATERIALS = (4, 5, 6, 7)  # sclera and iris, left and right
 MOUTH_MATERIALS = (2, 3)  # gums and tongue, teeth
+VISIBLE_MATERIALS = SKIN_MATERIALS + EYE_MATERIALS + MOUTH_MATERIALS
 FACE_VERTICES = 9409
 
 # Expressions that go together: name → (blendshapes, largest weight). A random expression is one to four of them.

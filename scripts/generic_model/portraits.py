@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from generic_model.heads import EYE_MATERIALS, FACE_VERTICES, MOUTH_MATERIALS, SKIN_MATERIALS, Heads
+from generic_model.heads import EYE_MATERIALS, FACE_VERTICES, MOUTH_MATERIALS, VISIBLE_MATERIALS, Heads
 from mesoface.camera import Camera, look_at
 from mesoface.mesh import Mesh, unit
 from mesoface.raycast import Hits, RayCaster
@@ -101,7 +101,7 @@ def portrait_camera(yaw: float, pitch: float, size: int, distance: float = 620.0
 
 def visible_head(heads: Heads, vertices: NDArray[np.float64]) -> tuple[Mesh, NDArray[np.int64], RayCaster]:
     """What a photo of the head shows: skin, eyeballs, mouth; its mesh, the triangles' materials, its ray caster."""
-    keep = np.isin(heads.material, SKIN_MATERIALS + EYE_MATERIALS + MOUTH_MATERIALS)
+    keep = np.isin(heads.material, VISIBLE_MATERIALS)
     mesh = Mesh(vertices, heads.triangles[keep])
     return mesh, heads.material[keep], RayCaster(mesh)
 

@@ -1,0 +1,130 @@
+"""The template: triangles, UV layout, mean shape and masks, from the anchors' statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from generic_model.fields import HarmonicFill, SmoothInterpolation
+from generic_model.layout import relax, signed_areas, triangle_frames
+from generic_model.triangulation import RINGS, anchor_triangles, face_oval, propagate_orientation
+from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
+
+LEVELS = 2  # midpoint subdivisions of the anchors' triangles
+LID_WEIGHT = 0.1  # how much an opening's distortion counts in the layout, against skin's
+SMOOTHING = 1.5  # mm
+MASK_BELOW_OVAL = 1  # rings beyond the oval that are still face: the edge lies just under the jaw
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """What the model's shapes have in common, and how values at anchors become values at vertices.
+
+    Args:
+        faces: (F, 3) counter-clockwise from outside and in UV.
+        uv: (N, 2), one per vertex.
+        facial: (F,) see :class:`mesoface.face_models.model.Topology`.
+        skin: (F,) False in the openings of eyes and mouth.
+        mean: (N, 3) mm.
+        anchors: how many; they are the first vertices.
+        interpolate: (A, C) at the anchors → (N, C).
+    """
+
+    faces: NDArray[np.int64]
+    uv: NDArray[np.float64]
+    facial: NDArray[np.bool_]
+    skin: NDArray[np.bool_]
+    mean: NDArray[np.float64]
+    anchors: int
+    interpolate: Spread
+
+
+class Spread:
+    """Values at the anchors carried to all vertices: smoothly over the skin, harmonically into the openings."""
+
+    def __init__(
+        self, points: NDArray[np.float64], faces: NDArray[np.int64], skin: NDArray[np.bool_], anchors: int
+    ):
+        self._smooth = SmoothInterpolation(points, faces[skin], np.arange(anchors), SMOOTHING)
+        known = np.zeros(len(points), bool)
+        known[self._smooth.skin] = True
+        self.fill = HarmonicFill(points, faces, known)
+
+    def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(A, C) → (N, C)."""
+        return self.fill(self._smooth(values))
+
+
+def build_template(statistics: dict[str, NDArray]) -> Template:
+    """See :class:`Template`.
+
+    Args:
+        statistics: ``mean`` (A, 3), ``open`` (A, 3), ``nostril_corners`` (K, 3), ``nostril_bary`` (K, 3).
+    """
+    opened = statistics["open"].astype(np.float64)
+    anchors = len(opened)
+    triangles, holes = anchor_triangles(opened)
+    lids, centres = _fans(holes, opened)
+    positions = np.concatenate([opened, centres])
+    coarse = propagate_orientation(np.concatenate([triangles, lids]), positions)
+    weights = np.concatenate([np.ones(len(triangles)), np.full(len(lids), LID_WEIGHT)])
+    rim = np.arange(anchors - 36, anchors)
+    uv = relax(positions, coarse, rim, weights)
+    skin_area = triangle_frames(positions[triangles])[1].sum()
+    millimetres = np.sqrt(skin_area / signed_areas(uv, triangles).sum())  # per unit of UV
+    nostrils = np.einsum("kc,kcd->kd", statistics["nostril_bary"], uv[statistics["nostril_corners"]])
+
+    kind = np.concatenate([np.ones(len(triangles), bool), np.zeros(len(lids), bool)])
+    facial = kind & _within_mask(coarse, anchors)
+    faces = coarse
+    for _ in range(LEVELS):
+        faces, uv = subdivide(faces, uv)
+        kind, facial = np.repeat(kind, 4), np.repeat(facial, 4)
+    centre = uv[faces].mean(1)
+    for side in (nostrils[:, 0] < 0.5, nostrils[:, 0] >= 0.5):
+        facial &= ~_in_hull(nostrils[side], centre)
+    interpolate = Spread(uv * millimetres, faces, kind, anchors)
+    return Template(
+        faces, uv, facial, kind, interpolate(statistics["mean"].astype(np.float64)), anchors, interpolate
+    )
+
+
+def subdivide(
+    faces: NDArray[np.int64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Cut every triangle at its edges' midpoints into four, which stay together; values (N, C) become (N + E, C)."""
+    edges = np.sort(np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2), 1)
+    unique, inverse = np.unique(edges, axis=0, return_inverse=True)
+    middle = len(values) + inverse.reshape(-1, 3)  # of edges 01, 12, 20
+    a, b, c = faces.T
+    ab, bc, ca = middle.T
+    children = np.stack([a, ab, ca, ab, b, bc, ca, bc, c, ab, bc, ca], 1)
+    return children.reshape(-1, 3), np.concatenate([values, values[unique].mean(1)])
+
+
+def _fans(
+    holes: list[list[int]], positions: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Close every hole by triangles around its centre: (T, 3) and the centres (H, 3), numbered after the anchors."""
+    triangles = []
+    for k, ring in enumerate(holes):
+        triangles += [(ring[i - 1], ring[i], len(positions) + k) for i in range(len(ring))]
+    return np.array(triangles), np.stack([positions[ring].mean(0) for ring in holes])
+
+
+def _within_mask(triangles: NDArray[np.int64], anchors: int) -> NDArray[np.bool_]:
+    """(T,) the oval's inside, and under the jaw the first ring outside of it."""
+    oval, first = face_oval(), anchors - RINGS * 36
+    inside = np.ones(len(triangles), bool)
+    allowed = np.ones(anchors + 3, bool)
+    allowed[first + MASK_BELOW_OVAL * 36 : anchors] = False
+    inside &= allowed[triangles].all(1)
+    return inside
+
+
+def _in_hull(points: NDArray[np.float64], queries: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(Q,) which queries lie in the convex hull of ``points`` (P, 2)."""
+    planes = ConvexHull(points).equations
+    return (queries @ planes[:, :2].T + planes[:, 2] <= 1e-9).all(1)
