@@ -194,9 +194,7 @@ class Camera:
         low, high = np.array([left, top]), np.array([right, bottom])
         # Where the edge has no inverse the window may still reach beyond the photo or a fold: draw it in.
         axis = np.clip(self.K[:2, 2], 0, (w - 1, h - 1))
-        for _ in range(60):
-            if (high <= low).any() or self._covers(low, high, lens):
-                break
+        while (high - low > 8).all() and not self._covers(low, high, lens):
             low, high = axis + 0.95 * (low - axis), axis + 0.95 * (high - axis)
         return low[0], low[1], high[0], high[1]
 

@@ -119,7 +119,8 @@ def _open_model(folder: Path) -> Any:
     try:
         model = pycolmap.Reconstruction(str(folder))
     except (RuntimeError, ValueError, IndexError, KeyError, MemoryError) as error:
-        reason = str(error).splitlines()[0].split("] ")[-1] if str(error) else type(error).__name__
+        reason = (str(error) or type(error).__name__).splitlines()[0].split("] ")[-1]
+        reason = reason if len(reason) < 100 else f"{reason[:99]}…"
         raise CaptureError(
             f"the COLMAP model cannot be read ({reason})", path=folder, remedy="export it again from COLMAP"
         ) from error
