@@ -22,7 +22,7 @@ _ROUNDS, _STEPS = 4, 6
 _KERNEL = 2.0  # width of the Cauchy kernel, in median errors
 _MIN_KERNEL = 0.002  # face sizes: no detector is better than that
 # A view is distrusted when its error is beyond both: so many times the median view's, and this share of the face.
-_OUTLYING, _CONTRADICTING = 3.0, 0.035
+_OUTLYING, _CONTRADICTING = 3.0, 0.045
 _HIDDEN, _SEEN = -0.4, 0.3  # cosine between skin and view: below it a view does not count, above it fully
 
 
