@@ -55,7 +55,7 @@ def landmark_positions(model: FaceModel, vertices: NDArray[np.float64]) -> NDArr
     missing = sorted({i for group in groups for i in group if np.isnan(points[i, 0])})
     if missing:
         raise FaceModelError(
-            f"face model {model.name!r} lacks {len(missing)} of the {SCHEME} landmarks by which skin is placed "
+            f"face model {model.name!r} lacks {len(missing)} of the {SCHEME} landmarks that place the skin "
             f"(the first: {missing[0]})",
             remedy="use the model 'generic' or 'ict'",
         )

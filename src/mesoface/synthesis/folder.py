@@ -20,7 +20,12 @@ def synthesize(
     *,
     seed: int,
     model: str | FaceModel = "generic",
-    settings: SynthesisSettings | None = None,
+    views: int = 10,
+    width: int = 864,
+    height: int = 1296,
+    spread_deg: float = 120.0,
+    detail_mm: float = 0.6,
+    jpeg_quality: int = 93,
     overwrite: bool = False,
     progress: ProgressCallback = silent,
 ) -> Path:
@@ -28,9 +33,14 @@ def synthesize(
 
     Args:
         out: folder to make.
-        seed: decides everything that ``settings`` does not. The same seed gives the same bytes.
+        seed: decides everything else. The same seed and arguments give the same bytes.
         model: a face model, or what :func:`mesoface.face_models.load_face_model` takes.
-        settings: sizes, number of views, strengths.
+        views: number of photos, at least 2.
+        width: of a photo, pixels.
+        height: of a photo, pixels.
+        spread_deg: angle between the outermost cameras, degrees.
+        detail_mm: longest triangle edge of the true surface; ``gt.ply`` grows with its inverse square.
+        jpeg_quality: 1–100.
         overwrite: whether a folder in the way is replaced.
         progress: told about every view.
 
@@ -38,8 +48,17 @@ def synthesize(
         ``out``.
 
     Raises:
-        MesofaceError: ``out`` is in the way or cannot be written, or the model cannot be used.
+        MesofaceError: a number is out of its range, ``out`` is in the way or cannot be written, or the
+            model cannot be used.
     """
+    settings = SynthesisSettings(
+        views=views,
+        width=width,
+        height=height,
+        spread_deg=spread_deg,
+        detail_mm=detail_mm,
+        jpeg_quality=jpeg_quality,
+    )
     with atomic_folder(out, overwrite=overwrite) as folder:
         made = photograph(seed=seed, model=model, settings=settings, progress=progress)
         facescape.write(folder, made.photos, made.cameras, quality=made.settings.jpeg_quality)

@@ -31,6 +31,7 @@ class Head:
         facial: (F,) faces of the model's facial mask.
         grown: (N,) 1 on the model's own surface, 0 on what was added behind it.
         opening: (N,) mm by which what lies between the eyelids or lips was pushed back into the head.
+        spacing: (N,) mean length of the edges at each vertex, mm.
         landmarks: (478, 3) on this head, NaN where the model has none.
         chart: of the mean face.
         identity: coefficients it was made from.
@@ -42,6 +43,7 @@ class Head:
     facial: NDArray[np.bool_]
     grown: NDArray[np.float64]
     opening: NDArray[np.float64]
+    spacing: NDArray[np.float64]
     landmarks: NDArray[np.float64]
     chart: Chart
     identity: NDArray[np.float64]
@@ -80,11 +82,9 @@ def make_head(model: FaceModel, settings: SynthesisSettings, rng: np.random.Gene
     values, faces, facial = _refine(
         np.column_stack([points, own, opening]), faces, facial, settings.detail_mm
     )
-    mesh = Mesh(values[:, :3], faces)
-    landmarks = landmark_positions(model, shape)
-    return Head(
-        mesh, values[:, 3:6], facial, values[:, 6], values[:, 7], landmarks, chart, identity, expression
-    )
+    mesh, reference, grown, opening = Mesh(values[:, :3], faces), values[:, 3:6], values[:, 6], values[:, 7]
+    landmarks, spacing = landmark_positions(model, shape), _spacing(reference, faces)
+    return Head(mesh, reference, facial, grown, opening, spacing, landmarks, chart, identity, expression)
 
 
 def sample_expression(count: int, strength: float, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -105,7 +105,7 @@ def _opening_depth(chart: Chart, points: NDArray[np.float64]) -> NDArray[np.floa
     """(N,) mm to push points between the eyelids or the lips back: a pocket that deepens from its rim."""
     depth = np.zeros(len(points))
     front = points[:, 2] > np.nanmin(chart.landmarks[:, 2])
-    for ring, slope, deepest in ((EYES[0], 1.5, 5.0), (EYES[1], 1.5, 5.0), (LIPS_INNER, 4.0, 15.0)):
+    for ring, slope, deepest in ((EYES[0], 1.0, 5.0), (EYES[1], 1.0, 5.0), (LIPS_INNER, 4.0, 15.0)):
         inside = (chart.polygon(chart.landmark(ring), 0.0) > 0.5).astype(np.uint8)
         from_rim = cv2.distanceTransform(inside, cv2.DIST_L2, 5) * chart.resolution
         depth = np.maximum(depth, front * chart.sample(np.minimum(slope * from_rim, deepest), points))
@@ -125,3 +125,11 @@ def _refine(
     values, faces, parent = split_long_edges(values, faces, facial, detail_mm)
     faces, used = compact(faces, len(values))
     return values[used], faces, facial[parent]
+
+
+def _spacing(points: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N,) mean length of the sides of the faces at each point."""
+    perimeter = sum(np.linalg.norm(points[faces[:, i]] - points[faces[:, i - 1]], axis=1) for i in range(3))
+    count = np.bincount(faces.ravel(), minlength=len(points))
+    total = np.bincount(faces.ravel(), np.repeat(perimeter / 3, 3), len(points))
+    return total / np.maximum(count, 1)

@@ -22,6 +22,7 @@ def solid_noise(
     *,
     octaves: int = 1,
     gain: float = 0.6,
+    spacing: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Smooth noise of zero mean and unit variance: white noise on a lattice, cubic B-spline interpolated.
 
@@ -31,6 +32,8 @@ def solid_noise(
         rng: drawn from the same number of times whatever ``points`` is.
         octaves: each has half the wavelength of the one before it.
         gain: amplitude of an octave over the one before it.
+        spacing: (N,) distance to neighbouring points, mm. Where it is too coarse for an octave, the octave
+            fades instead of aliasing.
 
     Returns:
         (N,).
@@ -40,8 +43,11 @@ def solid_noise(
         lattice = rng.standard_normal((_LATTICE,) * 3).astype(np.float32)
         # A turned lattice hides its axes, and its period from the eye.
         turn = Rotation.random(random_state=int(rng.integers(2**31))).as_matrix()
-        where = points @ (turn * (2.0 / wavelength * 2**octave)) + rng.uniform(0, _LATTICE, 3)
+        cell = wavelength / 2 ** (octave + 1)
+        where = points @ (turn / cell) + rng.uniform(0, _LATTICE, 3)
         value = map_coordinates(lattice, where.T, order=3, mode="grid-wrap", prefilter=False)
+        if spacing is not None:
+            value *= np.clip(3 - 2 * spacing / cell, 0, 1)
         total += gain**octave * value
         power += gain ** (2 * octave)
     return total / (_SPLINE_STD * np.sqrt(power))

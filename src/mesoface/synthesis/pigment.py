@@ -33,14 +33,18 @@ def paint(head: Head, relief: Relief, skin: Complexion, rng: np.random.Generator
         skin: the person.
         rng: source of chance.
     """
-    points, chart = head.reference, head.chart
+    points, chart, spacing = head.reference, head.chart, head.spacing
     melanin = 0.10 + 1.5 * skin.melanin**1.3
     blood = 0.30 + 0.15 * skin.redness
 
     m = melanin * (1 + 0.10 * solid_noise(points, 16.0, rng, octaves=2))
-    m = m + (0.06 + 0.05 * melanin) * solid_noise(points, 3.5, rng, octaves=2)
-    m += (0.05 + 0.04 * melanin) * solid_noise(points, 1.0, rng, octaves=2, gain=0.8)
-    h = blood + 0.05 * solid_noise(points, 20.0, rng) + 0.06 * solid_noise(points, 4.0, rng, octaves=2)
+    m = m + (0.06 + 0.05 * melanin) * solid_noise(points, 3.5, rng, octaves=2, spacing=spacing)
+    m += (0.08 + 0.05 * melanin) * solid_noise(points, 1.1, rng, octaves=2, gain=0.9, spacing=spacing)
+    h = (
+        blood
+        + 0.05 * solid_noise(points, 20.0, rng)
+        + 0.06 * solid_noise(points, 4.0, rng, octaves=2, spacing=spacing)
+    )
     h += (0.06 + 0.30 * skin.redness) * chart.sample(_flush(chart, rng), points)
 
     m += _freckles(head, skin, rng)
@@ -53,13 +57,14 @@ def paint(head: Head, relief: Relief, skin: Complexion, rng: np.random.Generator
     m += relief.lips * 0.15 * melanin
 
     front = points[:, 2] > np.nanmin(chart.landmarks[:, 2]) - 5
-    hair = front * np.clip(chart.sample(_brows(chart, rng) + skin.stubble * _beard(chart, rng), points), 0, 1)
+    hairs = _brows(chart, rng) + skin.stubble * _beard(chart, rng)
+    hair = np.clip(chart.sample(hairs, points), 0.0, 1.0) * front
     albedo = _BASE * np.exp(-np.maximum(m, 0)[:, None] * _MELANIN - np.maximum(h, 0)[:, None] * _BLOOD)
     hair_colour = (1 - skin.hair) * np.array([0.025, 0.018, 0.014]) + skin.hair * np.array([0.20, 0.12, 0.06])
     albedo += (hair_colour - albedo) * hair[:, None]
     albedo = _line_openings(head, albedo)
-    cap = _cap(head)[:, None]
-    cloth = 0.05 * (1 + 0.25 * solid_noise(points, 1.6, rng, octaves=2))[:, None]
+    cap: NDArray[np.float64] = _cap(head)[:, None]
+    cloth = 0.05 * (1 + 0.25 * solid_noise(points, 1.6, rng, octaves=2, spacing=spacing))[:, None]
     return albedo * (1 - cap) + cloth * cap
 
 
@@ -112,7 +117,7 @@ def _brows(chart: Chart, rng: np.random.Generator) -> NDArray[np.float32]:
         upper, lower = chart.landmark(upper_ids), chart.landmark(lower_ids)
         outwards = np.sign(upper[-1, 0] - upper[0, 0])
         under += chart.polygon(np.concatenate([upper, lower[::-1]]), 2.5)
-        for along, across in rng.uniform(size=(420, 2)):
+        for along, across in rng.uniform(size=(300, 2)):
             edge = [
                 np.array([np.interp(along * 4, range(5), e[:, k]) for k in range(2)]) for e in (upper, lower)
             ]
@@ -124,8 +129,8 @@ def _brows(chart: Chart, rng: np.random.Generator) -> NDArray[np.float32]:
             lines.append(np.linspace(root, tip, count))
             taper = np.linspace(1, 0.3, count) * np.linalg.norm(tip - root) / count
             weights.append(taper * rng.uniform(0.25, 0.6))
-    hairs = chart.strokes(np.concatenate(lines), np.concatenate(weights), 0.18)
-    return np.clip(hairs, 0, 0.9) + 0.35 * np.clip(under, 0, 1)
+    hairs = chart.strokes(np.concatenate(lines), np.concatenate(weights), 0.14)
+    return np.clip(0.8 * hairs, 0, 0.85) + 0.25 * np.clip(under, 0, 1)
 
 
 def _beard(chart: Chart, rng: np.random.Generator) -> NDArray[np.float32]:

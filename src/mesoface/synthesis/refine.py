@@ -59,7 +59,9 @@ def _neighbour_sums(
     """(N, C) sum over the vertices that ``edges`` join each vertex to, and (N,) how many those are."""
     ends, others = edges.ravel(), edges[:, ::-1].ravel()
     n = len(vertices)
-    total = np.stack([np.bincount(ends, vertices[others, c], n) for c in range(vertices.shape[1])], 1)
+    total = np.empty_like(vertices)
+    for c in range(vertices.shape[1]):
+        total[:, c] = np.bincount(ends, vertices[others, c], n)
     return total, np.bincount(ends, minlength=n)
 
 

@@ -52,7 +52,7 @@ def make_relief(head: Head, skin: Complexion, rng: np.random.Generator) -> Relie
     rough = 1 - lips  # lips are smooth but for their own furrows
 
     height = 0.12 * solid_noise(points, 14.0, rng, octaves=2)
-    height += rough * 0.022 * solid_noise(points, 2.4, rng, octaves=2)
+    height += rough * 0.022 * solid_noise(points, 2.4, rng, octaves=2, spacing=head.spacing)
     height += chart.sample(draw_wrinkles(chart, skin.age, rng), points)
 
     surface = Mesh(points, head.mesh.faces[head.facial])

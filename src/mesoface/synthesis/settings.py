@@ -37,7 +37,7 @@ class SynthesisSettings:
     height: int = 1296
     spread_deg: float = 120.0
     distance_mm: float = 900.0
-    detail_mm: float = 0.45
+    detail_mm: float = 0.6
     expression: float = 0.6
     supersample: int = 2
     noise: float = 1.0
