@@ -140,6 +140,25 @@ def test_undistorted_keeps_most_of_the_photo(lens):
     assert np.prod(high - low) > 0.85 * c.width * c.height
 
 
+def test_undistortion_map_of_opencv_is_the_lens_own():
+    """The fast way through OpenCV and the plain one, which every other lens takes, give the same map."""
+
+    lens = OpenCVLens(LENSES[2])
+    hidden = type("Hidden", (), {"distort": lens.distort, "undistort": lens.undistort})()
+    (fast, fast_map), (plain, plain_map) = camera(lens).undistorted(), camera(hidden).undistorted()
+    np.testing.assert_array_equal(fast.K, plain.K)
+    np.testing.assert_allclose(fast_map, plain_map, atol=1e-4)
+
+
+def test_skew_is_kept_by_undistortion():
+    c = camera(OpenCVLens(LENSES[1]))
+    K = c.K.copy()
+    K[0, 1] = 12.0
+    skewed = Camera(K, c.R, c.t, c.width, c.height, c.lens)
+    ideal, source = skewed.undistorted()
+    np.testing.assert_allclose(ideal.rays([50.0, 400.0]), skewed.rays(source[400, 50]), atol=1e-6)
+
+
 def test_undistorted_without_a_lens_is_the_camera_itself():
     c = camera()
     ideal, source = c.undistorted()

@@ -179,6 +179,12 @@ class _named_errors:
                 path=self.path,
                 remedy=f"expected one of {', '.join(SUFFIXES)}",
             ) from error
+        if isinstance(error, OSError) and error.strerror:
+            raise CaptureError(
+                f"cannot be opened: {error.strerror}",
+                path=self.path,
+                remedy="check the file and who may read it",
+            ) from error
         if isinstance(error, (OSError, SyntaxError, ValueError, EOFError, struct.error, cv2.error)):
             raise CaptureError(
                 f"the image is truncated or corrupt ({error})",

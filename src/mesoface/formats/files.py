@@ -36,7 +36,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        CaptureError: it is larger than 64 MB, is not JSON, or holds something else than an object.
+        CaptureError: it cannot be opened, is larger than 64 MB, is not JSON, or holds something else than
+            an object.
     """
     if path.stat().st_size > MAX_JSON_BYTES:
         raise CaptureError(
@@ -46,6 +47,10 @@ def read_json(path: Path) -> dict[str, Any]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise CaptureError(
+            f"cannot be opened: {error.strerror}", path=path, remedy="check the file and who may read it"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise CaptureError(
             f"is not JSON ({error})",
