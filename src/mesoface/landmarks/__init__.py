@@ -1,7 +1,21 @@
-"""Facial landmarks: found in the photos, triangulated, checked."""
+"""Facial landmarks: found in the photos, triangulated, aligned between the views, selected by."""
 
+from mesoface.landmarks.from_file import read_landmarks
 from mesoface.landmarks.mediapipe import MediapipeDetector
+from mesoface.landmarks.photometric import align_landmarks
+from mesoface.landmarks.rays import closest_points_to_rays
+from mesoface.landmarks.selection import select_views
 from mesoface.landmarks.triangulation import triangulate
 from mesoface.landmarks.types import LandmarkDetector, Landmarks2D, Landmarks3D
 
-__all__ = ["LandmarkDetector", "Landmarks2D", "Landmarks3D", "MediapipeDetector", "triangulate"]
+__all__ = [
+    "LandmarkDetector",
+    "Landmarks2D",
+    "Landmarks3D",
+    "MediapipeDetector",
+    "align_landmarks",
+    "closest_points_to_rays",
+    "read_landmarks",
+    "select_views",
+    "triangulate",
+]

@@ -54,10 +54,10 @@ def mediapipe_faces() -> NDArray[np.int64]:
     return np.array([wound[key] for key in sorted(wound)], np.int64)
 
 
-def landmark_normals(
+def landmark_faces(
     points: NDArray[np.float64], scheme: str, towards: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Outward unit normals of the skin at the landmarks.
+) -> NDArray[np.int64]:
+    """Triangles between the landmarks, counter-clockwise from outside.
 
     Args:
         points: (L, 3); NaN where unknown.
@@ -66,27 +66,34 @@ def landmark_normals(
         towards: (3,) direction from the face to the viewers; read only for the latter.
 
     Returns:
-        (L, 3); zero where there is no normal.
+        (F, 3), only between known points.
     """
-    normals = np.zeros_like(points)
     known = np.isfinite(points).all(1)
     if scheme == "mediapipe478":
         faces = mediapipe_faces()
-        normals[:468] = Mesh(np.nan_to_num(points), faces[known[faces].all(1)]).vertex_normals()[:468]
+        return faces[known[faces].all(1)]
+    ids = np.flatnonzero(known)
+    if len(ids) < 4:
+        return np.zeros((0, 3), np.int64)
+    outwards = unit(towards)
+    side = np.cross(outwards, np.eye(3)[np.argmin(np.abs(outwards))])
+    plane = np.stack([unit(side), np.cross(outwards, unit(side))])
+    faces = Delaunay(points[ids] @ plane.T).simplices
+    a, b, c = points[ids][faces.T]
+    away = np.cross(b - a, c - a) @ outwards < 0  # scipy does not promise a winding
+    faces[away] = faces[away][:, ::-1]
+    return ids[faces]
+
+
+def landmark_normals(
+    points: NDArray[np.float64], scheme: str, towards: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Outward unit normals (L, 3) of the skin at the landmarks, zero where unknown; see :func:`landmark_faces`."""
+    faces = landmark_faces(points, scheme, towards)
+    normals = Mesh(np.nan_to_num(points), faces).vertex_normals()
+    if scheme == "mediapipe478":  # the eyeballs are holes in the mesh
         for corners, iris in _IRIS_OF_EYE.items():
             normals[iris] = unit(normals[list(corners)].sum(0))
-        return normals
-    if known.sum() < 4:
-        return normals
-    axes = np.linalg.svd(unit(towards)[None])[2]
-    axes[0] = unit(towards)
-    axes[2] *= np.sign(np.linalg.det(axes))
-    local = points[known] @ axes.T  # (height, right, up)
-    faces = Delaunay(local[:, 1:]).simplices
-    # scipy does not promise a winding: turn every triangle towards the viewers
-    a, b, c = local[faces.T]
-    faces[np.cross(b - a, c - a)[:, 0] < 0] = faces[np.cross(b - a, c - a)[:, 0] < 0][:, ::-1]
-    normals[known] = Mesh(points[known], faces).vertex_normals()
     return normals
 
 

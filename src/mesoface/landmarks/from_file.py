@@ -1,0 +1,207 @@
+"""Landmarks from a file, where no detector is wanted or none works.
+
+JSON::
+
+    {"scheme": "ibug68",                    // or "mediapipe478"
+     "views": {"cam01": [[812.5, 640.0], null, ...], "cam02": [...]}}
+
+NPZ: ``scheme`` (a string), ``views`` (V names), ``points`` (V, L, 2) and, if wanted, ``weights`` (V, L).
+
+Coordinates are pixels of the *undistorted* photos, which are what ``load_capture`` returns and what the inspection
+page shows, with the centre of the top-left pixel at (0, 0). Views of the capture that the file does not name have
+no landmarks.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.capture import Capture
+from mesoface.errors import FaceModelError, LandmarkError
+from mesoface.face_models.arrays import read_npz
+from mesoface.landmarks.types import Landmarks2D
+
+SCHEMES = {"mediapipe478": 478, "ibug68": 68}
+_MAX_BYTES = 64 * 2**20
+_MARGIN = 1.0  # image sizes by which a landmark may lie outside
+
+
+def read_landmarks(path: str | Path, capture: Capture) -> Landmarks2D:
+    """Read a landmark file for ``capture``.
+
+    Args:
+        path: ``.json`` or ``.npz``, see the module.
+        capture: whose views the file names.
+
+    Returns:
+        landmarks with weight 1 where the file gives none.
+
+    Raises:
+        LandmarkError: the file cannot be read, names an unknown scheme or view, has the wrong number of points,
+            points far outside their photo, or landmarks in fewer than two views.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LandmarkError("no such file", path=path, remedy="name a .json or .npz file of landmarks")
+    if path.stat().st_size > _MAX_BYTES:
+        raise LandmarkError(
+            f"larger than {_MAX_BYTES >> 20} MB", path=path, remedy="is this a landmark file?"
+        )
+    readers = {".json": _read_json, ".npz": _read_npz}
+    if path.suffix.lower() not in readers:
+        raise LandmarkError(f"unknown kind of file {path.suffix!r}", path=path, remedy="use .json or .npz")
+    scheme, views = readers[path.suffix.lower()](path)
+
+    if scheme not in SCHEMES:
+        raise LandmarkError(
+            f"unknown scheme {scheme!r}", path=path, remedy=f"use one of {', '.join(SCHEMES)}"
+        )
+    unknown = [name for name in views if name not in capture.names]
+    if unknown:
+        raise LandmarkError(
+            f"names the view {unknown[0]!r}, which the capture does not have",
+            path=path,
+            remedy=f"its views are {', '.join(capture.names)}",
+        )
+    points = np.full((len(capture), SCHEMES[scheme], 2), np.nan)
+    weights = np.zeros(points.shape[:2])
+    for v, view in enumerate(capture.views):
+        if view.name in views:
+            points[v], weights[v] = _checked(path, view.name, *views[view.name], SCHEMES[scheme])
+            _check_inside(path, view.name, points[v], (view.camera.width, view.camera.height))
+    landmarks = Landmarks2D(points, weights, scheme)
+    if landmarks.found.sum() < 2:
+        raise LandmarkError(
+            f"has landmarks in {landmarks.found.sum()} view(s)",
+            path=path,
+            remedy="at least two views are needed",
+        )
+    return landmarks
+
+
+def write_landmarks(path: str | Path, capture: Capture, landmarks: Landmarks2D) -> None:
+    """Write ``landmarks`` of ``capture`` as JSON that :func:`read_landmarks` reads; weights are not kept."""
+    views = {}
+    for name, points, weights in zip(capture.names, landmarks.points, landmarks.weights, strict=True):
+        if (weights > 0).any():
+            views[name] = [
+                [round(float(x), 3), round(float(y), 3)] if weight > 0 else None
+                for (x, y), weight in zip(points, weights, strict=True)
+            ]
+    text = json.dumps({"scheme": landmarks.scheme, "views": views}, separators=(",", ":"))
+    Path(path).write_text(text, encoding="utf-8")
+
+
+_Views = dict[str, tuple[NDArray, NDArray | None]]
+
+
+def _read_json(path: Path) -> tuple[str, _Views]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise LandmarkError(
+            f"cannot be read as JSON ({error})", path=path, remedy="check the file"
+        ) from error
+    if not isinstance(data, dict) or not isinstance(data.get("views"), dict):
+        raise LandmarkError(
+            'expected {"scheme": …, "views": {name: [[x, y] or null, …]}}',
+            path=path,
+            remedy="see docs/formats.md",
+        )
+    return str(data.get("scheme")), {
+        name: (_rows(path, name, rows), None) for name, rows in data["views"].items()
+    }
+
+
+def _rows(path: Path, name: str, rows: Any) -> NDArray[np.float64]:
+    """(L, 2) from a list of pairs and nulls."""
+    if not isinstance(rows, list):
+        raise LandmarkError(
+            f"view {name}: expected a list of [x, y] or null", path=path, remedy="check the file"
+        )
+    points = np.full((len(rows), 2), np.nan)
+    for i, row in enumerate(rows):
+        if row is None:
+            continue
+        if (
+            not isinstance(row, list)
+            or len(row) != 2
+            or not all(isinstance(x, int | float) and not isinstance(x, bool) and np.isfinite(x) for x in row)
+        ):
+            raise LandmarkError(
+                f"view {name}, point {i}: expected [x, y] or null, got {str(row)[:60]}",
+                path=path,
+                remedy="write null for a point that the view does not show",
+            )
+        points[i] = row
+    return points
+
+
+def _read_npz(path: Path) -> tuple[str, _Views]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > _MAX_BYTES:
+            raise LandmarkError(
+                f"unpacks to more than {_MAX_BYTES >> 20} MB", path=path, remedy="is this a landmark file?"
+            )
+        arrays = read_npz(path, ("scheme", "views", "points", "weights"))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise LandmarkError(f"cannot be read as NPZ ({error})", path=path, remedy="check the file") from error
+    except FaceModelError as error:
+        raise LandmarkError(error.message, path=path, remedy="write it again with numpy.savez") from error
+    missing = {"scheme", "views", "points"} - arrays.keys()
+    if missing:
+        raise LandmarkError(
+            f"has no array {', '.join(sorted(missing))}",
+            path=path,
+            remedy="expected scheme, views, points and, if wanted, weights",
+        )
+    names = [str(name) for name in np.atleast_1d(arrays["views"])]
+    points, weights = arrays["points"], arrays.get("weights")
+    if points.ndim != 3 or len(points) != len(names) or points.dtype.kind not in "fiu":
+        raise LandmarkError(
+            f"points are {points.dtype} {points.shape}",
+            path=path,
+            remedy=f"expected numbers ({len(names)}, L, 2)",
+        )
+    if weights is not None and (weights.shape != points.shape[:2] or weights.dtype.kind not in "fiu"):
+        raise LandmarkError(
+            f"weights are {weights.dtype} {weights.shape}", path=path, remedy=f"expected {points.shape[:2]}"
+        )
+    return str(arrays["scheme"]), {n: (points[i], None if weights is None else weights[i]) for i, n in enumerate(names)}
+
+
+def _checked(
+    path: Path, name: str, points: NDArray, weights: NDArray | None, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if points.shape != (count, 2):
+        raise LandmarkError(
+            f"view {name}: {len(points)} points, shape {points.shape}",
+            path=path,
+            remedy=f"expected ({count}, 2)",
+        )
+    known = np.isfinite(points).all(1)
+    if weights is None:
+        return np.where(known[:, None], points, np.nan), known.astype(np.float64)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and (weights <= 1).all()):
+        raise LandmarkError(f"view {name}: a weight is not in [0, 1]", path=path, remedy="check the file")
+    return np.where(known[:, None], points, np.nan), np.where(known, weights, 0.0)
+
+
+def _check_inside(path: Path, name: str, points: NDArray[np.float64], size: tuple[int, int]) -> None:
+    known = points[np.isfinite(points).all(1)]
+    far = (known < -_MARGIN * np.array(size)) | (known > (1 + _MARGIN) * np.array(size))
+    if far.any():
+        x, y = known[far.any(1)][0]
+        raise LandmarkError(
+            f"view {name}: a point at ({x:.0f}, {y:.0f}) is far outside the photo of {size[0]} × {size[1]} pixels",
+            path=path,
+            remedy="give pixels of the undistorted photo at the size at which it is loaded",
+        )
