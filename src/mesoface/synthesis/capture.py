@@ -20,10 +20,11 @@ from mesoface.mesh import Mesh
 from mesoface.progress import ProgressCallback, silent
 from mesoface.synthesis import anatomy
 from mesoface.synthesis.complexion import Complexion
+from mesoface.synthesis.cranium import make_neck
 from mesoface.synthesis.eyes import make_eyes
 from mesoface.synthesis.head import Head, make_head
 from mesoface.synthesis.lights import draw_lighting
-from mesoface.synthesis.pigment import paint
+from mesoface.synthesis.pigment import CLOTH, paint
 from mesoface.synthesis.relief import make_relief
 from mesoface.synthesis.render import render
 from mesoface.synthesis.rig import make_rig
@@ -114,6 +115,10 @@ def photograph(
     middle = face.mean(0) + np.array([0, 0, 10.0])
     audience = middle + np.array([0, 0, settings.distance_mm])
     parts += make_eyes(head.landmarks, audience, _chance(seed, "eyes"))
+    if not head.grown.all():
+        neck = make_neck(head.landmarks)
+        size = len(neck.vertices)
+        parts.append(Part(neck, np.full((size, 3), CLOTH), np.zeros(size), np.ones(size)))
     parts, middle = _place(parts, middle, _chance(seed, "pose"))
     truth = parts[0].mesh.select_faces(head.facial)
     progress("synthesis", 1, total)

@@ -7,6 +7,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from mesoface.mesh import Mesh
+from mesoface.synthesis import anatomy
+
 _RINGS = 24
 
 
@@ -15,8 +18,7 @@ def close_behind(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
     """Grow a rounded back from the outer rim of a face, if the surface is open behind.
 
-    Each rim vertex is joined to a point behind the head by a cubic Hermite curve that leaves the rim
-    along the surface: a smooth closed egg, nothing of anyone's skull.
+    What grows is half an ellipsoid that is bent to meet the rim: no one's skull.
 
     Args:
         values: (N, 3·k) k shapes of one topology, side by side; +y up, +z front, mm.
@@ -28,7 +30,7 @@ def close_behind(
     rim = longest_rim(faces)
     if len(rim) < 3 or np.ptp(values[rim, 1]) < 0.5 * np.ptp(values[:, 1]):
         return values, faces, len(faces)  # no rim, or it runs round a neck: there is a head already
-    shapes = [_back(values[:, k : k + 3], faces, rim) for k in range(0, values.shape[1], 3)]
+    shapes = [_back(values[:, k : k + 3], rim) for k in range(0, values.shape[1], 3)]
     grown = np.concatenate([values, np.column_stack(shapes)])
     return grown, np.concatenate([faces, _rings(rim, len(values))]), len(faces)
 
@@ -51,39 +53,27 @@ def longest_rim(faces: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array(best, np.int64)
 
 
-def _back(
-    vertices: NDArray[np.float64], faces: NDArray[np.int64], rim: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _back(vertices: NDArray[np.float64], rim: NDArray[np.int64]) -> NDArray[np.float64]:
     """((RINGS - 1)·K + 1, 3) vertices behind the rim, ring by ring, the pole last."""
     start = vertices[rim]
-    # The surface's own direction at the rim, smoothed along it: away from what lies inside.
-    inner = _neighbour_mean(vertices, faces)[rim]
-    leave = start - inner
-    for _ in range(20):
-        leave = (np.roll(leave, 1, 0) + 2 * leave + np.roll(leave, -1, 0)) / 4
-    leave /= np.linalg.norm(leave, axis=1, keepdims=True)
-    height = np.ptp(start[:, 1])
-    middle = start.mean(0)
-    pole = np.array([middle[0], middle[1] + 0.1 * height, start[:, 2].mean() - 0.62 * height])
-    towards = start - pole
-    towards[:, 2] = 0
-    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-    reach = 1.2 * np.linalg.norm(start - pole, axis=1, keepdims=True)
-    rings = []
-    for step in range(1, _RINGS):
-        t = step / _RINGS
-        h00, h10 = 2 * t**3 - 3 * t**2 + 1, t**3 - 2 * t**2 + t
-        h01, h11 = 3 * t**2 - 2 * t**3, t**3 - t**2
-        rings.append(h00 * start + h10 * reach * leave + h01 * pole - h11 * reach * towards)
-    return np.concatenate([*rings, pole[None]])
+    height, width = np.ptp(start[:, 1]), np.ptp(start[:, 0])
+    middle = (start.max(0) + start.min(0)) / 2
+    center = np.array([middle[0], middle[1], start[:, 2].mean() - 0.12 * height])
+    offset = start - center
+    around = np.arctan2(offset[:, 1] / height, offset[:, 0] / width)
+    depth = 0.55 * height
+    side = 0.56 * width * np.cos(around)
+    up = np.where(around > 0, 0.62, 0.45) * height * np.sin(around)  # the nape is narrower than the crown
+    begin = -np.arcsin(np.clip(offset[:, 2] / depth, -0.9, 0.9))
 
+    def ellipsoid(t: float) -> NDArray[np.float64]:
+        polar = begin + t * (np.pi / 2 - begin)
+        return center + np.stack([side * np.cos(polar), up * np.cos(polar), -depth * np.sin(polar)], 1)
 
-def _neighbour_mean(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(N, 3) mean of the centres of the faces at each vertex."""
-    centres = vertices[faces].mean(1)
-    count = np.maximum(np.bincount(faces.ravel(), minlength=len(vertices)), 1)
-    total = [np.bincount(faces.ravel(), np.repeat(centres[:, k], 3), len(vertices)) for k in range(3)]
-    return np.stack(total, 1) / count[:, None]
+    miss = start - ellipsoid(0.0)
+    steps = np.arange(1, _RINGS) / _RINGS
+    rings = [ellipsoid(t) + (1 - t) ** 3 * miss for t in steps]
+    return np.concatenate([*rings, ellipsoid(1.0)[:1]])
 
 
 def _rings(rim: NDArray[np.int64], first: int) -> NDArray[np.int64]:
@@ -99,3 +89,24 @@ def _rings(rim: NDArray[np.int64], first: int) -> NDArray[np.int64]:
     pole = np.full(k, first + (_RINGS - 1) * k)
     faces.append(np.stack([np.roll(last, -1), last, pole], 1))
     return np.concatenate(faces)
+
+
+def make_neck(landmarks: NDArray[np.float64]) -> Mesh:
+    """A plain neck that widens to shoulders, to stand below a face that has none.
+
+    Args:
+        landmarks: (478, 3) on the head.
+    """
+    chin = landmarks[anatomy.CHIN, 1]
+    sides = landmarks[list(anatomy.JAW_SIDES)]
+    middle, half = sides.mean(0), np.ptp(sides[:, 0]) / 2
+    y = np.linspace(45, -170, 40)
+    flare = np.clip(-(y + 70) / 100, 0, 1) ** 2
+    angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+    x = np.outer(0.70 * half + 90 * flare, np.cos(angle))
+    z = middle[2] - 32 + np.outer(0.66 * half + 15 * flare, np.sin(angle))
+    vertices = np.stack([middle[0] + x, np.broadcast_to((chin + y)[:, None], x.shape), z], -1).reshape(-1, 3)
+    grid = np.arange(len(vertices)).reshape(x.shape)
+    a, b = grid[:-1].ravel(), np.roll(grid, -1, 1)[:-1].ravel()
+    c, d = grid[1:].ravel(), np.roll(grid, -1, 1)[1:].ravel()
+    return Mesh(vertices, np.concatenate([np.stack([a, b, c], 1), np.stack([b, d, c], 1)]))

@@ -23,6 +23,8 @@ _BASE = np.array([0.74, 0.58, 0.48])
 _MELANIN = np.array([0.42, 0.70, 1.00])
 _BLOOD = np.array([0.10, 0.62, 0.58])
 
+CLOTH = 0.05  # albedo of caps and collars
+
 
 def paint(head: Head, relief: Relief, skin: Complexion, rng: np.random.Generator) -> NDArray[np.float64]:
     """(N, 3) linear RGB albedo of a head's skin, brows and lips.
@@ -38,7 +40,7 @@ def paint(head: Head, relief: Relief, skin: Complexion, rng: np.random.Generator
     blood = 0.30 + 0.15 * skin.redness
 
     m = melanin * (1 + 0.10 * solid_noise(points, 16.0, rng, octaves=2))
-    m = m + (0.06 + 0.05 * melanin) * solid_noise(points, 3.5, rng, octaves=2, spacing=spacing)
+    m = m + (0.04 + 0.04 * melanin) * solid_noise(points, 3.5, rng, octaves=2, spacing=spacing)
     m += (0.08 + 0.05 * melanin) * solid_noise(points, 1.1, rng, octaves=2, gain=0.9, spacing=spacing)
     h = (
         blood
@@ -62,9 +64,11 @@ def paint(head: Head, relief: Relief, skin: Complexion, rng: np.random.Generator
     albedo = _BASE * np.exp(-np.maximum(m, 0)[:, None] * _MELANIN - np.maximum(h, 0)[:, None] * _BLOOD)
     hair_colour = (1 - skin.hair) * np.array([0.025, 0.018, 0.014]) + skin.hair * np.array([0.20, 0.12, 0.06])
     albedo += (hair_colour - albedo) * hair[:, None]
+    # Light is trapped in furrows narrower than the distance at which occlusion is measured.
+    albedo *= 1 - 0.35 * relief.furrow[:, None]
     albedo = _line_openings(head, albedo)
     cap: NDArray[np.float64] = _cap(head)[:, None]
-    cloth = 0.05 * (1 + 0.25 * solid_noise(points, 1.6, rng, octaves=2, spacing=spacing))[:, None]
+    cloth = CLOTH * (1 + 0.25 * solid_noise(points, 1.6, rng, octaves=2, spacing=spacing))[:, None]
     return albedo * (1 - cap) + cloth * cap
 
 

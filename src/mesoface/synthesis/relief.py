@@ -26,6 +26,7 @@ class Relief:
     Args:
         height: (N,) mm along the normal.
         pore: (N,) 0…1, how deep in a pore.
+        furrow: (N,) 0…1, how deep in a wrinkle.
         lips: (N,) 0…1, the red of the lips.
         moles: (M, 3) where they are on the reference face.
         mole_radii: (M,) mm.
@@ -33,6 +34,7 @@ class Relief:
 
     height: NDArray[np.float64]
     pore: NDArray[np.float64]
+    furrow: NDArray[np.float64]
     lips: NDArray[np.float64]
     moles: NDArray[np.float64]
     mole_radii: NDArray[np.float64]
@@ -53,7 +55,8 @@ def make_relief(head: Head, skin: Complexion, rng: np.random.Generator) -> Relie
 
     height = 0.12 * solid_noise(points, 14.0, rng, octaves=2)
     height += rough * 0.022 * solid_noise(points, 2.4, rng, octaves=2, spacing=head.spacing)
-    height += chart.sample(draw_wrinkles(chart, skin.age, rng), points)
+    wrinkles = chart.sample(draw_wrinkles(chart, skin.age, rng), points)
+    height += wrinkles
 
     surface = Mesh(points, head.mesh.faces[head.facial])
     cells, _, _ = scatter(surface, np.full(len(surface.faces), 1.4), rng)
@@ -62,7 +65,7 @@ def make_relief(head: Head, skin: Complexion, rng: np.random.Generator) -> Relie
     height -= (0.03 + 0.06 * skin.pores) * pore
     moles, radii, raised = _moles(surface, rng)
     height += _bumps(points, moles, radii, raised)
-    return Relief(height * head.grown, pore, lips, moles, radii)
+    return Relief(height * head.grown, pore, np.clip(-wrinkles / 0.4, 0, 1), lips, moles, radii)
 
 
 def _skin_lines(points: NDArray[np.float64], cells: NDArray[np.float64]) -> NDArray[np.float64]:
