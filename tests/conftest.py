@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ class DrawnRig:
     masks: tuple[NDArray[np.bool_], ...]
 
 
+@lru_cache(maxsize=32)
 def draw_rig(
     views: int = 4,
     size: tuple[int, int] = (96, 128),

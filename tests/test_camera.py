@@ -142,7 +142,6 @@ def test_undistorted_keeps_most_of_the_photo(lens):
 
 def test_undistortion_map_of_opencv_is_the_lens_own():
     """The fast way through OpenCV and the plain one, which every other lens takes, give the same map."""
-
     lens = OpenCVLens(LENSES[2])
     hidden = type("Hidden", (), {"distort": lens.distort, "undistort": lens.undistort})()
     (fast, fast_map), (plain, plain_map) = camera(lens).undistorted(), camera(hidden).undistorted()
