@@ -68,7 +68,7 @@ def align_points_robustly(
     scale: float | None = None,
     iterations: int = 20,
 ) -> Similarity:
-    """As :func:`align_points`, with outliers down-weighted (Cauchy weights, scale from the median residual)."""
+    """As :func:`align_points`, with outliers down-weighted (Cauchy weights, spread from the median)."""
     a, b = np.asarray(source, np.float64), np.asarray(target, np.float64)
     prior = np.ones(len(a)) if weights is None else np.asarray(weights, np.float64)
     motion = align_points(a, b, weights=prior, scale=scale)

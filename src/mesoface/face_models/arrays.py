@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -102,7 +101,7 @@ def object_payload(path: Path) -> bytes | None:
 
 
 def require(path: Path, arrays: dict[str, NDArray], **shapes: tuple[int | None, ...]) -> None:
-    """Check that ``arrays`` has each name with the shape given (None stands for any length) and finite numbers.
+    """Check that ``arrays`` has each name with the shape given (None: any length) and finite numbers.
 
     Raises:
         FaceModelError: naming the first array that is absent, of another shape or not finite.
@@ -152,9 +151,7 @@ def require_indices(path: Path, name: str, indices: NDArray, count: int, lowest:
         )
 
 
-def _header(
-    file: BinaryIO | io.BufferedReader | zipfile.ZipExtFile,
-) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, Fortran order and dtype of an .npy stream, which is left at the first byte of the data."""
     version = npy.read_magic(file)
     if version == (1, 0):

@@ -1,6 +1,6 @@
 """Which landmark of one scheme is which of another, and which of them slide.
 
-The indices are those of the published landmark schemes: 68 points of iBUG 300-W, 478 of MediaPipe's face mesh.
+The indices are those of the published schemes: 68 points of iBUG 300-W, 478 of MediaPipe's face mesh.
 """
 
 from __future__ import annotations
@@ -8,43 +8,25 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+# Jaw from the right ear to the left, brows, nose, eyes, outer lips, inner lips.
 MEDIAPIPE_OF_IBUG68 = np.array(
-    [127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356]  # jaw, right to left
-    + [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]  # brows
-    + [168, 197, 5, 4, 98, 97, 2, 326, 327]  # nose
-    + [33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380]  # eyes
-    + [61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181]  # outer lips
-    + [78, 82, 13, 312, 308, 317, 14, 87],  # inner lips
+    [
+        *(127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356),
+        *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
+        *(168, 197, 5, 4, 98, 97, 2, 326, 327),
+        *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
+        *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),
+        *(78, 82, 13, 312, 308, 317, 14, 87),
+    ],
     np.int64,
 )
 """(68,) the MediaPipe landmark nearest in meaning to each iBUG landmark."""
 
 MEDIAPIPE_OVAL = np.array(
     [
-        10,
-        338,
-        297,
-        332,
-        284,
-        251,
-        389,
-        356,
-        454,
-        323,
-        361,
-        288,
-        397,
-        365,
-        379,
-        378,
-        400,
-        377,
-        152,
-        148,
-        176,
-        149,
-    ]
-    + [150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109],
+        *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+        *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+    ],
     np.int64,
 )
 """MediaPipe's face oval: points of the outline, which slide along the face as it turns."""

@@ -206,7 +206,7 @@ def _read_factors(path: Path) -> dict[str, NDArray]:
         return {key: np.asarray(table[key]) for key in _KEYS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FaceModelError(
-            f"is not FaceScape's factor file ({type(error).__name__}: {error}); expected JSON with {', '.join(_KEYS)}",
+            f"is not FaceScape's factor file ({error!r}); JSON with {', '.join(_KEYS)} expected",
             path=path,
             remedy="use the file as published",
         ) from error

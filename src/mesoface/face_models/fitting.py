@@ -27,9 +27,12 @@ Array = NDArray[np.float64]
 
 DETECTOR_MM = 0.7
 """Noise of a detected landmark on the face, about 1 % of the distance between the eyes."""
-EMBEDDING_MM = 1.5
+EMBEDDING_MM = 2.0
 """How far a landmark of one person lies from where the model has it: shared by all views, so that more
 views do not average it away."""
+TRUSTED_TURN = np.radians(30)
+"""Detectors drift as the face turns away, all points of a view together: from about this angle between the
+viewing direction and the face's own a view's weight falls off (by half here, to 1/10 at 43°, 1/70 at 60°)."""
 SLIDING_FACTOR = 3.0
 """Points of the face's outline slide with the view: their noise is this much larger."""
 HEAD_SIZE_SPREAD = 0.05
@@ -64,11 +67,12 @@ def fit_face(
     weights = np.where(np.isfinite(landmarks2d.weights) & (landmarks2d.weights > 0), landmarks3d.weights, 0)
     weights = np.where(landmarks3d.distrusted[:, None], 0.0, weights)[:, ids]
     start = _start(model, corners, bary, landmarks3d.points[ids], fix_scale)
+    center = start.points(model, corners, bary)[0].mean(0)
+    weights = weights * _turn_weights(cameras, center, start.R[:, 2])[:, None]
 
     sigma_mm = np.where(np.isin(ids, SLIDING[landmarks2d.scheme]), SLIDING_FACTOR, 1.0)
     # n measurements with a common error carry the information n / (noise² + n · common²).
     sigma_mm = sigma_mm * np.sqrt(DETECTOR_MM**2 + np.nansum(weights, 0) * EMBEDDING_MM**2)
-    center = start.points(model, corners, bary)[0].mean(0)
     focal = np.array([np.sqrt(camera.K[0, 0] * camera.K[1, 1]) for camera in cameras])
     depth = np.array([camera.to_camera(center)[2] for camera in cameras])
     pixels_per_unit = focal / np.where(depth > 0, depth, np.inf)
@@ -146,7 +150,7 @@ class _State:
 def _embedding(
     model: FaceModel, scheme: str, count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
-    """Which landmarks the model has (L',), the corners of their triangles (L', 3) and where in them (L', 3)."""
+    """Which landmarks the model has (L',), their triangles' corners (L', 3) and where in them (L', 3)."""
     topology = model.topology
     if scheme not in topology.landmark_ids:
         known = ", ".join(sorted(topology.landmark_ids)) or "none"
@@ -174,6 +178,14 @@ def _start(model: FaceModel, corners: NDArray, bary: Array, target: Array, fix_s
     points, _ = model.points(z[: model.n_identity], z[model.n_identity :], corners, bary)
     motion = align_points_robustly(points[seen], target[seen], scale=fix_scale)
     return _State(motion.R, motion.t, motion.scale, z)
+
+
+def _turn_weights(cameras: Sequence[Camera], center: Array, facing: Array) -> Array:
+    """(V,) weight of each view by how far the face, at ``center`` and looking along ``facing``, is turned."""
+    towards = np.stack([camera.center for camera in cameras]) - center
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    turn = np.arccos(np.clip(towards @ facing, -1, 1))
+    return 1 / (1 + (turn / TRUSTED_TURN) ** 6)
 
 
 def _minimise(
@@ -222,7 +234,7 @@ def _minimise(
 
 
 def _pose_jacobian(arm: Array, free_scale: bool) -> Array:
-    """(L, 3, 7) derivative of points by rotation vector, translation and log-scale; ``arm`` = point − centre."""
+    """(L, 3, 7) derivative by rotation vector, translation and log-scale; ``arm`` (L, 3) = point − centre."""
     x, y, z = arm.T
     out = np.zeros((len(arm), 3, 7))
     out[:, 0, 1], out[:, 0, 2] = z, -y

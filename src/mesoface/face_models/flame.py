@@ -42,10 +42,8 @@ def load_flame(path: Path) -> LinearFaceModel:
     Raises:
         FaceModelError: a part is absent or damaged, or there are no landmarks for it.
     """
-    if path.suffix.lower() == ".pkl":
-        data = read_plain_pickle(_bytes_of(path), path)
-    else:
-        data = read_npz(path)
+    pickled = path.suffix.lower() == ".pkl"
+    data = read_plain_pickle(_bytes_of(path), path) if pickled else read_npz(path)
     require(
         path, data, v_template=(None, 3), shapedirs=(len(data.get("v_template", ())), 3, None), f=(None, 3)
     )

@@ -66,17 +66,17 @@ def is_checkout(path: Path) -> bool:
 
 def _from_npz(path: Path) -> LinearFaceModel:
     names = ("neutral_mm", "uv", "quads", "uv_quads", "landmark68_vertices")
-    deltas = ("identity_delta_q", "identity_scale_mm", "expression_delta_q", "expression_scale_mm")
-    data = read_npz(path, (*names, *deltas))
-    require(
-        path, data, neutral_mm=(N_VERTICES, 3), uv=(None, 2), quads=(None, 4), uv_quads=(len(data["quads"]), 4),
-        landmark68_vertices=(68,), identity_delta_q=(None, N_VERTICES, 3), expression_delta_q=(None, N_VERTICES, 3),
-        identity_scale_mm=(len(data["identity_delta_q"]),), expression_scale_mm=(len(data["expression_delta_q"]),),
-    )  # fmt: skip
+    kinds = {"identity": 1.0, "expression": EXPRESSION_SIGMA}
+    data = read_npz(path, (*names, *(f"{kind}_{part}" for kind in kinds for part in ("delta_q", "scale_mm"))))
+    require(path, data, neutral_mm=(N_VERTICES, 3), uv=(None, 2), quads=(None, 4), landmark68_vertices=(68,))
+    require(path, data, uv_quads=(len(data["quads"]), 4))
+    for kind in kinds:
+        require(path, data, **{f"{kind}_delta_q": (None, N_VERTICES, 3)})
+        require(path, data, **{f"{kind}_scale_mm": (len(data[f"{kind}_delta_q"]),)})
     require_indices(path, "quads", data["quads"], N_VERTICES, -1)
     require_indices(path, "uv_quads", data["uv_quads"], len(data["uv"]), -1)
     basis = []
-    for kind, sigma in (("identity", 1.0), ("expression", EXPRESSION_SIGMA)):
+    for kind, sigma in kinds.items():
         scale = (data[f"{kind}_scale_mm"] * sigma).astype(np.float32)
         basis.append(data[f"{kind}_delta_q"][:, :N_SURFACE] * scale[:, None, None])
     pick = fan_quads(data["quads"])
@@ -154,7 +154,7 @@ def _build(
         )
     facial = skin & facial_region(old.mean(1))
     # What is not skin (eyeballs) shares the unit tile: it moves to tiles of its own, above the face's.
-    new_uv = np.vstack([(uv - _CROP[0]) / (_CROP[1] - _CROP[0]), uv + (0, 2)])
+    new_uv = np.vstack([(uv - _CROP[0]) / (_CROP[1] - _CROP[0]), uv + np.array([0, 2])])
     new_uv_faces = np.where(skin[:, None], uv_faces, uv_faces + len(uv))
 
     ids = {"ibug68": np.arange(68)}
@@ -192,7 +192,7 @@ def facial_region(uv: NDArray[np.float64]) -> NDArray[np.bool_]:
 def fan_quads(quads: NDArray) -> NDArray[np.int64]:
     """(F, 3) flat positions in ``quads`` (Q, 4) of its triangles; a last corner of -1 marks a triangle."""
     first = 4 * np.arange(len(quads))[:, None]
-    return np.vstack([first + (0, 1, 2), (first + (0, 2, 3))[quads[:, 3] >= 0]])
+    return np.vstack([first + np.array([0, 1, 2]), (first + np.array([0, 2, 3]))[quads[:, 3] >= 0]])
 
 
 def obj_vertices(path: Path) -> NDArray[np.float64]:

@@ -9,12 +9,13 @@ from mesoface.errors import FaceModelError
 from mesoface.face_models.arrays import npz_names
 from mesoface.face_models.facescape import is_facescape, load_facescape
 from mesoface.face_models.flame import is_flame, load_flame
+from mesoface.face_models.generic import load_generic
 from mesoface.face_models.ict import is_checkout, load_ict
 from mesoface.face_models.model import FaceModel
 
 _KNOWN = (
-    "ICT-FaceKit (a checkout, or the compact .npz), FaceScape (the published .npz, or a folder with the core .npy "
-    "and the factor .json) and FLAME (.npz or .pkl) are known"
+    "ICT-FaceKit (a checkout, or the compact .npz), FaceScape (the published .npz, or a folder with the core "
+    ".npy and the factor .json) and FLAME (.npz or .pkl) are known"
 )
 
 
@@ -30,8 +31,6 @@ def load_face_model(spec: str) -> FaceModel:
         FaceModelError: there is no such model, or it cannot be used.
     """
     if spec == "generic":
-        from mesoface.face_models.generic import load_generic
-
         return load_generic()
     if spec == "ict":
         return load_ict(ict_path())
@@ -72,6 +71,6 @@ def ict_path() -> Path:
         raise FaceModelError(
             "the ICT face model is not here",
             path=path,
-            remedy="set MESOFACE_ICT to the compact .npz or an ICT-FaceKit checkout, or use --face-model generic",
+            remedy="set MESOFACE_ICT to the compact .npz or a checkout, or use --face-model generic",
         )
     return path

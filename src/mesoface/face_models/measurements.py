@@ -98,7 +98,7 @@ class ImageLandmarks:
         )
 
     def project(self, points: Array) -> tuple[Array, Array]:
-        """(L, 3) points → (V, L, 2) pixels and (V, L, 2, 3) their derivative; NaN-free also behind a camera."""
+        """(L, 3) points → (V, L, 2) pixels and (V, L, 2, 3) their derivative; finite behind a camera too."""
         x = np.einsum("vij,lj->vli", self.P[:, :, :3], points) + self.P[:, None, :, 3]
         depth = np.where(x[..., 2] > 0, x[..., 2], np.inf)[..., None]
         pixels = x[..., :2] / depth

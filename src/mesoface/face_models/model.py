@@ -43,12 +43,30 @@ class FaceModel(Protocol):
     ``linear`` models have a constant Jacobian; a bilinear one (FaceScape) does not.
     """
 
-    name: str
-    topology: Topology
-    n_identity: int
-    n_expression: int
-    bounds: tuple[NDArray[np.float64], NDArray[np.float64]] | None
-    """Lowest and highest value of each coefficient, (n_identity + n_expression,) both; None: unbounded."""
+    @property
+    def name(self) -> str:
+        """As ``--face-model`` calls it."""
+        ...
+
+    @property
+    def topology(self) -> Topology:
+        """Faces, UV, landmarks, facial mask."""
+        ...
+
+    @property
+    def n_identity(self) -> int:
+        """How many coefficients are identity's."""
+        ...
+
+    @property
+    def n_expression(self) -> int:
+        """How many are expression's."""
+        ...
+
+    @property
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Lowest and highest value of each coefficient, (M,) both, identity first; None: unbounded."""
+        ...
 
     def shape(self, identity: NDArray, expression: NDArray) -> NDArray[np.float64]:
         """(n_identity,), (n_expression,) → (N, 3) vertices, millimetres, in the model's own frame:

@@ -64,7 +64,19 @@ _CONSTANTS = {
     "NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (),
 }  # fmt: skip
 _LITERALS = frozenset(
-    ["INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"]
+    (
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *(
+            "STRING",
+            "BINSTRING",
+            "SHORT_BINSTRING",
+            "UNICODE",
+            "BINUNICODE",
+            "SHORT_BINUNICODE",
+            "BINUNICODE8",
+        ),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    )
 )
 
 
@@ -83,6 +95,7 @@ def _run(data: bytes) -> Any:
         del stack[at:]
         return items
 
+    argument: Any
     for opcode, argument, _ in pickletools.genops(data):
         name = opcode.name
         if name in _LITERALS:
@@ -191,11 +204,11 @@ def _dtype(kind: Any) -> np.dtype | None:
     if len(code) != 2 or code[0] not in "fiub" or code[1] not in "1248":
         return None
     order = _text(kind.state[1]) if isinstance(kind.state, tuple) and len(kind.state) > 1 else "|"
-    return np.dtype(code).newbyteorder(order if order in "<>" else "=")
+    return np.dtype((order if order in "<>" else "=") + code)
 
 
 def _bytes(raw: Any) -> bytes | None:
-    """Raw array bytes; Python 2 wrote them as str, Python 3's protocol 2 as ``_codecs.encode(text, 'latin1')``."""
+    """Raw bytes: Python 2 wrote them as str, Python 3's protocol 2 as ``_codecs.encode(text, 'latin1')``."""
     if isinstance(raw, Named) and raw.name == "_codecs.encode" and isinstance(raw.args[0], str):
         raw = raw.args[0]
     if isinstance(raw, str):

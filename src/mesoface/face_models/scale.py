@@ -92,7 +92,7 @@ def estimate_scale(
         return ScaleEstimate(capture.mm_per_unit, "capture", 0.0)
     if landmarks2d.scheme != "mediapipe478":
         raise ReconstructionError(
-            f"the world's scale is unknown, and the landmarks '{landmarks2d.scheme}' have no irises to tell it",
+            f"the world's scale is unknown, and '{landmarks2d.scheme}' landmarks have no irises to tell it",
             path=capture.path,
             remedy=_NO_SCALE,
         )
@@ -175,7 +175,7 @@ def _pupils(landmarks3d: Landmarks3D, eyes_open: bool) -> tuple[float, float] | 
 
 
 def _facing(points: Array) -> Array | None:
-    """(3,) unit vector out of the face, from the eyes' outer corners and the chin; None where one is missing."""
+    """(3,) unit vector out of the face, from the eyes' outer corners and the chin; None without them."""
     right, left, chin = points[33], points[263], points[152]
     normal = np.cross(chin - right, left - right)
     length = float(np.linalg.norm(normal))
