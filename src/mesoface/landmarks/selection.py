@@ -15,7 +15,8 @@ Array = NDArray[np.float64]
 
 _SHARPNESS_SIZE = 256  # pixels that a face is brought to before its sharpness is measured
 _EYE_CORNERS = {"mediapipe478": (33, 263), "ibug68": (36, 45)}
-_CHIN = {"mediapipe478": 152, "ibug68": 8}
+# Chin and a point above it that lies about as far forward, so that the line between them stands upright.
+_UPRIGHT = {"mediapipe478": (152, 10), "ibug68": (8, 27)}
 
 
 def select_views(
@@ -82,18 +83,17 @@ def face_axes(landmarks3d: Landmarks3D) -> Array:
 
     Raises:
         KeyError: the scheme is unknown.
-        LandmarkError: its eye corners or chin were not triangulated.
+        LandmarkError: its eye corners, chin or forehead were not triangulated.
     """
     right, left = landmarks3d.points[list(_EYE_CORNERS[landmarks3d.scheme])]
-    chin = landmarks3d.points[_CHIN[landmarks3d.scheme]]
-    if not np.isfinite([right, left, chin]).all():
+    chin, top = landmarks3d.points[list(_UPRIGHT[landmarks3d.scheme])]
+    if not np.isfinite([right, left, chin, top]).all():
         raise LandmarkError(
-            "no two views agree on the outer eye corners and the chin, so it is unknown where the face looks",
+            "no two views agree on the outer eye corners, the chin and the forehead, so it is unknown where the face looks",
             remedy="add views that show them, or complete the landmark file",
         )
     x = unit(left - right)
-    up = (left + right) / 2 - chin
-    y = unit(up - x * (x @ up))
+    y = unit(top - chin - x * (x @ (top - chin)))
     return np.stack([x, y, np.cross(x, y)])
 
 
