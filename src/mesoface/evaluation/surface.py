@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +38,8 @@ class Closest:
 class Surface:
     """A mesh made ready for closest-point queries.
 
-    Faces stand in Morton order under a four-ary tree (Lauterbach et al., 2009) of bounding cylinders,
-    flat along the local normal: seen from a point far off the surface they are much tighter than boxes.
+    Faces stand under a four-ary tree of bounding cylinders, flat along the local normal: seen from a
+    point off the surface they are much tighter than boxes.
     The face with the nearest centroid bounds each query's answer from above; then all queries of a chunk
     walk down the tree together, level by level, and leave out every cylinder farther away than that. The
     result is exact, whatever the mesh looks like.
@@ -55,17 +56,13 @@ class Surface:
         faces = np.flatnonzero(mesh.face_areas() > 0)
         if not len(faces):
             raise ValueError("the mesh has no face with an area")
-        faces = faces[np.argsort(morton(mesh.vertices[mesh.faces[faces]].mean(1)))]
         corners = mesh.vertices[mesh.faces[faces]]
-        centroids = corners.mean(1)
-        radius = np.sqrt(((corners - centroids[:, None]) ** 2).sum(-1).max(1))
-        normals = unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
-        self._faces = faces
-        self._seeds = cKDTree(centroids, balanced_tree=False, compact_nodes=False)
+        self._seeds = cKDTree(corners.mean(1), compact_nodes=False)
+        # the tree's own order, which splits at medians, is the order of ours
+        self._order, self._faces = self._seeds.indices, faces
+        corners = corners[self._order]
         # per level, root first: (n, 8) centre, axis, radius, half height
-        self._levels = [np.column_stack([centroids, normals, radius, np.zeros(len(faces))])]
-        while len(self._levels[0]) > _BRANCHING:
-            self._levels.insert(0, _parents(self._levels[0]))
+        self._levels, self._starts = _cylinders(corners)
         self._open_edges: NDArray[np.bool_] | None = None
         self._open_vertices = np.zeros(0, bool)
         self._vertex_normals: Array | None = None
@@ -76,7 +73,7 @@ class Surface:
         face = np.zeros(len(points), np.int64)
         if len(points):
             order = np.argsort(morton(points))  # neighbours walk the same branches
-            for rows in np.array_split(order, -(-len(points) // _CHUNK)):
+            for rows in np.array_split(order, math.ceil(len(points) / _CHUNK)):
                 face[rows] = self._walk(points[rows])
         a, b, c = self.mesh.vertices[self.mesh.faces[face].T]
         bary, _ = closest_on_triangles(points, a, b, c)
@@ -88,14 +85,15 @@ class Surface:
         seed = self._faces[self._seeds.query(points)[1]]
         bound = self._squared(points, seed)
         limit = np.sqrt(bound) * (1 + 1e-9) + 1e-12
-        query = np.repeat(np.arange(len(points)), len(self._levels[0]))
-        node = np.tile(np.arange(len(self._levels[0])), len(points))
-        for depth, level in enumerate(self._levels):
-            if depth:
-                query = np.repeat(query, _BRANCHING)
-                node = (node[:, None] * _BRANCHING + np.arange(_BRANCHING)).ravel()
-                exists = node < len(level)
-                query, node = query[exists], node[exists]
+        query = np.arange(len(points))
+        node = np.zeros(len(points), np.int64)
+        for starts, level in zip(self._starts, self._levels, strict=True):
+            # from here on `node` counts in this level: every kept node's children
+            first, last = starts[node], starts[node + 1]
+            query = np.repeat(query, last - first)
+            node = np.arange(len(query)) + np.repeat(
+                first - np.cumsum(last - first) + last - first, last - first
+            )
             cylinder = level[node]
             offset = points[query] - cylinder[:, :3]
             height = np.einsum("nk,nk->n", offset, cylinder[:, 3:6])
@@ -104,7 +102,7 @@ class Surface:
             beside = np.maximum(across - cylinder[:, 6], 0)
             keep = above * above + beside * beside <= (limit * limit)[query]
             query, node = query[keep], node[keep]
-        candidates = self._faces[node]
+        candidates = self._faces[self._order[node]]
         squared = self._squared(points[query], candidates)
         better = squared < bound[query]
         query, candidates, squared = query[better], candidates[better], squared[better]
@@ -159,21 +157,44 @@ def morton(points: Array) -> NDArray[np.int64]:
     return cell[:, 0] | (cell[:, 1] << 1) | (cell[:, 2] << 2)
 
 
-def _parents(level: Array) -> Array:
-    """Cylinders (⌈n / 4⌉, 8) around every four consecutive cylinders of ``level`` (n, 8)."""
-    # the last group is filled up with copies of the last cylinder, which change nothing
-    groups = level[np.minimum(np.arange(-(-len(level) // _BRANCHING) * _BRANCHING), len(level) - 1)]
-    groups = groups.reshape(-1, _BRANCHING, 8)
-    center, axis = groups[..., :3].mean(1), unit((groups[..., 3:6] * groups[..., 6:7]).sum(1))
-    offset = groups[..., :3] - center[:, None]
-    height = np.abs(np.einsum("nbk,nk->nb", offset, axis))
-    across = np.sqrt(np.maximum((offset**2).sum(-1) - height**2, 0))
-    cos = np.abs(np.einsum("nbk,nk->nb", groups[..., 3:6], axis))
-    sin = np.sqrt(np.maximum(1 - cos**2, 0))
-    radius, half = groups[..., 6], groups[..., 7]
-    half_height = (height + radius * sin + half * cos).max(1)
-    # a tilted cylinder reaches out by its radius, and by its height's shadow
-    return np.column_stack([center, axis, (across + radius + half * sin).max(1), half_height])
+def _cylinders(corners: Array) -> tuple[list[Array], list[NDArray[np.int64]]]:
+    """Bounding cylinders of runs of ``corners`` (F, 3, 3): halved twice a level, down to single faces.
+
+    Returns:
+        per level an (n, 8) array (centre, axis, radius, half height), and where the children of each node
+        of the level above begin in it, with the end after the last: (m + 1,).
+    """
+    n = len(corners)
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    centroids = corners.mean(1)
+    reach = np.sqrt(((corners - centroids[:, None]) ** 2).sum(-1).max(1))
+    levels: list[Array] = []
+    children: list[NDArray[np.int64]] = []
+    cuts = np.array([0, n])
+    while len(cuts) <= n:
+        above = cuts
+        if np.diff(cuts).min() >= 2 * _BRANCHING:
+            for _ in range(2):
+                cuts = np.union1d(cuts, cuts[:-1] + np.diff(cuts) // 2)
+        else:
+            cuts = np.arange(n + 1)
+        starts, sizes = cuts[:-1], np.diff(cuts)
+        axis = unit(np.add.reduceat(cross, starts))
+        center = np.add.reduceat(centroids, starts) / sizes[:, None]
+        # large groups by their centroids and the largest face: hardly looser, a third of the work
+        exact = sizes.max() <= 4 * _BRANCHING
+        height, across = np.zeros(n), np.zeros(n)
+        for points in corners.transpose(1, 0, 2) if exact else centroids[None]:
+            offset = points - np.repeat(center, sizes, 0)
+            h = np.einsum("nk,nk->n", offset, np.repeat(axis, sizes, 0))
+            height = np.maximum(height, np.abs(h))
+            across = np.maximum(across, np.einsum("nk,nk->n", offset, offset) - h * h)
+        margin = 1e-12 if exact else np.maximum.reduceat(reach, starts)
+        half = np.maximum.reduceat(height, starts) + margin
+        radius = np.sqrt(np.maximum(np.maximum.reduceat(across, starts), 0)) + margin
+        levels.append(np.column_stack([center, axis, radius, half]))
+        children.append(np.searchsorted(cuts, above))
+    return levels, children
 
 
 def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> tuple[Array, Array]:
@@ -216,7 +237,7 @@ def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> tuple[Array,
     inside = solid & (v_in >= 0) & (w_in >= 0) & (v_in + w_in <= 1)
     v, w = np.where(inside, v_in, v), np.where(inside, w_in, w)
     out = np.where(inside, pp - v * db - w * dc, out)
-    return np.column_stack([1 - v - w, v, w]), out
+    return np.column_stack([1 - v - w, v, w]), np.maximum(out, 0)
 
 
 def open_edges(mesh: Mesh) -> NDArray[np.bool_]:

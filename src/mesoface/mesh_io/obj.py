@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -158,7 +159,7 @@ def write_obj(path: str | os.PathLike[str], mesh: Mesh) -> None:
         slots += ["%d"] if mesh.uv is not None else ["", "%d"]
     corner = "/".join(slots)
     indices = np.stack(columns, -1).reshape(len(mesh.faces), -1) + 1
-    with atomic_file(path) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
+    with atomic_file(Path(path)) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
         _write_rows(file, "v %.5f %.5f %.5f\n", mesh.vertices)
         if mesh.uv is not None:
             _write_rows(file, "vt %.6f %.6f\n", mesh.uv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -263,6 +264,7 @@ def write_ply(path: str | os.PathLike[str], mesh: Mesh) -> None:
         faces, vertices = corner.reshape(-1, 3), vertices[source]
         normals = None if normals is None else normals[source]
         colors = None if colors is None else colors[source]
+    groups: list[tuple[str, str, tuple[str, ...], NDArray | None]]
     groups = [("float", "<f4", ("x", "y", "z"), vertices), ("float", "<f4", ("nx", "ny", "nz"), normals)]
     groups += [("float", "<f4", ("s", "t"), uv), ("uchar", "u1", ("red", "green", "blue"), colors)]
     header, layout = [f"element vertex {len(vertices)}"], []
@@ -278,7 +280,7 @@ def write_ply(path: str | os.PathLike[str], mesh: Mesh) -> None:
                 rows[name] = values[:, column]
     triangles = np.empty(len(faces), [("n", "u1"), ("corners", "<i4", (3,))])
     triangles["n"], triangles["corners"] = 3, faces
-    with atomic_file(path) as temporary, temporary.open("wb") as file:
+    with atomic_file(Path(path)) as temporary, temporary.open("wb") as file:
         file.write(("ply\nformat binary_little_endian 1.0\n" + "\n".join(header) + "\n").encode("ascii"))
         rows.tofile(file)
         triangles.tofile(file)

@@ -1,0 +1,148 @@
+"""Rigid and similarity alignment of two overlapping surfaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from mesoface.errors import MesofaceError
+from mesoface.evaluation.sampling import sample_surface
+from mesoface.evaluation.surface import Surface
+from mesoface.mesh import Mesh
+
+Array = NDArray[np.float64]
+
+_COARSE, _FINE = 2_000, 15_000  # samples of either surface
+_ITERATIONS = 60
+_TRIM = 0.9  # share of the closest pairs that is kept
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """``x → scale · R x + t``.
+
+    Args:
+        scale: > 0.
+        R: (3, 3) rotation.
+        t: (3,) translation, mm.
+    """
+
+    scale: float
+    R: Array
+    t: Array
+
+    @staticmethod
+    def identity() -> Similarity:
+        """Nothing moves."""
+        return Similarity(1.0, np.eye(3), np.zeros(3))
+
+    def apply(self, points: Array) -> Array:
+        """(N, 3) → (N, 3)."""
+        return self.scale * points @ self.R.T + self.t
+
+    def apply_to_mesh(self, mesh: Mesh) -> Mesh:
+        """The mesh with its vertices and stored normals moved."""
+        normals = None if mesh.normals is None else mesh.normals @ self.R.T
+        return Mesh(self.apply(mesh.vertices), mesh.faces, mesh.uv, mesh.uv_faces, normals, mesh.colors)
+
+    def inverse(self) -> Similarity:
+        """The way back."""
+        return Similarity(1 / self.scale, self.R.T, -self.R.T @ self.t / self.scale)
+
+    def after(self, first: Similarity) -> Similarity:
+        """``first``, then this."""
+        return Similarity(self.scale * first.scale, self.R @ first.R, self.scale * self.R @ first.t + self.t)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers, ready for JSON; the rotation also as an angle in degrees."""
+        angle = float(np.degrees(Rotation.from_matrix(self.R).magnitude()))
+        return {
+            "scale": float(self.scale),
+            "rotation": self.R.tolist(),
+            "rotation_degrees": angle,
+            "translation": self.t.tolist(),
+        }
+
+
+def align_meshes(
+    source: Surface, target: Surface, *, with_scale: bool, initial: Similarity | None = None
+) -> Similarity:
+    """Fit ``source`` to ``target`` by trimmed point-to-plane ICP.
+
+    Point-to-plane after Chen & Medioni (1992), trimming after Chetverikov et al. (2005). Pairs go both ways, from samples of each surface to the other, so that a similarity cannot shrink to
+    where everything is close to something. Pairs at an open rim are left out (Turk & Levoy 1994), of the
+    rest the closest 90 %.
+
+    Args:
+        source: what is moved.
+        target: what it is moved to.
+        with_scale: whether the scale is free.
+        initial: where to begin; None tries "as it is" and "centres and sizes matched", and keeps the better.
+
+    Raises:
+        MesofaceError: the surfaces do not overlap.
+    """
+    starts = (
+        [initial] if initial is not None else [Similarity.identity(), _matched(source, target, with_scale)]
+    )
+    candidates = [_icp(source, target, start, with_scale, _COARSE) for start in starts]
+    _, best = min(candidates, key=lambda found: found[0])
+    return _icp(source, target, best, with_scale, _FINE)[1]
+
+
+def _matched(source: Surface, target: Surface, with_scale: bool) -> Similarity:
+    """Centres of area, and sizes if asked for, put on top of each other."""
+    a, b = (sample_surface(surface.mesh, _COARSE).points for surface in (source, target))
+    scale = float(np.sqrt(b.var(0).sum() / a.var(0).sum())) if with_scale else 1.0
+    return Similarity(scale, np.eye(3), b.mean(0) - scale * a.mean(0))
+
+
+def _icp(
+    source: Surface, target: Surface, start: Similarity, with_scale: bool, count: int
+) -> tuple[float, Similarity]:
+    """The trimmed mean distance, relative to the target's size, and the alignment."""
+    ours = sample_surface(source.mesh, count).points
+    theirs = sample_surface(target.mesh, count).points
+    size = float(np.sqrt(theirs.var(0).sum()))
+    current, cost = start, np.inf
+    for _ in range(_ITERATIONS):
+        moved = current.apply(ours)
+        on_target = target.closest(moved)
+        back = current.inverse().apply(theirs)
+        on_source = source.closest(back)
+        p = np.concatenate([moved, current.apply(on_source.points)])
+        q = np.concatenate([on_target.points, theirs])
+        n = np.concatenate([target.normals(on_target), source.normals(on_source) @ current.R.T])
+        keep = ~np.concatenate([target.on_boundary(on_target), source.on_boundary(on_source)])
+        if keep.sum() < 12:
+            raise MesofaceError(
+                "the predicted and the true surface do not overlap",
+                remedy="check that both show the same face, or give a start for the alignment",
+            )
+        distance = np.linalg.norm(p - q, axis=1)
+        keep &= distance <= np.quantile(distance[keep], _TRIM)
+        previous, cost = cost, float(distance[keep].mean()) / size
+        step = _point_to_plane(p[keep], q[keep], n[keep], with_scale)
+        current = step.after(current)
+        moved_by = np.abs(step.apply(p[keep]) - p[keep]).max()
+        if moved_by < 1e-6 * size or abs(previous - cost) < 1e-9:
+            break
+    return cost, current
+
+
+def _point_to_plane(p: Array, q: Array, n: Array, with_scale: bool) -> Similarity:
+    """The small motion of ``p`` closest to the planes through ``q`` with normals ``n``, all (N, 3)."""
+    center = p.mean(0)
+    x = p - center
+    columns = [np.cross(x, n), n] + ([np.einsum("nk,nk->n", x, n)[:, None]] if with_scale else [])
+    A = np.concatenate(columns, 1)
+    spread = np.linalg.norm(A, axis=0)  # columns in comparable units for the least squares
+    spread[spread == 0] = 1
+    solution = np.linalg.lstsq(A / spread, np.einsum("nk,nk->n", q - p, n), rcond=1e-9)[0] / spread
+    R = Rotation.from_rotvec(solution[:3]).as_matrix()
+    scale = float(np.exp(np.clip(solution[6], -0.5, 0.5))) if with_scale else 1.0
+    return Similarity(scale, R, center + solution[3:6] - scale * R @ center)

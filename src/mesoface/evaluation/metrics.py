@@ -1,0 +1,188 @@
+"""The evaluation protocol: how far a predicted face is from the true one, in both directions.
+
+Accuracy goes from area-uniform samples of the prediction to the true surface, completeness from samples
+of the truth to the prediction (as in Seitz et al., CVPR 2006; Jensen et al., CVPR 2014), both
+point-to-surface and inside the facial region. See ``docs/evaluation.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mesoface.errors import MesofaceError
+from mesoface.evaluation.alignment import Similarity, align_meshes
+from mesoface.evaluation.truth import GroundTruth, checked_surface
+from mesoface.mesh import Mesh
+
+WITHIN = (0.2, 0.5, 1.0)
+"""Distances, mm, whose shares are reported."""
+COMPLETE_WITHIN = 0.5
+"""A point of the truth is reconstructed when the prediction is this close, mm."""
+
+Align = Literal["none", "rigid", "similarity"]
+
+
+@dataclass(frozen=True)
+class DistanceStats:
+    """Statistics of point-to-surface distances.
+
+    Args:
+        mean: mm.
+        median: mm.
+        p90: 90th percentile, mm.
+        bias: mean signed distance, mm; positive where the measured points lie outside of the other surface.
+        within: share of the points within each of ``WITHIN``, keyed ``"0.2"`` …
+        normal_angle: mean angle between the interpolated vertex normals of both surfaces, degrees.
+        normal_angle_median: its median, degrees.
+        count: points measured.
+    """
+
+    mean: float
+    median: float
+    p90: float
+    bias: float
+    within: dict[str, float]
+    normal_angle: float
+    normal_angle_median: float
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A prediction measured against the truth.
+
+    Args:
+        accuracy: prediction → truth.
+        completeness: truth → prediction.
+        chamfer: mean of the two mean distances, mm.
+        complete: share of the truth's region with the prediction within 0.5 mm.
+        excluded: share of the prediction's samples in the region that lie beyond the truth's rim and so
+            have nothing to be compared with.
+        align: how the prediction was aligned.
+        alignment: prediction's frame → truth's frame.
+        truth: what it was measured against, for heat maps; not part of :meth:`as_dict`.
+    """
+
+    accuracy: DistanceStats
+    completeness: DistanceStats
+    chamfer: float
+    complete: float
+    excluded: float
+    align: Align
+    alignment: Similarity
+    truth: GroundTruth = field(repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers, ready for JSON."""
+        return {
+            "accuracy": asdict(self.accuracy),
+            "completeness": asdict(self.completeness),
+            "chamfer": self.chamfer,
+            "complete": self.complete,
+            "excluded": self.excluded,
+            "align": self.align,
+            "alignment": self.alignment.as_dict(),
+        }
+
+
+def evaluate(
+    prediction: Mesh,
+    truth: Mesh | GroundTruth,
+    *,
+    align: Align = "none",
+    region: Mesh | None = None,
+    samples: int = 100_000,
+    seed: int = 0,
+    initial: Similarity | None = None,
+) -> Evaluation:
+    """Measure ``prediction`` against ``truth``.
+
+    Args:
+        prediction: mesh, mm (any unit with ``align="similarity"``).
+        truth: true surface, mm; a :class:`GroundTruth` to measure many predictions against one.
+        align: ``"none"`` when frame and scale are known, ``"rigid"`` or ``"similarity"`` to fit the
+            prediction to the truth first.
+        region: mesh along the facial region in the truth's frame; see :class:`GroundTruth`.
+        samples: points drawn on either surface (before those outside of the region are left out).
+        seed: of the sampling.
+        initial: where the alignment starts, prediction → truth; found by itself when None.
+
+    Raises:
+        MesofaceError: a mesh is empty or broken, the alignment finds no overlap, or nothing of a surface
+            lies in the region.
+    """
+    if isinstance(truth, GroundTruth):
+        if region is not None:
+            raise ValueError("a GroundTruth has its own region: leave `region` out")
+    else:
+        truth = GroundTruth(truth, region)
+    predicted = checked_surface(prediction, "predicted surface")
+    if align == "none":
+        alignment = initial or Similarity.identity()
+    elif align in ("rigid", "similarity"):
+        alignment = align_meshes(predicted, truth.surface, with_scale=align == "similarity", initial=initial)
+    else:
+        raise ValueError(f"align must be none, rigid or similarity, got {align!r}")
+    if align != "none" or initial is not None:
+        prediction = alignment.apply_to_mesh(prediction)
+        predicted = checked_surface(prediction, "predicted surface")
+
+    ours = truth.samples(prediction, samples, seed)
+    deviation = truth.deviation(ours.points)
+    keep = deviation.counted
+    if not keep.any():
+        raise MesofaceError(
+            "nothing of the predicted surface lies over the true one in the facial region",
+            remedy="check that both are in the same frame and unit, or align with --align similarity",
+        )
+    own_normals = predicted.normals_at(ours.face[keep], ours.bary[keep])
+    accuracy = distance_stats(deviation.signed[keep], own_normals, deviation.normals[keep])
+
+    theirs = truth.samples(truth.surface.mesh, samples, seed + 1)
+    if not len(theirs.points):
+        raise MesofaceError(
+            "nothing of the true surface lies in the facial region",
+            remedy="check the region's frame and unit",
+        )
+    closest = predicted.closest(theirs.points)
+    normals = predicted.normals(closest)
+    side = np.einsum("nk,nk->n", theirs.points - closest.points, normals)
+    completeness = distance_stats(
+        np.copysign(closest.distance, side), truth.surface.normals_at(theirs.face, theirs.bary), normals
+    )
+    return Evaluation(
+        accuracy=accuracy,
+        completeness=completeness,
+        chamfer=(accuracy.mean + completeness.mean) / 2,
+        complete=float((closest.distance <= COMPLETE_WITHIN).mean()),
+        excluded=float(1 - keep.mean()),
+        align=align,
+        alignment=alignment,
+        truth=truth,
+    )
+
+
+def distance_stats(signed: ArrayLike, normals: ArrayLike, other_normals: ArrayLike) -> DistanceStats:
+    """Statistics of (N,) signed distances and of the angles between (N, 3) unit normals, N ≥ 1."""
+    signed = np.asarray(signed, np.float64)
+    distance = np.abs(signed)
+    angle = angle_between(np.asarray(normals), np.asarray(other_normals))
+    return DistanceStats(
+        mean=float(distance.mean()),
+        median=float(np.median(distance)),
+        p90=float(np.percentile(distance, 90)),
+        bias=float(signed.mean()),
+        within={f"{limit:g}": float((distance <= limit).mean()) for limit in WITHIN},
+        normal_angle=float(angle.mean()),
+        normal_angle_median=float(np.median(angle)),
+        count=len(distance),
+    )
+
+
+def angle_between(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) degrees between the unit vectors ``a`` and ``b`` (N, 3), exact for small angles too."""
+    return np.degrees(2 * np.arctan2(np.linalg.norm(a - b, axis=1), np.linalg.norm(a + b, axis=1)))
