@@ -199,7 +199,7 @@ def damage(path, how):
     path.write_bytes(how(data))
 
 
-@pytest.mark.parametrize("name", ["cameras.bin", "images.bin", "points3D.bin"])
+@pytest.mark.parametrize("name", ["cameras.bin", "images.bin", "points3D.bin", "rigs.bin", "frames.bin"])
 @pytest.mark.parametrize(
     "how",
     [
@@ -217,6 +217,55 @@ def test_damaged_binary_files_are_named(rig, tmp_path, name, how):
     with pytest.raises(CaptureError, match="is truncated or corrupt") as error:
         read_source(tmp_path)
     assert error.value.path == path
+
+
+def test_a_count_that_leads_far_beyond_the_file_is_refused(rig, tmp_path):
+    path = write(tmp_path, rig) / "sparse/0/images.bin"
+    data = bytearray(path.read_bytes())
+    name_end = data.index(b"\0", 8 + 64) + 1
+    data[name_end : name_end + 8] = b"\xff" * 8  # the count of 2D points of the first photo
+    path.write_bytes(data)
+    with pytest.raises(CaptureError, match="is truncated or corrupt"):
+        read_source(tmp_path)
+
+
+def test_models_of_older_versions_without_rigs_are_read(rig, tmp_path):
+    folder = write(tmp_path, rig) / "sparse/0"
+    (folder / "rigs.bin").unlink()
+    (folder / "frames.bin").unlink()
+    for view, camera in zip(read_source(tmp_path).views, rig.cameras, strict=True):
+        np.testing.assert_allclose(view.camera.center, camera.center, atol=1e-9)
+
+
+def test_a_rig_of_several_cameras_is_read(rig, tmp_path):
+    """Photos of one frame share its pose; each camera's own place in the rig comes on top."""
+    reconstruction, (first, second, _) = pycolmap.Reconstruction(), rig.cameras
+    colmap_rig = pycolmap.Rig(rig_id=1)
+    for i in (1, 2):
+        params = MODELS["PINHOLE"]
+        reconstruction.add_camera(
+            pycolmap.Camera(model="PINHOLE", width=96, height=128, params=params, camera_id=i)
+        )
+    relative = second.R @ first.R.T
+    pose = pycolmap.Rigid3d(pycolmap.Rotation3d(relative), second.t - relative @ first.t)
+    colmap_rig.add_ref_sensor(pycolmap.sensor_t(type=pycolmap.SensorType.CAMERA, id=1))
+    colmap_rig.add_sensor(pycolmap.sensor_t(type=pycolmap.SensorType.CAMERA, id=2), pose)
+    reconstruction.add_rig(colmap_rig)
+    frame = pycolmap.Frame(frame_id=1, rig_id=1)
+    frame.rig_from_world = pycolmap.Rigid3d(pycolmap.Rotation3d(first.R), first.t)
+    for i in (1, 2):
+        sensor = pycolmap.sensor_t(type=pycolmap.SensorType.CAMERA, id=i)
+        frame.add_data_id(pycolmap.data_t(sensor_id=sensor, id=i))
+    reconstruction.add_frame(frame)
+    for i in (1, 2):
+        reconstruction.add_image(pycolmap.Image(name=f"{i - 1}.png", camera_id=i, image_id=i, frame_id=1))
+    reconstruction.register_frame(1)
+    write(tmp_path, rig)
+    reconstruction.write_binary(str(tmp_path / "sparse/0"))
+    views = read_source(tmp_path).views
+    for view, camera in zip(views, (first, second), strict=True):
+        np.testing.assert_allclose(view.camera.R, camera.R, atol=1e-9)
+        np.testing.assert_allclose(view.camera.t, camera.t, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["images.bin", "points3D.bin"])

@@ -118,13 +118,14 @@ def _open_model(folder: Path) -> Any:
         check_binary(folder)
     try:
         model = pycolmap.Reconstruction(str(folder))
+        names = [image.name for image in model.images.values()]  # not UTF-8 in a damaged file
     except (RuntimeError, ValueError, IndexError, KeyError, MemoryError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].split("] ")[-1]
         reason = reason if len(reason) < 100 else f"{reason[:99]}…"
         raise CaptureError(
             f"the COLMAP model cannot be read ({reason})", path=folder, remedy="export it again from COLMAP"
         ) from error
-    if not model.images:
+    if not names:
         raise CaptureError(
             "the COLMAP model has no photos", path=folder, remedy="export it again from COLMAP"
         )

@@ -18,23 +18,30 @@ _IMAGE = struct.Struct(
     "<I7dI"
 )  # id, pose, camera; then the name up to a zero byte, then a count of 2D points
 _POINT = struct.Struct("<Q3d3BdQ")  # id, position, colour, error, track length; then 8 bytes an observation
+_FRAME = struct.Struct("<II7dI")  # id, rig, pose, count of photos; then 16 bytes a photo
+_RIG = struct.Struct(
+    "<II"
+)  # id, count of sensors; then 8 bytes for the first, 9 and perhaps a pose for others
 _COUNT = struct.Struct("<Q")
 
 
 def check_binary(folder: Path) -> None:
-    """See that ``cameras.bin``, ``images.bin`` and ``points3D.bin`` are whole.
+    """See that the model's files are whole; ``rigs.bin`` and ``frames.bin`` are of COLMAP 3.12 and later.
 
     Raises:
         CaptureError: one is missing, or is shorter or longer than its own counts say.
     """
-    for name, walk in (("cameras.bin", _cameras), ("images.bin", _images), ("points3D.bin", _points)):
-        path = folder / name
+    walks = {"cameras": _cameras, "images": _images, "points3D": _points, "rigs": _rigs, "frames": _frames}
+    for name, walk in walks.items():
+        path = folder / f"{name}.bin"
         if not path.is_file():
+            if name in ("rigs", "frames"):
+                continue
             raise CaptureError("is missing from the COLMAP model", path=path, remedy="export the model again")
         data = path.read_bytes()
         try:
             end = walk(data)
-        except (struct.error, ValueError, KeyError):
+        except (struct.error, ValueError, KeyError, OverflowError):
             end = -1
         if end != len(data):
             raise CaptureError(
@@ -73,4 +80,24 @@ def _points(data: bytes) -> int:
     size = _POINT.size
     for _ in range(count):
         at += size + 8 * _COUNT.unpack_from(data, at + size - 8)[0]
+    return at
+
+
+def _rigs(data: bytes) -> int:
+    (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
+    for _ in range(count):
+        sensors = _RIG.unpack_from(data, at)[1]
+        at += _RIG.size + 8 * min(sensors, 1)
+        for _ in range(sensors - 1):
+            has_pose = data[at + 8 : at + 9]
+            if not has_pose:
+                raise ValueError
+            at += 9 + 56 * (has_pose != b"\0")
+    return at
+
+
+def _frames(data: bytes) -> int:
+    (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
+    for _ in range(count):
+        at += _FRAME.size + 16 * _FRAME.unpack_from(data, at)[-1]
     return at
