@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from generic_model.modes import build_modes
+from generic_model.modes import build_modes, pinched_faces
 from generic_model.template import build_template
 from numpy.typing import NDArray
 
 from mesoface.atomic import atomic_file
 from mesoface.face_models.generic import pack_modes
-from mesoface.progress import progress_bars
+from mesoface.progress import ProgressCallback, progress_bars
 
 ASSETS = Path(__file__).parents[1] / "src/mesoface/assets"
 
@@ -37,7 +37,7 @@ def main() -> None:
     )
 
 
-def build(source: Path, progress) -> dict[str, NDArray]:
+def build(source: Path, progress: ProgressCallback) -> dict[str, NDArray]:
     """The arrays of the model's file, as :func:`mesoface.face_models.generic.load_generic` reads them."""
     with np.load(source, allow_pickle=False) as data:
         statistics = {name: data[name] for name in data.files}
@@ -52,7 +52,7 @@ def build(source: Path, progress) -> dict[str, NDArray]:
         "expression": pack_modes(expression),
         "faces": template.faces.astype(np.int32),
         "uv": template.uv.astype(np.float32),
-        "facial": template.facial,
+        "facial": template.facial & ~pinched_faces(template, identity),
         "landmarks": np.arange(468, dtype=np.int32),  # the template's first vertices are mediapipe's points
     }
 

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from generic_model.anchors import anchor_statistics, embed_anchors, nostril_points
+from generic_model.anchors import anchor_statistics, embed_anchors, nostril_triangles
 from generic_model.embedding import Embedding, measure_embedding, open_skin
 from generic_model.heads import load_heads
 from generic_model.triangulation import anchor_triangles
@@ -58,14 +58,9 @@ def main() -> None:
     corners, bary = embed_anchors(heads, seen, *read_embedding(args.out / EMBEDDING))
     statistics = anchor_statistics(heads, corners, bary, args.expressions, args.seed)
     triangles, _ = anchor_triangles(statistics["open"])
-    nostrils = nostril_points(heads, seen, statistics["open"].astype(np.float64), triangles)
+    over = nostril_triangles(heads, seen, statistics["open"].astype(np.float64), triangles)
     with atomic_file(args.out / "landmark_statistics.npz") as path:
-        np.savez_compressed(
-            path,
-            **statistics,
-            nostril_corners=triangles[nostrils[0]].astype(np.int32),
-            nostril_bary=nostrils[1].astype(np.float32),
-        )
+        np.savez_compressed(path, **statistics, nostrils=triangles[over].astype(np.int32))
     for kind in ("identity", "expression"):
         rms = np.sqrt((statistics[kind] ** 2).sum(2).mean(1))
         print(f"{kind} modes, mm: {', '.join(f'{x:.2f}' for x in rms[:6])} … {rms[-1]:.3f}")

@@ -15,7 +15,7 @@ from mesoface.raycast import RayCaster
 HEAD_CENTER = np.array([0.0, 0.0, 15.0])  # mm, in the model's frame: midway between the ears
 # How far the last ring lies beyond the oval, degrees about the head's centre, where the oval is at the
 # ear, the forehead and the chin: up to in front of the ear, past the hairline, to the throat.
-REACH_EAR, REACH_FOREHEAD, REACH_CHIN = 2.5, 13.0, 18.0
+REACH_EAR, REACH_FOREHEAD, REACH_CHIN = 3.5, 13.0, 18.0
 NOSE_TIP, NOSE_RADIUS = 1, 25.0  # landmark number; mm
 IDENTITY_MODES, EXPRESSION_MODES = 90, 36
 
@@ -26,7 +26,7 @@ def ring_directions(oval: NDArray[np.float64]) -> NDArray[np.float64]:
     around = unit(np.cross(forward, direction))
     height = direction[:, 1] / np.linalg.norm(direction[:, :2], axis=1)  # 1 at the forehead, -1 at the chin
     reach = REACH_EAR + np.where(
-        height > 0, (REACH_FOREHEAD - REACH_EAR) * height, (REACH_CHIN - REACH_EAR) * np.abs(height) ** 1.5
+        height > 0, (REACH_FOREHEAD - REACH_EAR) * height, (REACH_CHIN - REACH_EAR) * height**2
     )
     angle = np.radians(reach) * (np.arange(1, RINGS + 1) / RINGS)[:, None]  # (RINGS, 36)
     sideways = np.cross(around, direction)
@@ -54,10 +54,10 @@ def embed_anchors(
     )
 
 
-def nostril_points(
+def nostril_triangles(
     heads: Heads, seen: NDArray[np.bool_], anchors: NDArray[np.float64], triangles: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Points of the anchors' triangles that lie over the nostrils.
+) -> NDArray[np.bool_]:
+    """(T,) which triangles between the anchors lie mostly over a nostril.
 
     Rays are cast inwards through the triangles near the tip of the nose; those that meet skin which cannot be
     seen (:func:`open_skin`) pass through a nostril.
@@ -67,23 +67,20 @@ def nostril_points(
         seen: (F,) which of its triangles are open skin.
         anchors: (A, 3) on its :func:`reference_shape`.
         triangles: (T, 3) between the anchors, counter-clockwise from outside.
-
-    Returns:
-        (K,) triangle and (K, 3) barycentric coordinates.
     """
     mesh, _, caster = visible_head(heads, reference_shape(heads))
     hidden = ~seen[np.isin(heads.material, VISIBLE_MATERIALS)]
     near = np.flatnonzero(
         np.linalg.norm(anchors[triangles].mean(1) - anchors[NOSE_TIP], axis=1) < NOSE_RADIUS
     )
-    steps = [(i, j, 12 - i - j) for i in range(1, 11) for j in range(1, 12 - i)]
-    lattice = np.array(steps) / 12.0
-    face, bary = np.repeat(near, len(lattice)), np.tile(lattice, (len(near), 1))
-    points = np.einsum("pk,pkc->pc", bary, anchors[triangles[face]])
-    inwards = -Mesh(anchors, triangles).face_normals()[face]
+    lattice = np.array([(i, j, 12 - i - j) for i in range(1, 11) for j in range(1, 12 - i)]) / 12.0
+    points = np.einsum("pk,tkc->tpc", lattice, anchors[triangles[near]]).reshape(-1, 3)
+    inwards = np.repeat(-Mesh(anchors, triangles).face_normals()[near], len(lattice), 0)
     hits = caster.cast(points - 3.0 * inwards, inwards)
     through = hits.hit & hidden[hits.face] & (hits.distance < 20.0)
-    return face[through], bary[through]
+    found = np.zeros(len(triangles), bool)
+    found[near] = through.reshape(len(near), -1).mean(1) > 0.4
+    return found
 
 
 def anchor_statistics(

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 ROUNDNESS = (
     4.0  # exponent of the superellipse |x|^p + |y|^p = 1 that bounds the layout: 2 is a disc, ∞ the square
 )
+LEAST_DET = 0.02  # area ratio, relative to the mean, below which the energy's barrier is a parabola
 MARGIN = 0.002  # left free around it, in UV
 
 
@@ -61,8 +62,8 @@ def relax(
 ) -> NDArray[np.float64]:
     """Lay a disc-like mesh out with the least symmetric Dirichlet energy (Smith & Schaefer 2015).
 
-    The rim slides along the boundary curve. The energy grows without bound as a triangle vanishes, so that
-    started from Tutte's layout no triangle ever flips.
+    The rim slides along the boundary curve. The start is Tutte's layout; the energy rises steeply as a
+    triangle vanishes.
 
     Args:
         positions: (A, 3) mm.
@@ -73,6 +74,9 @@ def relax(
 
     Returns:
         (A, 2) UV in [0, 1]².
+
+    Raises:
+        ValueError: the winding is wrong, or triangles are turned over at the end.
     """
     inverse, area = triangle_frames(positions[triangles])
     scale = np.sqrt(boundary_area() / area.sum())
@@ -99,19 +103,31 @@ def relax(
         a, b, c = place(x)[tri].unbind(1)
         jacobian = torch.stack([b - a, c - a], 2) @ inverse_t
         det = torch.det(jacobian)
-        if (det <= 0).any():
-            return 1e12, np.zeros_like(flat)
-        value = (weight * (jacobian**2).sum((1, 2)) * (1 + det**-2)).sum()
+        value = (weight * (jacobian**2).sum((1, 2)) * (1 + _barrier(det))).sum()
         value.backward()
         return float(value.detach()), x.grad.numpy()
 
     x = np.concatenate([np.zeros(len(rim)), uv[inner].ravel()])
-    # softmax is blind to a common shift; each restart forgets the steps past the barrier
-    for _ in range(4):
-        x = minimize(
-            energy, x, jac=True, method="L-BFGS-B", options={"maxiter": iterations // 4, "maxcor": 30}
-        ).x
-    return 0.5 + (0.5 - MARGIN) * place(torch.as_tensor(x)).numpy()
+    options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 40, "ftol": 1e-9}
+    x = minimize(energy, x, jac=True, method="L-BFGS-B", options=options).x
+    uv = place(torch.as_tensor(x)).numpy()
+    if (signed_areas(uv, triangles) <= 0).any():
+        raise ValueError("the layout has turned triangles over: give it more iterations")
+    return 0.5 + (0.5 - MARGIN) * uv
+
+
+def _barrier(det: torch.Tensor) -> torch.Tensor:
+    """``det⁻²``, continued from ``LEAST_DET`` downwards by its parabola there, so that a line search may pass zero."""
+    e = LEAST_DET
+    below = e**-2 - 2 * e**-3 * (det - e) + 3 * e**-4 * (det - e) ** 2
+    return torch.where(det > e, det.clamp(min=e) ** -2, below)
+
+
+def onto_boundary(uv: NDArray[np.float64], rim: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(N, 2) with the vertices ``rim`` pushed outwards from the middle onto the boundary curve."""
+    out, offset = uv.copy(), (uv[rim] - 0.5) / (0.5 - MARGIN)
+    out[rim] = 0.5 + (0.5 - MARGIN) * boundary_curve(np.arctan2(offset[:, 0], offset[:, 1])).numpy()
+    return out
 
 
 def boundary_area() -> float:

@@ -14,6 +14,7 @@ IDENTITY_MODES, EXPRESSION_MODES = 110, 34
 # few ways to differ.
 SCALES = {60.0: 1.5, 30.0: 1.0, 15.0: 0.5}
 EIGENFUNCTIONS = 120
+FOLDED = 0.2  # cosine between a face's normal and its vertices' below which it is folded
 RIM_WEIGHT = 0.3  # how much variance outside the facial mask counts when modes are chosen
 
 
@@ -28,6 +29,22 @@ def build_modes(template: Template, statistics: dict[str, NDArray]) -> tuple[NDA
     free = _without_rigid(free, template.mean, weights)
     identity = _principal(np.concatenate([measured, free]), weights)[:IDENTITY_MODES]
     return identity, _principal(expression, weights)[:EXPRESSION_MODES]
+
+
+def pinched_faces(template: Template, identity: NDArray[np.float64], samples: int = 40) -> NDArray[np.bool_]:
+    """(F,) skin that is folded away where the lips meet: it cannot be seen, so it is not to be measured.
+
+    A face counts when it is turned against the surface around it, or turns over in a tenth of random identities.
+    """
+    faces = template.faces
+    mesh = Mesh(template.mean, faces)
+    normal, around = mesh.face_normals(), mesh.vertex_normals()
+    turned = np.einsum("fc,fkc->fk", normal, around[faces]).min(1) < FOLDED
+    rng, over = np.random.default_rng(0), np.zeros(len(faces), int)
+    for _ in range(samples):
+        shape = template.mean + np.tensordot(rng.normal(size=len(identity)), identity, 1)
+        over += np.einsum("fc,fc->f", mesh.with_vertices(shape).face_normals(), normal) < 0
+    return template.skin & (turned | (over >= samples / 10))
 
 
 def _carry(template: Template, modes: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from generic_model.fields import HarmonicFill, SmoothInterpolation
-from generic_model.layout import relax, signed_areas, triangle_frames
-from generic_model.triangulation import RINGS, anchor_triangles, face_oval, propagate_orientation
+from generic_model.layout import onto_boundary, relax, signed_areas, triangle_frames
+from generic_model.triangulation import RINGS, anchor_triangles, propagate_orientation
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull
 
 LEVELS = 2  # midpoint subdivisions of the anchors' triangles
 LID_WEIGHT = 0.1  # how much an opening's distortion counts in the layout, against skin's
 SMOOTHING = 1.5  # mm
-MASK_BELOW_OVAL = 1  # rings beyond the oval that are still face: the edge lies just under the jaw
+MASK_BEYOND_OVAL = 1  # rings beyond the oval that are still face: the edge lies just under the jaw
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +59,7 @@ def build_template(statistics: dict[str, NDArray]) -> Template:
     """See :class:`Template`.
 
     Args:
-        statistics: ``mean`` (A, 3), ``open`` (A, 3), ``nostril_corners`` (K, 3), ``nostril_bary`` (K, 3).
+        statistics: ``mean`` (A, 3), ``open`` (A, 3), ``nostrils`` (K, 3): the anchors' triangles over nostrils.
     """
     opened = statistics["open"].astype(np.float64)
     anchors = len(opened)
@@ -74,17 +72,16 @@ def build_template(statistics: dict[str, NDArray]) -> Template:
     uv = relax(positions, coarse, rim, weights)
     skin_area = triangle_frames(positions[triangles])[1].sum()
     millimetres = np.sqrt(skin_area / signed_areas(uv, triangles).sum())  # per unit of UV
-    nostrils = np.einsum("kc,kcd->kd", statistics["nostril_bary"], uv[statistics["nostril_corners"]])
 
     kind = np.concatenate([np.ones(len(triangles), bool), np.zeros(len(lids), bool)])
-    facial = kind & _within_mask(coarse, anchors)
+    nostrils = {frozenset(corners) for corners in statistics["nostrils"].tolist()}
+    over_nostril = np.array([frozenset(corners) in nostrils for corners in coarse.tolist()])
+    facial = kind & ~over_nostril & _within_mask(coarse, anchors)
     faces = coarse
     for _ in range(LEVELS):
         faces, uv = subdivide(faces, uv)
+        uv = onto_boundary(uv, boundary_vertices(faces))
         kind, facial = np.repeat(kind, 4), np.repeat(facial, 4)
-    centre = uv[faces].mean(1)
-    for side in (nostrils[:, 0] < 0.5, nostrils[:, 0] >= 0.5):
-        facial &= ~_in_hull(nostrils[side], centre)
     interpolate = Spread(uv * millimetres, faces, kind, anchors)
     return Template(
         faces, uv, facial, kind, interpolate(statistics["mean"].astype(np.float64)), anchors, interpolate
@@ -104,6 +101,13 @@ def subdivide(
     return children.reshape(-1, 3), np.concatenate([values, values[unique].mean(1)])
 
 
+def boundary_vertices(faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(B,) vertices of edges that have a face on one side only."""
+    edges = np.sort(np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2), 1)
+    unique, count = np.unique(edges, axis=0, return_counts=True)
+    return np.unique(unique[count == 1])
+
+
 def _fans(
     holes: list[list[int]], positions: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -115,16 +119,8 @@ def _fans(
 
 
 def _within_mask(triangles: NDArray[np.int64], anchors: int) -> NDArray[np.bool_]:
-    """(T,) the oval's inside, and under the jaw the first ring outside of it."""
-    oval, first = face_oval(), anchors - RINGS * 36
-    inside = np.ones(len(triangles), bool)
-    allowed = np.ones(anchors + 3, bool)
-    allowed[first + MASK_BELOW_OVAL * 36 : anchors] = False
-    inside &= allowed[triangles].all(1)
-    return inside
-
-
-def _in_hull(points: NDArray[np.float64], queries: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(Q,) which queries lie in the convex hull of ``points`` (P, 2)."""
-    planes = ConvexHull(points).equations
-    return (queries @ planes[:, :2].T + planes[:, 2] <= 1e-9).all(1)
+    """(T,) the oval's inside and the first rings outside of it."""
+    first = anchors - RINGS * 36
+    allowed = np.ones(triangles.max() + 1, bool)
+    allowed[first + MASK_BEYOND_OVAL * 36 : anchors] = False
+    return allowed[triangles].all(1)

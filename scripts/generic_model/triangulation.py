@@ -9,7 +9,7 @@ import trimesh
 from mediapipe.python.solutions import face_mesh_connections as connections
 from numpy.typing import NDArray
 
-RINGS = 3  # of 36 points each, around mediapipe's oval
+RINGS = 2  # of 36 points each, around mediapipe's oval
 
 
 def walk(edges: frozenset[tuple[int, int]]) -> list[int]:
