@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -19,12 +19,14 @@ def command(
         str, typer.Option(help="none: same world frame; rigid; similarity: also another scale.")
     ] = "none",
     region: Annotated[
-        Optional[Path],
-        typer.Option(help="Mesh of the facial region to measure in. A reconstruction's folder brings its own."),
+        Path | None,
+        typer.Option(
+            help="Mesh of the facial region to measure in. A reconstruction's folder brings its own."
+        ),
     ] = None,
     samples: Annotated[int, typer.Option(help="Points on each surface.", min=1000, max=2_000_000)] = 100_000,
     heatmap: Annotated[
-        Optional[Path], typer.Option(help="Write the error on the surface: .ply with colours, or .png.")
+        Path | None, typer.Option(help="Write the error on the surface: .ply with colours, or .png.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:

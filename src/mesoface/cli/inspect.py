@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,10 +12,10 @@ from rich.console import Console
 def command(
     capture: Annotated[Path, typer.Argument(help="Folder with photos and calibration.")],
     format: Annotated[
-        Optional[str], typer.Option(help="facescape, colmap or nerfstudio; found by looking when left out.")
+        str | None, typer.Option(help="facescape, colmap or nerfstudio; found by looking when left out.")
     ] = None,
     html: Annotated[
-        Optional[Path], typer.Option(help="Also write a page with the pictures and the landmarks drawn in.")
+        Path | None, typer.Option(help="Also write a page with the pictures and the landmarks drawn in.")
     ] = None,
 ) -> None:
     """Look at a capture: what was found, which views are good, what is wrong and how to mend it.

@@ -4,42 +4,55 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
-
 
 
 def command(
     capture: Annotated[Path, typer.Argument(help="Folder with photos and calibration.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the result; made at the very end.")],
     format: Annotated[
-        Optional[str], typer.Option(help="facescape, colmap or nerfstudio; found by looking when left out.")
+        str | None, typer.Option(help="facescape, colmap or nerfstudio; found by looking when left out.")
     ] = None,
     face_model: Annotated[
-        str, typer.Option(help="generic (comes with mesoface), ict, or the path of an ICT, FaceScape or FLAME model.")
+        str,
+        typer.Option(
+            help="generic (comes with mesoface), ict, or the path of an ICT, FaceScape or FLAME model."
+        ),
     ] = "generic",
     matcher: Annotated[str, typer.Option(help="ncc: classical photo-consistency, nothing learned.")] = "ncc",
-    preset: Annotated[str, typer.Option(help="fast, default or best: how fine, and how long it takes.")] = "default",
+    preset: Annotated[
+        str, typer.Option(help="fast, default or best: how fine, and how long it takes.")
+    ] = "default",
     views: Annotated[int, typer.Option(help="Use the best so many views.", min=2, max=120)] = 10,
     view_ids: Annotated[
-        Optional[str], typer.Option(help="Use exactly these views, separated by commas, e.g. 0,3,4,7.")
+        str | None, typer.Option(help="Use exactly these views, separated by commas, e.g. 0,3,4,7.")
     ] = None,
     landmarks: Annotated[
-        Optional[Path], typer.Option(help="Landmarks from a .json or .npz file instead of the detector.")
+        Path | None, typer.Option(help="Landmarks from a .json or .npz file instead of the detector.")
     ] = None,
     scale: Annotated[
-        Optional[float],
-        typer.Option(help="Millimetres per world unit (1 = calibrated in mm). Left out: from the file or the eyes."),
+        float | None,
+        typer.Option(
+            help="Millimetres per world unit (1 = calibrated in mm). Left out: from the file or the eyes."
+        ),
     ] = None,
-    until: Annotated[str, typer.Option(help="base: stop at the fitted face model; fine: measure the surface.")] = "fine",
+    until: Annotated[
+        str, typer.Option(help="base: stop at the fitted face model; fine: measure the surface.")
+    ] = "fine",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option(help="Threads for matching.", min=1, max=64)] = min(8, os.cpu_count() or 2),
+    threads: Annotated[int, typer.Option(help="Threads for matching.", min=1, max=64)] = min(
+        8, os.cpu_count() or 2
+    ),
     truth: Annotated[
-        Optional[Path], typer.Option(help="The true surface, where it is known: the report then shows the error.")
+        Path | None,
+        typer.Option(help="The true surface, where it is known: the report then shows the error."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the result that is in --out.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the result that is in --out.")
+    ] = False,
 ) -> None:
     """Photos in, measured face out.
 
@@ -47,7 +60,6 @@ def command(
     the capture's own world times the scale, which run.json states: millimetres.
 
     Examples:
-
     mesoface reconstruct shoot/ --out face/
 
     mesoface reconstruct shoot/ --out face/ --scale 1 --preset best --view-ids 0,2,4,5,7
@@ -61,7 +73,9 @@ def command(
     from mesoface.progress import progress_bars
     from mesoface.stages import StageClock
 
-    names = tuple(name.strip() for name in view_ids.split(",") if name.strip()) if view_ids is not None else None
+    names = (
+        tuple(name.strip() for name in view_ids.split(",") if name.strip()) if view_ids is not None else None
+    )
     settings = make_settings(
         face_model=face_model,
         matcher=matcher,
@@ -88,5 +102,3 @@ def command(
         console.print(line, markup=False)
     for warning in face.warnings:
         Console(stderr=True, soft_wrap=True).print(f"[yellow]warning:[/] {warning}", highlight=False)
-
-

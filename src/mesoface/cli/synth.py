@@ -15,7 +15,9 @@ def command(
     views: Annotated[int, typer.Option(help="Number of cameras.", min=2, max=60)] = 10,
     width: Annotated[int, typer.Option(help="Photo width, pixels.", min=64, max=8192)] = 864,
     height: Annotated[int, typer.Option(help="Photo height, pixels.", min=64, max=8192)] = 1296,
-    spread: Annotated[float, typer.Option(help="Degrees from the first camera to the last.", min=5, max=180)] = 120.0,
+    spread: Annotated[
+        float, typer.Option(help="Degrees from the first camera to the last.", min=5, max=180)
+    ] = 120.0,
 ) -> None:
     """Make a capture whose true surface is known.
 

@@ -18,6 +18,7 @@ from mesoface.matching.ncc import ncc_scores
 from mesoface.matching.pairs import choose_pairs
 from mesoface.mesh import Mesh
 from mesoface.progress import ProgressCallback, silent
+from mesoface.uvd.maps import blur_masked
 from mesoface.uvd.space import UVDSpace
 from mesoface.uvd.visibility import cast_visibility
 
@@ -32,8 +33,10 @@ class Level:
         step_mm: distance between them.
         window: standard deviation of the correlation window, texels.
         stiffness: confidence at which a texel and its surroundings count the same.
+        base_mm: smoothing of the surface that the next level searches around. Searching around the measured
+            surface itself would feed its noise back through the window.
         normal_mm: smoothing of the normals that the next level searches along.
-        smooth: standard deviation of the final smoothing, texels.
+        smooth: standard deviation of the smoothing of the displacement itself, texels.
     """
 
     size: int
@@ -41,6 +44,7 @@ class Level:
     step_mm: float
     window: float
     stiffness: float
+    base_mm: float
     normal_mm: float
     smooth: float = 0.7
 
@@ -51,24 +55,23 @@ class Level:
         return np.arange(-count, count + 1) * self.step_mm
 
 
-_COARSE = (
-    Level(64, 12.0, 1.0, window=1.5, stiffness=0.2, normal_mm=9.0),
-    Level(64, 8.0, 0.8, window=1.5, stiffness=0.2, normal_mm=9.0),
-    Level(128, 6.0, 0.5, window=2.0, stiffness=0.2, normal_mm=6.0),
-    Level(128, 4.0, 0.4, window=2.0, stiffness=0.2, normal_mm=4.0),
-    Level(256, 3.0, 0.3, window=2.5, stiffness=0.1, normal_mm=4.0),
-    Level(256, 2.1, 0.3, window=2.0, stiffness=0.1, normal_mm=3.0),
+_FAST = (
+    Level(64, 12.0, 1.0, window=1.5, stiffness=0.2, base_mm=4.0, normal_mm=9.0),
+    Level(64, 8.0, 0.8, window=1.5, stiffness=0.2, base_mm=4.0, normal_mm=9.0),
+    Level(128, 6.0, 0.5, window=2.0, stiffness=0.2, base_mm=2.0, normal_mm=6.0),
+    Level(128, 4.0, 0.4, window=2.0, stiffness=0.2, base_mm=2.0, normal_mm=4.0),
+    Level(256, 3.0, 0.3, window=2.5, stiffness=0.1, base_mm=1.5, normal_mm=4.0),
+    Level(256, 2.1, 0.3, window=2.0, stiffness=0.1, base_mm=1.2, normal_mm=3.0),
+    Level(512, 0.9, 0.15, window=2.5, stiffness=0.05, base_mm=1.0, normal_mm=2.0, smooth=1.2),
 )
-_FAST = (*_COARSE, Level(512, 0.9, 0.15, window=2.5, stiffness=0.05, normal_mm=2.0))
 _DEFAULT = (
     *_FAST,
-    Level(768, 0.4, 0.1, window=2.2, stiffness=0.05, normal_mm=1.5, smooth=0.8),
-    Level(768, 0.2, 0.05, window=2.2, stiffness=0.05, normal_mm=1.0, smooth=0.8),
+    Level(768, 0.45, 0.15, window=2.5, stiffness=0.05, base_mm=0.7, normal_mm=2.5, smooth=1.2),
+    Level(768, 0.4, 0.1, window=2.0, stiffness=0.05, base_mm=0.7, normal_mm=1.5, smooth=1.8),
 )
 _BEST = (
     *_DEFAULT[:-1],
-    Level(1024, 0.3, 0.075, window=2.5, stiffness=0.05, normal_mm=1.5, smooth=0.9),
-    Level(1024, 0.15, 0.05, window=2.5, stiffness=0.05, normal_mm=1.0, smooth=0.9),
+    Level(1024, 0.4, 0.1, window=2.8, stiffness=0.05, base_mm=0.7, normal_mm=1.5, smooth=2.4),
 )
 PRESETS: dict[str, tuple[Level, ...]] = {"fast": _FAST, "default": _DEFAULT, "best": _BEST}
 
@@ -138,7 +141,11 @@ def match(
     Raises:
         ReconstructionError: no texel is seen by two views.
     """
-    correlate = partial(ncc_scores, threads=threads) if device == "cpu" else partial(ncc_torch.ncc_scores, device=device)
+    correlate = (
+        partial(ncc_scores, threads=threads)
+        if device == "cpu"
+        else partial(ncc_torch.ncc_scores, device=device)
+    )
     space = build_space(256)
     levels = levels_for(preset, views, space)
     center = space.position[space.valid].mean(0)
@@ -171,6 +178,8 @@ def match(
             scale_mm=3 * level.step_mm,
         )
         measured = seen & (weight > _ACCEPT)
+        if number < len(levels) - 1:
+            displacement = blur_masked(displacement, np.maximum(weight, 1e-3), level.base_mm / space.texel_mm)
         space = space.recentred(displacement, space.valid, level.normal_mm)
     progress("Matching", len(levels), len(levels))
     return Match(space, measured, np.where(measured, np.minimum(weight, 1), 0).astype(np.float32), visibility)
