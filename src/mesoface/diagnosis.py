@@ -63,12 +63,12 @@ def _of_views(views: Sequence[ViewReport]) -> Iterator[Problem]:
     if seen and len(seen) < len(views):
         yield Problem(
             f"no face found in {_names(v for v in views if not v.face_found)}",
-            "they are left out; retake them with the face upright and unobstructed, or drop them from the capture",
+            "left out; retake with the face upright and unobstructed, or drop from the capture",
         )
     if any(view.distrusted for view in views):
         yield Problem(
-            f"{_names(v for v in views if v.distrusted)}: the landmarks contradict those of all other views",
-            "they are left out; check whether these cameras were swapped, moved after calibration or belong to "
+            f"{_names(v for v in views if v.distrusted)}: the landmarks contradict those of the other views",
+            "left out; check whether these cameras were swapped, moved after calibration or belong to "
             "another shot",
         )
     good = [view for view in seen if view.usable]
@@ -77,8 +77,8 @@ def _of_views(views: Sequence[ViewReport]) -> Iterator[Problem]:
         if len(good) > 2
         else [],
         "the landmarks fit the other views loosely",
-        "views more than 60° from the front fit loosely anyway; if these are not, check their calibration and that "
-        "the face did not move between the shots",
+        "beyond 60° from the front that is usual; else check their calibration and that the face did not "
+        "move between the shots",
     )
     yield from _named(
         [v for v in seen if v.inside is not None and v.inside < 0.97],
@@ -148,7 +148,7 @@ def _of_coverage(coverage: Coverage | None) -> Iterator[Problem]:
 
 def _one_side(side: str, reach: float) -> Problem:
     return Problem(
-        f"the subject's {side} side is hardly seen: no view lies further than {max(0.0, reach):.0f}° on that side",
+        f"the subject's {side} side is hardly seen: no view is further than {max(0.0, reach):.0f}° there",
         f"add views from the subject's {side}",
     )
 

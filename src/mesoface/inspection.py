@@ -162,38 +162,42 @@ def _view_reports(
         focal = float(np.sqrt(camera.K[0, 0] * camera.K[1, 1]))
         report = ViewReport(view.name, camera.width, camera.height, focal, bool(found[v]))
         if landmarks2d is not None and found[v]:
-            report = replace(report, **_picture_fields(view, landmarks2d.points[v]))
+            report = _with_picture(report, view, landmarks2d.points[v])
         if landmarks3d is not None and frame is not None:
-            report = replace(report, **_space_fields(camera, v, landmarks3d, frame))
+            report = _with_space(report, camera, v, landmarks3d, frame)
         yield report
 
 
-def _picture_fields(view: View, points: Array) -> dict[str, float]:
-    """What the photo alone says about the face at ``points`` (L, 2)."""
+def _with_picture(report: ViewReport, view: View, points: Array) -> ViewReport:
+    """Add what the photo alone says about the face at ``points`` (L, 2)."""
     luminance = _face_luminance(view.image, points)
-    return {
-        "face_size": float(np.nanmax(points[:, 1]) - np.nanmin(points[:, 1])),
-        "sharpness": sharpness_of(view, points),
-        "exposure": float(np.median(luminance)),
-        "clipped": float(((luminance <= 0.004) | (luminance >= 0.996)).mean()),
-        "inside": share_inside(view, points),
-    }
+    return replace(
+        report,
+        face_size=float(np.nanmax(points[:, 1]) - np.nanmin(points[:, 1])),
+        sharpness=sharpness_of(view, points),
+        exposure=float(np.median(luminance)),
+        clipped=float(((luminance <= 0.004) | (luminance >= 0.996)).mean()),
+        inside=share_inside(view, points),
+    )
 
 
-def _space_fields(camera: Camera, v: int, landmarks3d: Landmarks3D, frame: _Frame) -> dict[str, float | None]:
-    """What the triangulated face says about view ``v``."""
+def _with_space(
+    report: ViewReport, camera: Camera, v: int, landmarks3d: Landmarks3D, frame: _Frame
+) -> ViewReport:
+    """Add what the triangulated face says about view ``v``."""
     left, up, front = frame.axes @ (camera.center - frame.middle)
     residuals = landmarks3d.residuals[v]
     counted = np.isfinite(residuals)
     if (landmarks3d.weights[v] > 0.05).sum() > 10:
         counted &= landmarks3d.weights[v] > 0.05
-    return {
-        "distance": float(np.linalg.norm([left, up, front])),
-        "azimuth": float(np.degrees(np.arctan2(left, front))),
-        "elevation": float(np.degrees(np.arctan2(up, np.hypot(left, front)))),
-        "residual": float(np.median(residuals[counted])) if counted.any() else None,
-        "distrusted": bool(landmarks3d.distrusted[v]),
-    }
+    return replace(
+        report,
+        distance=float(np.linalg.norm([left, up, front])),
+        azimuth=float(np.degrees(np.arctan2(left, front))),
+        elevation=float(np.degrees(np.arctan2(up, np.hypot(left, front)))),
+        residual=float(np.median(residuals[counted])) if counted.any() else None,
+        distrusted=bool(landmarks3d.distrusted[v]),
+    )
 
 
 def _face_luminance(image: NDArray[np.float32], points: Array) -> NDArray[np.float32]:

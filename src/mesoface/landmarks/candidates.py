@@ -56,10 +56,7 @@ def choose_main_face(cameras: Sequence[Camera], candidates: Sequence[Sequence[Ar
     Returns:
         per view an index into its candidates, or None where the view has none.
     """
-    alone: list[int | None] = [
-        max(range(len(faces)), key=lambda i, f=faces, c=camera: prominence(f[i], c), default=None)  # type: ignore[misc]
-        for camera, faces in zip(cameras, candidates, strict=True)
-    ]
+    alone = [_most_prominent(faces, camera) for camera, faces in zip(cameras, candidates, strict=True)]
     if all(len(faces) <= 1 for faces in candidates):
         return alone
     best, best_score = alone, -1.0
@@ -76,11 +73,16 @@ def choose_main_face(cameras: Sequence[Camera], candidates: Sequence[Sequence[Ar
             gaps = [np.linalg.norm(face_center(face) - pixels[k]) / face_size(face) for face in faces]
             agreeing = [n for n, gap in enumerate(gaps) if gap < _AGREEMENT]
             if agreeing:
-                choice[k] = min(agreeing, key=gaps.__getitem__)
-                score += prominence(faces[choice[k]], cameras[k])  # type: ignore[index]
+                nearest = min(agreeing, key=gaps.__getitem__)
+                choice[k], score = nearest, score + prominence(faces[nearest], cameras[k])
         if score > best_score:
             best, best_score = choice, score
     return best
+
+
+def _most_prominent(faces: Sequence[Array], camera: Camera) -> int | None:
+    scores = [prominence(face, camera) for face in faces]
+    return int(np.argmax(scores)) if scores else None
 
 
 def _meeting_point(a: Camera, face_a: Array, b: Camera, face_b: Array) -> Array | None:

@@ -24,11 +24,11 @@ _TOLERANCE = 0.02  # of the face's size: what the detector errs by
 def seed_weights(
     cameras: Sequence[Camera], keypoints: Array, rays: Array, weights: Array, sizes: Array
 ) -> tuple[Array, float]:
-    """Robust start for triangulation: the pair of views on which most of the others agree (exhaustive RANSAC).
+    """Robust start for triangulation: the pair of views on which the others agree (exhaustive RANSAC).
 
-    Every pair of views proposes a face; its score is how well all views' landmarks, each in units of the face's
-    size in its own photo, agree with it under a Cauchy kernel. Views of equal standing, so a minority of wrong
-    cameras loses.
+    Every pair of views proposes a face; its score is how well all views' landmarks, each in units of the
+    face's size in its own photo, agree with it under a Cauchy kernel. Views of equal standing, so a minority
+    of wrong cameras loses.
 
     Args:
         cameras: V cameras.
@@ -38,7 +38,8 @@ def seed_weights(
         sizes: (V,) size of the face in each view, pixels; NaN where it shows none.
 
     Returns:
-        (V, L) weights that start from the winning pair's face, and the largest angle between two views, radians.
+        (V, L) weights that start from the winning pair's face, and the largest angle between two views,
+        radians.
     """
     centers = np.stack([camera.center for camera in cameras])
     sample = np.argsort(-weights.sum(0), kind="stable")
@@ -64,7 +65,7 @@ def seed_weights(
 
 
 def relative_errors(cameras: Sequence[Camera], points: Array, keypoints: Array, sizes: Array) -> Array:
-    """(V, L) reprojection errors in face sizes; infinite where there is no point or it is behind the camera."""
+    """(V, L) reprojection errors in face sizes; infinite where there is no point before the camera."""
     pixels, _ = project_all(cameras, points)
     with np.errstate(invalid="ignore"):
         error = np.linalg.norm(pixels - keypoints, axis=-1) / sizes[:, None]
@@ -72,10 +73,10 @@ def relative_errors(cameras: Sequence[Camera], points: Array, keypoints: Array, 
 
 
 def view_errors(errors: Array, weights: Array) -> Array:
-    """(V,) how far off a view is as a whole: weighted lower quartile of its errors (V, L); NaN without landmarks.
+    """(V,) weighted lower quartile of each view's errors (V, L): how far off it is; NaN without landmarks.
 
-    The quartile rather than the median: in a profile most of the landmarks are poor although the camera is right,
-    while under a wrong camera hardly one is good.
+    The quartile rather than the median: in a profile most of the landmarks are poor although the camera is
+    right, while under a wrong camera hardly one is good.
     """
     result = np.full(len(errors), np.nan)
     for v, (error, weight) in enumerate(zip(errors, weights, strict=True)):

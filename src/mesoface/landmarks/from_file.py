@@ -7,9 +7,9 @@ JSON::
 
 NPZ: ``scheme`` (a string), ``views`` (V names), ``points`` (V, L, 2) and, if wanted, ``weights`` (V, L).
 
-Coordinates are pixels of the *undistorted* photos, which are what ``load_capture`` returns and what the inspection
-page shows, with the centre of the top-left pixel at (0, 0). Views of the capture that the file does not name have
-no landmarks.
+Coordinates are pixels of the *undistorted* photos, which are what ``load_capture`` returns and what the
+inspection page shows, with the centre of the top-left pixel at (0, 0). Views of the capture that the file
+does not name have no landmarks.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def read_landmarks(path: str | Path, capture: Capture) -> Landmarks2D:
         landmarks with weight 1 where the file gives none.
 
     Raises:
-        LandmarkError: the file cannot be read, names an unknown scheme or view, has the wrong number of points,
-            points far outside their photo, or landmarks in fewer than two views.
+        LandmarkError: the file cannot be read, names an unknown scheme or view, has the wrong number of
+            points, points far outside their photo, or landmarks in fewer than two views.
     """
     path = Path(path)
     if not path.is_file():
@@ -175,7 +175,8 @@ def _read_npz(path: Path) -> tuple[str, _Views]:
         raise LandmarkError(
             f"weights are {weights.dtype} {weights.shape}", path=path, remedy=f"expected {points.shape[:2]}"
         )
-    return str(arrays["scheme"]), {n: (points[i], None if weights is None else weights[i]) for i, n in enumerate(names)}
+    views = {n: (points[i], None if weights is None else weights[i]) for i, n in enumerate(names)}
+    return str(arrays["scheme"]), views
 
 
 def _checked(
@@ -201,7 +202,7 @@ def _check_inside(path: Path, name: str, points: NDArray[np.float64], size: tupl
     if far.any():
         x, y = known[far.any(1)][0]
         raise LandmarkError(
-            f"view {name}: a point at ({x:.0f}, {y:.0f}) is far outside the photo of {size[0]} × {size[1]} pixels",
+            f"view {name}: the point ({x:.0f}, {y:.0f}) is far outside the photo of {size[0]}×{size[1]}",
             path=path,
             remedy="give pixels of the undistorted photo at the size at which it is loaded",
         )

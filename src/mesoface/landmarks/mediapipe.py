@@ -189,5 +189,5 @@ def _too_few(capture: Capture, faces: Sequence[Array | None]) -> LandmarkError:
     return LandmarkError(
         f"{what} of {len(faces)} ({', '.join(capture.names)}); at least two must show it",
         path=capture.path,
-        remedy="use photos that show the face upright and within about 60° of the front, or pass landmarks from a file",
+        remedy="use photos that show the face within about 60° of the front, or landmarks from a file",
     )

@@ -115,8 +115,8 @@ class FaceNetworks:
             where: upright square of 1.25 to 1.6 times the face's size.
 
         Returns:
-            (478, 3): x, y in pixels of the photo and the network's guess of the depth behind the head's middle
-            on the same scale; None where it sees no face.
+            (478, 3): x, y in pixels of the photo and the network's guess of the depth behind the head's
+            middle on the same scale; None where it sees no face.
         """
         result = self._landmarks.process(
             {"image": where.cut(image, _INPUT_SIZE), "roi": self._everything}

@@ -1,10 +1,10 @@
 """Landmarks made to show the same skin in all views, by what the skin looks like.
 
-A detector errs by millimetres, differently in every view, because it knows faces and not this face's skin. The
-triangulated landmarks are near enough, though, to predict what one view shows of another: one view is warped into
-the other over the landmarks' mesh, and the optical flow that is left between the two is the error. Measured on the
-real scan of ``benchmarks/landmarks.py`` this takes the landmarks from a millimetre to a third of one from the
-surface.
+A detector errs by millimetres, differently in every view, because it knows faces and not this face's skin.
+The triangulated landmarks are near enough, though, to predict what one view shows of another: one view is
+warped into the other over the landmarks' mesh, and the optical flow that is left between the two is the
+error. Measured on the real scan of ``benchmarks/landmarks.py`` this takes the landmarks from a millimetre to
+a third of one from the surface.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def align_landmarks(
 ) -> tuple[Landmarks2D, Landmarks3D]:
     """Move landmarks in the photos until all views show the same piece of skin there; triangulate again.
 
-    Every landmark has a home view, the one its skin faces most, in which it stays where the triangulated point
-    projects; from there it is followed into the views around by optical flow (DIS, Kroeger et al., ECCV 2016),
-    after warping over the landmarks' mesh. Landmarks that cannot be followed (eyes, flat skin, the far side)
-    keep their detected places and move in space as their neighbours do.
+    Every landmark has a home view, the one its skin faces most, in which it stays where the triangulated
+    point projects; from there it is followed into the views around by optical flow (DIS, Kroeger et al., ECCV
+    2016), after warping over the landmarks' mesh. Landmarks that cannot be followed (eyes, flat skin, the far
+    side) keep their detected places and move in space as their neighbours do.
 
     Args:
         capture: V views.
@@ -131,13 +131,13 @@ def _follow(capture: Capture, usable: NDArray[np.int64], landmarks3d: Landmarks3
 
 
 def _follow_pair(home: _Window, partner: _Window, surface: Array, points: Array) -> tuple[Array, Array]:
-    """Where on the surface (N, 3) the partner shows what ``home`` shows at ``points`` (N, 3), and (N,) how surely."""
+    """(N, 3) where the partner shows what ``home`` shows at ``points`` (N, 3), and (N,) how surely."""
     seen = np.isfinite(surface[..., 0])
     source = np.nan_to_num(partner.camera.project(surface)[0], nan=-9.0).astype(np.float32)
     warped = cv2.remap(partner.grey, source[..., 0], source[..., 1], cv2.INTER_LINEAR)
     there = _evened(home.grey) * seen
     here = _evened(np.where(seen, warped, home.grey)) * seen
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(
         _bytes(there), _bytes(here), None
     )
 

@@ -22,11 +22,11 @@ _UPRIGHT = {"mediapipe478": (152, 10), "ibug68": (8, 27)}
 def select_views(
     capture: Capture, landmarks2d: Landmarks2D, landmarks3d: Landmarks3D, count: int
 ) -> list[int]:
-    """The best ``count`` views: spread over the directions around the face, sharp, with the whole face in them.
+    """The best ``count`` views: spread around the face, sharp, with the whole face in them.
 
-    The most frontal good view comes first; then, time and again, the view whose angle to the nearest chosen one,
-    times its quality, is largest (farthest-point sampling). Distrusted views and views without a face are left
-    out. The choice depends on nothing but the arguments.
+    The most frontal good view comes first; then, time and again, the view whose angle to the nearest chosen
+    one, times its quality, is largest (farthest-point sampling). Distrusted views and views without a face
+    are left out. The choice depends on nothing but the arguments.
 
     Args:
         capture: V views.
@@ -89,7 +89,7 @@ def face_axes(landmarks3d: Landmarks3D) -> Array:
     chin, top = landmarks3d.points[list(_UPRIGHT[landmarks3d.scheme])]
     if not np.isfinite([right, left, chin, top]).all():
         raise LandmarkError(
-            "no two views agree on the outer eye corners, the chin and the forehead, so it is unknown where the face looks",
+            "no two views agree on eye corners, chin and forehead, so it is unknown where the face looks",
             remedy="add views that show them, or complete the landmark file",
         )
     x = unit(left - right)

@@ -88,7 +88,7 @@ def landmark_faces(
 def landmark_normals(
     points: NDArray[np.float64], scheme: str, towards: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Outward unit normals (L, 3) of the skin at the landmarks, zero where unknown; see :func:`landmark_faces`."""
+    """(L, 3) outward unit normals of the skin, zero where unknown; arguments as :func:`landmark_faces`."""
     faces = landmark_faces(points, scheme, towards)
     normals = Mesh(np.nan_to_num(points), faces).vertex_normals()
     if scheme == "mediapipe478":  # the eyeballs are holes in the mesh

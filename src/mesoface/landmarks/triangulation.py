@@ -21,7 +21,8 @@ _MIN_ANGLE = np.radians(2.0)  # between the two views that are furthest apart
 _ROUNDS, _STEPS = 4, 6
 _KERNEL = 2.0  # width of the Cauchy kernel, in median errors
 _MIN_KERNEL = 0.002  # face sizes: no detector is better than that
-# A view is distrusted when its error is beyond both: so many times the median view's, and this share of the face.
+# A view is distrusted when its error is beyond both: so many median views' errors, and this share of the
+# face.
 _OUTLYING, _CONTRADICTING = 3.0, 0.045
 _HIDDEN, _SEEN = -0.4, 0.3  # cosine between skin and view: below it a view does not count, above it fully
 
@@ -30,10 +31,10 @@ def triangulate(cameras: Sequence[Camera], landmarks: Landmarks2D) -> Landmarks3
     """Robust multi-view triangulation.
 
     1. The pair of views on which the others agree best gives the start (:func:`.consensus.seed_weights`).
-    2. Iteratively reweighted least squares per landmark: distances to the rays, in units of the face's size in
-       each view, under a Cauchy kernel whose width is the median error.
-    3. Between the rounds, views that contradict the others as a whole are distrusted and left out, and a view's
-       say on a point fades as the skin there, by the triangulated surface, turns away from it.
+    2. Iteratively reweighted least squares per landmark: distances to the rays, in units of the face's size
+       in each view, under a Cauchy kernel whose width is the median error.
+    3. Between the rounds, views that contradict the others as a whole are distrusted and left out, and a
+       view's say on a point fades as the skin there, by the triangulated surface, turns away from it.
 
     Args:
         cameras: V cameras. With a lens, the landmarks are in distorted pixels.
@@ -64,7 +65,7 @@ def triangulate(cameras: Sequence[Camera], landmarks: Landmarks2D) -> Landmarks3
     if widest < _MIN_ANGLE:
         raise LandmarkError(
             f"all views look at the face from the same direction (at most {np.degrees(widest):.2f}° apart)",
-            remedy="depth cannot be measured like that: add views from other sides, or check the camera poses",
+            remedy="that gives no depth: add views from other sides, or check the camera poses",
         )
     prior, distrusted = trust, np.zeros(len(cameras), bool)
     points = nearest_to_rays(centers, rays, weights)
@@ -87,7 +88,7 @@ def triangulate(cameras: Sequence[Camera], landmarks: Landmarks2D) -> Landmarks3
 
 
 def _contradicting(errors: Array) -> NDArray[np.bool_]:
-    """(V,) views that are far off as a whole; none when only two views speak, for neither can be told wrong."""
+    """(V,) views that are far off as a whole; none when only two speak: neither can be told wrong."""
     if np.isfinite(errors).sum() < 3:
         return np.zeros(len(errors), bool)
     with np.errstate(invalid="ignore"):
@@ -110,7 +111,7 @@ def _pixels_per_unit(cameras: Sequence[Camera], points: Array) -> Array:
 
 
 def _face_sizes(points: Array) -> Array:
-    """(V,) √2 times the RMS distance of a view's landmarks from their middle, pixels: about half a face's width."""
+    """(V,) √2 times the RMS distance of the landmarks from their middle, pixels: about half a face."""
     count = np.isfinite(points).all(-1).sum(1)
     middle = np.nansum(points, 1, keepdims=True) / np.maximum(count, 1)[:, None, None]
     sizes = np.sqrt(2 * np.nansum((points - middle) ** 2, (1, 2)) / np.maximum(count, 1))

@@ -22,28 +22,29 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e8e8e6; --soft: #98a1ae; --paper: #131517;
   --card: #1b1e22; --line: #2d3238; --ok: #4ade80; --warn: #fbbf24; --bad: #f87171; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1180px; padding: 40px 28px 64px; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; }
+body { margin: 0 auto; max-width: 1180px; padding: 40px 28px 64px; background: var(--paper);
+  color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 26px; margin: 0 0 4px; letter-spacing: -0.01em; overflow-wrap: anywhere; }
 h2 { font-size: 17px; margin: 36px 0 12px; }
 .sub { color: var(--soft); margin: 0; }
 .top { display: grid; grid-template-columns: minmax(300px, 1fr) minmax(280px, 400px); gap: 28px; }
 .top > * { min-width: 0; }
 @media (max-width: 760px) { .top { grid-template-columns: 1fr; } }
-.fault, .note { border-left: 3px solid var(--warn); background: var(--card); margin: 0 0 10px; padding: 10px 14px;
-  border-radius: 0 6px 6px 0; }
+.fault, .note { border-left: 3px solid var(--warn); background: var(--card); margin: 0 0 10px;
+  padding: 10px 14px; border-radius: 0 6px 6px 0; }
 .fault.severe { border-color: var(--bad); } .fault.none { border-color: var(--ok); }
 .note { border-color: var(--line); color: var(--soft); }
 .fault b { display: block; font-weight: 600; } .fault span { color: var(--soft); }
 .rig { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 8px; }
-.rig svg { display: block; width: 100%; height: auto; }
+.rig svg { display: block; width: 100%; height: auto; } .rig + .sub { margin-top: 10px; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 14px; }
 th, td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; } th:first-child, td:first-child { text-align: left; }
 tr.missing td { color: var(--soft); } tr.distrusted td { color: var(--bad); }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 16px; }
-figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
+figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px;
+  overflow: hidden; }
 figure img { display: block; width: 100%; height: auto; }
 figcaption { padding: 8px 12px; font-size: 13px; color: var(--soft); } figcaption b { color: var(--ink); }
 figure.distrusted { border-color: var(--bad); }
@@ -75,7 +76,7 @@ def inspect_page(inspection: Inspection, capture: Capture) -> str:
 </head>
 <body>
 <h1>{escape(title)}</h1>
-<p class="sub">{escape(inspection.format)} · {len(inspection.views)} views, {usable} usable · {escape(unit)}</p>
+<p class="sub">{escape(inspection.format)} · {len(inspection.views)} views, {usable} usable · {unit}</p>
 <div class="top">
 <section>
 <h2>What to mend</h2>
@@ -137,9 +138,10 @@ def _gallery(inspection: Inspection, capture: Capture) -> str:
         ]
         if report.usable and report.residual is not None:
             words = f"residual {report.residual:.1f} px"
+        picture = _picture(view, points, weights)
         figures.append(
-            f'<figure class="{_status(report)}"><img alt="view {escape(view.name)}" '
-            f'src="{_picture(view, points, weights)}"><figcaption><b>{escape(view.name)}</b> {words}</figcaption></figure>'
+            f'<figure class="{_status(report)}"><img alt="view {escape(view.name)}" src="{picture}">'
+            f"<figcaption><b>{escape(view.name)}</b> {words}</figcaption></figure>"
         )
     return "\n".join(figures)
 
@@ -162,42 +164,45 @@ def _picture(view: View, points: NDArray[np.float64] | None, weights: NDArray[np
 
 
 def _rig(views: Iterable[ViewReport]) -> str:
-    """SVG: the head from above, looking down the page, and the cameras around it at their true distances."""
-    placed = [
-        view for view in views if view.azimuth is not None and view.distance and view.elevation is not None
-    ]
+    """SVG: the head from above, looking down the page, and the cameras around it, distances to scale."""
     parts = [
-        '<svg viewBox="-160 -110 320 270" role="img" aria-label="cameras around the head, from above">',
+        '<svg viewBox="-160 -128 320 290" role="img" aria-label="cameras around the head, from above">',
         '<g fill="none" stroke="currentColor" stroke-opacity="0.12">'
         '<circle r="40"/><circle r="80"/><circle r="120"/><path d="M0 0V150M0 0L106 106M0 0L-106 106"/></g>',
         '<path d="M-17 -4C-17 -28 17 -28 17 -4C17 10 11 17 4 19L0 25L-4 19C-11 17 -17 10 -17 -4Z" '
         'fill="currentColor" fill-opacity="0.16" stroke="currentColor" stroke-opacity="0.6"/>',
         '<g font-size="9" fill="currentColor" fill-opacity="0.5" text-anchor="middle">'
-        '<text x="-132" y="4">subject’s</text><text x="-132" y="14">right</text>'
-        '<text x="132" y="4">subject’s</text><text x="132" y="14">left</text></g>',
+        '<text x="-124" y="-112">subject’s right</text><text x="124" y="-112">subject’s left</text></g>',
+    ]
+    placed = [
+        (view, np.radians(view.azimuth), view.distance * np.cos(np.radians(view.elevation)))
+        for view in views
+        if view.azimuth is not None and view.distance is not None and view.elevation is not None
     ]
     if not placed:
         parts.append(
-            '<text y="60" font-size="11" text-anchor="middle" fill="currentColor">no face found</text></svg>'
+            '<text y="60" font-size="11" text-anchor="middle" fill="currentColor">no face found</text>'
         )
-        return "".join(parts)
-    furthest = max(view.distance * np.cos(np.radians(view.elevation)) for view in placed)  # type: ignore[operator, type-var, arg-type]
+    furthest = max((distance for _, _, distance in placed), default=1.0)
+    label_width = 5.0 * max((len(view.name) for view, _, _ in placed), default=0) + 6
+    size = 1.0 if len(placed) <= 12 else 0.6
     labels: list[tuple[float, float]] = []
-    for view in placed:
-        radius = 124 * view.distance * np.cos(np.radians(view.elevation)) / furthest  # type: ignore[operator, arg-type]
-        angle = np.radians(view.azimuth)  # type: ignore[arg-type]
+    for view, angle, distance in placed:
+        radius = 124 * distance / furthest
         x, y = radius * np.sin(angle), radius * np.cos(angle)
         colour = {"usable": "var(--ok)", "distrusted": "var(--bad)", "missing": "var(--soft)"}[_status(view)]
+        turn = f"translate({x:.1f} {y:.1f}) rotate({-np.degrees(angle):.1f}) scale({size})"
         parts.append(
-            f'<g transform="translate({x:.1f} {y:.1f}) rotate({-view.azimuth:.1f})" fill="{colour}">'
+            f'<g transform="{turn}" fill="{colour}">'
             f"<title>{escape(view.name)}: {view.azimuth:+.0f}° around, {view.elevation:+.0f}° up</title>"
-            '<path d="M0 -3L-6 -13H6Z" fill-opacity="0.35"/><rect x="-5" y="-4" width="10" height="8" rx="1.5"/></g>'
+            '<path d="M0 -3L-6 -13H6Z" fill-opacity="0.35"/>'
+            '<rect x="-5" y="-4" width="10" height="8" rx="1.5"/></g>'
         )
-        lx, ly = (radius + 15) * np.sin(angle), (radius + 15) * np.cos(angle) + 3
-        if all(np.hypot(lx - a, ly - b) > 13 for a, b in labels) and len(view.name) <= 8:
-            labels.append((lx, ly))
+        x, y = (radius + 15) * np.sin(angle), (radius + 15) * np.cos(angle) + 3
+        if len(view.name) <= 12 and all(abs(x - a) > label_width or abs(y - b) > 10 for a, b in labels):
+            labels.append((x, y))
             parts.append(
-                f'<text x="{lx:.1f}" y="{ly:.1f}" font-size="8.5" text-anchor="middle" fill="{colour}">'
+                f'<text x="{x:.1f}" y="{y:.1f}" font-size="8.5" text-anchor="middle" fill="{colour}">'
                 f"{escape(view.name)}</text>"
             )
     return "".join([*parts, "</svg>"])
