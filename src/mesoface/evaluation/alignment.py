@@ -73,9 +73,10 @@ def align_meshes(
 ) -> Similarity:
     """Fit ``source`` to ``target`` by trimmed point-to-plane ICP.
 
-    Point-to-plane after Chen & Medioni (1992), trimming after Chetverikov et al. (2005). Pairs go both ways, from samples of each surface to the other, so that a similarity cannot shrink to
-    where everything is close to something. Pairs at an open rim are left out (Turk & Levoy 1994), of the
-    rest the closest 90 %.
+    Point-to-plane after Chen & Medioni (1992), trimming after Chetverikov et al. (2005). Pairs go both
+    ways, from samples of each surface to the other, so that a similarity cannot shrink to where
+    everything is close to something. Pairs at an open rim are left out (Turk & Levoy 1994), of the rest
+    the closest 90 % are kept.
 
     Args:
         source: what is moved.

@@ -143,7 +143,7 @@ class Surface:
 def morton(points: Array) -> NDArray[np.int64]:
     """(N,) position of ``points`` (N, 3) along a Z-order curve through their bounding box."""
     low = points.min(0)
-    extent = max(float((points.max(0) - low).max()), np.finfo(float).tiny)
+    extent = max(float((points.max(0) - low).max()), float(np.finfo(np.float64).tiny))
     cell = ((points - low) * (((1 << 21) - 1) / extent)).astype(np.int64)
     # spread the 21 bits of each coordinate three apart, by doubling the gaps
     for shift, mask in (
@@ -164,7 +164,7 @@ def _cylinders(corners: Array) -> tuple[list[Array], list[NDArray[np.int64]]]:
         per level an (n, 8) array (centre, axis, radius, half height), and where the children of each node
         of the level above begin in it, with the end after the last: (m + 1,).
     """
-    n = len(corners)
+    n: int = len(corners)
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     centroids = corners.mean(1)
     reach = np.sqrt(((corners - centroids[:, None]) ** 2).sum(-1).max(1))

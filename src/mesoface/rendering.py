@@ -1,0 +1,225 @@
+"""Shaded pictures of meshes by ray casting: clay, normals, vertex colours, or a scalar in false colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mesoface.camera import Camera, look_at
+from mesoface.mesh import Mesh, unit
+from mesoface.raycast import RayCaster
+
+Image = NDArray[np.float32]
+Mode = Literal["clay", "normals", "color"]
+
+CLAY = (0.87, 0.82, 0.77)
+UNKNOWN = (0.62, 0.62, 0.64)
+"""Where a scalar is not known (NaN)."""
+
+_COLORMAPS = {
+    "turbo": cv2.COLORMAP_TURBO,
+    "viridis": cv2.COLORMAP_VIRIDIS,
+    "magma": cv2.COLORMAP_MAGMA,
+    "gray": None,
+}
+# (direction in the camera's axes: x right, y down, z away; intensity): key above left, weak fill, rim behind
+_LIGHTS = (((-0.70, -0.65, -0.60), 0.74), ((0.85, 0.05, -0.55), 0.20), ((0.45, -0.70, 0.45), 0.30))
+_AMBIENT = 0.08
+
+
+def shade(
+    mesh: Mesh | RayCaster,
+    camera: Camera,
+    *,
+    mode: Mode = "clay",
+    scalar: ArrayLike | None = None,
+    limits: tuple[float, float] | None = None,
+    colormap: str = "turbo",
+    smooth: bool = True,
+    background: Sequence[float] = (1.0, 1.0, 1.0),
+    antialias: int = 2,
+) -> Image:
+    """A picture of ``mesh`` as ``camera`` sees it.
+
+    Args:
+        mesh: what is drawn; seen from behind it is drawn darker. A :class:`RayCaster` of it saves
+            building one for each of several pictures (and a mesh with stored normals saves those).
+        camera: from where, with its lens if it has one; also the picture's size.
+        mode: ``"clay"`` (matt, three soft lights that move with the camera), ``"normals"`` (camera axes as
+            RGB: right, up, towards the viewer), ``"color"`` (the mesh's vertex colours, unlit).
+        scalar: (N,) a number per vertex drawn in false colour over the clay instead of ``mode``; NaN is grey.
+        limits: scalar values at both ends of the colour map; by default its 1st and 99th percentiles.
+        colormap: turbo, viridis, magma or gray.
+        smooth: interpolate the vertex normals; False shows the facets.
+        background: RGB in [0, 1].
+        antialias: n × n rays a pixel.
+
+    Returns:
+        (H, W, 3) RGB float32 in [0, 1].
+
+    Raises:
+        ValueError: mode ``"color"`` without vertex colours, or an unknown mode.
+    """
+    if mode not in ("clay", "normals", "color"):
+        raise ValueError(f"mode must be clay, normals or color, got {mode!r}")
+    fine = camera.scaled(antialias)
+    caster = mesh if isinstance(mesh, RayCaster) else RayCaster(mesh)
+    mesh, hits = caster.mesh, caster.render(fine)
+    hit = hits.hit
+    pixels = np.broadcast_to(np.asarray(background, np.float64), (len(hit), 3)).copy()
+    if hit.any():
+        faces = mesh.faces[hits.face[hit]]
+        bary = hits.bary[hit]
+
+        def at_hits(values: NDArray) -> NDArray[np.float64]:
+            return np.einsum("nk,nk...->n...", bary, values[faces].astype(np.float64))
+
+        a, b, c = mesh.vertices[faces.T]
+        facets = unit(np.cross(b - a, c - a))
+        in_camera = (unit(at_hits(mesh.vertex_normals())) if smooth else facets) @ fine.R.T
+        view = unit(fine.to_camera(at_hits(mesh.vertices)))
+        geometric = facets @ fine.R.T
+        behind = np.einsum("nk,nk->n", geometric, view) > 0
+        in_camera[behind] *= -1
+        if scalar is not None:
+            values = at_hits(np.asarray(scalar, np.float64).reshape(-1))
+            albedo = colorize(values, limits or percentile_limits(scalar), colormap)
+            light = _clay_light(in_camera, view)
+            # keep the colours readable: the clay's light only models the form
+            pixels[hit] = albedo * (0.55 + 0.45 * light[:, None])
+        elif mode == "clay":
+            pixels[hit] = np.asarray(CLAY) * _clay_light(in_camera, view)[:, None]
+        elif mode == "normals":
+            pixels[hit] = in_camera * (0.5, -0.5, -0.5) + 0.5
+        else:
+            if mesh.colors is None:
+                raise ValueError("the mesh has no vertex colours")
+            pixels[hit] = at_hits(mesh.colors) / 255
+        if mode != "color" or scalar is not None:
+            pixels[hit] *= np.where(behind, 0.45, 1)[:, None]
+    picture = pixels.reshape(fine.height, fine.width, 3).astype(np.float32)
+    if antialias > 1:
+        picture = cv2.resize(picture, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+    return np.clip(picture, 0, 1)
+
+
+def _clay_light(normals: NDArray[np.float64], view: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) brightness of matt clay with a little sheen; ``normals`` and ``view`` (N, 3) in camera axes."""
+    light = np.full(len(normals), _AMBIENT)
+    for direction, strength in _LIGHTS:
+        towards = unit(np.array(direction))
+        # half-wrapped Lambert: soft terminators, as from a large light
+        wrapped = np.clip((normals @ towards + 0.15) / 1.15, 0, None)
+        half = unit(towards - view)
+        sheen = np.clip(np.einsum("nk,nk->n", normals, half), 0, None) ** 24
+        light += strength * (wrapped + 0.14 * sheen)
+    return np.clip(light, 0, None) ** (1 / 1.25)
+
+
+def colorize(values: ArrayLike, limits: tuple[float, float], colormap: str = "turbo") -> NDArray[np.float64]:
+    """(...,) numbers to (..., 3) RGB in [0, 1] between ``limits``; NaN becomes grey.
+
+    Raises:
+        ValueError: there is no such colour map.
+    """
+    if colormap not in _COLORMAPS:
+        raise ValueError(f"colormap must be one of {', '.join(_COLORMAPS)}, got {colormap!r}")
+    values = np.asarray(values, np.float64)
+    low, high = limits
+    known = np.isfinite(values)
+    position = np.clip((np.where(known, values, low) - low) / max(high - low, 1e-12), 0, 1) * 255
+    ramp = np.arange(256, dtype=np.uint8)[:, None]
+    code = _COLORMAPS[colormap]
+    table = np.repeat(ramp, 3, 1) if code is None else cv2.applyColorMap(ramp, code)[:, 0, ::-1]
+    below = np.floor(position).astype(np.int64)
+    share = (position - below)[..., None]
+    rgb = (table[below] * (1 - share) + table[np.minimum(below + 1, 255)] * share) / 255
+    rgb[~known] = UNKNOWN
+    return rgb
+
+
+def percentile_limits(values: ArrayLike) -> tuple[float, float]:
+    """The 1st and 99th percentile of the finite ``values``; (0, 1) when there are none."""
+    numbers = np.asarray(values, np.float64)
+    known = numbers[np.isfinite(numbers)]
+    if not len(known):
+        return 0.0, 1.0
+    low, high = (float(x) for x in np.percentile(known, [1, 99]))
+    return low, (high if high > low else low + 1)
+
+
+def add_legend(
+    picture: Image, limits: tuple[float, float], label: str, *, colormap: str = "turbo", ticks: int = 5
+) -> Image:
+    """``picture`` (H, W, 3) with a colour bar, its values and ``label`` (plain ASCII) below."""
+    width = picture.shape[1]
+    text = max(0.35, width / 1100)
+    line = round(34 * text)
+    margin = max(24, round(width * 0.08))
+    strip = np.ones((round(line * 3.6), width, 3), np.float32)
+    top, bottom = round(line * 1.4), round(line * 2.1)
+    ramp = colorize(np.linspace(*limits, width - 2 * margin), limits, colormap)
+    strip[top:bottom, margin : width - margin] = ramp[None]
+
+    def write(words: str, x: float, y: int) -> None:
+        (w, _), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, text, 1)
+        origin = (int(np.clip(x - w / 2, 2, width - w - 2)), y)
+        cv2.putText(strip, words, origin, cv2.FONT_HERSHEY_SIMPLEX, text, (0.15,) * 3, 1, cv2.LINE_AA)
+
+    write(label, width / 2, line)
+    for share in np.linspace(0, 1, ticks):
+        write(
+            f"{limits[0] + share * (limits[1] - limits[0]):.3g}",
+            margin + share * (width - 2 * margin),
+            bottom + line,
+        )
+    return np.concatenate([picture, strip])
+
+
+def turntable_cameras(
+    mesh: Mesh,
+    *,
+    forward: ArrayLike,
+    up: ArrayLike,
+    angles: Sequence[float] = (0.0, -40.0, 40.0, 90.0),
+    size: tuple[int, int] = (600, 800),
+    field_of_view: float = 14.0,
+) -> list[Camera]:
+    """Cameras around a face, each framing all of ``mesh``.
+
+    Args:
+        mesh: what shall be in the picture.
+        forward: (3,) world direction out of the face, towards the viewer of the front picture.
+        up: (3,) world direction from chin to forehead.
+        angles: turns about ``up`` in degrees; positive shows more of the subject's left side.
+        size: (width, height) pixels.
+        field_of_view: vertical, degrees: a long portrait lens, so that the face keeps its proportions.
+
+    Returns:
+        one camera per angle, without a lens.
+    """
+    forward, up = np.asarray(forward, np.float64), unit(np.asarray(up, np.float64))
+    forward = unit(forward - up * (forward @ up))
+    left = np.cross(up, forward)  # the subject's
+    width, height = size
+    focal = height / 2 / np.tan(np.radians(field_of_view) / 2)
+    K = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
+    low, high = np.percentile(mesh.vertices, [0, 100], axis=0)
+    center = (low + high) / 2
+    cameras = []
+    for angle in np.radians(np.asarray(angles, np.float64)):
+        direction = np.cos(angle) * forward + np.sin(angle) * left
+        R, _ = look_at(center + direction, center, up)
+        offset = (mesh.vertices - center) @ R.T
+        x, y = (offset[:, :2].min(0) + offset[:, :2].max(0)) / 2
+        offset -= (x, y, 0)
+        # the nearest distance from which every vertex is within 94 % of the picture
+        slope = 0.94 * np.array([width, height]) / 2 / focal
+        distance = float((np.abs(offset[:, :2]) / slope - offset[:, 2:]).max())
+        position = center + R[0] * x + R[1] * y - R[2] * distance
+        cameras.append(Camera(K, R, -R @ position, width, height))
+    return cameras
