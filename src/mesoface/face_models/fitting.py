@@ -212,14 +212,8 @@ def _minimise(
         H[np.arange(7, len(g)), np.arange(7, len(g))] += 1.0
         g[6] += stiffness * np.log(state.scale / first_scale)
         H[6, 6] += stiffness
-        free = np.ones(len(g), bool)
-        free[6] = free_scale
-        if bounds is not None:
-            free[7:] &= ~((state.z <= bounds[0]) & (g[7:] > 0)) & ~((state.z >= bounds[1]) & (g[7:] < 0))
-        step = np.zeros(len(g))
-        A = H[np.ix_(free, free)]
-        A[np.diag_indices_from(A)] *= 1 + damping
-        step[free] = -scipy.linalg.solve(A, g[free], assume_a="pos")
+        H[np.diag_indices_from(H)] *= 1 + damping
+        step = _bounded_step(H, g, *_room(state.z, bounds, free_scale))
         trial = state.moved(step, center, bounds)
         trial_points, trial_jacobian = trial.points(model, corners, bary)
         trial_local = measured.at(trial_points)
@@ -227,10 +221,35 @@ def _minimise(
         if not trial_cost <= cost:
             damping *= 8
             continue
-        small = small + 1 if cost - trial_cost < 1e-5 * cost + 1e-12 else 0
+        small = small + 1 if cost - trial_cost < 1e-4 * cost + 1e-12 else 0
         state, points, jacobian, local, cost = trial, trial_points, trial_jacobian, trial_local, trial_cost
         damping = max(damping / 8, 1e-9)
     return state, iteration
+
+
+def _room(z: Array, bounds: tuple[Array, Array] | None, free_scale: bool) -> tuple[Array, Array]:
+    """Smallest and largest step (7 + M,) of pose, log-scale and coefficients."""
+    low, high = np.full(7 + len(z), -np.inf), np.full(7 + len(z), np.inf)
+    if bounds is not None:
+        low[7:], high[7:] = bounds[0] - z, bounds[1] - z
+    if not free_scale:
+        low[6] = high[6] = 0.0
+    return low, high
+
+
+def _bounded_step(H: Array, g: Array, low: Array, high: Array) -> Array:
+    """The step that minimises ``½ sᵀHs + gᵀs`` with low ≤ s ≤ high, by an active set that only grows."""
+    step = np.zeros(len(g))
+    free = (low < high) & ~((low >= 0) & (g > 0)) & ~((high <= 0) & (g < 0))
+    while free.any():
+        pull = g[free] + H[np.ix_(free, ~free)] @ step[~free]
+        step[free] = -scipy.linalg.solve(H[np.ix_(free, free)], pull, assume_a="pos")
+        beyond = free & ((step < low) | (step > high))
+        if not beyond.any():
+            break
+        step[beyond] = np.clip(step, low, high)[beyond]
+        free &= ~beyond
+    return step
 
 
 def _pose_jacobian(arm: Array, free_scale: bool) -> Array:
