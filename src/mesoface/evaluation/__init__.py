@@ -1,7 +1,23 @@
 """How good is it: distances to a true surface, or to points of which some are known."""
 
 from mesoface.evaluation.alignment import Similarity, align_meshes
+from mesoface.evaluation.heatmap import heatmap, heatmap_picture, write_heatmap
 from mesoface.evaluation.metrics import DistanceStats, Evaluation, evaluate
+from mesoface.evaluation.points import PointStats, points_to_mesh
+from mesoface.evaluation.table import print_evaluation
 from mesoface.evaluation.truth import GroundTruth
 
-__all__ = ["DistanceStats", "Evaluation", "GroundTruth", "Similarity", "align_meshes", "evaluate"]
+__all__ = [
+    "DistanceStats",
+    "Evaluation",
+    "GroundTruth",
+    "PointStats",
+    "Similarity",
+    "align_meshes",
+    "evaluate",
+    "heatmap",
+    "heatmap_picture",
+    "points_to_mesh",
+    "print_evaluation",
+    "write_heatmap",
+]

@@ -57,7 +57,7 @@ class Similarity:
         """``first``, then this."""
         return Similarity(self.scale * first.scale, self.R @ first.R, self.scale * self.R @ first.t + self.t)
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain numbers, ready for JSON; the rotation also as an angle in degrees."""
         angle = float(np.degrees(Rotation.from_matrix(self.R).magnitude()))
         return {

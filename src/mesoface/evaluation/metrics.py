@@ -64,7 +64,7 @@ class Evaluation:
             have nothing to be compared with.
         align: how the prediction was aligned.
         alignment: prediction's frame → truth's frame.
-        truth: what it was measured against, for heat maps; not part of :meth:`as_dict`.
+        truth: what it was measured against, for heat maps; not part of :meth:`to_dict`.
     """
 
     accuracy: DistanceStats
@@ -76,7 +76,7 @@ class Evaluation:
     alignment: Similarity
     truth: GroundTruth = field(repr=False)
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain numbers, ready for JSON."""
         return {
             "accuracy": asdict(self.accuracy),
@@ -85,7 +85,7 @@ class Evaluation:
             "complete": self.complete,
             "excluded": self.excluded,
             "align": self.align,
-            "alignment": self.alignment.as_dict(),
+            "alignment": self.alignment.to_dict(),
         }
 
 

@@ -1,0 +1,100 @@
+"""The error on the surface: a coloured mesh, or a picture with a legend."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mesoface.errors import MesofaceError
+from mesoface.evaluation.metrics import Evaluation
+from mesoface.false_color import add_legend, colorize
+from mesoface.map_io import write_png
+from mesoface.mesh import Mesh
+from mesoface.mesh_io import write_ply
+from mesoface.raycast import RayCaster
+from mesoface.rendering import face_directions, shade, turntable_cameras
+
+_LIMITS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+def vertex_errors(prediction: Mesh, evaluation: Evaluation) -> NDArray[np.float64]:
+    """(N,) distance of the prediction's vertices to the truth, mm; NaN where it does not count."""
+    deviation = evaluation.truth.deviation(evaluation.alignment.apply(prediction.vertices))
+    return np.where(deviation.counted, np.abs(deviation.signed), np.nan)
+
+
+def heatmap(prediction: Mesh, evaluation: Evaluation, *, limit: float | None = None) -> Mesh:
+    """``prediction``, in its own frame, coloured by its distance to the truth.
+
+    Args:
+        prediction: the mesh that was evaluated.
+        evaluation: of it.
+        limit: the distance at the colour map's end, mm; by default a round number above 95 % of them.
+    """
+    errors = vertex_errors(prediction, evaluation)
+    return _colored(prediction, errors, limit or round_limit(errors))
+
+
+def heatmap_picture(
+    prediction: Mesh,
+    evaluation: Evaluation,
+    *,
+    limit: float | None = None,
+    forward: ArrayLike | None = None,
+    up: ArrayLike | None = None,
+    size: tuple[int, int] = (520, 680),
+) -> NDArray[np.float32]:
+    """The heat map from the front and from both sides, with a legend.
+
+    Args:
+        prediction: the mesh that was evaluated.
+        evaluation: of it.
+        limit: see :func:`heatmap`.
+        forward: (3,) direction out of the face; guessed from the mesh when None.
+        up: (3,) direction to the forehead; guessed from the mesh when None.
+        size: (width, height) of each of the three pictures, pixels.
+
+    Returns:
+        (H, W, 3) RGB float32 in [0, 1].
+    """
+    errors = vertex_errors(prediction, evaluation)
+    limit = limit or round_limit(errors)
+    if forward is None or up is None:
+        forward, up = face_directions(prediction)
+    cameras = turntable_cameras(prediction, forward=forward, up=up, angles=(-40, 0, 40), size=size)
+    mesh = Mesh(prediction.vertices, prediction.faces, normals=prediction.vertex_normals())
+    caster = RayCaster(mesh)
+    pictures = [shade(caster, camera, scalar=errors, limits=(0, limit)) for camera in cameras]
+    stats = evaluation.accuracy
+    label = f"distance to the true surface [mm]   mean {stats.mean:.3f}   median {stats.median:.3f}"
+    return add_legend(np.concatenate(pictures, 1), (0, limit), label)
+
+
+def write_heatmap(path: str | os.PathLike[str], prediction: Mesh, evaluation: Evaluation) -> None:
+    """Write the heat map as ``.ply`` (vertex colours) or ``.png`` (three views and a legend).
+
+    Raises:
+        MesofaceError: another suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".ply":
+        write_ply(path, heatmap(prediction, evaluation))
+    elif path.suffix.lower() == ".png":
+        write_png(path, heatmap_picture(prediction, evaluation))
+    else:
+        raise MesofaceError("a heat map is a .ply or a .png", path=path, remedy="give a name that ends so")
+
+
+def round_limit(errors: NDArray[np.float64]) -> float:
+    """The smallest of a few round numbers of millimetres that 95 % of the ``errors`` do not exceed."""
+    known = errors[np.isfinite(errors)]
+    high = float(np.percentile(known, 95)) if len(known) else 0.0
+    return next((limit for limit in _LIMITS if limit >= high), float(np.ceil(high)))
+
+
+def _colored(mesh: Mesh, errors: NDArray[np.float64], limit: float) -> Mesh:
+    colors = np.round(colorize(errors, (0, limit)) * 255).astype(np.uint8)
+    return Mesh(mesh.vertices, mesh.faces, mesh.uv, mesh.uv_faces, mesh.normals, colors)
