@@ -143,6 +143,7 @@ def evaluate(
     accuracy = distance_stats(deviation.signed[keep], own_normals, deviation.normals[keep])
 
     theirs = truth.samples(truth.surface.mesh, samples, seed + 1)
+    theirs = theirs.select(truth.exposed(theirs))
     if not len(theirs.points):
         raise MesofaceError(
             "nothing of the true surface lies in the facial region",

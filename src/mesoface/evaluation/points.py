@@ -58,13 +58,13 @@ def points_to_mesh(points: ArrayLike, mesh: Mesh, *, reach: float = ON_FACE) -> 
     Raises:
         MesofaceError: the mesh is empty or broken, or no point lies on it.
     """
-    points = np.asarray(points, np.float64).reshape(-1, 3)
-    given = len(points)
-    points = points[np.isfinite(points).all(1)]
-    low, high = mesh.vertices.min(0, initial=np.inf) - reach, mesh.vertices.max(0, initial=-np.inf) + reach
+    everything = np.asarray(points, np.float64).reshape(-1, 3)
+    given = len(everything)
+    finite = everything[np.isfinite(everything).all(1)]
     surface = checked_surface(mesh, "mesh")
-    points = points[((points >= low) & (points <= high)).all(1)]
-    closest = surface.closest(points)
+    low, high = mesh.vertices.min(0) - reach, mesh.vertices.max(0) + reach
+    near = finite[((finite >= low) & (finite <= high)).all(1)]
+    closest = surface.closest(near)
     keep = (closest.distance <= reach) & ~surface.on_boundary(closest)
     if not keep.any():
         raise MesofaceError(
@@ -72,7 +72,7 @@ def points_to_mesh(points: ArrayLike, mesh: Mesh, *, reach: float = ON_FACE) -> 
             remedy="check that both are in the same frame and unit",
         )
     distance = closest.distance[keep]
-    side = np.einsum("nk,nk->n", points - closest.points, surface.normals(closest))[keep]
+    side = np.einsum("nk,nk->n", near - closest.points, surface.normals(closest))[keep]
     return PointStats(
         mean=float(distance.mean()),
         median=float(np.median(distance)),

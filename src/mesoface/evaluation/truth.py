@@ -10,10 +10,15 @@ from numpy.typing import NDArray
 from mesoface.errors import MesofaceError
 from mesoface.evaluation.sampling import Samples, sample_surface
 from mesoface.evaluation.surface import Surface
-from mesoface.mesh import Mesh
+from mesoface.mesh import Mesh, unit
+from mesoface.raycast import RayCaster
 
 REGION_REACH = 15.0
 """How far, in mm, a point may be from the region mesh and still belong to the region."""
+
+_TILTED = 8  # rays around the one along the normal
+_LIFT = 0.3  # mm
+_FREE = 40.0  # mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +81,30 @@ class GroundTruth:
         closest = self.region.closest(points[inside])
         inside[inside] = (closest.distance <= REGION_REACH) & ~self.region.on_boundary(closest)
         return inside
+
+    def exposed(self, samples: Samples) -> NDArray[np.bool_]:
+        """(N,) whether ``samples`` of the truth lie on its outside, as skin does.
+
+        A scan may carry further layers behind the skin: the backs of closed eyelids, the inside of the mouth
+        and of the nostrils. A point counts as outside when its normal agrees with the region's and at least
+        a third of the rays that leave it around the region's normal (one along it, eight tilted by 45°) are
+        free for 40 mm. Without a region everything is outside.
+        """
+        if self.region is None:
+            return np.ones(len(samples.points), bool)
+        outward = self.region.normals(self.region.closest(samples.points))
+        normals = self.surface.normals_at(samples.face, samples.bary)
+        side = unit(
+            np.cross(outward, np.where(np.abs(outward[:, :1]) < 0.9, (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
+        )
+        other = np.cross(outward, side)
+        turns = np.arange(_TILTED) * 2 * np.pi / _TILTED
+        rays = [outward, *(unit(outward + np.cos(a) * side + np.sin(a) * other) for a in turns)]
+        caster = RayCaster(self.surface.mesh)
+        # The start is lifted off the surface, or its own roughness would stop the ray.
+        start = samples.points + _LIFT * normals
+        free = sum((caster.cast(start, ray).distance > _FREE).astype(int) for ray in rays)
+        return (np.einsum("nk,nk->n", outward, normals) > 0) & (free >= len(rays) / 3)
 
     def deviation(self, points: NDArray[np.float64]) -> Deviation:
         """Signed distances of ``points`` (N, 3) to the truth, and which of them count.

@@ -1,0 +1,117 @@
+"""The report's pictures: photos with landmarks, maps in false colour, a mesh before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mesoface.capture import View
+from mesoface.false_color import add_legend, colorize
+from mesoface.mesh import Mesh
+from mesoface.raycast import RayCaster
+from mesoface.rendering import shade, turntable_cameras
+
+RGB = NDArray[np.uint8]
+
+_TRUSTED, _DOUBTED = np.array([74, 222, 128.0]), np.array([248, 113, 113.0])
+_ANGLES = {
+    "front": 0.0,
+    "three-quarter, from the right": -40.0,
+    "three-quarter, from the left": 40.0,
+    "side": 85.0,
+}
+
+
+def photo_with_landmarks(
+    view: View, points: NDArray[np.float64], weights: NDArray[np.float64] | None = None, *, height: int = 360
+) -> RGB:
+    """A thumbnail of a view with its landmarks drawn in.
+
+    Args:
+        view: the photo.
+        points: (L, 2) pixels of the view, NaN where there is none.
+        weights: (L,) in [0, 1]: green counts fully, red not at all; None for all green.
+        height: of the thumbnail, pixels.
+    """
+    factor = height / view.image.shape[0]
+    size = (max(1, round(view.image.shape[1] * factor)), height)
+    small = cv2.resize(view.image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    canvas = np.ascontiguousarray(np.round(np.clip(small, 0, 1) * 255).astype(np.uint8))
+    weights = np.ones(len(points)) if weights is None else np.clip(np.nan_to_num(weights), 0, 1)
+    centers = ((points + 0.5) * factor - 0.5) * 16  # cv2 takes fixed-point numbers with 4 fractional bits
+    for (x, y), weight in zip(centers, weights, strict=True):
+        if np.isfinite(x) and np.isfinite(y) and max(abs(x), abs(y)) < 1e6:
+            color = tuple(float(c) for c in _DOUBTED + weight * (_TRUSTED - _DOUBTED))
+            cv2.circle(canvas, (round(x), round(y)), 18, color, -1, cv2.LINE_AA, 4)
+    return canvas
+
+
+def map_picture(
+    values: ArrayLike,
+    valid: NDArray[np.bool_] | None,
+    label: str,
+    *,
+    limits: tuple[float, float],
+    colormap: str = "turbo",
+    width: int = 560,
+) -> RGB:
+    """A UV map in false colour with a legend; texels that are not ``valid`` are grey.
+
+    Args:
+        values: (H, W).
+        valid: (H, W), or None where all finite values are.
+        label: what the numbers are, with their unit; plain ASCII.
+        limits: values at the colour map's ends.
+        colormap: see :func:`mesoface.false_color.colorize`.
+        width: of the picture, pixels.
+    """
+    values = np.asarray(values, np.float64)
+    known = values if valid is None else np.where(valid, values, np.nan)
+    picture = colorize(known, limits, colormap).astype(np.float32)
+    size = (width, max(1, round(width * values.shape[0] / values.shape[1])))
+    picture = cv2.resize(
+        picture, size, interpolation=cv2.INTER_AREA if width < values.shape[1] else cv2.INTER_NEAREST
+    )
+    picture = add_legend(picture, limits, label, colormap=colormap)
+    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def symmetric_limits(values: ArrayLike, valid: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+    """Limits for a signed map: zero in the middle, 99 % of the values inside."""
+    numbers = np.asarray(values, np.float64)
+    numbers = numbers[np.isfinite(numbers) if valid is None else valid & np.isfinite(numbers)]
+    high = float(np.percentile(np.abs(numbers), 99)) if numbers.size else 1.0
+    return -max(high, 1e-3), max(high, 1e-3)
+
+
+def shaded_views(
+    mesh: Mesh,
+    forward: ArrayLike,
+    up: ArrayLike,
+    *,
+    angles: Sequence[str] = tuple(_ANGLES),
+    frame: Mesh | None = None,
+    size: tuple[int, int] = (480, 640),
+) -> list[tuple[str, RGB]]:
+    """Clay pictures of ``mesh`` from the front and the sides, each with its name.
+
+    Args:
+        mesh: what is drawn.
+        forward: (3,) direction out of the face.
+        up: (3,) direction to the forehead.
+        angles: which of front, three-quarter from the right and from the left, side.
+        frame: frames the pictures instead of ``mesh``: for before and after in the same place.
+        size: (width, height) pixels.
+    """
+    cameras = turntable_cameras(
+        frame or mesh, forward=forward, up=up, angles=[_ANGLES[name] for name in angles], size=size
+    )
+    caster = RayCaster(Mesh(mesh.vertices, mesh.faces, normals=mesh.vertex_normals()))
+    pictures = (shade(caster, camera) for camera in cameras)
+    return [
+        (name, np.round(picture * 255).astype(np.uint8))
+        for name, picture in zip(angles, pictures, strict=True)
+    ]

@@ -1,0 +1,164 @@
+"""The report of a reconstruction as one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.report import html
+
+RGB = NDArray[np.uint8]
+Figures = Sequence[tuple[str, RGB]]
+
+
+@dataclass(frozen=True, eq=False)
+class StageRow:
+    """One line of the timing table.
+
+    Args:
+        name: for people.
+        seconds: wall time.
+        peak_mb: highest resident memory up to its end, MB; None where unknown.
+    """
+
+    name: str
+    seconds: float
+    peak_mb: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationTable:
+    """A comparison with the true surface, as text.
+
+    Args:
+        columns: headings.
+        rows: cells.
+        summary: a line below.
+        heatmap: the error on the surface, or None.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    summary: str = ""
+    heatmap: RGB | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """What the page shows; empty parts are left out. Pictures are (H, W, 3) RGB uint8.
+
+    Args:
+        title: the capture's name.
+        subtitle: one line below: format, what was done.
+        facts: the few figures that matter: (figure, what it is).
+        warnings: sentences for the user.
+        photos: (view, picture with landmarks).
+        base_views: (caption, shaded picture) of the base mesh.
+        fine_views: the same of the fine mesh.
+        maps: (caption, false colour picture with legend): displacement, confidence.
+        stages: time and memory.
+        scale: where the millimetres come from, a sentence.
+        settings: (name, value).
+        evaluation: when the truth is known.
+        files: (name, what it holds) of the files beside the report.
+        versions: program and libraries, one line.
+    """
+
+    title: str
+    subtitle: str = ""
+    facts: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[str] = ()
+    photos: Figures = ()
+    base_views: Figures = ()
+    fine_views: Figures = ()
+    maps: Figures = ()
+    stages: Sequence[StageRow] = ()
+    scale: str = ""
+    settings: Sequence[tuple[str, str]] = ()
+    evaluation: EvaluationTable | None = None
+    files: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    versions: str = ""
+
+
+def reconstruct_page(data: ReportData) -> str:
+    """A self-contained HTML page: no script, no request."""
+    lead = [f"<h1>{escape(data.title)}</h1>"]
+    if data.subtitle:
+        lead.append(html.paragraph(data.subtitle, soft=True))
+    lead.append(html.notes(data.warnings))
+    if data.facts:
+        lead.append(html.facts(data.facts))
+    about = [
+        html.section("Scale", html.paragraph(data.scale)) if data.scale else "",
+        html.section("Settings", html.table(("", ""), data.settings)) if data.settings else "",
+    ]
+    files = html.section("Files", html.table(("", ""), data.files)) if data.files else ""
+    blocks = [
+        *lead,
+        html.section(
+            "The face",
+            html.paragraph(
+                "The measured surface, without texture, in the light of a portrait studio.", soft=True
+            )
+            if data.fine_views
+            else "",
+            html.gallery(data.fine_views, width=250, photo=True),
+        ),
+        html.section(
+            "The base mesh" if data.fine_views else "The face",
+            html.paragraph(
+                "The face model in its own topology; what was measured is stored relative to it.", soft=True
+            )
+            if data.base_views
+            else "",
+            html.gallery(data.base_views, width=250, photo=True),
+        ),
+        _evaluation(data.evaluation),
+        html.section("Maps", html.gallery(data.maps, width=380)),
+        html.section(
+            "Photos and landmarks",
+            html.paragraph(
+                "Green landmarks count fully; red ones are turned away from the camera or contradict the"
+                " other views, and do not.",
+                soft=True,
+            )
+            if data.photos
+            else "",
+            html.gallery(data.photos, width=170, photo=True),
+        ),
+        html.section("Time and memory", _stages(data.stages)),
+        f'<div class="columns"><div>{about[1]}</div><div>{about[0]}{files}</div></div>',
+        f"<footer>{escape(data.versions)}</footer>" if data.versions else "",
+    ]
+    return html.page(f"{data.title} · mesoface", (block for block in blocks if block))
+
+
+def _evaluation(evaluation: EvaluationTable | None) -> str:
+    if evaluation is None:
+        return ""
+    figure: Iterable[tuple[str, RGB]] = ()
+    if evaluation.heatmap is not None:
+        figure = [("Distance to the true surface; grey: not compared.", evaluation.heatmap)]
+    return html.section(
+        "Against the true surface",
+        html.table(evaluation.columns, evaluation.rows),
+        html.paragraph(evaluation.summary, soft=True) if evaluation.summary else "",
+        html.gallery(figure, width=700),
+    )
+
+
+def _stages(stages: Sequence[StageRow]) -> str:
+    if not stages:
+        return ""
+    known = [stage.peak_mb for stage in stages if stage.peak_mb is not None]
+
+    def memory(peak_mb: float | None) -> str:
+        return "–" if peak_mb is None else f"{peak_mb / 1024:.2f}"
+
+    rows = [((s.name, f"{s.seconds:.1f}", memory(s.peak_mb)), s.seconds) for s in stages]
+    total = ("total", f"{sum(s.seconds for s in stages):.1f}", memory(max(known) if known else None))
+    return html.bar_table(("stage", "seconds", "peak GiB"), rows, total)
