@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.camera import Camera
 from mesoface.capture import Capture, View
+from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.face_models.model import FaceModel
 from mesoface.mesh import Mesh
@@ -78,6 +79,7 @@ def make_capture(
 
     Raises:
         FaceModelError: the model cannot be loaded, or has no landmarks.
+        MesofaceError: ``seed`` is negative.
     """
     made = photograph(seed=seed, model=model, settings=settings, progress=progress)
     views = []
@@ -98,6 +100,8 @@ def photograph(
     progress: ProgressCallback = silent,
 ) -> SyntheticCapture:
     """Make a head, light it and photograph it. Arguments and errors as for :func:`make_capture`."""
+    if seed < 0:
+        raise MesofaceError(f"seed must not be negative, got {seed}")
     settings = settings or SynthesisSettings()
     face_model = load_face_model(model) if isinstance(model, str) else model
     total = settings.views + 2

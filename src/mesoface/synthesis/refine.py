@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from mesoface.mesh import Mesh, unit
 
-_PHONG = 0.75  # how far towards the tangent planes; the value of the paper
+# How far towards the tangent planes: puts the middle of a chord on its circle (3/4 in the paper).
+_PHONG = 0.5
 
 
 def _edges(faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

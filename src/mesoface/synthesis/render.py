@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import RectBivariateSpline
 
 from mesoface.camera import Camera
+from mesoface.mesh import unit
 from mesoface.synthesis.scene import LitScene
 
 _FRESNEL_SKIN = 0.028
@@ -25,14 +29,16 @@ def render(scene: LitScene, camera: Camera, supersample: int) -> NDArray[np.floa
     """
     image = _backdrop(scene, camera)
     x0, y0, x1, y1 = _box(scene, camera)
+    if x0 == x1 or y0 == y1:
+        return image
+    rays = ray_grid(camera)
     offsets = (np.arange(supersample) + 0.5) / supersample - 0.5
     columns = (np.arange(x0, x1)[:, None] + offsets).ravel()
     rows_at_once = max(1, _BAND_RAYS // max(1, len(columns) * supersample))
     for top in range(y0, y1, rows_at_once):
         bottom = min(top + rows_at_once, y1)
         rows = (np.arange(top, bottom)[:, None] + offsets).ravel()
-        pixels = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)
-        colour, hit = _radiance(scene, camera, pixels)
+        colour, hit = _radiance(scene, camera, rays(columns, rows))
         shape = (bottom - top, supersample, x1 - x0, supersample)
         cover = hit.reshape(shape).mean((1, 3), dtype=np.float32)[..., None]
         seen = colour.reshape(*shape, 3).mean((1, 3))
@@ -40,18 +46,36 @@ def render(scene: LitScene, camera: Camera, supersample: int) -> NDArray[np.floa
     return image
 
 
+def ray_grid(camera: Camera) -> Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]:
+    """A quick twin of ``camera.rays`` for pixels on a grid.
+
+    A lens is smooth, so its inverse is computed every 16 pixels and splined between, to better than 1e-6 px.
+
+    Returns:
+        function of (C,) columns and (R,) rows, both ascending → (R·C, 3) unit directions, row by row.
+    """
+    x = np.linspace(-0.5, camera.width - 0.5, camera.width // 16 + 5)
+    y = np.linspace(-0.5, camera.height - 0.5, camera.height // 16 + 5)
+    known = camera.rays(np.stack(np.meshgrid(x, y), -1))
+    splines = [RectBivariateSpline(y, x, known[..., k]) for k in range(3)]
+
+    def rays(columns: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        return unit(np.stack([spline(rows, columns) for spline in splines], -1).reshape(-1, 3))
+
+    return rays
+
+
 def _radiance(
-    scene: LitScene, camera: Camera, pixels: NDArray[np.float64]
+    scene: LitScene, camera: Camera, directions: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(N, 3) radiance, 0 where nothing is, and (N,) whether something is."""
-    directions = camera.rays(pixels)
     hits = scene.caster.cast(camera.center, directions)
     hit = hits.hit
     corners = scene.caster.mesh.faces[hits.face[hit]]
     values = np.einsum("nk,nkc->nc", hits.bary[hit].astype(np.float32), scene.values[corners])
     normal, view = values[:, 3:6], -directions[hit].astype(np.float32)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
-    colour = np.zeros((len(pixels), 3), np.float32)
+    colour = np.zeros((len(directions), 3), np.float32)
     colour[hit] = values[:, :3] + _highlights(scene, normal, view, values[:, 6], values[:, 7], values[:, 8:])
     return colour, hit
 
