@@ -60,22 +60,12 @@ def read_plain_pickle(data: bytes, path: Path) -> dict[str, NDArray]:
 
 
 _MARK = object()
-_CONSTANTS = {
-    "NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (),
-}  # fmt: skip
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _LITERALS = frozenset(
     (
         *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-        *(
-            "STRING",
-            "BINSTRING",
-            "SHORT_BINSTRING",
-            "UNICODE",
-            "BINUNICODE",
-            "SHORT_BINUNICODE",
-            "BINUNICODE8",
-        ),
-        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+        *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
     )
 )
 
@@ -104,14 +94,14 @@ def _run(data: bytes) -> Any:
             stack.append(_CONSTANTS[name])
         elif name == "MARK":
             stack.append(_MARK)
-        elif name in ("EMPTY_DICT", "EMPTY_LIST"):
+        elif name in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_SET"):
             stack.append({} if name == "EMPTY_DICT" else [])
         elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
             n = int(name[-1])
             stack[-n:] = [tuple(stack[-n:])]
         elif name == "TUPLE":
             stack.append(tuple(since_mark()))
-        elif name == "LIST":
+        elif name in ("LIST", "FROZENSET"):
             stack.append(since_mark())
         elif name == "DICT":
             items = since_mark()
@@ -121,8 +111,8 @@ def _run(data: bytes) -> Any:
             target = stack[-1]
             if isinstance(target, dict):
                 target.update(_pairs(items))
-        elif name in ("APPEND", "APPENDS"):
-            items = since_mark() if name == "APPENDS" else [stack.pop()]
+        elif name in ("APPEND", "APPENDS", "ADDITEMS"):
+            items = [stack.pop()] if name == "APPEND" else since_mark()
             target = stack[-1]
             (target if isinstance(target, list) else target.items).extend(items)
         elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
@@ -169,19 +159,24 @@ def _class_of(value: Named) -> str:
 
 
 def _array(value: Any) -> NDArray | None:
-    """The array in a record of ``numpy…_reconstruct`` or a chumpy array; None where ``value`` is neither.
+    """The array in NumPy's record of one, or in a chumpy array; None where ``value`` is neither.
 
-    NumPy's state is (version, shape, dtype, Fortran order, raw bytes).
+    Up to protocol 4 the state of a ``_reconstruct`` is (version, shape, dtype, Fortran order, raw bytes);
+    from protocol 5 on ``_frombuffer`` has (raw bytes, dtype, shape, order) as arguments.
     """
     if not isinstance(value, Named):
         return None
     if _class_of(value).startswith("chumpy.") and isinstance(value.state, dict):
         value = value.state.get("x")
-    if not isinstance(value, Named) or not value.name.endswith("multiarray._reconstruct"):
+    if not isinstance(value, Named):
         return None
-    if not isinstance(value.state, tuple) or len(value.state) != 5:
+    if value.name.endswith(".numeric._frombuffer"):
+        raw, kind, shape, order = value.args
+        fortran = order == "F"
+    elif value.name.endswith(".multiarray._reconstruct") and isinstance(value.state, tuple):
+        _, shape, kind, fortran, raw = value.state
+    else:
         return None
-    _, shape, kind, fortran, raw = value.state
     dtype = _dtype(kind)
     if dtype is None:
         return None

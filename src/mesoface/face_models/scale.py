@@ -131,11 +131,13 @@ def _iris(
     cameras: tuple[Camera, ...], landmarks2d: Landmarks2D, landmarks3d: Landmarks3D
 ) -> tuple[float, float] | None:
     """(mm per unit, relative standard deviation) from the irises' horizontal diameters, or None."""
+    facing = _facing(landmarks3d.points)
+    if facing is None:
+        return None
     diameters = []
     for side, eye in enumerate(_EYES):
         corners = landmarks3d.points[list(eye.corners)]
-        facing = _facing(landmarks3d.points)
-        if not np.isfinite(corners).all() or facing is None:
+        if not np.isfinite(corners).all():
             continue
         for view, camera in enumerate(cameras):
             pixels = landmarks2d.points[view]
@@ -150,8 +152,11 @@ def _iris(
                 continue
             if eye_opening(pixels, side) < OPEN_EYE:
                 continue
-            depth = camera.to_camera(corners.mean(0))[2]
-            a, b = camera.unproject(pixels[list(eye.sides)], np.array([depth, depth]))
+            # The iris is a disc that looks where the face looks: the rays meet its plane, so that a turned
+            # one is not taken for a narrow one.
+            rays = camera.rays(pixels[list(eye.sides)])
+            along = (corners.mean(0) - camera.center) @ facing / (rays @ facing)
+            a, b = camera.center + along[:, None] * rays
             diameters.append(np.linalg.norm(a - b))
     if len(diameters) < 2:
         return None
