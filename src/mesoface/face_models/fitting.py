@@ -185,7 +185,8 @@ def _turn_weights(cameras: Sequence[Camera], center: Array, facing: Array) -> Ar
     towards = np.stack([camera.center for camera in cameras]) - center
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     turn = np.arccos(np.clip(towards @ facing, -1, 1))
-    return 1 / (1 + (turn / TRUSTED_TURN) ** 6)
+    weight = 1 / (1 + (turn / TRUSTED_TURN) ** 6)
+    return weight / weight.max()  # where nobody looks at the face from the front, the best views still count
 
 
 def _minimise(
