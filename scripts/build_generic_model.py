@@ -31,10 +31,9 @@ def main() -> None:
         arrays = build(args.statistics, progress)
     with atomic_file(args.out) as path:
         np.savez_compressed(path, **arrays)
-    print(
-        f"{len(arrays['mean'])} vertices, {len(arrays['faces'])} triangles ({arrays['facial'].sum()} facial), "
-        f"{len(arrays['identity'])} + {len(arrays['expression'])} modes, {args.out.stat().st_size / 2**20:.1f} MiB"
-    )
+    size = {name: len(array) for name, array in arrays.items()}
+    print(f"{size['mean']} vertices, {size['faces']} triangles ({arrays['facial'].sum()} facial)")
+    print(f"{size['identity']} + {size['expression']} modes, {args.out.stat().st_size / 2**20:.1f} MiB")
 
 
 def build(source: Path, progress: ProgressCallback) -> dict[str, NDArray]:

@@ -52,13 +52,13 @@ def main() -> None:
             embedding = measure_embedding(heads, seen, args.heads, args.seed, progress)
         write_embedding(args.out / EMBEDDING, embedding)
         print(f"sightings a landmark: median {np.median(embedding.count):.0f}, least {embedding.count.min()}")
-        print(
-            f"their spread, mm: median {np.median(embedding.spread):.2f}, largest {embedding.spread.max():.2f}"
-        )
+        spread = embedding.spread
+        print(f"their spread, mm: median {np.median(spread):.2f}, largest {spread.max():.2f}")
     corners, bary = embed_anchors(heads, seen, *read_embedding(args.out / EMBEDDING))
     statistics = anchor_statistics(heads, corners, bary, args.expressions, args.seed)
-    triangles, _ = anchor_triangles(statistics["open"])
-    over = nostril_triangles(heads, seen, statistics["open"].astype(np.float64), triangles)
+    opened = statistics["open"].astype(np.float64)
+    triangles, _ = anchor_triangles(opened)
+    over = nostril_triangles(heads, seen, opened, triangles)
     with atomic_file(args.out / "landmark_statistics.npz") as path:
         np.savez_compressed(path, **statistics, nostrils=triangles[over].astype(np.int32))
     for kind in ("identity", "expression"):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from generic_model.embedding import reference_shape
 from generic_model.heads import VISIBLE_MATERIALS, Heads
 from generic_model.portraits import visible_head
 from generic_model.triangulation import RINGS, face_oval
-from numpy.typing import NDArray
-
 from mesoface.mesh import Mesh, unit
 from mesoface.raycast import RayCaster
 
@@ -17,6 +17,7 @@ HEAD_CENTER = np.array([0.0, 0.0, 15.0])  # mm, in the model's frame: midway bet
 # ear, the forehead and the chin: up to in front of the ear, past the hairline, to the throat.
 REACH_EAR, REACH_FOREHEAD, REACH_CHIN = 3.5, 13.0, 18.0
 NOSE_TIP, NOSE_RADIUS = 1, 25.0  # landmark number; mm
+BLINK = 0.3  # share of faces with shut eyes: in scans they are common
 IDENTITY_MODES, EXPRESSION_MODES = 90, 36
 
 
@@ -68,7 +69,7 @@ def nostril_triangles(
         anchors: (A, 3) on its :func:`reference_shape`.
         triangles: (T, 3) between the anchors, counter-clockwise from outside.
     """
-    mesh, _, caster = visible_head(heads, reference_shape(heads))
+    _, _, caster = visible_head(heads, reference_shape(heads))
     hidden = ~seen[np.isin(heads.material, VISIBLE_MATERIALS)]
     near = np.flatnonzero(
         np.linalg.norm(anchors[triangles].mean(1) - anchors[NOSE_TIP], axis=1) < NOSE_RADIUS
@@ -88,9 +89,9 @@ def anchor_statistics(
 ) -> dict[str, NDArray[np.float32]]:
     """Mean and modes of the anchors' positions.
 
-    Identity weights are N(0, 1), so the covariance of identities is exact; rigid motion is projected out of it
-    (a fit has its own pose). Expressions are drawn (:meth:`Heads.random_expression`); their second moment about
-    the neutral face is taken, so that the mean stays neutral.
+    Identity weights are N(0, 1), so the covariance of identities is exact; rigid motion is projected out of
+    it (a fit has its own pose). Expressions are drawn (:meth:`Heads.random_expression`); their second moment
+    about the neutral face is taken, so that the mean stays neutral.
 
     Returns:
         ``mean`` (A, 3), ``open`` (A, 3) the mean with the jaw a little open, ``identity`` (I, A, 3) and
@@ -106,7 +107,7 @@ def anchor_statistics(
     rigid = _rigid_motions(mean)
     identity -= (identity @ rigid) @ rigid.T
     rng = np.random.default_rng(seed)
-    weights = np.stack([heads.random_expression(rng) for _ in range(samples)])
+    weights = np.stack([heads.random_expression(rng, blink=BLINK) for _ in range(samples)])
     moment = np.linalg.cholesky(weights.T @ weights / samples + 1e-9 * np.eye(weights.shape[1]))
     expression = moment.T @ at(heads.expression).reshape(-1, count)
     shape = (-1, *mean.shape)

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from generic_model.exposure import exposure
 from generic_model.heads import SKIN_MATERIALS, VISIBLE_MATERIALS, Heads
 from generic_model.portraits import Painter, portrait_camera, visible_head
-from generic_model.surface import exposure, nearest_on_surface, vertex_normals
+from mesoface.evaluation.surface import Surface
+from mesoface.mesh import Mesh
 from mesoface.progress import ProgressCallback
 
 POINTS = 468  # the face; 468–477 are the irises, which turn with the eyeball
@@ -157,7 +159,7 @@ def _onto_skin(
 def _average(heads: Heads, seen: NDArray[np.bool_], sightings: _Sightings) -> Embedding:
     reference, triangles = reference_shape(heads), heads.triangles[seen]
     places = np.einsum("sk,skc->sc", sightings.bary, reference[sightings.corners])
-    normals = vertex_normals(reference, triangles)
+    surface = Surface(Mesh(reference, triangles))
     count = np.bincount(sightings.landmark, minlength=POINTS)
     if count.min() < 20:
         raise SystemExit(f"landmark {count.argmin()} was seen only {count.min()} times; use more heads")
@@ -169,18 +171,17 @@ def _average(heads: Heads, seen: NDArray[np.bool_], sightings: _Sightings) -> Em
                 for mine in sightings.landmark == np.arange(POINTS)[:, None]
             ]
         )
-        face, bary, _ = nearest_on_surface(reference, triangles, _symmetric(median))
-        embedded = np.einsum("lk,lkc->lc", bary, reference[triangles[face]])
-        normal = np.einsum("lk,lkc->lc", bary, normals[triangles[face]])
+        closest = surface.closest(_symmetric(median))
+        normal = surface.normals(closest)
         # What a detector draws on the far side of a turned head is a guess that lands somewhere else:
         # only the views that the place itself faces may move it.
         facing = -np.einsum("sc,sc->s", normal[sightings.landmark], sightings.ray)
         weight = np.clip(facing - FACING, 0, None) + 1e-9
-    off = np.linalg.norm(places - embedded[sightings.landmark], axis=1)
+    off = np.linalg.norm(places - closest.points[sightings.landmark], axis=1)
     trusted = facing > FACING
     spread = np.array([np.median(off[trusted & (sightings.landmark == k)]) for k in range(POINTS)])
     count = np.bincount(sightings.landmark[trusted], minlength=POINTS)
-    return Embedding(np.arange(POINTS), triangles[face], bary, spread, count)
+    return Embedding(np.arange(POINTS), triangles[closest.face], closest.bary, spread, count)
 
 
 def _symmetric(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Smooth fields on the template: interpolation between anchors, filling of openings, Gaussian random fields.
 
-The finite-element view of Gaussian processes (Lindgren, Rue & Lindström, JRSS B 2011): a smoothness energy is the
-inverse covariance of a process, and unlike a kernel of plain distance it knows that the lips are two shores.
+The finite-element view of Gaussian processes (Lindgren, Rue & Lindström, JRSS B 2011): a smoothness energy is
+the inverse covariance of a process, and unlike a kernel of plain distance it knows that lips are two shores.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import scipy.sparse
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-
 
 CORNER = np.radians(40)  # a rim that turns by more at a vertex has a corner there
 
@@ -44,7 +43,7 @@ def stiffness_and_mass(
 
 
 def smoothness(points: NDArray[np.float64], triangles: NDArray[np.int64], scale: float) -> csr_matrix:
-    """(N, N) energy of rough fields in the plane: ``scale⁴ ∫|∇Δf|²`` inside, ``scale³ ∫|f″|²`` along the rims.
+    """(N, N) energy of fields in the plane: ``scale⁴ ∫|∇Δf|²`` inside, ``scale³ ∫|f″|²`` along the rims.
 
     The usual product of stiffness matrices would make fields flat across the rims, which pulls a rim inwards
     between its anchors; so the Laplacian is only looked at where a vertex is surrounded, and a rim is made
@@ -153,8 +152,8 @@ def kernel_modes(
 ) -> NDArray[np.float64]:
     """Karhunen–Loève modes of a sum of Gaussian kernels on a surface.
 
-    The kernel ``σ² exp(-d² / 2ℓ²)`` of the plane becomes the heat kernel of the surface: eigenfunctions of its
-    Laplacian, damped by ``exp(-λ ℓ² / 2)``, scaled so that the mean variance is σ².
+    The kernel ``σ² exp(-d² / 2ℓ²)`` of the plane becomes the heat kernel of the surface: eigenfunctions of
+    its Laplacian, damped by ``exp(-λ ℓ² / 2)``, scaled so that the mean variance is σ².
 
     Args:
         positions: (N, 3) mm.

@@ -1,4 +1,4 @@
-"""Random identities and expressions of the ICT-FaceKit model, read from the compact file in ``shared/ict``."""
+"""Random identities and expressions of the ICT-FaceKit model, read from its compact file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOUTH_MATERIALS = (2, 3)  # gums and tongue, teeth
 VISIBLE_MATERIALS = SKIN_MATERIALS + EYE_MATERIALS + MOUTH_MATERIALS
 FACE_VERTICES = 9409
 
-# Expressions that go together: name → (blendshapes, largest weight). A random expression is one to four of them.
+# Expressions that go together: name → (blendshapes, largest weight). A random expression is a few of them.
 GROUPS: dict[str, tuple[tuple[str, ...], float]] = {
     "brows down": (("browDown_L", "browDown_R"), 0.9),
     "brows up": (("browInnerUp_L", "browInnerUp_R", "browOuterUp_L", "browOuterUp_R"), 0.9),
@@ -76,15 +76,25 @@ class Heads:
         )
 
     def random_expression(
-        self, rng: np.random.Generator, groups: int = 4, strength: float = 1.0
+        self, rng: np.random.Generator, groups: int = 4, strength: float = 1.0, blink: float = 0.0
     ) -> NDArray[np.float64]:
-        """(53,) weights of one to ``groups`` expression groups, left and right nearly alike, scaled by ``strength``."""
+        """(53,) weights of one to ``groups`` expression groups, left and right nearly alike.
+
+        Args:
+            rng: source of chance.
+            groups: at most how many of ``GROUPS``.
+            strength: factor of their weights.
+            blink: share of faces whose eyes are shut besides.
+        """
         weights = np.zeros(len(self.names))
         for name in rng.choice(list(GROUPS), size=rng.integers(1, groups + 1), replace=False):
             shapes, largest = GROUPS[name]
             amount = strength * largest * rng.beta(1.5, 1.5)
             for shape in shapes:
                 weights[self.names.index(shape)] += amount * rng.normal(1.0, 0.15)
+        if blink > 0 and rng.random() < blink:
+            for shape in GROUPS["eyes closed"][0]:
+                weights[self.names.index(shape)] = rng.uniform(0.8, 1.0)
         return np.clip(weights, 0.0, 1.0)
 
 

@@ -38,7 +38,7 @@ def boundary_curve(angle: NDArray[np.float64] | torch.Tensor) -> torch.Tensor:
 def tutte(
     count: int, triangles: NDArray[np.int64], rim: NDArray[np.int64], at: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(count, 2) every inner vertex in the middle of its neighbours: without flips for a convex rim (Tutte 1963)."""
+    """(count, 2) every inner vertex in the middle of its neighbours: no flips, for a convex rim (Tutte)."""
     pairs = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     pairs = np.unique(np.sort(pairs, 1), axis=0)
     ones = np.ones(len(pairs))
@@ -104,8 +104,8 @@ def relax(
         jacobian = torch.stack([b - a, c - a], 2) @ inverse_t
         det = torch.det(jacobian)
         value = (weight * (jacobian**2).sum((1, 2)) * (1 + _barrier(det))).sum()
-        value.backward()
-        return float(value.detach()), x.grad.numpy()
+        (slope,) = torch.autograd.grad(value, x)
+        return float(value.detach()), slope.numpy()
 
     x = np.concatenate([np.zeros(len(rim)), uv[inner].ravel()])
     options = {"maxiter": iterations, "maxfun": 2 * iterations, "maxcor": 40, "ftol": 1e-9}
@@ -117,7 +117,7 @@ def relax(
 
 
 def _barrier(det: torch.Tensor) -> torch.Tensor:
-    """``det⁻²``, continued from ``LEAST_DET`` downwards by its parabola there, so that a line search may pass zero."""
+    """``det⁻²``, continued below ``LEAST_DET`` by its parabola there, so that a line search may pass zero."""
     e = LEAST_DET
     below = e**-2 - 2 * e**-3 * (det - e) + 3 * e**-4 * (det - e) ** 2
     return torch.where(det > e, det.clamp(min=e) ** -2, below)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from generic_model.fields import kernel_modes
-from generic_model.template import Template
 from numpy.typing import NDArray
 
+from generic_model.fields import kernel_modes
+from generic_model.template import Template
 from mesoface.mesh import Mesh
 
 IDENTITY_MODES, EXPRESSION_MODES = 110, 34
@@ -34,7 +34,7 @@ def build_modes(template: Template, statistics: dict[str, NDArray]) -> tuple[NDA
 def pinched_faces(template: Template, identity: NDArray[np.float64], samples: int = 40) -> NDArray[np.bool_]:
     """(F,) skin that is folded away where the lips meet: it cannot be seen, so it is not to be measured.
 
-    A face counts when it is turned against the surface around it, or turns over in a tenth of random identities.
+    A face counts when it is turned against the surface around it, or turns over in a tenth of identities.
     """
     faces = template.faces
     mesh = Mesh(template.mean, faces)

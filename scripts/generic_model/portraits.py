@@ -51,7 +51,7 @@ class Painter:
     def eye_color(
         self, vertices: NDArray[np.float64], gaze: NDArray[np.float64], center: NDArray[np.float64]
     ) -> NDArray:
-        """Colours of eyeball points (N, 3) by their angle from the gaze direction (3,) about ``center`` (3,)."""
+        """Colours of eyeball points (N, 3) by their angle from the gaze (3,) about ``center`` (3,)."""
         angle = np.degrees(np.arccos(np.clip(unit(vertices - center) @ gaze, -1, 1)))
         color = np.where(angle[:, None] < 27.5, np.array(IRIS), np.array(SCLERA))
         return np.where(angle[:, None] < 11, np.array(PUPIL), color)
@@ -89,7 +89,7 @@ class Painter:
 
 
 def portrait_camera(yaw: float, pitch: float, size: int, distance: float = 620.0) -> Camera:
-    """A camera that looks at the face from ``yaw`` (positive: from the subject's left) and ``pitch`` (above), degrees."""
+    """A camera that looks at the face from ``yaw`` (the subject's left) and ``pitch`` (above), degrees."""
     yaw, pitch = np.radians(yaw), np.radians(pitch)
     target = np.array([0.0, 5.0, 55.0])
     direction = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
@@ -100,7 +100,7 @@ def portrait_camera(yaw: float, pitch: float, size: int, distance: float = 620.0
 
 
 def visible_head(heads: Heads, vertices: NDArray[np.float64]) -> tuple[Mesh, NDArray[np.int64], RayCaster]:
-    """What a photo of the head shows: skin, eyeballs, mouth; its mesh, the triangles' materials, its ray caster."""
+    """What a photo of the head shows (skin, eyeballs, mouth): mesh, the triangles' materials, ray caster."""
     keep = np.isin(heads.material, VISIBLE_MATERIALS)
     mesh = Mesh(vertices, heads.triangles[keep])
     return mesh, heads.material[keep], RayCaster(mesh)

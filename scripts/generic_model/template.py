@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from generic_model.fields import HarmonicFill, SmoothInterpolation
 from generic_model.layout import onto_boundary, relax, signed_areas, triangle_frames
 from generic_model.triangulation import RINGS, anchor_triangles, propagate_orientation
-from numpy.typing import NDArray
 
 LEVELS = 2  # midpoint subdivisions of the anchors' triangles
 LID_WEIGHT = 0.1  # how much an opening's distortion counts in the layout, against skin's
@@ -40,7 +41,7 @@ class Template:
 
 
 class Spread:
-    """Values at the anchors carried to all vertices: smoothly over the skin, harmonically into the openings."""
+    """Values at the anchors carried to all vertices: smoothly over skin, harmonically into the openings."""
 
     def __init__(
         self, points: NDArray[np.float64], faces: NDArray[np.int64], skin: NDArray[np.bool_], anchors: int
@@ -59,7 +60,7 @@ def build_template(statistics: dict[str, NDArray]) -> Template:
     """See :class:`Template`.
 
     Args:
-        statistics: ``mean`` (A, 3), ``open`` (A, 3), ``nostrils`` (K, 3): the anchors' triangles over nostrils.
+        statistics: ``mean`` (A, 3), ``open`` (A, 3), ``nostrils`` (K, 3): triangles over nostrils.
     """
     opened = statistics["open"].astype(np.float64)
     anchors = len(opened)
@@ -91,7 +92,7 @@ def build_template(statistics: dict[str, NDArray]) -> Template:
 def subdivide(
     faces: NDArray[np.int64], values: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Cut every triangle at its edges' midpoints into four, which stay together; values (N, C) become (N + E, C)."""
+    """Cut every triangle at its edges' midpoints into four, in place; values (N, C) become (N + E, C)."""
     edges = np.sort(np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2), 1)
     unique, inverse = np.unique(edges, axis=0, return_inverse=True)
     middle = len(values) + inverse.reshape(-1, 3)  # of edges 01, 12, 20
@@ -111,7 +112,7 @@ def boundary_vertices(faces: NDArray[np.int64]) -> NDArray[np.int64]:
 def _fans(
     holes: list[list[int]], positions: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Close every hole by triangles around its centre: (T, 3) and the centres (H, 3), numbered after the anchors."""
+    """Close holes by triangles around their centres: (T, 3) and the centres (H, 3), after the anchors."""
     triangles = []
     for k, ring in enumerate(holes):
         triangles += [(ring[i - 1], ring[i], len(positions) + k) for i in range(len(ring))]

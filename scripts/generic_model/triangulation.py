@@ -1,4 +1,4 @@
-"""Triangles between the anchors: mediapipe's mesh, strips between the rings around it, lids on the openings."""
+"""Triangles between the anchors: mediapipe's mesh, and strips between the rings around it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def walk(edges: frozenset[tuple[int, int]]) -> list[int]:
 
 
 def face_oval() -> list[int]:
-    """The 36 points around the face, from the middle of the forehead (10) towards the subject's left (338)."""
+    """The 36 points around the face, from the forehead's middle (10) towards the subject's left (338)."""
     ring = walk(connections.FACEMESH_FACE_OVAL)
     ring = ring[ring.index(10) :] + ring[: ring.index(10)]
     return ring if ring[1] == 338 else [ring[0], *ring[:0:-1]]

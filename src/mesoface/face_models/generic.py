@@ -1,4 +1,4 @@
-"""``generic``: the face model that comes with mesoface. Made by scripts/build_generic_model.py; see its card."""
+"""``generic``: the face model that comes with mesoface, made by ``scripts/build_generic_model.py``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load_generic() -> LinearFaceModel:
     """The embedded Gaussian-process morphable model (after Lüthi et al., PAMI 2018).
 
     Hairline to throat, ear to ear; eye and mouth openings and nostrils are closed by faces that are not
-    facial. Landmarks: scheme ``"mediapipe478"``, points 0–467 (the irises turn with the eyes, not with the skin).
+    facial. Landmarks: scheme ``"mediapipe478"``, points 0–467 (the irises move with the eyes, not the skin).
     """
     with np.load(ASSET, allow_pickle=False) as data:
         faces = data["faces"].astype(np.int64)
