@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from mesoface.camera import Camera, look_at
-from mesoface.landmarks import Landmarks2D
+from mesoface.capture import Capture
+from mesoface.landmarks import Landmarks2D, MediapipeDetector
 from mesoface.landmarks.surface import mediapipe_faces
+from mesoface.load import load_capture
 
 HALF_WIDTH, HALF_HEIGHT, BULGE = 70.0, 95.0, 65.0  # mm
 
@@ -30,7 +32,7 @@ def _oval() -> list[int]:
 
 @pytest.fixture(scope="session")
 def toy_face() -> np.ndarray:
-    """(478, 3) mm; x to the subject's left, y up, z out of the face: a Tutte embedding on half an ellipsoid."""
+    """(478, 3) mm; x to the subject's left, y up, z outwards: a Tutte embedding on half an ellipsoid."""
     ring = _oval()
     faces = mediapipe_faces()
     adjacency = np.zeros((468, 468))
@@ -85,3 +87,23 @@ def seen_by() -> Callable[..., Landmarks2D]:
         return Landmarks2D(pixels + rng.normal(0, noise, pixels.shape), np.ones(pixels.shape[:2]))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def detector() -> MediapipeDetector:
+    """One detector for all tests: its networks take a second to load."""
+    return MediapipeDetector()
+
+
+@pytest.fixture(scope="session")
+def scanned(shared, detector) -> tuple[Capture, Landmarks2D]:
+    """The rendered scan and its detected landmarks, or skip."""
+    capture = load_capture(shared("captures/lps"))
+    return capture, detector.detect(capture)
+
+
+@pytest.fixture(scope="session")
+def photographed(shared) -> Capture:
+    """Five of the phone photos, or skip."""
+    names = ["000007", "000020", "000031", "000040", "000076"]
+    return load_capture(shared("captures/phone"), names=names)

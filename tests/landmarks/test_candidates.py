@@ -33,4 +33,4 @@ def test_views_without_a_face_have_no_choice(toy_face, ring_of_cameras):
 def test_the_same_face_found_twice_counts_once():
     rng = np.random.default_rng(0)
     face = rng.uniform(100, 300, (478, 3))
-    assert len(without_doubles([face, face + 5, face + [400, 0, 0]])) == 2
+    assert len(without_doubles([face, face + 5, face + np.array([400, 0, 0])])) == 2

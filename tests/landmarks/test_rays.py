@@ -8,7 +8,9 @@ from mesoface.landmarks.rays import nearest_to_rays
 
 def test_meets_the_reference_triangulation(shared):
     golden = np.load(shared("reference/triangulation_golden.npz"))
-    cameras = [Camera(K, Rt[:, :3], Rt[:, 3], 1000, 1000) for K, Rt in zip(golden["K"], golden["Rt"], strict=True)]
+    cameras = [
+        Camera(K, Rt[:, :3], Rt[:, 3], 1000, 1000) for K, Rt in zip(golden["K"], golden["Rt"], strict=True)
+    ]
     points = closest_points_to_rays(cameras, golden["keypoints2d"])
     scale = np.abs(golden["points3d"]).max()
     np.testing.assert_allclose(points, golden["points3d"], atol=1e-4 * scale)

@@ -61,12 +61,8 @@ def test_two_swapped_cameras_are_named(toy_face, ring_of_cameras, seen_by, pair)
     assert not solved.weights[list(pair)].any()
 
 
-def test_swapped_cameras_of_the_real_scan_are_named(shared):
-    from mesoface.landmarks import MediapipeDetector
-    from mesoface.load import load_capture
-
-    capture = load_capture(shared("captures/lps"))
-    landmarks = MediapipeDetector().detect(capture)
+def test_swapped_cameras_of_the_real_scan_are_named(scanned):
+    capture, landmarks = scanned
     assert not triangulate(capture.cameras, landmarks).distrusted.any()
     for i, j in [(0, 1), (2, 6), (4, 5), (3, 9)]:
         cameras = list(capture.cameras)
@@ -128,7 +124,8 @@ def test_one_view_is_an_error(toy_face, ring_of_cameras, seen_by):
 
 
 def test_views_from_one_direction_are_an_error(toy_face, ring_of_cameras, seen_by):
-    cameras = [replace(ring_of_cameras(3)[1], t=ring_of_cameras(3)[1].t + [dx, 0, 0]) for dx in (0, 2, 5)]
+    camera = ring_of_cameras(3)[1]
+    cameras = [replace(camera, t=camera.t + np.array([dx, 0, 0])) for dx in (0, 2, 5)]
     with pytest.raises(LandmarkError, match="same direction"):
         triangulate(cameras, seen_by(cameras, toy_face))
 

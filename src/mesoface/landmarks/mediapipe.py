@@ -40,6 +40,9 @@ _JITTER = (
 _UPRIGHT, _TURNED = (0.0,), (np.pi / 2, -np.pi / 2, np.pi)
 _TILES = (0.6, 0.35)  # sides of the squares searched for a small face, in shares of the longer image side
 _SEEN, _HIDDEN = 0.35, -0.25  # cosine between skin and view: above it a point counts fully, below not at all
+# The face detector takes a textured ball for a face with a score of up to 0.73; real faces up to 60° from the
+# front score 0.8 and more. Below that the landmarks must be steady: on faces their spread is at most 0.013.
+_CERTAIN, _STEADY = 0.78, 0.0145
 _SURE = 0.012  # spread over the crops, in face sizes, at which a point's weight halves
 
 
@@ -103,10 +106,21 @@ class MediapipeDetector:
 
     def _search(self, image: Pixels, places: Sequence[Crop]) -> list[Array]:
         assert self._networks is not None
-        crops = [crop for place in places for crop in self._networks.find(image, place)]
-        return without_doubles(
-            [face for crop in crops if (face := self._networks.place(image, crop)) is not None]
-        )
+        faces = []
+        for place in places:
+            for crop, score in self._networks.find(image, place):
+                face = self._networks.place(image, crop)
+                if face is not None and (score >= _CERTAIN or self._is_steady(image, face)):
+                    faces.append(face)
+        return without_doubles(faces)
+
+    def _is_steady(self, image: Pixels, face: Array) -> bool:
+        """Whether the landmarks stay when the crop moves a little: on what is no face they do not."""
+        assert self._networks is not None
+        crop = Crop.around(face[:, :2], _MARGIN)
+        answers = [self._networks.place(image, crop.jittered(*jitter)) for jitter in _JITTER[:5]]
+        placed = [answer for answer in answers if answer is not None]
+        return len(placed) == len(answers) and float(np.median(_spread(np.stack(placed)))) < _STEADY
 
     def _search_by_cameras(
         self, images: Sequence[Pixels], cameras: Sequence[Camera], found: list[list[Array]]
@@ -130,7 +144,7 @@ class MediapipeDetector:
             if (depth <= 0).any() or normals.mean(0) @ towards < 0 or inside.mean() < 0.5:
                 continue  # behind the camera, the back of the head, or out of the picture
             face = self._networks.place(images[v], Crop.around(pixels, _MARGIN))
-            # the network answers for anything face-like: it must also lie where we looked
+            # the network answers for much that is no face: it must also lie where we looked
             if face is not None and np.linalg.norm(face[:, :2] - pixels, axis=1).mean() < 0.15 * face_size(
                 pixels
             ):
@@ -144,10 +158,16 @@ class MediapipeDetector:
         answers = [self._networks.place(image, crop.jittered(*jitter)) for jitter in _JITTER]
         placed = np.stack([answer for answer in answers if answer is not None] or [face])
         mean = placed.mean(0)
-        spread = np.linalg.norm(placed[..., :2] - mean[:, :2], axis=-1).mean(0) / face_size(mean)
+        spread = _spread(placed)
         facing = -landmark_normals(mean, SCHEME, np.zeros(3))[:, 2]  # towards the camera
         weights = facing_weight(facing, _HIDDEN, _SEEN) / (1 + (spread / _SURE) ** 2)
         return mean[:, :2], weights
+
+
+def _spread(placed: Array) -> Array:
+    """(478,) mean distance of several answers (K, 478, 3) from their mean, in face sizes."""
+    mean = placed.mean(0)
+    return np.linalg.norm(placed[..., :2] - mean[:, :2], axis=-1).mean(0) / face_size(mean)
 
 
 def _whole(image: Pixels, angles: Sequence[float]) -> list[Crop]:

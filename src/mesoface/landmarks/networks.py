@@ -77,7 +77,7 @@ class FaceNetworks:
             self.find(blank, whole)  # the first run is the one that logs
             self.place(blank, whole)
 
-    def find(self, image: NDArray[np.uint8], where: Crop, size: int = 512) -> list[Crop]:
+    def find(self, image: NDArray[np.uint8], where: Crop, size: int = 512) -> list[tuple[Crop, float]]:
         """Faces in a part of a photo, by the short-range detector and, if that sees none, the full-range one.
 
         Args:
@@ -86,7 +86,8 @@ class FaceNetworks:
             size: pixels that part is resampled to.
 
         Returns:
-            upright squares of 1.5 times the face's size, as :meth:`place` wants them.
+            for each an upright square of 1.5 times the face's size, as :meth:`place` wants it, and the
+            detector's score in [0, 1].
         """
         cut = where.cut(image, size)
         for detector in (self._near, self._far):
@@ -102,9 +103,8 @@ class FaceNetworks:
             across = eyes[1] - eyes[0]
             middle = np.array([[box.xmin + box.width / 2, box.ymin + box.height / 2]])
             side = 1.5 * max(box.width, box.height) * where.side
-            faces.append(
-                Crop(where.to_image(middle)[0], side, where.angle + float(np.arctan2(across[1], across[0])))
-            )
+            turn = where.angle + float(np.arctan2(across[1], across[0]))
+            faces.append((Crop(where.to_image(middle)[0], side, turn), float(detection.score[0])))
         return faces
 
     def place(self, image: NDArray[np.uint8], where: Crop) -> NDArray[np.float64] | None:

@@ -199,7 +199,11 @@ def _rig(views: Iterable[ViewReport]) -> str:
             '<rect x="-5" y="-4" width="10" height="8" rx="1.5"/></g>'
         )
         x, y = (radius + 15) * np.sin(angle), (radius + 15) * np.cos(angle) + 3
-        if len(view.name) <= 12 and all(abs(x - a) > label_width or abs(y - b) > 10 for a, b in labels):
+        if (
+            len(placed) <= 12
+            and len(view.name) <= 12
+            and all(abs(x - a) > label_width or abs(y - b) > 10 for a, b in labels)
+        ):
             labels.append((x, y))
             parts.append(
                 f'<text x="{x:.1f}" y="{y:.1f}" font-size="8.5" text-anchor="middle" fill="{colour}">'
