@@ -68,7 +68,10 @@ def fit_face(
     weights = np.where(landmarks3d.distrusted[:, None], 0.0, weights)[:, ids]
     start = _start(model, corners, bary, landmarks3d.points[ids], fix_scale)
     center = start.points(model, corners, bary)[0].mean(0)
-    weights = weights * _turn_weights(cameras, center, start.R[:, 2])[:, None]
+    frontal = _turn_weights(cameras, center, start.R[:, 2])
+    # Where no view is from the front, the best one still counts in full.
+    seen = (weights > 0).any(1)
+    weights = weights * (frontal / frontal[seen].max(initial=1e-9))[:, None]
 
     sigma_mm = np.where(np.isin(ids, SLIDING[landmarks2d.scheme]), SLIDING_FACTOR, 1.0)
     # n measurements with a common error carry the information n / (noise² + n · common²).
@@ -185,8 +188,7 @@ def _turn_weights(cameras: Sequence[Camera], center: Array, facing: Array) -> Ar
     towards = np.stack([camera.center for camera in cameras]) - center
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     turn = np.arccos(np.clip(towards @ facing, -1, 1))
-    weight = 1 / (1 + (turn / TRUSTED_TURN) ** 6)
-    return weight / weight.max()  # where nobody looks at the face from the front, the best views still count
+    return 1 / (1 + (turn / TRUSTED_TURN) ** 6)
 
 
 def _minimise(
