@@ -60,9 +60,9 @@ _FAST = (
     Level(64, 8.0, 0.8, window=1.5, stiffness=0.2, base_mm=4.0, normal_mm=9.0),
     Level(128, 6.0, 0.5, window=2.0, stiffness=0.2, base_mm=2.0, normal_mm=6.0),
     Level(128, 4.0, 0.4, window=2.0, stiffness=0.2, base_mm=2.0, normal_mm=4.0),
-    Level(256, 3.0, 0.3, window=2.5, stiffness=0.1, base_mm=1.5, normal_mm=4.0),
-    Level(256, 2.1, 0.3, window=2.0, stiffness=0.1, base_mm=1.2, normal_mm=3.0),
-    Level(512, 0.9, 0.15, window=2.5, stiffness=0.05, base_mm=1.0, normal_mm=2.0, smooth=1.2),
+    Level(256, 3.0, 0.3, window=1.6, stiffness=0.1, base_mm=1.5, normal_mm=3.0),
+    Level(256, 2.1, 0.3, window=1.4, stiffness=0.1, base_mm=0.8, normal_mm=2.0),
+    Level(512, 0.9, 0.15, window=2.5, stiffness=0.05, base_mm=0.8, normal_mm=1.5, smooth=1.2),
 )
 _DEFAULT = (
     *_FAST,

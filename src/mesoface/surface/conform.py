@@ -42,7 +42,7 @@ def conform_base(base: Mesh, facial: NDArray[np.bool_], space: UVDSpace, kept: N
     uv_faces = base.faces if base.uv_faces is None else base.uv_faces
     vertex = base.faces[facial].ravel()
     uv = base.uv[uv_faces[facial].ravel()]
-    known = sample_map(kept.astype(np.float32), uv) > 0.99
+    known = sample_map(kept.astype(np.float32), uv) > 0.5
     vertex, uv = vertex[known], uv[known]
     vertex, first = np.unique(vertex, return_index=True)
     motion = np.zeros_like(base.vertices)

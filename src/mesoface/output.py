@@ -1,0 +1,189 @@
+"""Writing a result, and finding things in it again."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+import mesoface
+from mesoface.atomic import atomic_folder
+from mesoface.errors import MesofaceError
+from mesoface.evaluation import Evaluation, evaluate
+from mesoface.face import Face, FineSurface
+from mesoface.map_io import write_exr, write_png
+from mesoface.mesh import Mesh
+from mesoface.mesh_io import read_mesh, write_obj, write_ply
+from mesoface.progress import ProgressCallback, silent
+from mesoface.report.reconstruct_page import write_report
+from mesoface.stages import peak_memory_mb
+from mesoface.uvd.visibility import grid_faces
+
+# Version of the result folder's layout.
+FORMAT = 1
+_REGION_SIZE = 192
+_PACKAGES = ("numpy", "opencv-contrib-python", "torch", "mediapipe", "embreex", "scipy")
+
+
+def check_target(out: Path, capture: Path, overwrite: bool) -> None:
+    """Refuse a bad ``--out`` before any work is done.
+
+    Raises:
+        MesofaceError: ``out`` is inside of the capture (or is it), exists already, or is a file.
+    """
+    inner, outer = out.resolve(), capture.resolve()
+    if inner == outer or outer in inner.parents or inner in outer.parents:
+        raise MesofaceError(
+            "the result would be written into the capture (or over it)",
+            path=out,
+            remedy="name a folder outside of the capture",
+        )
+    if out.exists() and not out.is_dir():
+        raise MesofaceError("is a file", path=out, remedy="name a folder")
+    if out.is_dir() and any(out.iterdir()):
+        if not overwrite:
+            raise MesofaceError("exists already", path=out, remedy="name another folder, or pass --overwrite")
+        if not (out / "run.json").is_file():
+            raise MesofaceError(
+                "--overwrite replaces results only, and this folder has no run.json",
+                path=out,
+                remedy="name another folder",
+            )
+
+
+def save_face(
+    face: Face,
+    out: str | Path,
+    *,
+    truth: Mesh | None = None,
+    overwrite: bool = False,
+    progress: ProgressCallback = silent,
+) -> list[str]:
+    """Write base.obj, fine.ply, displacement.exr, confidence.png, region.ply, run.json and report.html.
+
+    The folder appears when all of it is written, or not at all.
+
+    Args:
+        face: the result.
+        out: folder to make.
+        truth: the true surface, mm, where it is known; its error goes into the report and run.json.
+        overwrite: whether an older result may be replaced.
+        progress: called as files are done.
+
+    Returns:
+        a few lines for people: what was written, and the error where the truth is known.
+
+    Raises:
+        MesofaceError: the folder cannot be written.
+    """
+    out = Path(out)
+    progress("Writing", 0, 3)
+    evaluation = None
+    region = region_mesh(face)
+    if truth is not None:
+        evaluation = evaluate(face.base if face.fine is None else face.fine.mesh, truth, region=region)
+    progress("Writing", 1, 3)
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        write_obj(folder / "base.obj", face.base)
+        write_ply(folder / "region.ply", region)
+        if face.fine is not None:
+            _write_fine(folder, face.fine)
+        progress("Writing", 2, 3)
+        record = run_record(face, evaluation)
+        (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_report(folder / "report.html", face, evaluation)
+    progress("Writing", 3, 3)
+    return _summary(face, evaluation, out)
+
+
+def region_mesh(face: Face) -> Mesh:
+    """The facial mask in space, left-out texels included: where a comparison with a true surface is made.
+
+    It is the mask on the measured surface, or on the fitted model where nothing was measured.
+    """
+    if face.fine is None:
+        return face.base.select_faces(face.fit.model.topology.facial)
+    space = face.fine.space
+    coarse = space.resized(min(_REGION_SIZE, space.size))
+    mesh = Mesh(coarse.position.reshape(-1, 3), grid_faces(coarse.valid))
+    return mesh.select_faces(np.ones(len(mesh.faces), bool))
+
+
+def facial_region(run: Path) -> Mesh:
+    """The facial region of the result in ``run``: the fitted face model's facial mask.
+
+    Raises:
+        MesofaceError: ``run`` is not a result.
+    """
+    if not (run / "run.json").is_file():
+        raise MesofaceError(
+            "is not the result of `mesoface reconstruct` (no run.json)", path=run, remedy="name a mesh or a result folder"
+        )
+    return read_mesh(run / "region.ply")
+
+
+def _write_fine(folder: Path, fine: FineSurface) -> None:
+    write_ply(folder / "fine.ply", fine.mesh)
+    write_exr(folder / "displacement.exr", np.where(fine.kept, fine.displacement, np.nan))
+    write_png(folder / "confidence.png", fine.confidence)
+
+
+def run_record(face: Face, evaluation: Evaluation | None = None) -> dict[str, object]:
+    """What ``run.json`` holds: versions, settings, views, scale, stages, figures, warnings."""
+    fine = face.fine
+    record: dict[str, object] = {
+        "format": FORMAT,
+        "mesoface": mesoface.__version__,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "capture": {"path": str(face.capture.path), "format": face.capture.format, "views": list(face.capture.names)},
+        "settings": face.settings.model_dump(mode="json"),
+        "unit": "mm",
+        "mm_per_unit": face.scale.mm_per_unit,
+        "scale": {
+            "source": face.scale.source,
+            "relative_uncertainty": face.scale.relative_uncertainty,
+        },
+        "face_model": face.fit.model.name,
+        "landmark_error_px": float(np.nanmedian(face.fit.residuals)),
+        "stages": [
+            {"name": stage.name, "seconds": round(stage.seconds, 3), "peak_mb": round(stage.peak_mb, 1)}
+            for stage in face.stages
+        ],
+        "seconds": round(sum(stage.seconds for stage in face.stages), 3),
+        "peak_mb": round(peak_memory_mb(), 1),
+        "warnings": list(face.warnings),
+    }
+    if fine is not None:
+        record["surface"] = {
+            "uv_size": int(fine.kept.shape[0]),
+            "texel_mm": round(fine.space.texel_mm, 4),
+            "vertices": len(fine.mesh.vertices),
+            "left_out": round(fine.left_out, 5),
+            "filled": round(float(fine.filled.sum() / max(fine.kept.sum(), 1)), 5),
+        }
+    if evaluation is not None:
+        record["evaluation"] = evaluation.to_dict()
+    return record
+
+
+def _summary(face: Face, evaluation: Evaluation | None, out: Path) -> list[str]:
+    lines = [f"views: {', '.join(face.capture.names)}", f"scale: {face.scale}"]
+    if face.fine is not None:
+        lines.append(
+            f"fine mesh: {len(face.fine.mesh.vertices):,} vertices, "
+            f"{100 * (1 - face.fine.left_out):.1f} % of the facial region"
+        )
+    if evaluation is not None:
+        accuracy = evaluation.accuracy
+        lines.append(
+            f"error to the true surface: mean {accuracy.mean:.3f} mm, median {accuracy.median:.3f} mm, "
+            f"{100 * accuracy.within['0.2']:.1f} % within 0.2 mm, normals {accuracy.normal_angle:.1f}°"
+        )
+    lines.append(f"report: {out / 'report.html'}")
+    return lines
+
+
