@@ -11,29 +11,38 @@ Image = NDArray[np.float32]
 UNKNOWN = (0.62, 0.62, 0.64)
 """Where a scalar is not known (NaN)."""
 
-_COLORMAPS = {
-    "turbo": cv2.COLORMAP_TURBO,
-    "viridis": cv2.COLORMAP_VIRIDIS,
-    "magma": cv2.COLORMAP_MAGMA,
-    "gray": None,
-}
+_COLORMAPS = {"turbo": cv2.COLORMAP_TURBO, "viridis": cv2.COLORMAP_VIRIDIS, "magma": cv2.COLORMAP_MAGMA}
+# blue, white, red in even steps of lightness: for signed values, with limits symmetric around zero
+_BALANCE = np.array([[33, 58, 130], [77, 130, 196], [168, 203, 228], [246, 245, 242], [238, 178, 148],
+                     [205, 92, 76], [122, 24, 48]], np.float64)  # fmt: skip
+
+
+def _table(colormap: str) -> NDArray[np.float64]:
+    """(256, 3) RGB in 0 … 255 of a colour map."""
+    ramp = np.arange(256, dtype=np.uint8)
+    if colormap == "gray":
+        return np.repeat(ramp[:, None], 3, 1).astype(np.float64)
+    if colormap == "balance":
+        stops = np.linspace(0, 255, len(_BALANCE))
+        return np.column_stack([np.interp(ramp, stops, channel) for channel in _BALANCE.T])
+    if colormap not in _COLORMAPS:
+        raise ValueError(f"colormap must be gray, balance, {', '.join(_COLORMAPS)}, got {colormap!r}")
+    return cv2.applyColorMap(ramp[:, None], _COLORMAPS[colormap])[:, 0, ::-1].astype(np.float64)
 
 
 def colorize(values: ArrayLike, limits: tuple[float, float], colormap: str = "turbo") -> NDArray[np.float64]:
     """(...,) numbers to (..., 3) RGB in [0, 1] between ``limits``; NaN becomes grey.
 
+    Colour maps: turbo, viridis, magma, gray; balance (blue, white, red) for signed values.
+
     Raises:
         ValueError: there is no such colour map.
     """
-    if colormap not in _COLORMAPS:
-        raise ValueError(f"colormap must be one of {', '.join(_COLORMAPS)}, got {colormap!r}")
     values = np.asarray(values, np.float64)
     low, high = limits
     known = np.isfinite(values)
     position = np.clip((np.where(known, values, low) - low) / max(high - low, 1e-12), 0, 1) * 255
-    ramp = np.arange(256, dtype=np.uint8)[:, None]
-    code = _COLORMAPS[colormap]
-    table = np.repeat(ramp, 3, 1) if code is None else cv2.applyColorMap(ramp, code)[:, 0, ::-1]
+    table = _table(colormap)
     below = np.floor(position).astype(np.int64)
     share = (position - below)[..., None]
     rgb = (table[below] * (1 - share) + table[np.minimum(below + 1, 255)] * share) / 255
@@ -56,7 +65,7 @@ def add_legend(
 ) -> Image:
     """``picture`` (H, W, 3) with a colour bar, its values and ``label`` (plain ASCII) below."""
     width = picture.shape[1]
-    text = max(0.35, width / 1100)
+    text = float(np.clip(width / 1100, 0.38, 0.62))
     line = round(34 * text)
     margin = max(24, round(width * 0.08))
     strip = np.ones((round(line * 3.6), width, 3), np.float32)

@@ -45,7 +45,7 @@ def shade(
             RGB: right, up, towards the viewer), ``"color"`` (the mesh's vertex colours, unlit).
         scalar: (N,) a number per vertex drawn in false colour over the clay instead of ``mode``; NaN is grey.
         limits: scalar values at both ends of the colour map; by default its 1st and 99th percentiles.
-        colormap: turbo, viridis, magma or gray.
+        colormap: see :func:`mesoface.false_color.colorize`.
         smooth: interpolate the vertex normals; False shows the facets.
         background: RGB in [0, 1].
         antialias: n × n rays a pixel.

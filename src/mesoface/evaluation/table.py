@@ -7,23 +7,14 @@ from rich.table import Table
 
 from mesoface.evaluation.metrics import COMPLETE_WITHIN, WITHIN, DistanceStats, Evaluation
 
-COLUMNS = (
-    "",
-    "mean mm",
-    "median mm",
-    "90 % mm",
-    "bias mm",
-    *(f"≤ {limit:g} mm" for limit in WITHIN),
-    "normals",
-    "points",
-)
+COLUMNS = ("mm", "mean", "median", "90 %", "bias", *(f"≤ {limit:g}" for limit in WITHIN), "normals", "points")
 
 
 def rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     """The two directions as cells of ``COLUMNS``."""
     return [
-        _cells("accuracy (ours → truth)", evaluation.accuracy),
-        _cells("completeness (truth → ours)", evaluation.completeness),
+        _cells("ours → truth", evaluation.accuracy),
+        _cells("truth → ours", evaluation.completeness),
     ]
 
 
@@ -45,9 +36,9 @@ def summary(evaluation: Evaluation) -> str:
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
     """Print the table of both directions and the summary."""
     console = console or Console()
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
     for name in COLUMNS:
-        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+        table.add_column(name, justify="left" if name == "mm" else "right", no_wrap=True)
     for row in rows(evaluation):
         table.add_row(*row)
     console.print(table)

@@ -35,6 +35,9 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 table.wide { width: 100%; }
 th, td { text-align: right; padding: 5px 12px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; }
+.scroll + p { margin-top: 10px; }
+table.pairs td { text-align: left; white-space: normal; vertical-align: top; }
+table.pairs td:first-child { color: var(--soft); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tr.total td { font-weight: 600; border-bottom: 0; }
 .bar { display: inline-block; height: 9px; border-radius: 2px; background: var(--accent);
@@ -92,12 +95,17 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
     return f'<div class="facts">{"".join(cells)}</div>'
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, wide: bool = True) -> str:
+def pairs(items: Iterable[tuple[str, str]]) -> str:
+    """Names with their values, one a line."""
+    rows = "\n".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in items)
+    return f'<table class="wide pairs">\n{rows}\n</table>' if rows else ""
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of plain text; the first column is left-aligned, the others right."""
-    head = f"<tr>{''.join(f'<th>{escape(name)}</th>' for name in columns)}</tr>\n" if any(columns) else ""
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
     body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    style = ' class="wide"' if wide else ""
-    return f'<div class="scroll"><table{style}>\n{head}{body}\n</table></div>'
+    return f'<div class="scroll"><table class="wide">\n<tr>{head}</tr>\n{body}\n</table></div>'
 
 
 def bar_table(

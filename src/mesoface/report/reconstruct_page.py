@@ -94,9 +94,9 @@ def reconstruct_page(data: ReportData) -> str:
         lead.append(html.facts(data.facts))
     about = [
         html.section("Scale", html.paragraph(data.scale)) if data.scale else "",
-        html.section("Settings", html.table(("", ""), data.settings)) if data.settings else "",
+        html.section("Settings", html.pairs(data.settings)),
     ]
-    files = html.section("Files", html.table(("", ""), data.files)) if data.files else ""
+    files = html.section("Files", html.pairs(data.files))
     blocks = [
         *lead,
         html.section(
