@@ -18,7 +18,7 @@ from mesoface.map_io import write_exr, write_png
 from mesoface.mesh import Mesh
 from mesoface.mesh_io import read_mesh, write_obj, write_ply
 from mesoface.progress import ProgressCallback, silent
-from mesoface.report.reconstruct_page import write_report
+from mesoface.report.face_report import write_report
 from mesoface.stages import peak_memory_mb
 from mesoface.uvd.visibility import grid_faces
 
