@@ -239,7 +239,7 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
             f" · {inspection.format} · {len(inspection.views)} views, {usable} usable · {unit_name}",
         )
     )
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("view", no_wrap=True)
     for heading in COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -247,6 +247,7 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
         style = "" if view.usable else ("red" if view.distrusted else "dim")
         table.add_row(view.name, *view_cells(view), style=style)
     console.print(table)
+    console.print(Text(UNITS, style="dim"))
     if inspection.coverage is not None:
         console.print(
             Text("coverage  ", style="bold").append(coverage_sentence(inspection.coverage), style="default")
@@ -260,18 +261,11 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
         console.print(Text("nothing is wrong with this capture", style="green"))
 
 
-COLUMNS = (
-    "size px",
-    "focal px",
-    "distance",
-    "azimuth",
-    "elevation",
-    "face px",
-    "residual px",
-    "sharpness",
-    "exposure",
-)
+COLUMNS = ("size", "focal", "distance", "azimuth", "elev.", "face", "error", "sharp", "light")
 """Headings of the table of views, after the name."""
+
+UNITS = "size, focal length, height of the face and error of the landmarks in pixels; distance in world units"
+"""What the numbers below :data:`COLUMNS` are in."""
 
 
 def view_cells(view: ViewReport) -> tuple[str, ...]:
@@ -280,7 +274,7 @@ def view_cells(view: ViewReport) -> tuple[str, ...]:
     def number(value: float | None, form: str) -> str:
         return "–" if value is None else format(value, form)
 
-    residual = number(view.residual, ".1f") + (" distrusted" if view.distrusted else "")
+    residual = number(view.residual, ".1f") + (" !" if view.distrusted else "")
     return (
         f"{view.width}×{view.height}",
         f"{view.focal:.0f}",

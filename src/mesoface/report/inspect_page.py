@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.capture import Capture, View
-from mesoface.inspection import COLUMNS, Inspection, ViewReport, coverage_sentence, view_cells
+from mesoface.inspection import COLUMNS, UNITS, Inspection, ViewReport, coverage_sentence, view_cells
 
 _PICTURE = 420  # pixels, the longer side of a picture in the page
 _QUALITY = 82
@@ -90,6 +90,7 @@ def inspect_page(inspection: Inspection, capture: Capture) -> str:
 </div>
 <h2>Views</h2>
 <div class="scroll">{_table(inspection.views)}</div>
+<p class="legend">{UNITS}</p>
 <h2>Pictures</h2>
 <p class="legend">Landmarks by how much each counts:
 <span class="dot" style="background: rgb{_GOOD}"></span>fully
