@@ -63,7 +63,7 @@ def test_loop_carries_columns_like_positions(sphere: Mesh) -> None:
 
 def test_split_obeys_the_length_and_leaves_no_crack(sphere: Mesh) -> None:
     wanted = sphere.vertices[sphere.faces].mean(1)[:, 2] > 3
-    vertices, faces, parent = split_long_edges(sphere.vertices, sphere.faces, wanted, 0.7)
+    vertices, faces, parent, _ = split_long_edges(sphere.vertices, sphere.faces, wanted, 0.7)
     fine = faces[wanted[parent]]
     edges = np.linalg.norm(vertices[fine] - vertices[np.roll(fine, -1, 1)], axis=2)
     assert edges.max() <= 0.7
@@ -73,13 +73,13 @@ def test_split_obeys_the_length_and_leaves_no_crack(sphere: Mesh) -> None:
 
 def test_split_follows_the_curvature(sphere: Mesh) -> None:
     everywhere = np.ones(len(sphere.faces), bool)
-    vertices, faces, _ = split_long_edges(sphere.vertices, sphere.faces, everywhere, 0.7)
+    vertices, faces, _, _ = split_long_edges(sphere.vertices, sphere.faces, everywhere, 0.7)
     assert np.abs(np.linalg.norm(vertices, axis=1) - 10).max() < 0.03  # chords would be off by 0.24
     assert (Mesh(vertices, faces).face_normals() * vertices[faces].mean(1)).sum(1).min() > 0
 
 
 def test_split_does_nothing_when_all_is_short(sphere: Mesh) -> None:
-    vertices, faces, parent = split_long_edges(
+    vertices, faces, parent, _ = split_long_edges(
         sphere.vertices, sphere.faces, np.ones(len(sphere.faces), bool), 99.0
     )
     assert len(vertices) == len(sphere.vertices)

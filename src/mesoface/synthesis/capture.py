@@ -32,6 +32,7 @@ from mesoface.synthesis.rig import make_rig
 from mesoface.synthesis.scene import LitScene, Part, light_scene
 from mesoface.synthesis.sensor import expose, meter
 from mesoface.synthesis.settings import SynthesisSettings
+from mesoface.synthesis.truth import coarse_truth
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,7 @@ class SyntheticCapture:
         photos: V × (H, W, 3) uint8 sRGB, distorted by the lens.
         cameras: V, lens included, mm.
         truth: the facial surface with its relief, in the cameras' world, mm.
+        truth_error: (K,) distances of the truth from the photographed surface, mm; 0 when it is that surface.
         scene: everything that was photographed.
         head: before relief, in the face model's frame.
         complexion: of the skin.
@@ -52,6 +54,7 @@ class SyntheticCapture:
     photos: tuple[NDArray[np.uint8], ...]
     cameras: tuple[Camera, ...]
     truth: Mesh
+    truth_error: NDArray[np.float64]
     scene: LitScene
     head: Head
     complexion: Complexion
@@ -124,15 +127,17 @@ def photograph(
         size = len(neck.vertices)
         parts.append(Part(neck, np.full((size, 3), CLOTH), np.zeros(size), np.ones(size)))
     parts, middle = _place(parts, middle, _chance(seed, "pose"))
-    truth = parts[0].mesh.select_faces(head.facial)
+    truth, truth_error = parts[0].mesh.select_faces(head.facial), np.zeros(1)
+    if head.coarse is not None:
+        truth, truth_error = coarse_truth(head.coarse, parts[0].mesh, head.facial)
     progress("synthesis", 1, total)
 
     scene = light_scene(parts, draw_lighting(_chance(seed, "lights")), _chance(seed, "light rays"))
     progress("synthesis", 2, total)
     height, width = np.ptp(face[:, 1]), np.ptp(truth.vertices[:, 0])
-    cameras = make_rig(middle, height, max(width, 180.0), settings, _chance(seed, "rig"))
+    cameras = make_rig(middle, height, max(width, 168.0), settings, _chance(seed, "rig"))
     photos = _expose_all(scene, cameras, truth, seed, settings, progress)
-    return SyntheticCapture(photos, cameras, truth, scene, head, skin, seed, settings)
+    return SyntheticCapture(photos, cameras, truth, truth_error, scene, head, skin, seed, settings)
 
 
 def _chance(seed: int, purpose: str) -> np.random.Generator:

@@ -6,6 +6,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
+
 from mesoface.atomic import atomic_folder
 from mesoface.face_models.model import FaceModel
 from mesoface.formats import facescape
@@ -25,6 +27,7 @@ def synthesize(
     height: int = 1296,
     spread_deg: float = 120.0,
     detail_mm: float = 0.6,
+    truth_mm: float | None = None,
     jpeg_quality: int = 93,
     overwrite: bool = False,
     progress: ProgressCallback = silent,
@@ -39,7 +42,9 @@ def synthesize(
         width: of a photo, pixels.
         height: of a photo, pixels.
         spread_deg: angle between the outermost cameras, degrees.
-        detail_mm: longest triangle edge of the true surface; ``gt.ply`` grows with its inverse square.
+        detail_mm: longest triangle edge of the photographed surface.
+        truth_mm: longest triangle edge of ``gt.ply``, where it shall be a smaller file than that surface;
+            ``truth.json`` says how far it is off then.
         jpeg_quality: 1–100.
         overwrite: whether a folder in the way is replaced.
         progress: told about every view.
@@ -57,6 +62,7 @@ def synthesize(
         height=height,
         spread_deg=spread_deg,
         detail_mm=detail_mm,
+        truth_mm=truth_mm,
         jpeg_quality=jpeg_quality,
     )
     with atomic_folder(out, overwrite=overwrite) as folder:
@@ -70,7 +76,7 @@ def synthesize(
 
 
 def describe(made: SyntheticCapture, model: str) -> dict[str, object]:
-    """What ``truth.json`` says."""
+    """What ``truth.json`` says; ``error_mm`` is the distance of ``gt.ply`` from the photographed surface."""
     return {
         "mm_per_unit": 1.0,
         "seed": made.seed,
@@ -83,6 +89,10 @@ def describe(made: SyntheticCapture, model: str) -> dict[str, object]:
             "file": "gt.ply",
             "vertices": len(made.truth.vertices),
             "faces": len(made.truth.faces),
-            "accuracy": "the photographed triangles themselves, rounded to float32 (under 0.0001 mm)",
+            "error_mm": {
+                "mean": round(float(made.truth_error.mean()), 4),
+                "p95": round(float(np.percentile(made.truth_error, 95)), 4),
+                "max": round(float(made.truth_error.max()), 4),
+            },
         },
     }

@@ -16,7 +16,9 @@ from mesoface.synthesis.anatomy import EYES, LIPS_INNER, Chart, landmark_positio
 from mesoface.synthesis.cranium import close_behind
 from mesoface.synthesis.refine import split_long_edges, subdivide_loop
 from mesoface.synthesis.settings import SynthesisSettings
+from mesoface.synthesis.truth import CoarseFace
 
+_FINEST_CHART = 0.2  # mm per pixel
 _SMOOTH_UNTIL = 4.0  # median edge over the wanted one at which smooth subdivision stops
 
 
@@ -36,6 +38,7 @@ class Head:
         chart: of the mean face.
         identity: coefficients it was made from.
         expression: likewise.
+        coarse: of the facial surface, where a smaller truth was asked for.
     """
 
     mesh: Mesh
@@ -48,6 +51,7 @@ class Head:
     chart: Chart
     identity: NDArray[np.float64]
     expression: NDArray[np.float64]
+    coarse: CoarseFace | None
 
 
 def make_head(model: FaceModel, settings: SynthesisSettings, rng: np.random.Generator) -> Head:
@@ -65,7 +69,7 @@ def make_head(model: FaceModel, settings: SynthesisSettings, rng: np.random.Gene
     expression = sample_expression(model.n_expression, settings.expression, rng)
     mean = model.shape(np.zeros(model.n_identity), np.zeros(model.n_expression))
     shape = model.shape(identity, expression)
-    chart = Chart(landmark_positions(model, mean))
+    chart = Chart(landmark_positions(model, mean), max(_FINEST_CHART, settings.detail_mm / 4))
 
     faces, facial = model.topology.faces, model.topology.facial
     # Eyeballs and teeth of the model are left out: eyes are made anew (:mod:`.eyes`).
@@ -79,12 +83,13 @@ def make_head(model: FaceModel, settings: SynthesisSettings, rng: np.random.Gene
     own[faces[:model_faces].ravel()] = 1.0
     opening = np.concatenate([opening, np.zeros(len(points) - len(opening))])
 
-    values, faces, facial = _refine(
-        np.column_stack([points, own, opening]), faces, facial, settings.detail_mm
-    )
+    values = np.column_stack([points, own, opening])
+    values, faces, facial, coarse = _refine(values, faces, facial, settings)
     mesh, reference, grown, opening = Mesh(values[:, :3], faces), values[:, 3:6], values[:, 6], values[:, 7]
     landmarks, spacing = landmark_positions(model, shape), _spacing(reference, faces)
-    return Head(mesh, reference, facial, grown, opening, spacing, landmarks, chart, identity, expression)
+    return Head(
+        mesh, reference, facial, grown, opening, spacing, landmarks, chart, identity, expression, coarse
+    )
 
 
 def sample_expression(count: int, strength: float, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -113,18 +118,28 @@ def _opening_depth(chart: Chart, points: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def _refine(
-    values: NDArray[np.float64], faces: NDArray[np.int64], facial: NDArray[np.bool_], detail_mm: float
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+    values: NDArray[np.float64],
+    faces: NDArray[np.int64],
+    facial: NDArray[np.bool_],
+    settings: SynthesisSettings,
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], CoarseFace | None]:
     """Smooth subdivision of everything, then long edges of the facial region are split."""
     for _ in range(3):
         values, faces = subdivide_loop(values, faces)
         facial = np.tile(facial, 4)
         a, b = values[faces[facial][:, 0], 3:6], values[faces[facial][:, 1], 3:6]
-        if np.median(np.linalg.norm(a - b, axis=1)) < _SMOOTH_UNTIL * detail_mm:
+        if np.median(np.linalg.norm(a - b, axis=1)) < _SMOOTH_UNTIL * settings.detail_mm:
             break
-    values, faces, parent = split_long_edges(values, faces, facial, detail_mm)
     faces, used = compact(faces, len(values))
-    return values[used], faces, facial[parent]
+    values, coarse = values[used], None
+    if settings.truth_mm is not None:
+        values, faces, parent, _ = split_long_edges(values, faces, facial, settings.truth_mm)
+        facial = facial[parent]
+        coarse = CoarseFace(faces[facial], len(values), [])
+    values, faces, parent, rounds = split_long_edges(values, faces, facial, settings.detail_mm)
+    if coarse is not None:
+        coarse.halved.extend(rounds)
+    return values, faces, facial[parent], coarse
 
 
 def _spacing(points: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:

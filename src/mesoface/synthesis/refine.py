@@ -75,7 +75,7 @@ def _quarter(faces: NDArray[np.int64], middle: NDArray[np.int64]) -> NDArray[np.
 
 def split_long_edges(
     vertices: NDArray[np.float64], faces: NDArray[np.int64], wanted: NDArray[np.bool_], length: float
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], list[NDArray[np.int64]]]:
     """Split edges at their middle until none of a wanted face is longer than ``length``.
 
     Neighbours are split along, so no crack opens. New vertices are drawn towards the tangent planes at
@@ -88,9 +88,11 @@ def split_long_edges(
         length: mm.
 
     Returns:
-        (N', C) vertices, (F', 3) faces and (F',) the face each lies in.
+        (N', C) vertices, the old ones first; (F', 3) faces; (F',) the face each lies in; and, round by round,
+        (K, 2) the ends of the edge that each new vertex halves.
     """
     parent = np.arange(len(faces))
+    rounds: list[NDArray[np.int64]] = []
     normals = Mesh(vertices[:, :3], faces).vertex_normals()
     while True:
         edges, sides = _edges(faces)
@@ -99,7 +101,8 @@ def split_long_edges(
         matters[sides[wanted[parent]].ravel()] = True
         split = matters & (np.linalg.norm((a - b)[:, :3], axis=1) > length)
         if not split.any():
-            return vertices, faces, parent
+            return vertices, faces, parent, rounds
+        rounds.append(edges[split])
         number = np.cumsum(split) - 1 + len(vertices)
         middle = np.where(split[sides], number[sides], -1)
         added = (a[split] + b[split]) / 2

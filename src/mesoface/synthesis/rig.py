@@ -9,7 +9,7 @@ from mesoface.camera import Camera, OpenCVLens, look_at
 from mesoface.synthesis.settings import SynthesisSettings
 
 # How much of the picture's height (and at most of its width) the face fills.
-_FILL_HEIGHT, _FILL_WIDTH = 0.62, 0.80
+_FILL_HEIGHT, _FILL_WIDTH = 0.66, 0.80
 _ELEVATIONS = np.deg2rad([-9.0, 7.0, 16.0])
 
 

@@ -14,7 +14,7 @@ from mesoface.raycast import RayCaster
 from mesoface.synthesis.lights import Lighting
 from mesoface.synthesis.noise import scatter
 
-_PROBES = 40_000  # points at which occlusion is measured
+_PROBES_MOST = 40_000  # points at which occlusion is measured
 _SKY_RAYS, _LIGHT_RAYS = 32, 8
 _LIFT = 0.4  # mm above the surface at which those rays begin
 
@@ -85,7 +85,8 @@ def _visibility(
     """(N, 1 + L) share of the sky (cosine-weighted) and of each light that each vertex sees."""
     mesh = caster.mesh
     front = 0.25 + (mesh.vertices[mesh.faces].mean(1)[:, 2] > np.percentile(mesh.vertices[:, 2], 25))
-    density = front * _PROBES / float(mesh.face_areas() @ front)
+    count = min(_PROBES_MOST, len(mesh.vertices) // 6)
+    density = front * count / float(mesh.face_areas() @ front)
     probes, face, bary = scatter(mesh, density, rng)
     normal = np.einsum("kc,kcd->kd", bary, normals[mesh.faces[face]])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)

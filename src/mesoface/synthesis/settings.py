@@ -20,6 +20,8 @@ class SynthesisSettings:
         spread_deg: angle between the outermost cameras, seen from the face, degrees.
         distance_mm: from the cameras to the face.
         detail_mm: longest triangle edge of the true facial surface: its finest relief is about twice that.
+        truth_mm: longest triangle edge of the truth that is handed out, where it shall be smaller than what
+            is photographed; None hands out the photographed triangles themselves.
         expression: strength of the facial expression; 0 is the neutral face.
         supersample: rays per pixel and axis.
         noise: strength of shot and read noise; 1 is a good camera at base sensitivity, 0 none.
@@ -38,6 +40,7 @@ class SynthesisSettings:
     spread_deg: float = 120.0
     distance_mm: float = 900.0
     detail_mm: float = 0.6
+    truth_mm: float | None = None
     expression: float = 0.6
     supersample: int = 2
     noise: float = 1.0
@@ -54,6 +57,7 @@ class SynthesisSettings:
             "spread_deg": (5, 180),
             "distance_mm": (300, 5000),
             "detail_mm": (0.2, 5),
+            "truth_mm": (self.detail_mm, 20),
             "expression": (0, 2),
             "supersample": (1, 4),
             "noise": (0, 20),
@@ -63,5 +67,7 @@ class SynthesisSettings:
         }
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
+            if value is None:
+                continue
             if not (np.isfinite(value) and low <= value <= high):
                 raise MesofaceError(f"{name} must be between {low:g} and {high:g}, got {value!r}")
