@@ -1,0 +1,150 @@
+"""The project around the code: what README, Makefile, docs and pins say is so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+import typer
+from packaging.requirements import Requirement
+from packaging.version import Version
+from typer.testing import CliRunner
+
+from mesoface.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def test_readme_shows_the_short_script_as_it_is():
+    shown = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert shown == [(ROOT / "examples" / "reconstruct.py").read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        file, _, heading = target.partition("#")
+        linked = (page.parent / file).resolve() if file else page
+        assert linked.is_relative_to(ROOT), target
+        assert linked.exists(), f"{page.name} links to {target}"
+        if heading:
+            assert heading in anchors(linked), f"{page.name} links to {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    missing = [
+        page.name for page in ROOT.glob("docs/*.md") if page.stem != "index" and page.name not in index
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_the_pages_have_the_options_shown(page):
+    """Every ``mesoface <command> --option`` in a page's code exists."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`(mesoface [^`]+)`", text)
+    code = "\n".join(blocks)
+    for name, arguments in re.findall(r"^mesoface (\w+)(.*)$", code, re.MULTILINE):
+        assert name in COMMANDS, f"{page.name}: mesoface {name}"
+        known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+        assert set(re.findall(r"(?<!\S)--[\w-]+", arguments)) <= known, (
+            f"{page.name}: mesoface {name}{arguments}"
+        )
+
+
+def test_help_lists_every_command():
+    result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert set(COMMANDS) == {"inspect", "reconstruct", "evaluate", "synth"}
+    for name in COMMANDS:
+        assert re.search(rf"\b{name}\b", result.output), name
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_of_a_command_explains_every_option_and_gives_an_example(name):
+    result = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    for parameter in COMMANDS[name].params:
+        shown = parameter.opts[0] if parameter.param_type_name == "option" else parameter.name
+        assert shown.lower() in result.output.lower(), shown
+        assert parameter.help, f"{name} {shown} has no help"  # type: ignore[attr-defined]
+    assert f"mesoface {name}" in result.output, "an example"
+
+
+def test_pins_satisfy_what_the_package_asks_for():
+    pins = pinned()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    for requirement in map(Requirement, asked):
+        assert canonical(requirement.name) in pins, f"{requirement.name} is not pinned"
+        assert requirement.specifier.contains(pins[canonical(requirement.name)]), requirement
+
+
+def test_pins_are_whole():
+    """What a pinned package needs is pinned too, where this environment can tell."""
+    pins = pinned()
+    for name in pins:
+        for requirement in map(Requirement, requires(name) or ()):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                if "cuda" in requirement.name or "nvidia" in requirement.name or requirement.name == "triton":
+                    continue
+                assert canonical(requirement.name) in pins, f"{name} needs {requirement.name}"
+
+
+def pinned() -> dict[str, Version]:
+    """{name: version} of constraints.txt, which holds exact versions and nothing else."""
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            name, version = re.fullmatch(r"([\w.-]+)==([\w.]+)", line).groups()  # type: ignore[union-attr]
+            pins[canonical(name)] = Version(version)
+    return pins
+
+
+def canonical(name: str) -> str:
+    """A package's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_make_alone_lists_every_target():
+    listed = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert phony is not None
+    for target in phony[1].split():
+        assert re.search(rf"^  make {target} ", listed, re.MULTILINE), target
+    assert {"setup", "demo", "test", "test-all", "lint", "bench"} <= set(phony[1].split())
+
+
+def test_version_is_said_once_everywhere():
+    import mesoface
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == mesoface.__version__
+    assert f"## [{mesoface.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert CliRunner().invoke(app, ["--version"]).output.strip() == f"mesoface {mesoface.__version__}"
+
+
+def test_no_code_unpickles():
+    """Input files are untrusted: no pickle, no allow_pickle, no torch.load with more than weights."""
+    for file in (ROOT / "src").rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        assert "allow_pickle=True" not in text, file
+        assert not re.search(r"pickle\.loads?\(|\bUnpickler\b", text), file
+        for call in re.findall(r"torch\.load\([^)]*\)", text):
+            assert "weights_only=True" in call, file
