@@ -106,7 +106,9 @@ def evaluate(
         truth: true surface, mm; a :class:`GroundTruth` to measure many predictions against one.
         align: ``"none"`` when frame and scale are known, ``"rigid"`` or ``"similarity"`` to fit the
             prediction to the truth first.
-        region: mesh along the facial region in the truth's frame; see :class:`GroundTruth`.
+        region: mesh along the facial region, in the prediction's frame (its base mesh, say): the alignment
+            moves it along. To measure many predictions in one region, give a :class:`GroundTruth` with a
+            region in the truth's frame instead.
         samples: points drawn on either surface (before those outside of the region are left out).
         seed: of the sampling.
         initial: where the alignment starts, prediction → truth; found by itself when None.
@@ -119,7 +121,7 @@ def evaluate(
         if region is not None:
             raise ValueError("a GroundTruth has its own region: leave `region` out")
     else:
-        truth = GroundTruth(truth, region)
+        truth = GroundTruth(truth)
     predicted = checked_surface(prediction, "predicted surface")
     if align == "none":
         alignment = initial or Similarity.identity()
@@ -130,6 +132,8 @@ def evaluate(
     if align != "none" or initial is not None:
         prediction = alignment.apply_to_mesh(prediction)
         predicted = checked_surface(prediction, "predicted surface")
+    if region is not None:
+        truth = truth.with_region(alignment.apply_to_mesh(region))
 
     ours = truth.samples(prediction, samples, seed)
     deviation = truth.deviation(ours.points)

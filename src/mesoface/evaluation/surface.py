@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -53,16 +54,16 @@ class Surface:
 
     def __init__(self, mesh: Mesh):
         self.mesh = mesh
-        faces = np.flatnonzero(mesh.face_areas() > 0)
+        corners = mesh.face_corners()
+        cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        faces = np.flatnonzero(cross.any(1))
         if not len(faces):
             raise ValueError("the mesh has no face with an area")
-        corners = mesh.vertices[mesh.faces[faces]]
-        self._seeds = cKDTree(corners.mean(1), compact_nodes=False)
-        # the tree's own order, which splits at medians, is the order of ours
-        self._order, self._faces = self._seeds.indices, faces
-        corners = corners[self._order]
-        # per level, root first: (n, 8) centre, axis, radius, half height
-        self._levels, self._starts = _cylinders(corners)
+        self._seeds = cKDTree(corners[faces].mean(1), compact_nodes=False)
+        # the k-d tree's own order, which splits at medians, is the order of ours
+        self._faces, self._ranked = faces, faces[self._seeds.indices]
+        # per level, root first: (n, 8) centre, axis, radius, half height; and where children begin
+        self._levels, self._starts = _cylinders(corners[self._ranked], cross[self._ranked])
         self._open_edges: NDArray[np.bool_] | None = None
         self._open_vertices = np.zeros(0, bool)
         self._vertex_normals: Array | None = None
@@ -102,7 +103,7 @@ class Surface:
             beside = np.maximum(across - cylinder[:, 6], 0)
             keep = above * above + beside * beside <= (limit * limit)[query]
             query, node = query[keep], node[keep]
-        candidates = self._faces[self._order[node]]
+        candidates = self._ranked[node]
         squared = self._squared(points[query], candidates)
         better = squared < bound[query]
         query, candidates, squared = query[better], candidates[better], squared[better]
@@ -157,44 +158,48 @@ def morton(points: Array) -> NDArray[np.int64]:
     return cell[:, 0] | (cell[:, 1] << 1) | (cell[:, 2] << 2)
 
 
-def _cylinders(corners: Array) -> tuple[list[Array], list[NDArray[np.int64]]]:
-    """Bounding cylinders of runs of ``corners`` (F, 3, 3): halved twice a level, down to single faces.
+def _cylinders(corners: Array, cross: Array) -> tuple[list[Array], list[NDArray[np.int64]]]:
+    """Bounding cylinders of runs of faces: halved twice a level, down to single faces.
+
+    Args:
+        corners: (F, 3, 3) of the faces, in an order that keeps neighbours together.
+        cross: (F, 3) normals of twice the faces' area.
 
     Returns:
         per level an (n, 8) array (centre, axis, radius, half height), and where the children of each node
         of the level above begin in it, with the end after the last: (m + 1,).
     """
-    n: int = len(corners)
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    centroids = corners.mean(1)
-    reach = np.sqrt(((corners - centroids[:, None]) ** 2).sum(-1).max(1))
+    n = len(corners)
+    cuts = [np.array([0, n])]
+    while np.diff(cuts[-1]).min() >= 4 * _BRANCHING:
+        halves = np.union1d(cuts[-1], cuts[-1][:-1] + np.diff(cuts[-1]) // 2)
+        cuts.append(np.union1d(halves, halves[:-1] + np.diff(halves) // 2))
+    cuts.append(np.arange(n + 1))
     levels: list[Array] = []
-    children: list[NDArray[np.int64]] = []
-    cuts = np.array([0, n])
-    while len(cuts) <= n:
-        above = cuts
-        if np.diff(cuts).min() >= 2 * _BRANCHING:
-            for _ in range(2):
-                cuts = np.union1d(cuts, cuts[:-1] + np.diff(cuts) // 2)
-        else:
-            cuts = np.arange(n + 1)
-        starts, sizes = cuts[:-1], np.diff(cuts)
+    for depth in range(len(cuts) - 1, 0, -1):
+        starts = cuts[depth][:-1]
         axis = unit(np.add.reduceat(cross, starts))
-        center = np.add.reduceat(centroids, starts) / sizes[:, None]
-        # large groups by their centroids and the largest face: hardly looser, a third of the work
-        exact = sizes.max() <= 4 * _BRANCHING
-        height, across = np.zeros(n), np.zeros(n)
-        for points in corners.transpose(1, 0, 2) if exact else centroids[None]:
-            offset = points - np.repeat(center, sizes, 0)
-            h = np.einsum("nk,nk->n", offset, np.repeat(axis, sizes, 0))
-            height = np.maximum(height, np.abs(h))
-            across = np.maximum(across, np.einsum("nk,nk->n", offset, offset) - h * h)
-        margin = 1e-12 if exact else np.maximum.reduceat(reach, starts)
-        half = np.maximum.reduceat(height, starts) + margin
-        radius = np.sqrt(np.maximum(np.maximum.reduceat(across, starts), 0)) + margin
+        if len(levels) < 3:
+            points, first = corners.reshape(-1, 3), 3 * starts  # the corners themselves
+        else:
+            points, first = levels[1][:, :3], np.searchsorted(cuts[-2], starts)  # the small cylinders
+        counts = np.diff(first, append=len(points))
+        center = np.add.reduceat(points, first) / counts[:, None]
+        offset, along = points - np.repeat(center, counts, 0), np.repeat(axis, counts, 0)
+        height = np.einsum("nk,nk->n", offset, along)
+        across = np.sqrt(np.maximum(np.einsum("nk,nk->n", offset, offset) - height * height, 0))
+        height = np.abs(height)
+        if len(levels) >= 3:
+            # a tilted cylinder reaches out by its rim, and sideways by its height too
+            cos = np.abs(np.einsum("nk,nk->n", levels[1][:, 3:6], along))
+            sin = np.sqrt(np.maximum(1 - cos * cos, 0))
+            height += levels[1][:, 6] * sin + levels[1][:, 7] * cos
+            across += levels[1][:, 6] + levels[1][:, 7] * sin
+        radius = np.maximum.reduceat(across, first) + 1e-12
+        half = np.maximum.reduceat(height, first) + 1e-12
         levels.append(np.column_stack([center, axis, radius, half]))
-        children.append(np.searchsorted(cuts, above))
-    return levels, children
+    children = [np.searchsorted(below, above) for above, below in itertools.pairwise(cuts)]
+    return levels[::-1], children
 
 
 def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,16 @@ class GroundTruth:
     def __init__(self, mesh: Mesh, region: Mesh | None = None):
         self.surface = checked_surface(mesh, "true surface")
         self.region = None if region is None else checked_surface(region, "facial region")
+
+    def with_region(self, region: Mesh) -> GroundTruth:
+        """The same true surface with another region, without preparing the surface again.
+
+        Raises:
+            MesofaceError: the region is empty or broken.
+        """
+        other = copy.copy(self)
+        other.region = checked_surface(region, "facial region")
+        return other
 
     def in_region(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(N,) whether ``points`` (N, 3) lie in the region."""
