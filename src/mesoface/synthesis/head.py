@@ -123,23 +123,33 @@ def _refine(
     facial: NDArray[np.bool_],
     settings: SynthesisSettings,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], CoarseFace | None]:
-    """Smooth subdivision of everything, then long edges of the facial region are split."""
+    """Smooth subdivision of everything, then long edges in and near the facial region are split."""
+    fine = _grown(faces, facial, rings=2)
     for _ in range(3):
         values, faces = subdivide_loop(values, faces)
-        facial = np.tile(facial, 4)
+        facial, fine = np.tile(facial, 4), np.tile(fine, 4)
         a, b = values[faces[facial][:, 0], 3:6], values[faces[facial][:, 1], 3:6]
         if np.median(np.linalg.norm(a - b, axis=1)) < _SMOOTH_UNTIL * settings.detail_mm:
             break
     faces, used = compact(faces, len(values))
     values, coarse = values[used], None
     if settings.truth_mm is not None:
-        values, faces, parent, _ = split_long_edges(values, faces, facial, settings.truth_mm)
-        facial = facial[parent]
+        values, faces, parent, _ = split_long_edges(values, faces, fine, settings.truth_mm)
+        facial, fine = facial[parent], fine[parent]
         coarse = CoarseFace(faces[facial], len(values), [])
-    values, faces, parent, rounds = split_long_edges(values, faces, facial, settings.detail_mm)
+    values, faces, parent, rounds = split_long_edges(values, faces, fine, settings.detail_mm)
     if coarse is not None:
         coarse.halved.extend(rounds)
     return values, faces, facial[parent], coarse
+
+
+def _grown(faces: NDArray[np.int64], chosen: NDArray[np.bool_], *, rings: int) -> NDArray[np.bool_]:
+    """(F,) the chosen faces and those around them, so that skin does not turn coarse at the very rim."""
+    for _ in range(rings):
+        touched = np.zeros(int(faces.max()) + 1, bool)
+        touched[faces[chosen].ravel()] = True
+        chosen = touched[faces].any(1)
+    return chosen
 
 
 def _spacing(points: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:

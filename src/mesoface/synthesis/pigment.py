@@ -36,7 +36,7 @@ def paint(head: Head, relief: Relief, skin: Complexion, rng: np.random.Generator
         rng: source of chance.
     """
     points, chart, spacing = head.reference, head.chart, head.spacing
-    melanin = 0.10 + 1.5 * skin.melanin**1.3
+    melanin = 0.10 + 2.8 * skin.melanin**1.6
     blood = 0.30 + 0.15 * skin.redness
 
     m = melanin * (1 + 0.10 * solid_noise(points, 16.0, rng, octaves=2))
@@ -68,8 +68,7 @@ def paint(head: Head, relief: Relief, skin: Complexion, rng: np.random.Generator
     albedo *= 1 - 0.35 * relief.furrow[:, None]
     albedo = _line_openings(head, albedo)
     cap: NDArray[np.float64] = _cap(head)[:, None]
-    cloth = CLOTH * (1 + 0.25 * solid_noise(points, 1.6, rng, octaves=2, spacing=spacing))[:, None]
-    return albedo * (1 - cap) + cloth * cap
+    return albedo * (1 - cap) + CLOTH * cap
 
 
 def _line_openings(head: Head, albedo: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -67,7 +67,8 @@ def light_scene(parts: Sequence[Part], lighting: Lighting, rng: np.random.Genera
     mesh = Mesh(np.concatenate([part.mesh.vertices for part in parts]), faces)
     normals = np.concatenate([part.mesh.vertex_normals() for part in parts])
     caster = RayCaster(mesh)
-    visible = _visibility(caster, normals, lighting, rng)  # (N, 1 + L): sky, lights
+    part = np.repeat(np.arange(len(parts)), [len(p.mesh.vertices) for p in parts])
+    visible = _visibility(caster, normals, part, lighting, rng)  # (N, 1 + L): sky, lights
 
     albedo = np.concatenate([part.albedo for part in parts])
     radiance = lighting.sky_irradiance(normals) * visible[:, :1]
@@ -80,7 +81,11 @@ def light_scene(parts: Sequence[Part], lighting: Lighting, rng: np.random.Genera
 
 
 def _visibility(
-    caster: RayCaster, normals: NDArray[np.float64], lighting: Lighting, rng: np.random.Generator
+    caster: RayCaster,
+    normals: NDArray[np.float64],
+    part: NDArray[np.int64],
+    lighting: Lighting,
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """(N, 1 + L) share of the sky (cosine-weighted) and of each light that each vertex sees."""
     mesh = caster.mesh
@@ -105,8 +110,11 @@ def _visibility(
         shares.append(share(ray / np.linalg.norm(ray, axis=-1, keepdims=True)))
     measured = np.stack(shares, 1)
 
-    # Blend near probes on surfaces that face the same way.
-    distance, index = cKDTree(probes).query(mesh.vertices, k=8)
+    # Blend near probes of the same part (what lies under the lids is dark, the lids are not) that face the
+    # same way.
+    far = 1e4
+    tree = cKDTree(np.column_stack([probes, far * part[mesh.faces[face, 0]]]))
+    distance, index = tree.query(np.column_stack([mesh.vertices, far * part]), k=8)
     alike = np.maximum(np.einsum("nc,nkc->nk", normals, normal[index]), 0.02) ** 2
     weight = alike / (distance**2 + 0.5)
     return np.einsum("nk,nkl->nl", weight / weight.sum(1, keepdims=True), measured[index])
