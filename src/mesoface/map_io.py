@@ -66,7 +66,7 @@ def read_exr(path: str | os.PathLike[str]) -> NDArray[np.float32]:
             )
         with OpenEXR.File(str(path), separate_channels=True) as file:
             channels = {name: channel.pixels for name, channel in file.channels().items()}
-    except (RuntimeError, OSError, KeyError, TypeError) as error:
+    except (RuntimeError, OSError, KeyError, TypeError, ValueError) as error:
         raise MesofaceError("not an EXR file that can be read", path=path, remedy=remedy) from error
     names = tuple(channels) if len(channels) == 1 else _CHANNELS[3]
     if set(names) != set(channels):

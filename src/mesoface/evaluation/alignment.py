@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 _COARSE, _FINE = 2_000, 15_000  # samples of either surface
 _ITERATIONS = 60
 _TRIM = 0.9  # share of the closest pairs that is kept
+_LEAST_OVERLAP = 0.02  # share of the pairs that must lie off the rims
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +92,15 @@ def align_meshes(
         [initial] if initial is not None else [Similarity.identity(), _matched(source, target, with_scale)]
     )
     candidates = [_icp(source, target, start, with_scale, _COARSE) for start in starts]
-    _, best = min(candidates, key=lambda found: found[0])
-    return _icp(source, target, best, with_scale, _FINE)[1]
+    cost, best = min(candidates, key=lambda found: found[0])
+    if np.isfinite(cost):
+        cost, best = _icp(source, target, best, with_scale, _FINE)
+    if not np.isfinite(cost):
+        raise MesofaceError(
+            "the predicted and the true surface do not overlap",
+            remedy="check that both show the same face, or give a start for the alignment",
+        )
+    return best
 
 
 def _matched(source: Surface, target: Surface, with_scale: bool) -> Similarity:
@@ -105,7 +113,10 @@ def _matched(source: Surface, target: Surface, with_scale: bool) -> Similarity:
 def _icp(
     source: Surface, target: Surface, start: Similarity, with_scale: bool, count: int
 ) -> tuple[float, Similarity]:
-    """The trimmed mean distance, relative to the target's size, and the alignment."""
+    """How bad it is, and the alignment: the trimmed mean distance over the share of pairs off the rims.
+
+    Infinite when next to nothing of either surface lies over the other.
+    """
     ours = sample_surface(source.mesh, count).points
     theirs = sample_surface(target.mesh, count).points
     size = float(np.sqrt(theirs.var(0).sum()))
@@ -119,18 +130,16 @@ def _icp(
         q = np.concatenate([on_target.points, theirs])
         n = np.concatenate([target.normals(on_target), source.normals(on_source) @ current.R.T])
         keep = ~np.concatenate([target.on_boundary(on_target), source.on_boundary(on_source)])
-        if keep.sum() < 12:
-            raise MesofaceError(
-                "the predicted and the true surface do not overlap",
-                remedy="check that both show the same face, or give a start for the alignment",
-            )
+        overlap = float(keep.mean())
+        if overlap < _LEAST_OVERLAP:
+            return np.inf, current
         distance = np.linalg.norm(p - q, axis=1)
         keep &= distance <= np.quantile(distance[keep], _TRIM)
-        previous, cost = cost, float(distance[keep].mean()) / size
+        previous, cost = cost, float(distance[keep].mean()) / overlap
         step = _point_to_plane(p[keep], q[keep], n[keep], with_scale)
         current = step.after(current)
         moved_by = np.abs(step.apply(p[keep]) - p[keep]).max()
-        if moved_by < 1e-6 * size or abs(previous - cost) < 1e-9:
+        if moved_by < 1e-6 * size or abs(previous - cost) < 1e-9 * size:
             break
     return cost, current
 

@@ -144,7 +144,7 @@ class Surface:
 def morton(points: Array) -> NDArray[np.int64]:
     """(N,) position of ``points`` (N, 3) along a Z-order curve through their bounding box."""
     low = points.min(0)
-    extent = max(float((points.max(0) - low).max()), float(np.finfo(np.float64).tiny))
+    extent = float((points.max(0) - low).max()) or 1.0  # a single place
     cell = ((points - low) * (((1 << 21) - 1) / extent)).astype(np.int64)
     # spread the 21 bits of each coordinate three apart, by doubling the gaps
     for shift, mask in (

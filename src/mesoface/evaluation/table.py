@@ -36,7 +36,7 @@ def summary(evaluation: Evaluation) -> str:
 def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
     """Print the table of both directions and the summary."""
     console = console or Console()
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in COLUMNS:
         table.add_column(name, justify="left" if name == "mm" else "right", no_wrap=True)
     for row in rows(evaluation):
