@@ -28,7 +28,7 @@ def main() -> int:
         parser.error(f"no row {', '.join(unknown)}; there are: {', '.join(ROWS)}")
 
     # Wide enough where the output is a file: a table that wraps cannot be read.
-    console = Console(highlight=False, width=None if os.isatty(1) else 170)
+    console = Console(highlight=False, width=None if os.isatty(1) else 180)
     console.print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     RESULTS.mkdir(exist_ok=True)
     results = []
@@ -58,7 +58,7 @@ def main() -> int:
 def table(title: str, columns: dict, results: list[Result]) -> Table:
     """A table of ``results``: their measured columns, then seconds and memory."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    made.add_column("")
+    made.add_column("", no_wrap=True)
     for name in (*columns, *STAGES, "whole run", "memory"):
         made.add_column(name, justify="right")
     for result in results:

@@ -57,7 +57,7 @@ def _lps(name: str, about: str, *options: str, disturb: Callable[[Path, Path], N
 ROWS = {
     row.name: row
     for row in (
-        Row("sample", "the sample capture, 10 views", SAMPLE, ("--scale", "1"), SAMPLE / "gt.ply"),
+        Row("sample", "the sample capture", SAMPLE, ("--scale", "1"), SAMPLE / "gt.ply"),
         _lps("lps-10", "head scan, 10 views"),
         _lps("lps-5", "head scan, 5 views", "--views", "5"),
         _lps("lps-3", "head scan, 3 views", "--views", "3"),
