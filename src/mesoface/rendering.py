@@ -21,6 +21,7 @@ CLAY = (0.87, 0.82, 0.77)
 # (direction in the camera's axes: x right, y down, z away; intensity): key above left, weak fill, rim behind
 _LIGHTS = (((-0.70, -0.65, -0.60), 0.74), ((0.85, 0.05, -0.55), 0.20), ((0.45, -0.70, 0.45), 0.30))
 _AMBIENT = 0.08
+_EDGE = 0.06  # difference of neighbouring pixels that calls for more rays
 
 
 def shade(
@@ -48,7 +49,7 @@ def shade(
         colormap: see :func:`mesoface.false_color.colorize`.
         smooth: interpolate the vertex normals; False shows the facets.
         background: RGB in [0, 1].
-        antialias: n × n rays a pixel.
+        antialias: n × n rays a pixel where neighbouring pixels differ.
 
     Returns:
         (H, W, 3) RGB float32 in [0, 1].
@@ -58,45 +59,69 @@ def shade(
     """
     if mode not in ("clay", "normals", "color"):
         raise ValueError(f"mode must be clay, normals or color, got {mode!r}")
-    fine = camera.scaled(antialias)
     caster = mesh if isinstance(mesh, RayCaster) else RayCaster(mesh)
-    mesh, hits = caster.mesh, caster.render(fine)
-    hit = hits.hit
-    pixels = np.broadcast_to(np.asarray(background, np.float64), (len(hit), 3)).copy()
-    if hit.any():
-        faces = mesh.faces[hits.face[hit]]
-        bary = hits.bary[hit]
+    if mode == "color" and scalar is None and caster.mesh.colors is None:
+        raise ValueError("the mesh has no vertex colours")
+    values = None if scalar is None else np.asarray(scalar, np.float64).reshape(-1)
+    limits = percentile_limits(values) if values is not None and limits is None else limits
 
-        def at_hits(values: NDArray) -> NDArray[np.float64]:
-            return np.einsum("nk,nk...->n...", bary, values[faces].astype(np.float64))
+    normals = caster.mesh.vertex_normals() if smooth else None
 
-        a, b, c = mesh.vertices[faces.T]
-        facets = unit(np.cross(b - a, c - a))
-        in_camera = (unit(at_hits(mesh.vertex_normals())) if smooth else facets) @ fine.R.T
-        view = unit(fine.to_camera(at_hits(mesh.vertices)))
-        geometric = facets @ fine.R.T
-        behind = np.einsum("nk,nk->n", geometric, view) > 0
-        in_camera[behind] *= -1
-        if scalar is not None:
-            values = at_hits(np.asarray(scalar, np.float64).reshape(-1))
-            albedo = colorize(values, limits or percentile_limits(scalar), colormap)
-            light = _clay_light(in_camera, view)
-            # keep the colours readable: the clay's light only models the form
-            pixels[hit] = albedo * (0.55 + 0.45 * light[:, None])
-        elif mode == "clay":
-            pixels[hit] = np.asarray(CLAY) * _clay_light(in_camera, view)[:, None]
-        elif mode == "normals":
-            pixels[hit] = in_camera * (0.5, -0.5, -0.5) + 0.5
-        else:
-            if mesh.colors is None:
-                raise ValueError("the mesh has no vertex colours")
-            pixels[hit] = at_hits(mesh.colors) / 255
-        if mode != "color" or scalar is not None:
-            pixels[hit] *= np.where(behind, 0.45, 1)[:, None]
-    picture = pixels.reshape(fine.height, fine.width, 3).astype(np.float32)
+    def draw(pixels: NDArray[np.float64]) -> Image:
+        return _draw(caster, camera, pixels, mode, normals, values, limits, colormap, background)
+
+    grid = camera.pixel_grid()
+    picture = draw(grid.reshape(-1, 2)).reshape(camera.height, camera.width, 3)
     if antialias > 1:
-        picture = cv2.resize(picture, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-    return np.clip(picture, 0, 1)
+        # more rays only where neighbours differ: outlines, wrinkles, edges in the colours
+        around = np.ones((3, 3), np.uint8)
+        edge = (cv2.dilate(picture, around) - cv2.erode(picture, around)).max(-1) > _EDGE
+        steps = (np.arange(antialias) + 0.5) / antialias - 0.5
+        shifts = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+        rays = (grid[edge][:, None] + shifts).reshape(-1, 2)
+        picture[edge] = draw(rays).reshape(-1, len(shifts), 3).mean(1)
+    return picture
+
+
+def _draw(
+    caster: RayCaster,
+    camera: Camera,
+    pixels: NDArray[np.float64],
+    mode: Mode,
+    vertex_normals: NDArray[np.float64] | None,
+    scalar: NDArray[np.float64] | None,
+    limits: tuple[float, float] | None,
+    colormap: str,
+    background: Sequence[float],
+) -> Image:
+    """(N, 3) colours of the rays through ``pixels`` (N, 2); the rest as in :func:`shade`."""
+    mesh, hits = caster.mesh, caster.cast(camera.center, camera.rays(pixels))
+    hit = hits.hit
+    out = np.broadcast_to(np.asarray(background, np.float32), (len(hit), 3)).copy()
+    faces, bary = mesh.faces[hits.face[hit]], hits.bary[hit]
+
+    def at_hits(values: NDArray) -> NDArray[np.float64]:
+        return np.einsum("nk,nk...->n...", bary, values[faces].astype(np.float64))
+
+    if mode == "color" and scalar is None:
+        out[hit] = at_hits(np.asarray(mesh.colors)) / 255
+        return out
+    a, b, c = mesh.vertices[faces.T]
+    facets = unit(np.cross(b - a, c - a))
+    normals = (facets if vertex_normals is None else unit(at_hits(vertex_normals))) @ camera.R.T
+    view = unit(camera.to_camera(at_hits(mesh.vertices)))
+    behind = np.einsum("nk,nk->n", facets @ camera.R.T, view) > 0
+    normals[behind] *= -1
+    if scalar is not None and limits is not None:
+        # the colours stay readable: the light only models the form
+        light = 0.55 + 0.45 * _clay_light(normals, view)
+        color = colorize(at_hits(scalar), limits, colormap) * light[:, None]
+    elif mode == "clay":
+        color = np.asarray(CLAY) * _clay_light(normals, view)[:, None]
+    else:
+        color = normals * (0.5, -0.5, -0.5) + 0.5
+    out[hit] = np.clip(color * np.where(behind, 0.45, 1)[:, None], 0, 1)
+    return out
 
 
 def _clay_light(normals: NDArray[np.float64], view: NDArray[np.float64]) -> NDArray[np.float64]:
