@@ -153,6 +153,18 @@ def test_the_region_reaches_15_mm_and_no_further() -> None:
         evaluate(plane(), plane(), region=plane(z=15.1), samples=SAMPLES)
 
 
+def test_layers_behind_the_skin_are_not_missed_by_the_completeness() -> None:
+    skin, behind = plane(), plane(z=-3)
+    layers = Mesh(
+        np.concatenate([skin.vertices, behind.vertices]),
+        np.concatenate([skin.faces, behind.faces + len(skin.vertices)]),
+    )
+    with_region = evaluate(skin, layers, region=plane(30, x=5), samples=SAMPLES)
+    assert with_region.complete == 1
+    assert with_region.completeness.mean == pytest.approx(0, abs=1e-9)
+    assert evaluate(skin, layers, samples=SAMPLES).complete == pytest.approx(0.5, abs=0.02)
+
+
 @pytest.mark.parametrize("align", ["rigid", "similarity"])
 @pytest.mark.parametrize("degrees", [2, 20])
 def test_alignment_recovers_a_known_motion(align: str, degrees: float) -> None:

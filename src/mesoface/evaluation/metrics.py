@@ -136,7 +136,7 @@ def evaluate(
         truth = truth.with_region(alignment.apply_to_mesh(region))
 
     ours = truth.samples(prediction, samples, seed)
-    deviation = truth.deviation(ours.points)
+    deviation = truth.deviation(ours.points, inside=True)
     keep = deviation.counted
     if not keep.any():
         raise MesofaceError(

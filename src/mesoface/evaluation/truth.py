@@ -117,12 +117,13 @@ class GroundTruth:
         free = sum((caster.cast(start, ray).distance > _FREE).astype(int) for ray in rays)
         return (np.einsum("nk,nk->n", outward, normals) > 0) & (free >= len(rays) / 3)
 
-    def deviation(self, points: NDArray[np.float64]) -> Deviation:
+    def deviation(self, points: NDArray[np.float64], *, inside: bool = False) -> Deviation:
         """Signed distances of ``points`` (N, 3) to the truth, and which of them count.
 
-        Points outside of the region are not measured: their distance is NaN, their normal zero.
+        Points outside of the region are not measured: their distance is NaN, their normal zero. ``inside``
+        says that all are known to lie in the region.
         """
-        counted = self.in_region(points)
+        counted = np.ones(len(points), bool) if inside else self.in_region(points)
         signed, normals = np.full(len(points), np.nan), np.zeros((len(points), 3))
         closest = self.surface.closest(points[counted])
         normal = self.surface.normals(closest)
