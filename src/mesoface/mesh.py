@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -83,7 +84,7 @@ def compact(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], ND
     return (np.cumsum(used) - 1)[faces], used
 
 
-def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., 3) vectors scaled to length one; zero stays zero."""
+def unit(vectors: NDArray[Any]) -> NDArray[Any]:
+    """(..., 3) vectors scaled to length one, in their own precision; zero stays zero."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)

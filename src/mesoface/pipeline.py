@@ -17,12 +17,15 @@ from mesoface.face_models.model import FaceFit
 from mesoface.face_models.scale import estimate_scale
 from mesoface.landmarks import Landmarks2D, Landmarks3D, MediapipeDetector, triangulate
 from mesoface.landmarks.selection import select_views
-from mesoface.matching.cascade import match
+from mesoface.matching.cascade import Match, match
 from mesoface.progress import ProgressCallback, silent
 from mesoface.stages import StageClock
 from mesoface.surface.conform import conform_base, measure_displacement, smooth_base
 from mesoface.surface.fine import clean_coverage, fine_mesh
-from mesoface.uvd.space import UVDSpace, build_uvd_space
+from mesoface.uvd.space import build_uvd_space
+
+# Share of the facial region without surface that is worth a warning.
+_MUCH = 0.1
 
 
 def reconstruct(
@@ -73,62 +76,73 @@ def reconstruct(
 
     base, fine = fit.mesh, None
     if settings.until == "fine":
-        fine, base = _measure(capture, fit, settings, device, progress, clock, warnings)
+        with clock.stage("matching"):
+            matched = _match(capture, fit, settings, device, progress)
+            warnings += matched.notes
+            capture, landmarks2d = _select(capture, landmarks2d, matched.used)
+            capture = replace(capture, views=matched.views)
+            landmarks3d = replace(
+                landmarks3d,
+                weights=landmarks3d.weights[list(matched.used)],
+                residuals=landmarks3d.residuals[list(matched.used)],
+                distrusted=landmarks3d.distrusted[list(matched.used)],
+            )
+        with clock.stage("surface"):
+            progress("Surface", 0, 1)
+            fine = _surface(matched)
+            base = conform_base(fit.mesh, model.topology.facial, fine.space, fine.kept)
+            progress("Surface", 1, 1)
+        if fine.left_out > _MUCH:
+            warnings.append(
+                f"{100 * fine.left_out:.0f} % of the facial region was left out: fewer than two photos see it well"
+            )
     return Face(
-        base, fine, fit, capture, landmarks2d, landmarks3d, scale, settings, tuple(clock.stages), tuple(warnings)
+        base,
+        fine,
+        fit,
+        capture,
+        landmarks2d,
+        landmarks3d,
+        scale,
+        settings,
+        tuple(clock.stages),
+        tuple(warnings),
     )
 
 
-def _measure(
-    capture: Capture,
-    fit: FaceFit,
-    settings: Settings,
-    device: str,
-    progress: ProgressCallback,
-    clock: StageClock,
-    warnings: list[str],
-) -> tuple[FineSurface, object]:
-    """Matching and surface: the fine surface, and the base mesh that follows it."""
+def _match(
+    capture: Capture, fit: FaceFit, settings: Settings, device: str, progress: ProgressCallback
+) -> Match:
+    """The surface around the fitted base mesh, measured by the matching cascade."""
     facial = fit.model.topology.facial
-    with clock.stage("matching"):
+    return match(
+        lambda size: build_uvd_space(fit.mesh, facial, size),
+        capture.views,
+        preset=settings.preset,
+        occluder=fit.mesh.select_faces(~facial),
+        threads=settings.threads,
+        device=device,
+        progress=progress,
+    )
 
-        def build_space(size: int) -> UVDSpace:
-            return build_uvd_space(fit.mesh, facial, size)
 
-        matched = match(
-            build_space,
-            capture.views,
-            preset=settings.preset,
-            occluder=fit.mesh.select_faces(~facial),
-            threads=settings.threads,
-            device=device,
-            progress=progress,
-        )
-        warnings += matched.notes
-    with clock.stage("surface"):
-        progress("Surface", 0, 1)
-        coverage = clean_coverage(matched)
-        base_space = smooth_base(matched.space, coverage.kept)
-        displacement, met = measure_displacement(base_space, fine_mesh(matched.space, coverage.kept))
-        kept = coverage.kept & met
-        surface = replace(base_space, position=base_space.displaced(displacement))
-        fine = FineSurface(
-            mesh=fine_mesh(surface, kept),
-            space=base_space,
-            displacement=np.where(kept, displacement, 0),
-            kept=kept,
-            filled=coverage.filled & kept,
-            confidence=np.where(kept, matched.confidence, 0),
-            visibility=matched.visibility,
-            left_out=float(1 - kept.sum() / base_space.valid.sum()),
-        )
-        base = conform_base(fit.mesh, facial, base_space, kept)
-        progress("Surface", 1, 1)
-    if fine.left_out > 0.1:
-        warnings.append(
-            f"{100 * fine.left_out:.0f} % of the facial region was left out: fewer than two photos agree there"
-        )
-    return fine, base
+def _surface(matched: Match) -> FineSurface:
+    """The measured surface as base and displacement, and the fine mesh that the two make."""
+    coverage = clean_coverage(matched)
+    space = smooth_base(matched.space, coverage.kept)
+    displacement, met = measure_displacement(space, fine_mesh(matched.space, coverage.kept))
+    kept = coverage.kept & met
+    displacement = np.where(kept, displacement, 0)
+    return FineSurface(
+        mesh=fine_mesh(replace(space, position=space.displaced(displacement)), kept),
+        space=space,
+        displacement=displacement,
+        kept=kept,
+        filled=coverage.filled & kept,
+        confidence=np.where(kept, matched.confidence, 0),
+        visibility=matched.visibility,
+        left_out=float(1 - kept.sum() / space.valid.sum()),
+    )
 
 
 def _usable_views(

@@ -16,9 +16,10 @@ from mesoface.matching.displacement import find_peak, smooth_robustly
 from mesoface.matching.images import pixel_footprint, prepare_image
 from mesoface.matching.ncc import ncc_scores
 from mesoface.matching.pairs import choose_pairs
+from mesoface.matching.trust import Rig
 from mesoface.mesh import Mesh
 from mesoface.progress import ProgressCallback, silent
-from mesoface.uvd.maps import blur_masked
+from mesoface.uvd.maps import blur_masked, resize_map
 from mesoface.uvd.space import UVDSpace
 from mesoface.uvd.visibility import cast_visibility
 
@@ -37,6 +38,7 @@ class Level:
             surface itself would feed its noise back through the window.
         normal_mm: smoothing of the normals that the next level searches along.
         smooth: standard deviation of the smoothing of the displacement itself, texels.
+        check_rig: whether cameras are corrected and views distrusted after this level.
     """
 
     size: int
@@ -47,6 +49,7 @@ class Level:
     base_mm: float
     normal_mm: float
     smooth: float = 0.7
+    check_rig: bool = False
 
     @property
     def steps(self) -> NDArray[np.float64]:
@@ -56,22 +59,22 @@ class Level:
 
 
 _FAST = (
-    Level(64, 12.0, 1.0, window=1.5, stiffness=0.2, base_mm=4.0, normal_mm=9.0),
-    Level(64, 8.0, 0.8, window=1.5, stiffness=0.2, base_mm=4.0, normal_mm=9.0),
-    Level(128, 6.0, 0.5, window=2.0, stiffness=0.2, base_mm=2.0, normal_mm=6.0),
-    Level(128, 4.0, 0.4, window=2.0, stiffness=0.2, base_mm=2.0, normal_mm=4.0),
-    Level(256, 3.0, 0.3, window=1.6, stiffness=0.1, base_mm=1.5, normal_mm=3.0),
-    Level(256, 2.1, 0.3, window=1.4, stiffness=0.1, base_mm=0.8, normal_mm=2.0),
-    Level(512, 0.9, 0.15, window=2.5, stiffness=0.05, base_mm=0.8, normal_mm=1.5, smooth=1.2),
+    Level(64, 12.0, 1.0, window=1.5, stiffness=0.3, base_mm=4.0, normal_mm=9.0),
+    Level(64, 8.0, 0.8, window=1.5, stiffness=0.3, base_mm=4.0, normal_mm=9.0),
+    Level(128, 6.0, 0.5, window=2.0, stiffness=0.3, base_mm=2.0, normal_mm=6.0),
+    Level(128, 4.0, 0.4, window=2.0, stiffness=0.3, base_mm=2.0, normal_mm=4.0),
+    Level(256, 3.0, 0.3, window=1.6, stiffness=0.3, base_mm=1.5, normal_mm=3.0, check_rig=True),
+    Level(256, 2.1, 0.3, window=1.4, stiffness=0.3, base_mm=0.8, normal_mm=2.0, check_rig=True),
+    Level(512, 0.9, 0.15, window=2.5, stiffness=0.6, base_mm=0.8, normal_mm=1.5, smooth=1.2),
 )
 _DEFAULT = (
     *_FAST,
-    Level(768, 0.45, 0.15, window=2.5, stiffness=0.05, base_mm=0.7, normal_mm=2.5, smooth=1.2),
-    Level(768, 0.4, 0.1, window=2.0, stiffness=0.05, base_mm=0.7, normal_mm=1.5, smooth=1.8),
+    Level(768, 0.45, 0.15, window=2.5, stiffness=0.6, base_mm=0.7, normal_mm=2.5, smooth=1.2),
+    Level(768, 0.4, 0.1, window=2.0, stiffness=0.6, base_mm=0.7, normal_mm=1.5, smooth=1.8),
 )
 _BEST = (
     *_DEFAULT[:-1],
-    Level(1024, 0.4, 0.1, window=2.8, stiffness=0.05, base_mm=0.7, normal_mm=1.5, smooth=2.4),
+    Level(1024, 0.4, 0.1, window=2.8, stiffness=0.6, base_mm=0.7, normal_mm=1.5, smooth=2.4),
 )
 PRESETS: dict[str, tuple[Level, ...]] = {"fast": _FAST, "default": _DEFAULT, "best": _BEST}
 
@@ -79,6 +82,10 @@ PRESETS: dict[str, tuple[Level, ...]] = {"fast": _FAST, "default": _DEFAULT, "be
 _LOWEST_SCORE = 0.3
 # Smoothed weight from which a texel is part of the result.
 _ACCEPT = 0.03
+# Visibility from which a texel counts as well seen.
+_WELL_SEEN = 0.35
+# What remains of a coarser level's weight where the finer one measures nothing.
+_KEEP = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +96,19 @@ class Match:
         space: UVD space whose zero is the measured surface.
         measured: (H, H) where at least two views agree on the surface.
         confidence: (H, H) float32 in [0, 1], 0 where not measured.
-        visibility: (V, H, H) how well each view sees each texel.
+        views: the V views that were used, their cameras as corrected.
+        visibility: (V, H, H) how well each of them sees each texel.
+        used: (V,) their indices among the views that were given.
         notes: what was noticed about the views, one sentence each.
     """
 
     space: UVDSpace
     measured: NDArray[np.bool_]
     confidence: NDArray[np.float32]
+    views: tuple[View, ...]
     visibility: NDArray[np.float32]
-    notes: tuple[str, ...] = ()
+    used: tuple[int, ...]
+    notes: tuple[str, ...]
 
 
 def levels_for(preset: str, views: Sequence[View], space: UVDSpace) -> tuple[Level, ...]:
@@ -148,38 +159,64 @@ def match(
     )
     space = build_space(256)
     levels = levels_for(preset, views, space)
-    center = space.position[space.valid].mean(0)
-    pairs = choose_pairs([view.camera for view in views], center)
     masks = {256: space.valid}
+    rig = Rig.of(tuple(views))
+    confidence = np.zeros(space.valid.shape, np.float32)
     for number, level in enumerate(levels):
         progress("Matching", number, len(levels))
         if level.size not in masks:
             masks[level.size] = build_space(level.size).valid
         if space.size != level.size:
             space = space.resized(level.size, masks[level.size])
-        visibility = cast_visibility(space, views, occluder)
+        visibility = cast_visibility(space, rig.views, occluder)
         seen = space.valid & ((visibility > 0.05).sum(0) >= 2)
         if not seen.any():
             raise ReconstructionError(
                 "no part of the face is seen by two photos",
                 remedy="check the calibration with `mesoface inspect`",
             )
-        images = [prepare_image(view, space, 1.5, level.reach_mm) for view in views]
+        pairs = choose_pairs([view.camera for view in rig.views], space.position[space.valid].mean(0))
+        images = [prepare_image(view, space, 1.5, level.reach_mm) for view in rig.views]
         scores, _ = correlate(space, images, visibility, pairs, level.steps, level.window)
-        peak = find_peak(scores, level.steps)
-        confidence = np.clip((peak.score - _LOWEST_SCORE) / (1 - _LOWEST_SCORE), 0, 1) ** 2
-        confidence = (confidence * (seen & peak.interior)).astype(np.float32)
-        displacement, weight = smooth_robustly(
-            peak.displacement,
-            confidence,
-            space.valid,
-            stiffness=level.stiffness,
-            sigma=level.smooth,
-            scale_mm=3 * level.step_mm,
-        )
-        measured = seen & (weight > _ACCEPT)
+        displacement, weight = _settle(scores, seen * _second_best(visibility), space.valid, level)
+        # What a coarser level measured stays measured, without the detail that this level could not see.
+        before = resize_map(confidence, np.ones(confidence.shape, bool), level.size)
+        confidence = np.where(seen, np.maximum(weight, _KEEP * before), 0).astype(np.float32)
         if number < len(levels) - 1:
-            displacement = blur_masked(displacement, np.maximum(weight, 1e-3), level.base_mm / space.texel_mm)
+            sigma = level.base_mm / space.texel_mm
+            displacement = blur_masked(displacement, np.maximum(weight, 1e-3), sigma)
         space = space.recentred(displacement, space.valid, level.normal_mm)
+        if level.check_rig:
+            rig = rig.checked(space, visibility * (confidence > _ACCEPT))
     progress("Matching", len(levels), len(levels))
-    return Match(space, measured, np.where(measured, np.minimum(weight, 1), 0).astype(np.float32), visibility)
+    measured = confidence > _ACCEPT
+    return Match(
+        space,
+        measured,
+        np.where(measured, np.minimum(confidence, 1), 0).astype(np.float32),
+        rig.views,
+        visibility,
+        rig.used,
+        rig.notes(space.position[space.valid].mean(0).astype(np.float64)),
+    )
+
+
+def _second_best(visibility: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, H) in [0, 1]: 1 where two views see the texel well, less where all but one see it at a slant."""
+    return np.clip(np.partition(visibility, -2, axis=0)[-2] / _WELL_SEEN, 0, 1)
+
+
+def _settle(
+    scores: NDArray[np.float32], trust: NDArray[np.float32], valid: NDArray[np.bool_], level: Level
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(H, H) smoothed displacement of a level and the weight it has."""
+    peak = find_peak(scores, level.steps)
+    confidence = np.clip((peak.score - _LOWEST_SCORE) / (1 - _LOWEST_SCORE), 0, 1) ** 2
+    return smooth_robustly(
+        peak.displacement,
+        (confidence * trust * peak.interior).astype(np.float32),
+        valid,
+        stiffness=level.stiffness,
+        sigma=level.smooth,
+        scale_mm=3 * level.step_mm,
+    )

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mesoface.camera import Camera
 from mesoface.capture import View
 from mesoface.uvd.space import UVDSpace
 
-_LUMINANCE = np.float32([0.299, 0.587, 0.114])
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +22,18 @@ class MatchImage:
 
     Args:
         pixels: (h, w) float32 luminance minus its local mean, cut to the face.
-        P: (3, 4) float64 projection, world → pixels of ``pixels``.
+        camera: of ``pixels``.
         scale: pixels of this image per pixel of the photo.
     """
 
     pixels: NDArray[np.float32]
-    P: NDArray[np.float64]
+    camera: Camera
     scale: float
+
+    @property
+    def P(self) -> NDArray[np.float64]:
+        """(3, 4) projection, world → pixels of ``pixels``."""
+        return self.camera.P
 
 
 def pixel_footprint(views: Sequence[View], center: NDArray) -> NDArray[np.float64]:
@@ -65,4 +71,4 @@ def prepare_image(view: View, space: UVDSpace, oversample: float, reach_mm: floa
     elif factor > 1:
         luminance = cv2.resize(luminance, (camera.width, camera.height), interpolation=cv2.INTER_CUBIC)
     local_mean = cv2.GaussianBlur(luminance, (0, 0), 8 * oversample)
-    return MatchImage(luminance - local_mean, camera.P, camera.width / width)
+    return MatchImage(luminance - local_mean, camera, camera.width / width)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from mesoface.matching.images import MatchImage
 from mesoface.uvd.space import UVDSpace
 
-# Windows whose luminance varies less than this (standard deviation) say nothing: their correlation fades to 0.
+# Windows whose luminance varies less than this (standard deviation) say nothing: their correlation
+# fades to 0.
 NOISE_FLOOR = 0.0005
 
 Pairs = Sequence[tuple[int, int]]

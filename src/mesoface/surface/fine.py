@@ -17,6 +17,8 @@ from mesoface.uvd.visibility import grid_faces
 
 # A hole in the measured region up to this area is closed by interpolation.
 _FILL_MM2 = 60.0
+# Tongues of surface narrower than twice this, mm, are cut off.
+_RIM_MM = 2.0
 # An edge this many times longer than the texels' median is a spike or a tear.
 _LONGEST_EDGE = 6.0
 
@@ -44,7 +46,7 @@ def clean_coverage(match: Match) -> Coverage:
     """
     valid, measured = match.space.valid, match.measured
     texel = match.space.texel_mm
-    radius = max(1, round(0.8 / texel))
+    radius = max(1, round(_RIM_MM / texel))
     solid = dilate(erode(measured, radius), radius) & measured
     solid = _largest_parts(solid, share=0.05)
     holes = valid & ~solid
@@ -87,7 +89,7 @@ def fine_mesh(space: UVDSpace, kept: NDArray[np.bool_]) -> Mesh:
     return Mesh(points[used], faces, uv[used], None, normals[used].astype(np.float64))
 
 
-def _border(shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _border(shape: tuple[int, ...]) -> NDArray[np.bool_]:
     border = np.ones(shape, bool)
     border[1:-1, 1:-1] = False
     return border

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from mesoface.capture import View
 from mesoface.mesh import Mesh, unit
 from mesoface.raycast import RayCaster
-from mesoface.uvd.maps import blur_masked, sample_map
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import blur_masked
 from mesoface.uvd.space import UVDSpace
 
 # Visibility varies slowly over the skin: rays are cast at this resolution and the result is resized.
@@ -55,7 +54,7 @@ def cast_visibility(
     """
     size = min(_RAY_SIZE, space.size)
     coarse = space if size == space.size else space.resized(size)
-    casters = [RayCaster(Mesh(coarse.position.reshape(-1, 3), grid_faces(coarse.valid)))]
+    casters = [RayCaster(Mesh(coarse.position.reshape(-1, 3).astype(np.float64), grid_faces(coarse.valid)))]
     if occluder is not None:
         casters.append(RayCaster(occluder))
     valid = coarse.valid
@@ -81,7 +80,10 @@ def cast_visibility(
 
 
 def inside_image(view: View, points: NDArray[np.float64], margin: float = 3.0) -> NDArray[np.bool_]:
-    """(N,) whether world points (N, 3) project into the photo, ``margin`` pixels from its edge, and its mask."""
+    """(N,) whether world points (N, 3) project into the photo and its mask.
+
+    ``margin`` is the distance to keep from the photo's edge, pixels.
+    """
     pixels, depth = view.camera.project(points)
     with np.errstate(invalid="ignore"):
         inside = (
@@ -93,6 +95,3 @@ def inside_image(view: View, points: NDArray[np.float64], margin: float = 3.0) -
         x, y = np.rint(pixels[inside]).astype(int).T
         inside[inside] = view.mask[y, x]
     return inside
-
-
-__all__ = ["cast_visibility", "grid_faces", "inside_image", "sample_map", "texel_centers"]

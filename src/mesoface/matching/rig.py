@@ -1,0 +1,176 @@
+"""Small errors of the cameras' directions, found by how the photos fit together on the surface.
+
+Once the surface is roughly known, every photo predicts every other one. A camera that looks a fraction of a
+degree off shows the same skin shifted against the mean of the others; the shift is found by Gauss–Newton
+steps of image alignment (Lucas and Kanade, 1981) over the whole face, in pan and tilt of each camera. What a
+shift of the whole face would explain as well is left to the surface: without that the two would chase each
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from mesoface.camera import Camera
+from mesoface.capture import View
+from mesoface.matching.images import MatchImage, prepare_image
+from mesoface.uvd.space import UVDSpace
+
+Map = NDArray[np.float32]
+
+_WINDOW = 4.0  # texels over which brightness and contrast are evened out
+_CONTRAST_FLOOR = 0.002
+_ROUNDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class RigCorrection:
+    """How far the cameras look off.
+
+    Args:
+        rotations: (V, 3) rotation vectors in camera axes, radians; see :func:`turn_camera`.
+        shifts: (V,) by how much they move the face in the photos, pixels.
+        agreement: (V,) correlation of every view with the mean of the others, before the correction; NaN
+            where a view shares nothing with the others.
+    """
+
+    rotations: NDArray[np.float64]
+    shifts: NDArray[np.float64]
+    agreement: NDArray[np.float64]
+
+
+def turn_camera(camera: Camera, rotation: NDArray[np.float64]) -> Camera:
+    """The camera at the same place, turned by a rotation vector (3,) in its own axes."""
+    turn = Rotation.from_rotvec(rotation).as_matrix()
+    return replace(camera, R=turn @ camera.R, t=turn @ camera.t)
+
+
+def estimate_rig_correction(
+    space: UVDSpace, views: Sequence[View], visibility: NDArray[np.float32]
+) -> RigCorrection:
+    """Find by how much each camera is turned against the consensus of the others.
+
+    Args:
+        space: the surface, its zero as measured so far.
+        views: V photos.
+        visibility: (V, H, H) in [0, 1]; 0 where the surface is not to be trusted.
+    """
+    images = [prepare_image(view, space, 1.0, 2.0) for view in views]
+    points = space.position.reshape(-1, 3).astype(np.float64)
+    rotations = np.zeros((len(views), 3))
+    agreement = np.full(len(views), np.nan)
+    for number in range(_ROUNDS):
+        skins = [
+            _see_skin(image, rotation, points, space.valid.shape)
+            for image, rotation in zip(images, rotations, strict=True)
+        ]
+        count = visibility.sum(0)
+        total = np.sum([w * skin.texture for w, skin in zip(visibility, skins, strict=True)], axis=0)
+        for v, skin in enumerate(skins):
+            others = count - visibility[v]
+            trust = visibility[v] * np.minimum(others, 1) * (others > 0.3)
+            if trust.sum() < 100:
+                continue
+            mean = (total - visibility[v] * skin.texture) / np.maximum(others, 1e-3)
+            if number == 0:
+                agreement[v] = _correlation(mean, skin.texture, trust)
+            rotations[v] += _alignment_step(skin, mean - skin.texture, trust)
+    center = points[space.valid.ravel()].mean(0)
+    cameras = [view.camera for view in views]
+    rotations = _without_common_shift(rotations, cameras, center)
+    shifts = [
+        np.linalg.norm(turn_camera(camera, r).project(center)[0] - camera.project(center)[0])
+        for camera, r in zip(cameras, rotations, strict=True)
+    ]
+    return RigCorrection(rotations, np.array(shifts), agreement)
+
+
+@dataclass(frozen=True, eq=False)
+class _Skin:
+    """One photo's view of the surface: evened texture (H, W), its change per radian (3, H, W)."""
+
+    texture: Map
+    change: Map
+
+
+def _see_skin(
+    image: MatchImage, rotation: NDArray[np.float64], points: NDArray[np.float64], shape: tuple[int, ...]
+) -> _Skin:
+    camera = turn_camera(image.camera, rotation)
+    x = camera.to_camera(points)
+    q = x @ camera.K.T
+    pixels = q[:, :2] / q[:, 2:]
+    where = pixels.reshape(*shape, 2).astype(np.float32)
+
+    def look(picture: Map) -> Map:
+        return cv2.remap(picture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    texture = look(image.pixels)
+    slope_x = look(cv2.Sobel(image.pixels, cv2.CV_32F, 1, 0, scale=1 / 8))
+    slope_y = look(cv2.Sobel(image.pixels, cv2.CV_32F, 0, 1, scale=1 / 8))
+    mean = cv2.GaussianBlur(texture, (0, 0), _WINDOW)
+    variance = np.maximum(cv2.GaussianBlur(texture * texture, (0, 0), _WINDOW) - mean * mean, 0)
+    gain = 1 / np.sqrt(variance + _CONTRAST_FLOOR**2)
+    change = []
+    for axis in np.eye(3):
+        motion = np.cross(axis, x) @ camera.K.T  # d x_cam = ω × x_cam
+        motion = ((motion[:, :2] - pixels * motion[:, 2:]) / q[:, 2:]).reshape(*shape, 2)
+        change.append((slope_x * motion[..., 0] + slope_y * motion[..., 1]) * gain)
+    return _Skin((texture - mean) * gain, np.stack(change).astype(np.float32))
+
+
+def _alignment_step(skin: _Skin, residual: Map, trust: Map) -> NDArray[np.float64]:
+    """(3,) rotation vector that brings the texture towards the others' mean; outliers count less."""
+    weight = trust / (1 + residual**2) ** 2
+    change = skin.change.reshape(3, -1).astype(np.float64)
+    normal = (change * weight.ravel()) @ change.T
+    right = change @ (weight * residual).ravel()
+    damping = 1e-3 * np.trace(normal) / 3 * np.eye(3)
+    return np.linalg.solve(normal + damping + 1e-12 * np.eye(3), right)
+
+
+def _correlation(a: Map, b: Map, weight: Map) -> float:
+    total = weight.sum()
+    a, b = a - (weight * a).sum() / total, b - (weight * b).sum() / total
+    power = (weight * a * a).sum() * (weight * b * b).sum()
+    return float((weight * a * b).sum() / np.sqrt(power + 1e-12))
+
+
+def _without_common_shift(
+    rotations: NDArray[np.float64], cameras: Sequence[Camera], center: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Pan and tilt only, less what one shift of the face explains in all views.
+
+    The shift is fitted robustly (reweighted least squares), so that one camera that is far off keeps its
+    error to itself.
+
+    Args:
+        rotations: (V, 3).
+        cameras: V cameras.
+        center: (3,) middle of the face.
+    """
+    across, effect, axes = [], [], []
+    for camera, rotation in zip(cameras, rotations, strict=True):
+        ray = camera.to_camera(center)
+        distance = np.linalg.norm(ray)
+        plane = np.linalg.svd(ray[None] / distance)[2][1:]  # (2, 3) directions across the line of sight
+        across.append(plane @ camera.R / distance)
+        effect.append(plane @ np.cross(rotation, ray) / distance)
+        axes.append((ray / distance, plane))
+    a, b = np.stack(across), np.stack(effect)
+    weight = np.ones(len(cameras))
+    shift = np.zeros(3)
+    for _ in range(20):
+        weighted_a, weighted_b = (a * weight[:, None, None]).reshape(-1, 3), (b * weight[:, None]).ravel()
+        # Cameras on one side leave the depth open: the smallest shift is taken there.
+        shift = np.linalg.lstsq(weighted_a, weighted_b, rcond=1e-3)[0]
+        rest = np.linalg.norm(b - a @ shift, axis=1)
+        weight = 1 / np.sqrt(1 + (rest / max(1.5 * float(np.median(rest)), 1e-7)) ** 2)
+    rest_effect = b - a @ shift
+    return np.stack([np.cross(ray, plane.T @ e) for (ray, plane), e in zip(axes, rest_effect, strict=True)])
