@@ -1,12 +1,18 @@
-"""Nothing half-written is left behind: write under a temporary name beside the target, then rename."""
+"""Nothing half-written is left behind: write under a temporary name beside the target, then rename.
+
+That holds for errors, a full disk and Ctrl-C alike.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mesoface.errors import MesofaceError
@@ -20,8 +26,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         MesofaceError: the target cannot be written (permissions, full disk).
     """
     path = Path(path)
-    with _named_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _parents_of(path), _named_errors(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
@@ -30,7 +35,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
             temporary.chmod(0o644)
             temporary.replace(path)
         finally:
-            temporary.unlink(missing_ok=True)
+            with _uninterrupted():
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -42,42 +48,94 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         overwrite: whether a non-empty ``path`` may be replaced.
 
     Raises:
-        MesofaceError: ``path`` is in the way, or cannot be written.
+        MesofaceError: ``path`` is in the way, or cannot be written. Errors about files inside of the
+            temporary folder name them as they would be in ``path``.
     """
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())) and not overwrite:
         raise MesofaceError("exists already", path=path, remedy="name another folder, or pass --overwrite")
-    with _named_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _parents_of(path), _named_errors(path):
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         try:
-            yield temporary
+            with _final_names(temporary, path):
+                yield temporary
             temporary.chmod(0o755)
-            if path.exists():
-                # rename cannot replace a folder that holds something: move the old one aside first
-                old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-                path.replace(old / path.name)
-                try:
-                    temporary.replace(path)
-                except OSError:
-                    (old / path.name).replace(path)
-                    raise
-                finally:
-                    shutil.rmtree(old, ignore_errors=True)
-            else:
-                temporary.replace(path)
+            with _uninterrupted():
+                _put_in_place(temporary, path)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            with _uninterrupted():
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Rename the folder ``temporary`` to ``path``; what was there comes back should that fail."""
+    if not path.exists():
+        temporary.replace(path)
+        return
+    # rename cannot replace a folder that holds something: move the old one aside first
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+    try:
+        path.replace(old / path.name)
+        try:
+            temporary.replace(path)
+        except OSError:
+            (old / path.name).replace(path)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _parents_of(path: Path) -> Iterator[None]:
+    """Make the folders above ``path``; those that were made go again when the block fails."""
+    with _named_errors(path):
+        made = [parent for parent in path.parents if not parent.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with _uninterrupted(), suppress(OSError):  # somebody else put something there meanwhile
+            for parent in made:
+                parent.rmdir()
+        raise
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C has no effect on the block, which ends in milliseconds: half of it is worse than all of it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is ever interrupted
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _final_names(temporary: Path, path: Path) -> Iterator[None]:
+    """Errors about files in ``temporary`` name them in ``path``, where people expect them."""
+    try:
+        yield
+    except MesofaceError as error:
+        if error.path is None or not Path(error.path).is_relative_to(temporary):
+            raise
+        final = path / Path(error.path).relative_to(temporary)
+        raise type(error)(error.message, path=final, remedy=error.remedy) from error
 
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
+    """Turn the file system's errors about ``path``, and about what is beside or in it, into one line."""
     try:
         yield
     except OSError as error:
-        if error.filename is not None and Path(error.filename).parent not in (path, path.parent):
-            inside = str(error.filename).startswith(str(path.parent))
-            if not inside and error.errno != 28:
-                raise  # about some other file: not ours to name
-        reason = "the disk is full" if error.errno == 28 else (error.strerror or str(error))
-        raise MesofaceError(f"cannot be written: {reason}", path=path, remedy="free space or name another place") from error
+        full = error.errno == errno.ENOSPC
+        about = Path(error.filename) if error.filename is not None else path
+        if not full and about not in path.parents and not about.is_relative_to(path.parent):
+            raise  # some other file: not ours to name
+        reason = "the disk is full" if full else (error.strerror or str(error))
+        raise MesofaceError(
+            f"cannot be written: {reason}", path=path, remedy="free space or name another place"
+        ) from error

@@ -29,7 +29,9 @@ class Settings(BaseModel):
     views: int = Field(10, ge=2, le=120, description="use the best so many views")
     view_ids: tuple[str, ...] | None = Field(None, description="use exactly these views")
     until: Until = Field("fine", description="stop after the base mesh, or go on to the fine mesh")
-    scale: float | None = Field(None, gt=0, description="millimetres per world unit; None to find out")
+    scale: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="millimetres per world unit; None to find out"
+    )
     device: Device = Field("auto", description="where matching runs")
     threads: int = Field(2, ge=1, le=64, description="threads for matching")
 
@@ -53,8 +55,11 @@ def make_settings(**values: object) -> Settings:
         MesofaceError: a name is unknown or a value out of range; the message names it.
     """
     try:
-        return Settings(**values)  # type: ignore[arg-type]
+        return Settings.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"])
-        raise MesofaceError(f"setting {name!r}: {problem['msg']}, got {problem.get('input')!r}") from None
+        raise MesofaceError(
+            f"setting {name!r}: {problem['msg']}, got {problem.get('input')!r}",
+            remedy="see `mesoface reconstruct --help`",
+        ) from None

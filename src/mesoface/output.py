@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,7 +34,8 @@ def check_target(out: Path, capture: Path, overwrite: bool) -> None:
     """Refuse a bad ``--out`` before any work is done.
 
     Raises:
-        MesofaceError: ``out`` is inside of the capture (or is it), exists already, or is a file.
+        MesofaceError: ``out`` is inside of the capture (or is it), exists already, is a file, or cannot be
+            made.
     """
     inner, outer = out.resolve(), capture.resolve()
     if inner == outer or outer in inner.parents or inner in outer.parents:
@@ -52,6 +55,12 @@ def check_target(out: Path, capture: Path, overwrite: bool) -> None:
                 path=out,
                 remedy="name another folder",
             )
+    above = next(parent for parent in out.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        what = "may not be written into" if above.is_dir() else "is a file"
+        raise MesofaceError(
+            f"the result cannot be put there: {above} {what}", path=out, remedy="name another place"
+        )
 
 
 def save_face(
@@ -69,22 +78,27 @@ def save_face(
     Args:
         face: the result.
         out: folder to make.
-        truth: the true surface, mm, where it is known; its error goes into the report and run.json.
+        truth: the true surface, mm, where it is known; the result's error goes into the report and run.json.
+            Where the two cannot be compared, that is said in its place: the result is kept.
         overwrite: whether an older result may be replaced.
         progress: called as files are done.
 
     Returns:
-        a few lines for people: what was written, and the error where the truth is known.
+        a few lines for people: what was made of what, and the error where the truth is known.
 
     Raises:
         MesofaceError: the folder cannot be written.
     """
     out = Path(out)
     progress("Writing", 0, 3)
-    evaluation = None
+    evaluation, failure = None, None
     region = region_mesh(face)
     if truth is not None:
-        evaluation = evaluate(face.base if face.fine is None else face.fine.mesh, truth, region=region)
+        try:
+            evaluation = evaluate(face.base if face.fine is None else face.fine.mesh, truth, region=region)
+        except MesofaceError as error:
+            failure = f"error to the true surface: not measured, {error}"
+            face = replace(face, warnings=(*face.warnings, failure))
     progress("Writing", 1, 3)
     with atomic_folder(out, overwrite=overwrite) as folder:
         write_obj(folder / "base.obj", face.base)
@@ -96,7 +110,7 @@ def save_face(
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         write_report(folder / "report.html", face, evaluation)
     progress("Writing", 3, 3)
-    return _summary(face, evaluation, out)
+    return [*_summary(face, evaluation), *([failure] if failure else []), f"report: {out / 'report.html'}"]
 
 
 def region_mesh(face: Face) -> Mesh:
@@ -108,21 +122,38 @@ def region_mesh(face: Face) -> Mesh:
         return face.base.select_faces(face.fit.model.topology.facial)
     space = face.fine.space
     coarse = space.resized(min(_REGION_SIZE, space.size))
-    mesh = Mesh(coarse.position.reshape(-1, 3), grid_faces(coarse.valid))
+    mesh = Mesh(coarse.position.reshape(-1, 3).astype(np.float64), grid_faces(coarse.valid))
     return mesh.select_faces(np.ones(len(mesh.faces), bool))
 
 
-def facial_region(run: Path) -> Mesh:
-    """The facial region of the result in ``run``: the fitted face model's facial mask.
+def surface_file(run: Path) -> Path:
+    """The mesh of the result in ``run``: ``fine.ply``, or ``base.obj`` of a run that stopped there.
 
     Raises:
         MesofaceError: ``run`` is not a result.
     """
+    _check_result(run)
+    fine = run / "fine.ply"
+    return fine if fine.is_file() else run / "base.obj"
+
+
+def facial_region(run: Path) -> Mesh:
+    """The facial region of the result in ``run``: :func:`region_mesh` of its face.
+
+    Raises:
+        MesofaceError: ``run`` is not a result.
+    """
+    _check_result(run)
+    return read_mesh(run / "region.ply")
+
+
+def _check_result(run: Path) -> None:
     if not (run / "run.json").is_file():
         raise MesofaceError(
-            "is not the result of `mesoface reconstruct` (no run.json)", path=run, remedy="name a mesh or a result folder"
+            "is not the result of `mesoface reconstruct` (no run.json)",
+            path=run,
+            remedy="name a mesh or a result folder",
         )
-    return read_mesh(run / "region.ply")
 
 
 def _write_fine(folder: Path, fine: FineSurface) -> None:
@@ -139,7 +170,11 @@ def run_record(face: Face, evaluation: Evaluation | None = None) -> dict[str, ob
         "mesoface": mesoface.__version__,
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
-        "capture": {"path": str(face.capture.path), "format": face.capture.format, "views": list(face.capture.names)},
+        "capture": {
+            "path": str(face.capture.path),
+            "format": face.capture.format,
+            "views": list(face.capture.names),
+        },
         "settings": face.settings.model_dump(mode="json"),
         "unit": "mm",
         "mm_per_unit": face.scale.mm_per_unit,
@@ -170,7 +205,7 @@ def run_record(face: Face, evaluation: Evaluation | None = None) -> dict[str, ob
     return record
 
 
-def _summary(face: Face, evaluation: Evaluation | None, out: Path) -> list[str]:
+def _summary(face: Face, evaluation: Evaluation | None) -> list[str]:
     lines = [f"views: {', '.join(face.capture.names)}", f"scale: {face.scale}"]
     if face.fine is not None:
         lines.append(
@@ -183,7 +218,4 @@ def _summary(face: Face, evaluation: Evaluation | None, out: Path) -> list[str]:
             f"error to the true surface: mean {accuracy.mean:.3f} mm, median {accuracy.median:.3f} mm, "
             f"{100 * accuracy.within['0.2']:.1f} % within 0.2 mm, normals {accuracy.normal_angle:.1f}°"
         )
-    lines.append(f"report: {out / 'report.html'}")
     return lines
-
-

@@ -8,17 +8,25 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 import mesoface
 from mesoface.cli import evaluate, inspect, reconstruct, synth
 from mesoface.errors import MesofaceError
 
+_BAD_INPUT, _INTERRUPTED = 2, 130
+# What typer raises for a wrong option. It has no public name of its own, only its kind BadParameter has.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
 app = typer.Typer(
     name="mesoface",
     help="Calibrated face photos in; a measured, pore-level 3D face out.\n\n"
-    "Start with [bold]mesoface inspect CAPTURE[/bold], then [bold]mesoface reconstruct CAPTURE --out DIR[/bold].",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
+    "Start with `mesoface inspect CAPTURE`, then `mesoface reconstruct CAPTURE --out DIR`.\n\n"
+    "A capture is a folder with photos of one face at one moment and the cameras' calibration: FaceScape's "
+    "`params.json`, a COLMAP model, or nerfstudio's `transforms.json`. Exit codes: 0 done, 2 something to "
+    "mend (one line says what), 130 interrupted.",
+    invoke_without_command=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -36,27 +44,48 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """See the help text above; this only carries ``--version``."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 something the user can mend, 130 interrupted."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except MesofaceError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_plain(error)}")
-        sys.exit(2)
+        code = _fail(str(error))
+    except _UsageError as error:
+        code = _fail(_usage(error))
+    except OSError as error:  # of a file that nobody expected to fail
+        code = _fail(f"{error.filename or 'a file'}: {error.strerror or error} — check the file and the disk")
+    except MemoryError:
+        code = _fail("not enough memory — use fewer --views or --preset fast, or close other programs")
     except KeyboardInterrupt:
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:  # typer, too, makes this number of a KeyboardInterrupt
         print("interrupted; nothing was written", file=sys.stderr)
-        # Worker threads may be deep in native code: do not wait for them.
+        # What was half-written is gone by now. Worker threads may be deep in native code: not waited for.
+        sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(130)
+        os._exit(_INTERRUPTED)
+    sys.exit(code or 0)
 
 
-def _plain(error: MesofaceError) -> str:
-    """The message without rich markup being read into it, on one line."""
-    return " ".join(str(error).split()).replace("[", r"\[")
+def _fail(message: str) -> int:
+    """Print ``message`` as one line on stderr; the exit code."""
+    line = escape(" ".join(message.split()))  # no markup is read into it
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {line}")
+    return _BAD_INPUT
+
+
+def _usage(error: Exception) -> str:
+    """A wrong option in words, with where to read on."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "mesoface"
+    message = error.format_message().rstrip(".").replace("Value error, ", "")  # type: ignore[attr-defined]
+    return f"{message} — see `{command} --help`"

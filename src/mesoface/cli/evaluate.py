@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -13,46 +13,65 @@ from mesoface.errors import MesofaceError
 
 
 def command(
-    prediction: Annotated[Path, typer.Argument(help="A mesh file, or the folder of a reconstruction.")],
-    truth: Annotated[Path, typer.Argument(help="The true surface: .ply, .obj or .stl, millimetres.")],
+    prediction: Annotated[
+        Path, typer.Argument(help="A mesh file, or the folder of a reconstruction.", show_default=False)
+    ],
+    truth: Annotated[
+        Path, typer.Argument(help="The true surface: .ply, .obj or .stl, millimetres.", show_default=False)
+    ],
     align: Annotated[
-        str, typer.Option(help="none: same world frame; rigid; similarity: also another scale.")
+        Literal["none", "rigid", "similarity"],
+        typer.Option(
+            metavar="none|rigid|similarity",
+            help="none: both are in the same world frame, in mm. rigid: turn and shift the prediction onto "
+            "the truth first. similarity: and scale it.",
+        ),
     ] = "none",
     region: Annotated[
         Path | None,
         typer.Option(
-            help="Mesh of the facial region to measure in. A reconstruction's folder brings its own."
+            metavar="MESH",
+            help="Measure only along this mesh, in the prediction's frame. A reconstruction's folder brings "
+            "its own, region.ply.",
         ),
     ] = None,
-    samples: Annotated[int, typer.Option(help="Points on each surface.", min=1000, max=2_000_000)] = 100_000,
+    samples: Annotated[
+        int, typer.Option(metavar="N", help="Points drawn on each surface.", min=1000, max=2_000_000)
+    ] = 100_000,
     heatmap: Annotated[
-        Path | None, typer.Option(help="Write the error on the surface: .ply with colours, or .png.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write the error on the surface: .ply with colours, or .png.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Distance between a reconstruction and the true surface, both ways, in millimetres.
 
     Point to surface, area-uniform samples, inside the facial region; docs/evaluation.md has the protocol.
+    Of a reconstruction's folder fine.ply is measured, or base.obj where the run stopped there.
 
-    Example: mesoface evaluate face/ truth.ply --heatmap error.png
+    Example: `mesoface evaluate face/ truth.ply --heatmap error.png`
     """
+    from mesoface.cli.naming import naming
     from mesoface.evaluation import evaluate, print_evaluation, write_heatmap
     from mesoface.mesh_io import read_mesh
-    from mesoface.output import facial_region
+    from mesoface.output import facial_region, surface_file
 
-    if align not in ("none", "rigid", "similarity"):
-        raise MesofaceError(f"--align {align}: not known", remedy="use none, rigid or similarity")
-    mesh_path = prediction / "fine.ply" if prediction.is_dir() else prediction
+    if heatmap is not None and heatmap.suffix.lower() not in (".ply", ".png"):
+        raise MesofaceError("a heat map is a .ply or a .png", path=heatmap, remedy="give a name that ends so")
+    mesh_path = surface_file(prediction) if prediction.is_dir() else prediction
+    inside = read_mesh(region) if region is not None else None
     if prediction.is_dir() and region is None:
         inside = facial_region(prediction)
-    else:
-        inside = read_mesh(region) if region is not None else None
     predicted, true = read_mesh(mesh_path), read_mesh(truth)
-    result = evaluate(predicted, true, align=align, region=inside, samples=samples)
+    with naming(f"{mesh_path} against {truth}"):
+        result = evaluate(predicted, true, align=align, region=inside, samples=samples)
+    if heatmap is not None:
+        write_heatmap(heatmap, predicted, result)
+        Console(stderr=True, soft_wrap=True).print(f"heat map: {heatmap}", markup=False, highlight=False)
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=2))
     else:
         print_evaluation(result, Console())
-    if heatmap is not None:
-        write_heatmap(heatmap, predicted, result)
-        Console(stderr=True).print(f"heat map: {heatmap}")

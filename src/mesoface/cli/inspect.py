@@ -10,19 +10,25 @@ from rich.console import Console
 
 
 def command(
-    capture: Annotated[Path, typer.Argument(help="Folder with photos and calibration.")],
+    capture: Annotated[Path, typer.Argument(help="Folder with photos and calibration.", show_default=False)],
     format: Annotated[
-        str | None, typer.Option(help="facescape, colmap or nerfstudio; found by looking when left out.")
+        str | None,
+        typer.Option(
+            metavar="facescape|colmap|nerfstudio",
+            help="Format of the calibration. Left out: found by looking at the folder.",
+        ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Also write a page with the pictures and the landmarks drawn in.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write a page with the photos and the landmarks drawn in."),
     ] = None,
 ) -> None:
     """Look at a capture: what was found, which views are good, what is wrong and how to mend it.
 
-    Nothing is reconstructed. Run this first on a new rig.
+    Per view: size, focal length, distance, whether a face was found, how well its landmarks agree with the
+    other views, sharpness, exposure. Nothing is reconstructed. Run this first on a new rig.
 
-    Example: mesoface inspect shoot/ --html shoot.html
+    Example: `mesoface inspect shoot/ --html shoot.html`
     """
     from mesoface.inspection import inspect, print_inspection
     from mesoface.landmarks import MediapipeDetector

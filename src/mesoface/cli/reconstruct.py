@@ -8,62 +8,138 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+
+_INPUT, _METHOD, _RESULT = "Input", "Method", "Result"
 
 
 def command(
-    capture: Annotated[Path, typer.Argument(help="Folder with photos and calibration.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the result; made at the very end.")],
-    format: Annotated[
-        str | None, typer.Option(help="facescape, colmap or nerfstudio; found by looking when left out.")
-    ] = None,
-    face_model: Annotated[
-        str,
+    capture: Annotated[Path, typer.Argument(help="Folder with photos and calibration.", show_default=False)],
+    out: Annotated[
+        Path,
         typer.Option(
-            help="generic (comes with mesoface), ict, or the path of an ICT, FaceScape or FLAME model."
+            "--out", "-o", help="Folder for the result; made at the very end.", rich_help_panel=_RESULT
         ),
-    ] = "generic",
-    matcher: Annotated[str, typer.Option(help="ncc: classical photo-consistency, nothing learned.")] = "ncc",
-    preset: Annotated[
-        str, typer.Option(help="fast, default or best: how fine, and how long it takes.")
-    ] = "default",
-    views: Annotated[int, typer.Option(help="Use the best so many views.", min=2, max=120)] = 10,
+    ],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="facescape|colmap|nerfstudio",
+            help="Format of the calibration. Left out: found by looking at the folder.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    views: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=2,
+            max=120,
+            help="Use this many views: spread around the face, sharp, with the whole face in them.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = 10,
     view_ids: Annotated[
-        str | None, typer.Option(help="Use exactly these views, separated by commas, e.g. 0,3,4,7.")
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Use exactly these views instead, separated by commas, e.g. 0,3,4,7. "
+            "`mesoface inspect` lists the names.",
+            rich_help_panel=_INPUT,
+        ),
     ] = None,
     landmarks: Annotated[
-        Path | None, typer.Option(help="Landmarks from a .json or .npz file instead of the detector.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Landmarks from a .json or .npz file instead of the detector; docs/formats.md shows them.",
+            rich_help_panel=_INPUT,
+        ),
     ] = None,
     scale: Annotated[
         float | None,
         typer.Option(
-            help="Millimetres per world unit (1 = calibrated in mm). Left out: from the file or the eyes."
+            metavar="MM_PER_UNIT",
+            help="Millimetres per unit of the calibration's world: 1 where that is in mm, 1000 where it is "
+            "in metres. Left out: from the format where it says so, else from the size of the eyes (± 5 %).",
+            rich_help_panel=_INPUT,
         ),
     ] = None,
-    until: Annotated[
-        str, typer.Option(help="base: stop at the fitted face model; fine: measure the surface.")
-    ] = "fine",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option(help="Threads for matching.", min=1, max=64)] = min(
-        8, os.cpu_count() or 2
-    ),
     truth: Annotated[
         Path | None,
-        typer.Option(help="The true surface, where it is known: the report then shows the error."),
+        typer.Option(
+            metavar="MESH",
+            help="The true surface, where it is known, in millimetres in the same frame: run.json and report "
+            "then say the error.",
+            rich_help_panel=_INPUT,
+        ),
     ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="fast|default|best",
+            help="How fine, and how long: measured on a grid of up to 512², 768² or 1024² points.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = "default",
+    face_model: Annotated[
+        str,
+        typer.Option(
+            metavar="generic|ict|PATH",
+            help="Face model that the base mesh comes from: generic is built in; ict, or the path of an ICT, "
+            "FaceScape or FLAME model, is a file of yours.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = "generic",
+    matcher: Annotated[
+        str,
+        typer.Option(
+            metavar="ncc",
+            help="How photos are compared. ncc: classical photo-consistency, nothing learned.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = "ncc",
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|cpu|cuda",
+            help="Where matching runs; auto takes a GPU where there is one.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = "auto",
+    threads: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, max=64, help="Threads for matching on the CPU.", rich_help_panel=_METHOD
+        ),
+    ] = min(8, os.cpu_count() or 2),
+    until: Annotated[
+        str,
+        typer.Option(
+            metavar="base|fine",
+            help="base: stop at the face model fitted to the landmarks. fine: measure the surface.",
+            rich_help_panel=_RESULT,
+        ),
+    ] = "fine",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the result that is in --out.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace the older result that is in --out.", rich_help_panel=_RESULT
+        ),
     ] = False,
 ) -> None:
     """Photos in, measured face out.
 
-    Writes base.obj, fine.ply, displacement.exr (mm), confidence.png, run.json and report.html. Coordinates are
-    the capture's own world times the scale, which run.json states: millimetres.
+    Writes base.obj, fine.ply, displacement.exr (mm), confidence.png, region.ply, run.json and report.html.
+    Everything is in millimetres, in the capture's own world frame times the scale that run.json states. Until
+    all of it is written, --out is not touched.
 
-    Examples:
-    mesoface reconstruct shoot/ --out face/
+    Example: `mesoface reconstruct shoot/ --out face/`
 
-    mesoface reconstruct shoot/ --out face/ --scale 1 --preset best --view-ids 0,2,4,5,7
+    Calibrated in mm, finest, only these photos:
+    `mesoface reconstruct shoot/ --out face/ --scale 1 --preset best --view-ids 0,2,4,5,7`
     """
+    from mesoface.cli.naming import naming
     from mesoface.config import make_settings
     from mesoface.landmarks import read_landmarks
     from mesoface.load import load_capture
@@ -95,10 +171,11 @@ def command(
         with clock.stage("loading"):
             loaded = load_capture(capture, format=format, names=names, progress=progress)
         given = read_landmarks(landmarks, loaded) if landmarks is not None else None
-        face = reconstruct(loaded, settings, landmarks=given, progress=progress, clock=clock)
+        with naming(capture):
+            face = reconstruct(loaded, settings, landmarks=given, progress=progress, clock=clock)
         summary = save_face(face, out, truth=truth_mesh, overwrite=overwrite, progress=progress)
+    for warning in face.warnings:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[yellow]warning:[/] {escape(warning)}")
     console = Console(highlight=False, soft_wrap=True)
     for line in summary:
         console.print(line, markup=False)
-    for warning in face.warnings:
-        Console(stderr=True, soft_wrap=True).print(f"[yellow]warning:[/] {warning}", highlight=False)

@@ -7,30 +7,68 @@ from typing import Annotated
 
 import typer
 
+from mesoface.errors import MesofaceError
+
 
 def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the capture; made at the very end.")],
-    seed: Annotated[int, typer.Option(help="The same seed makes the same capture.", min=0)] = 0,
-    face_model: Annotated[str, typer.Option(help="generic, ict, or the path of a face model.")] = "generic",
-    views: Annotated[int, typer.Option(help="Number of cameras.", min=2, max=60)] = 10,
-    width: Annotated[int, typer.Option(help="Photo width, pixels.", min=64, max=8192)] = 864,
-    height: Annotated[int, typer.Option(help="Photo height, pixels.", min=64, max=8192)] = 1296,
+    seed: Annotated[
+        int,
+        typer.Option(metavar="N", help="Another seed, another face; the same one, the same bytes.", min=0),
+    ] = 0,
+    face_model: Annotated[
+        str, typer.Option(metavar="generic|ict|PATH", help="Face model that heads are drawn from.")
+    ] = "generic",
+    views: Annotated[int, typer.Option(metavar="N", help="Number of cameras.", min=2, max=60)] = 10,
+    width: Annotated[
+        int, typer.Option(metavar="PIXELS", help="Width of the photos.", min=64, max=8192)
+    ] = 864,
+    height: Annotated[
+        int, typer.Option(metavar="PIXELS", help="Height of the photos.", min=64, max=8192)
+    ] = 1296,
     spread: Annotated[
-        float, typer.Option(help="Degrees from the first camera to the last.", min=5, max=180)
+        float,
+        typer.Option(metavar="DEGREES", help="Between the outermost cameras.", min=5, max=180),
     ] = 120.0,
+    detail: Annotated[
+        float,
+        typer.Option(
+            metavar="MM",
+            help="Longest triangle edge of the photographed skin; its finest relief is about twice that.",
+            min=0.2,
+            max=5,
+        ),
+    ] = 0.6,
+    truth_detail: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MM",
+            help="Longest triangle edge of gt.ply, for a smaller file; truth.json says how far it is off. "
+            "Left out: the photographed triangles themselves.",
+            min=0.2,
+            max=20,
+        ),
+    ] = None,
+    jpeg_quality: Annotated[int, typer.Option(metavar="N", help="Of the photos.", min=30, max=100)] = 93,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the older synthetic capture that is in --out.")
+    ] = False,
 ) -> None:
     """Make a capture whose true surface is known.
 
-    A head with wrinkles, pores, freckles, brows, lips and eyes is photographed under soft lights by cameras with
-    lens distortion, exposure differences and noise. Writes params.json and photos (FaceScape layout), gt.ply (the
-    true face, in the cameras' world, mm) and truth.json.
+    A head with wrinkles, pores, freckles, brows, lips and eyes is photographed under soft lights by cameras
+    with lens distortion, exposure differences and noise. Writes params.json and photos (FaceScape layout),
+    gt.ply (the true face, in the cameras' world, mm) and truth.json.
 
-    Example: mesoface synth --out sample --seed 7, then: mesoface reconstruct sample --out face --scale 1 --truth
-    sample/gt.ply
+    Example: `mesoface synth --out sample --seed 7`
+
+    Then measure on it:
+    `mesoface reconstruct sample --out face --scale 1 --truth sample/gt.ply`
     """
     from mesoface.progress import progress_bars
     from mesoface.synthesis import synthesize
 
+    _check_target(out, overwrite)
     with progress_bars() as progress:
         folder = synthesize(
             out,
@@ -40,6 +78,22 @@ def command(
             width=width,
             height=height,
             spread_deg=spread,
+            detail_mm=detail,
+            truth_mm=truth_detail,
+            jpeg_quality=jpeg_quality,
+            overwrite=overwrite,
             progress=progress,
         )
     typer.echo(f"capture: {folder}")
+
+
+def _check_target(out: Path, overwrite: bool) -> None:
+    """Refuse to replace what no earlier run made."""
+    if overwrite and out.is_dir() and any(out.iterdir()) and not (out / "truth.json").is_file():
+        raise MesofaceError(
+            "--overwrite replaces synthetic captures only, and this folder has no truth.json",
+            path=out,
+            remedy="name another folder",
+        )
+    if out.exists() and not out.is_dir():
+        raise MesofaceError("is a file", path=out, remedy="name a folder")
