@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mesoface.errors import MesofaceError
@@ -41,6 +40,8 @@ class Settings(BaseModel):
         Raises:
             MesofaceError: ``cuda`` was asked for and there is none.
         """
+        import torch  # here, because it takes seconds and nothing else in the settings needs it
+
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         if self.device == "cuda" and not torch.cuda.is_available():

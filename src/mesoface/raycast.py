@@ -87,9 +87,15 @@ class RayCaster:
         return Hits(face, bary, distance)
 
     def blocked(self, origins: ArrayLike, targets: ArrayLike, tolerance: float) -> NDArray[np.bool_]:
-        """(N,) whether something stands between ``origins`` and ``targets`` (N, 3), ``tolerance`` mm before it."""
+        """(N,) whether something stands between ``origins`` and ``targets``, more than ``tolerance`` before it.
+
+        Args:
+            origins: (N, 3) or (3,).
+            targets: (N, 3).
+            tolerance: mm.
+        """
         targets = np.asarray(targets, np.float64)
-        offset = targets - np.asarray(origins, np.float64)
+        offset: NDArray[np.float64] = targets - np.asarray(origins, np.float64)
         length = np.linalg.norm(offset, axis=1)
         hits = self.cast(origins, offset / length[:, None])
         return hits.distance < length - tolerance

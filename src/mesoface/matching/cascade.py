@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from mesoface.capture import View
 from mesoface.errors import ReconstructionError
-from mesoface.matching import ncc_torch
 from mesoface.matching.displacement import find_peak, smooth_robustly
 from mesoface.matching.images import pixel_footprint, prepare_image
 from mesoface.matching.ncc import ncc_scores
@@ -152,11 +151,7 @@ def match(
     Raises:
         ReconstructionError: no texel is seen by two views.
     """
-    correlate = (
-        partial(ncc_scores, threads=threads)
-        if device == "cpu"
-        else partial(ncc_torch.ncc_scores, device=device)
-    )
+    correlate = _correlation_on(device, threads)
     space = build_space(256)
     levels = levels_for(preset, views, space)
     masks = {256: space.valid}
@@ -199,6 +194,15 @@ def match(
         rig.used,
         rig.notes(space.position[space.valid].mean(0).astype(np.float64)),
     )
+
+
+def _correlation_on(device: str, threads: int) -> Callable[..., tuple[NDArray, NDArray]]:
+    """The correlation for a torch device: OpenCV's filters on the CPU, torch elsewhere."""
+    if device == "cpu":
+        return partial(ncc_scores, threads=threads)
+    from mesoface.matching import ncc_torch  # here, because torch takes seconds to import
+
+    return partial(ncc_torch.ncc_scores, device=device)
 
 
 def _second_best(visibility: NDArray[np.float32]) -> NDArray[np.float32]:

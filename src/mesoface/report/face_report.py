@@ -19,7 +19,7 @@ _FILES = {
     "fine": (
         ("base.obj", "base mesh in the face model's topology; follows the measured surface, mm"),
         ("fine.ply", "the measured surface, with UVs and normals, mm"),
-        ("displacement.exr", "its signed distance from the base along the base's smoothed normals, 32-bit mm"),
+        ("displacement.exr", "signed distance from the base along its smoothed normals, 32-bit mm"),
         ("confidence.png", "how well the photos agree, 0 to 255"),
     ),
 }
@@ -48,10 +48,11 @@ def report_data(face: Face, evaluation: Evaluation | None = None) -> ReportData:
             face.capture.views, face.landmarks2d.points, face.landmarks3d.weights, strict=True
         )
     ]
-    capture = face.capture.path.name if face.capture.path is not None else "capture"
+    capture = face.capture
+    settings = face.settings.model_dump().items()
     return ReportData(
-        title=capture,
-        subtitle=f"{len(face.capture)} photos, {face.capture.format} layout, face model {face.fit.model.name}",
+        title=capture.path.name if capture.path is not None else "capture",
+        subtitle=f"{len(capture)} photos, {capture.format} layout, face model {face.fit.model.name}",
         facts=_facts(face, evaluation),
         warnings=face.warnings,
         photos=photos,
@@ -60,7 +61,7 @@ def report_data(face: Face, evaluation: Evaluation | None = None) -> ReportData:
         maps=_maps(face),
         stages=[StageRow(stage.name, stage.seconds, stage.peak_mb) for stage in face.stages],
         scale=f"Millimetres in the capture's own world frame: {face.scale}.",
-        settings=[(name, str(value)) for name, value in face.settings.model_dump().items() if value is not None],
+        settings=[(name, str(value)) for name, value in settings if value is not None],
         evaluation=None if evaluation is None else _evaluation(face, evaluation),
         files=(*_FILES["base" if fine is None else "fine"], *_ALWAYS),
         versions=f"mesoface {mesoface.__version__}",
