@@ -121,7 +121,9 @@ class Capture:
         unknown = [name for name in names if name not in self.names]
         if unknown:
             raise CaptureError(
-                f"no view named {', '.join(unknown)}", path=self.path, remedy=f"there are: {', '.join(self.names)}"
+                f"no view named {', '.join(unknown)}",
+                path=self.path,
+                remedy=f"there are: {', '.join(self.names)}",
             )
         return self.select([self.names.index(name) for name in names])
 

@@ -93,9 +93,8 @@ def reconstruct(
             base = conform_base(fit.mesh, model.topology.facial, fine.space, fine.kept)
             progress("Surface", 1, 1)
         if fine.left_out > _MUCH:
-            warnings.append(
-                f"{100 * fine.left_out:.0f} % of the facial region was left out: fewer than two photos see it well"
-            )
+            share = f"{100 * fine.left_out:.0f} %"
+            warnings.append(f"{share} of the facial region was left out: fewer than two photos see it well")
     return Face(
         base,
         fine,

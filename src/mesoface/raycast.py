@@ -87,12 +87,12 @@ class RayCaster:
         return Hits(face, bary, distance)
 
     def blocked(self, origins: ArrayLike, targets: ArrayLike, tolerance: float) -> NDArray[np.bool_]:
-        """(N,) whether something stands between ``origins`` and ``targets``, more than ``tolerance`` before it.
+        """(N,) whether something stands between ``origins`` and ``targets``.
 
         Args:
             origins: (N, 3) or (3,).
             targets: (N, 3).
-            tolerance: mm.
+            tolerance: mm before a target in which nothing counts: the surface that it lies on.
         """
         targets = np.asarray(targets, np.float64)
         offset: NDArray[np.float64] = targets - np.asarray(origins, np.float64)
