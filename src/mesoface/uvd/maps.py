@@ -30,7 +30,8 @@ def blur_masked(values: NDArray, weight: NDArray, sigma: float) -> NDArray[np.fl
     kernel = cv2.getGaussianKernel(2 * radius + 1, sigma, cv2.CV_32F)
 
     def blur(a: NDArray) -> NDArray:
-        return cv2.sepFilter2D(np.ascontiguousarray(a), -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
+        out = cv2.sepFilter2D(np.ascontiguousarray(a), -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
+        return out.reshape(a.shape)  # OpenCV drops a channel axis of length one
 
     clean = np.where(_broadcast(weight > 0, values), values, 0)
     total = blur(weight)
@@ -78,11 +79,6 @@ def resize_map(values: NDArray, valid: NDArray[np.bool_], size: int) -> NDArray[
         return cv2.resize(filled, (size, size), interpolation=cv2.INTER_AREA)
     enlarged = cv2.resize(filled, (size, size), interpolation=cv2.INTER_LINEAR)
     return cv2.GaussianBlur(enlarged, (0, 0), 0.6 * size / old, borderType=cv2.BORDER_REPLICATE)
-
-
-def median_masked(values: NDArray, valid: NDArray[np.bool_], size: int) -> NDArray[np.float32]:
-    """Median filter of ``size`` 3 or 5 texels on a scalar map; the outside is continued first."""
-    return cv2.medianBlur(fill_outside(values, valid), size)
 
 
 def erode(mask: NDArray[np.bool_], texels: int) -> NDArray[np.bool_]:
