@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import mesoface
 from mesoface.camera import Camera, OpenCVLens, look_at
 from mesoface.capture import Capture, View
+from mesoface.face import Face
 from mesoface.formats import facescape
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -31,6 +33,19 @@ def shared() -> Callable[[str], Path]:
         return root / name
 
     return find
+
+
+@pytest.fixture(scope="session")
+def sample_capture() -> Path:
+    """The capture in ``examples/``: eight synthetic photos, their calibration, and ``gt.ply``, in mm."""
+    return REPOSITORY / "examples" / "sample_capture"
+
+
+@pytest.fixture(scope="session")
+def sample_face(sample_capture: Path) -> Face:
+    """The sample capture reconstructed once, quickly, by the Python interface."""
+    capture = mesoface.load_capture(sample_capture)
+    return mesoface.reconstruct(capture, mesoface.Settings(scale=1.0, preset="fast", threads=1))
 
 
 @dataclass(frozen=True, eq=False)

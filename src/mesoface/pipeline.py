@@ -26,6 +26,8 @@ from mesoface.uvd.space import build_uvd_space
 
 # Share of the facial region without surface that is worth a warning.
 _MUCH = 0.1
+# Share from which on there is no face: what remains are chance agreements.
+_NEARLY_ALL = 0.9
 
 
 def reconstruct(
@@ -92,6 +94,12 @@ def reconstruct(
             fine = _surface(matched)
             base = conform_base(fit.mesh, model.topology.facial, fine.space, fine.kept)
             progress("Surface", 1, 1)
+        if fine.left_out > _NEARLY_ALL:
+            raise ReconstructionError(
+                f"the photos agree on only {100 * (1 - fine.left_out):.0f} % of a face around the landmarks",
+                path=capture.path,
+                remedy="check calibration and landmarks with `mesoface inspect`",
+            )
         if fine.left_out > _MUCH:
             share = f"{100 * fine.left_out:.0f} %"
             warnings.append(f"{share} of the facial region was left out: fewer than two photos see it well")

@@ -68,6 +68,11 @@ def command(
     from mesoface.progress import progress_bars
     from mesoface.synthesis import synthesize
 
+    if truth_detail is not None and truth_detail < detail:
+        raise MesofaceError(
+            f"--truth-detail {truth_detail} is finer than what is photographed (--detail {detail})",
+            remedy="make it larger, or leave it out",
+        )
     _check_target(out, overwrite)
     with progress_bars() as progress:
         folder = synthesize(
