@@ -58,22 +58,22 @@ class Level:
 
 
 _FAST = (
-    Level(64, 12.0, 1.0, window=1.5, stiffness=0.3, base_mm=4.0, normal_mm=9.0),
-    Level(64, 8.0, 0.8, window=1.5, stiffness=0.3, base_mm=4.0, normal_mm=9.0),
-    Level(128, 6.0, 0.5, window=2.0, stiffness=0.3, base_mm=2.0, normal_mm=6.0),
-    Level(128, 4.0, 0.4, window=2.0, stiffness=0.3, base_mm=2.0, normal_mm=4.0),
-    Level(256, 3.0, 0.3, window=1.6, stiffness=0.3, base_mm=1.5, normal_mm=3.0, check_rig=True),
-    Level(256, 2.1, 0.3, window=1.4, stiffness=0.3, base_mm=0.8, normal_mm=2.0, check_rig=True),
-    Level(512, 0.9, 0.15, window=2.5, stiffness=0.6, base_mm=0.8, normal_mm=1.5, smooth=1.2),
+    Level(64, 12.0, 1.0, window=1.5, stiffness=0.25, base_mm=4.0, normal_mm=9.0),
+    Level(64, 8.0, 0.8, window=1.5, stiffness=0.25, base_mm=4.0, normal_mm=9.0),
+    Level(128, 6.0, 0.5, window=2.0, stiffness=0.25, base_mm=2.0, normal_mm=6.0),
+    Level(128, 4.0, 0.4, window=2.0, stiffness=0.25, base_mm=2.0, normal_mm=4.0),
+    Level(256, 3.0, 0.3, window=1.6, stiffness=0.25, base_mm=1.5, normal_mm=3.0, check_rig=True),
+    Level(256, 2.1, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0, check_rig=True),
+    Level(512, 0.9, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2),
 )
 _DEFAULT = (
     *_FAST,
-    Level(768, 0.45, 0.15, window=2.5, stiffness=0.6, base_mm=0.7, normal_mm=2.5, smooth=1.2),
-    Level(768, 0.4, 0.1, window=2.0, stiffness=0.6, base_mm=0.7, normal_mm=1.5, smooth=1.8),
+    Level(768, 0.45, 0.15, window=2.5, stiffness=0.5, base_mm=0.7, normal_mm=2.5, smooth=1.2),
+    Level(768, 0.4, 0.1, window=2.0, stiffness=0.5, base_mm=0.7, normal_mm=1.5, smooth=1.8),
 )
 _BEST = (
     *_DEFAULT[:-1],
-    Level(1024, 0.4, 0.1, window=2.8, stiffness=0.6, base_mm=0.7, normal_mm=1.5, smooth=2.4),
+    Level(1024, 0.4, 0.1, window=2.8, stiffness=0.5, base_mm=0.7, normal_mm=1.5, smooth=2.4),
 )
 PRESETS: dict[str, tuple[Level, ...]] = {"fast": _FAST, "default": _DEFAULT, "best": _BEST}
 
@@ -83,6 +83,8 @@ _LOWEST_SCORE = 0.3
 _ACCEPT = 0.03
 # Visibility from which a texel counts as well seen.
 _WELL_SEEN = 0.35
+# Texels of less than this share of a photo's pixel would only interpolate.
+_FINEST_TEXEL = 0.6
 # What remains of a coarser level's weight where the finer one measures nothing.
 _KEEP = 0.7
 
@@ -117,11 +119,20 @@ def levels_for(preset: str, views: Sequence[View], space: UVDSpace) -> tuple[Lev
         preset: ``fast``, ``default`` or ``best``.
         views: the photos.
         space: the base surface at any resolution.
+
+    Raises:
+        ReconstructionError: the photos are too coarse for every level.
     """
     footprint = float(np.median(pixel_footprint(views, space.position[space.valid].mean(0))))
     texel_of = {level.size: space.texel_mm * space.size / level.size for level in PRESETS[preset]}
-    fine_enough = [level for level in PRESETS[preset] if texel_of[level.size] >= 0.6 * footprint]
-    return tuple(fine_enough)
+    levels = tuple(level for level in PRESETS[preset] if texel_of[level.size] >= _FINEST_TEXEL * footprint)
+    if not levels:
+        raise ReconstructionError(
+            f"the photos are too coarse: a pixel spans {footprint:.1f} mm of the face, "
+            f"{max(texel_of.values()) / _FINEST_TEXEL:.1f} mm is the most that can be matched",
+            remedy="take photos in which the face is larger",
+        )
+    return levels
 
 
 def match(
@@ -149,7 +160,7 @@ def match(
         progress: called once a level.
 
     Raises:
-        ReconstructionError: no texel is seen by two views.
+        ReconstructionError: no texel is seen by two views, they agree nowhere, or the photos are too coarse.
     """
     correlate = _correlation_on(device, threads)
     space = build_space(256)
@@ -182,9 +193,15 @@ def match(
             displacement = blur_masked(displacement, np.maximum(weight, 1e-3), sigma)
         space = space.recentred(displacement, space.valid, level.normal_mm)
         if level.check_rig:
+            before_check = rig.used
             rig = rig.checked(space, visibility * (confidence > _ACCEPT))
+            visibility = visibility[np.isin(before_check, rig.used)]
     progress("Matching", len(levels), len(levels))
     measured = confidence > _ACCEPT
+    if not measured.any():
+        raise ReconstructionError(
+            "the photos agree nowhere on a surface", remedy="check the calibration with `mesoface inspect`"
+        )
     return Match(
         space,
         measured,
@@ -215,7 +232,7 @@ def _settle(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(H, H) smoothed displacement of a level and the weight it has."""
     peak = find_peak(scores, level.steps)
-    confidence = np.clip((peak.score - _LOWEST_SCORE) / (1 - _LOWEST_SCORE), 0, 1) ** 2
+    confidence = np.clip((peak.score - _LOWEST_SCORE) / (1 - _LOWEST_SCORE), 0, 1) ** 3
     return smooth_robustly(
         peak.displacement,
         (confidence * trust * peak.interior).astype(np.float32),
