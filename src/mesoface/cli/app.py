@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import mesoface
-from mesoface.cli import evaluate, inspect, reconstruct, synth
+from mesoface.cli import evaluate, inspect, reconstruct, synth, weights
 from mesoface.errors import MesofaceError
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
@@ -34,6 +34,7 @@ app.command(name="inspect")(inspect.command)
 app.command(name="reconstruct")(reconstruct.command)
 app.command(name="evaluate")(evaluate.command)
 app.command(name="synth")(synth.command)
+app.add_typer(weights.app)
 
 
 def _version(show: bool) -> None:
