@@ -15,7 +15,13 @@ from mesoface.face_models import load_face_model
 from mesoface.face_models.fitting import fit_face
 from mesoface.face_models.model import FaceFit
 from mesoface.face_models.scale import estimate_scale
-from mesoface.landmarks import Landmarks2D, Landmarks3D, MediapipeDetector, triangulate
+from mesoface.landmarks import (
+    Landmarks2D,
+    Landmarks3D,
+    MediapipeDetector,
+    align_landmarks,
+    triangulate,
+)
 from mesoface.landmarks.selection import select_views
 from mesoface.matching.cascade import Match, match
 from mesoface.progress import ProgressCallback, silent
@@ -69,6 +75,9 @@ def reconstruct(
         capture, landmarks2d = _select(capture, landmarks2d, chosen)
         capture = capture.in_millimetres(scale.mm_per_unit)
         landmarks3d = triangulate(capture.cameras, landmarks2d)
+        if landmarks is None:
+            # A detector knows faces, not this skin; landmarks that somebody set by hand stay where they are.
+            landmarks2d, landmarks3d = align_landmarks(capture, landmarks2d, landmarks3d)
 
     with clock.stage("base mesh"):
         progress("Base mesh", 0, 1)
