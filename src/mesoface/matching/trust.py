@@ -51,7 +51,10 @@ class Rig:
             for view, rotation in zip(self.views, correction.rotations, strict=True)
         ]
         agreement = correction.agreement
-        keep = ~(agreement < _CONTRADICTS * np.nanmedian(agreement))
+        comparable = ~np.isnan(agreement)
+        keep = np.ones(len(agreement), bool)
+        if comparable.any():
+            keep[comparable] = agreement[comparable] >= _CONTRADICTS * np.median(agreement[comparable])
         if keep.sum() < 2:
             keep[:] = True
         kept = np.flatnonzero(keep)
