@@ -1,0 +1,194 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from mesoface.camera import look_at
+from mesoface.capture import View
+from mesoface.errors import ReconstructionError
+from mesoface.matching.cascade import PRESETS, Level, levels_for, match
+from mesoface.matching.trust import Rig
+from mesoface.mesh import Mesh
+from mesoface.uvd.space import build_uvd_space
+
+
+@pytest.fixture(scope="module")
+def views(scenes):
+    return scenes.views()
+
+
+@pytest.fixture(scope="module")
+def base(scenes):
+    """``base(offset)`` → how :func:`match` gets the space of a smooth cap that far off, from a mesh."""
+
+    def make(offset=3.0):
+        mesh = scenes.cap(bumps=0.0, offset=offset).mesh()
+        return lambda size: build_uvd_space(mesh, np.ones(len(mesh.faces), bool), size)
+
+    return make
+
+
+@pytest.fixture
+def two_coarse_levels(monkeypatch):
+    """Stands in for the preset ``fast`` where the surface itself is not asked for."""
+    level = Level(64, 4.0, 1.0, window=1.5, stiffness=0.3, base_mm=4.0, normal_mm=9.0, check_rig=True)
+    monkeypatch.setitem(PRESETS, "fast", (level, level))
+
+
+def errors(scenes, matched):
+    return np.abs(scenes.cap().distance(matched.space.position))[matched.measured]
+
+
+@pytest.fixture(scope="module")
+def matched(base, views):
+    return match(base(3.0), views, preset="fast", threads=1)
+
+
+def test_the_surface_is_found_from_three_millimetres_off(scenes, base, views, matched):
+    error = errors(scenes, matched)
+    assert np.median(error) < 0.04  # a tenth of a pixel's footprint
+    assert np.percentile(error, 90) < 0.12
+    assert matched.measured.sum() > 0.98 * matched.space.valid.sum()
+    assert not (matched.measured & ~matched.space.valid).any()
+    assert matched.used == (0, 1, 2, 3, 4)
+    assert matched.notes == ()
+
+
+def test_confidence_is_where_something_was_measured(matched):
+    assert matched.confidence.dtype == np.float32
+    assert (matched.confidence[matched.measured] > 0).all()
+    assert not matched.confidence[~matched.measured].any()
+    assert matched.confidence.max() <= 1
+    assert np.median(matched.confidence[matched.measured]) > 0.5
+    assert matched.visibility.shape == (5, *matched.space.valid.shape)
+
+
+def test_normals_are_those_of_the_measured_surface(scenes, matched):
+    cap, space = scenes.cap(), matched.space
+    line = np.arange(40, 216, 8)
+    points = space.position[line][:, line].astype(np.float64)
+    gradient = np.stack([cap.distance(points + d) - cap.distance(points - d) for d in 0.01 * np.eye(3)], -1)
+    truth = gradient / np.linalg.norm(gradient, axis=-1, keepdims=True)
+    angle = np.degrees(np.arccos(np.clip((truth * space.normal[line][:, line]).sum(-1), -1, 1)))
+    assert np.median(angle) < 4  # smoothed over 2 mm
+
+
+def test_two_views_suffice_from_the_other_side(scenes, base, views):
+    two = match(base(-3.0), [views[1], views[3]], preset="fast", threads=1)
+    assert np.median(errors(scenes, two)) < 0.04
+    assert two.measured.sum() > 0.95 * two.space.valid.sum()
+
+
+def test_the_same_photos_give_the_same_surface(base, views, matched):
+    again = match(base(3.0), views, preset="fast", threads=2)
+    np.testing.assert_array_equal(again.space.position, matched.space.position)
+    np.testing.assert_array_equal(again.confidence, matched.confidence)
+
+
+def test_a_stranger_s_photo_is_left_out_and_does_no_harm(scenes, base, views):
+    stranger = scenes.photograph(*scenes.arc[4], seed=11, name="stranger")
+    rest = match(base(), [*views[:4], stranger], preset="fast", threads=1)
+    assert rest.used == (0, 1, 2, 3)
+    assert [v.name for v in rest.views] == [v.name for v in views[:4]]
+    assert len(rest.visibility) == 4
+    assert any("stranger" in note for note in rest.notes)
+    assert np.median(errors(scenes, rest)) < 0.04
+
+
+def test_a_view_left_out_after_the_last_level_leaves_the_visibility_too(
+    base, views, monkeypatch, two_coarse_levels
+):
+    calls = []
+
+    def drop_the_second_view_at_the_last_check(rig, space, visibility):
+        calls.append(len(visibility))
+        return rig if len(calls) < 2 else Rig((rig.views[0], *rig.views[2:]), (0, 2, 3, 4), rig.given)
+
+    before = match(base(), views, preset="fast", threads=1).visibility
+    monkeypatch.setattr(Rig, "checked", drop_the_second_view_at_the_last_check)
+    result = match(base(), views, preset="fast", threads=1)
+    assert calls == [5, 5]
+    assert result.used == (0, 2, 3, 4)
+    assert len(result.views) == len(result.visibility) == 4
+    np.testing.assert_allclose(result.visibility[1], before[2], atol=0.1)
+
+
+def test_texels_that_one_view_alone_sees_are_not_measured(base, views):
+    """A plate hides the cap's right half (x > 0) from all views but the rightmost one."""
+    plates = []
+    for view in views[:4]:
+        ahead = view.camera.center + 300 * view.camera.forward
+        right, up = view.camera.R[0], -view.camera.R[1]
+        plates.append([ahead + right * x + up * y for x, y in ((0, -80), (90, -80), (90, 80), (0, 80))])
+    corners = np.array(plates).reshape(-1, 3)
+    faces = np.concatenate([[[4 * k, 4 * k + 1, 4 * k + 2], [4 * k, 4 * k + 2, 4 * k + 3]] for k in range(4)])
+    half = match(base(), views, preset="fast", occluder=Mesh(corners, faces), threads=1)
+    x = half.space.position[..., 0]
+    assert half.measured[half.space.valid & (x < -25)].mean() > 0.95
+    assert half.measured[x > 25].mean() < 0.05
+
+
+def test_levels_finer_than_the_photos_are_dropped(scenes, base):
+    def sizes(pixels):
+        view = View("blank", np.zeros((pixels, pixels, 3), np.float32), scenes.camera(0.0, 0.0, pixels))
+        return [level.size for level in levels_for("best", [view], base()(64))]
+
+    assert max(sizes(80)) == 64
+    assert max(sizes(240)) == 256
+    assert max(sizes(480)) == 512
+    assert sizes(1100) == [level.size for level in PRESETS["best"]]
+
+
+def test_levels_do_not_depend_on_the_space_s_own_resolution(base, views):
+    assert levels_for("default", views, base()(64)) == levels_for("default", views, base()(256))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_go_from_coarse_to_fine(preset):
+    levels = PRESETS[preset]
+    for before, after in pairwise(levels):
+        assert after.size >= before.size
+        assert after.reach_mm <= before.reach_mm
+        assert after.step_mm <= before.step_mm
+        assert after.reach_mm >= before.step_mm  # what one level leaves open the next one reaches
+
+
+def test_steps_are_symmetric_and_hold_zero():
+    level = Level(64, 2.1, 0.3, window=1, stiffness=0.3, base_mm=1, normal_mm=1)
+    np.testing.assert_allclose(level.steps, np.arange(-7, 8) * 0.3)
+
+
+def test_progress_ends_at_its_total(base, views, two_coarse_levels):
+    seen = []
+    match(base(), views[1:3], preset="fast", threads=1, progress=lambda *report: seen.append(report))
+    total = seen[-1][2]
+    assert [report[1] for report in seen] == list(range(total + 1))
+    assert {report[::2] for report in seen} == {("Matching", total)}
+
+
+class TestWhatCannotBeDone:
+    def test_nothing_is_seen(self, base, views, two_coarse_levels):
+        away = []
+        for view in views:
+            R, t = look_at(view.camera.center, 2 * view.camera.center)
+            camera = view.camera.__class__(view.camera.K, R, t, view.camera.width, view.camera.height)
+            away.append(View(view.name, view.image, camera))
+        with pytest.raises(ReconstructionError, match=r"seen by two photos.*mesoface inspect"):
+            match(base(), away, preset="fast", threads=1)
+
+    def test_one_view_sees_it(self, base, views, two_coarse_levels):
+        masked = [
+            View(view.name, view.image, view.camera, np.full(view.image.shape[:2], number == 0))
+            for number, view in enumerate(views)
+        ]
+        with pytest.raises(ReconstructionError, match="seen by two photos"):
+            match(base(), masked, preset="fast", threads=1)
+
+    def test_the_photos_show_nothing(self, base, views, two_coarse_levels):
+        blank = [View(view.name, np.full_like(view.image, 0.5), view.camera) for view in views]
+        with pytest.raises(ReconstructionError, match="agree nowhere"):
+            match(base(), blank, preset="fast", threads=1)
+
+    def test_the_photos_are_tiny(self, scenes, base):
+        with pytest.raises(ReconstructionError, match=r"pixel spans 7\.6 mm.*face is larger"):
+            match(base(), scenes.views(size=14), preset="fast", threads=1)

@@ -1,0 +1,121 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mesoface.matching.rig import estimate_rig_correction, turn_camera
+from mesoface.uvd.visibility import cast_visibility
+
+CENTER = np.array([0, 0, 70.0])
+
+
+@pytest.fixture(scope="module")
+def views(scenes):
+    return scenes.views()
+
+
+@pytest.fixture(scope="module")
+def space(scenes):
+    return scenes.cap().space(128)
+
+
+@pytest.fixture(scope="module")
+def visibility(space, views):
+    return cast_visibility(space, views)
+
+
+def turned(views, rotations):
+    return [
+        replace(view, camera=turn_camera(view.camera, rotation))
+        for view, rotation in zip(views, rotations, strict=True)
+    ]
+
+
+def offsets(views, truth):
+    """(V, 2) by how many pixels the middle of the face lies off in every view."""
+    return np.stack(
+        [a.camera.project(CENTER)[0] - b.camera.project(CENTER)[0] for a, b in zip(views, truth, strict=True)]
+    )
+
+
+def without_common_shift(offset, truth):
+    """(V,) what remains of the offsets, pixels, after the best shift of the face in space."""
+    cameras = [view.camera for view in truth]
+    effect = np.stack(
+        [
+            np.stack([(c.project(CENTER + d)[0] - c.project(CENTER - d)[0]) / 2 for d in np.eye(3)], 1)
+            for c in cameras
+        ]
+    )
+    shift = np.linalg.lstsq(effect.reshape(-1, 3), offset.ravel(), rcond=None)[0]
+    return np.linalg.norm(offset - effect @ shift, axis=1)
+
+
+def test_a_correct_rig_stays(space, views, visibility):
+    correction = estimate_rig_correction(space, views, visibility)
+    assert correction.shifts.max() < 0.1
+    assert correction.agreement.min() > 0.97
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_small_turns_of_all_cameras_are_found_up_to_a_common_shift(space, views, visibility, seed):
+    rotations = np.random.default_rng(seed).normal(0, 0.0006, (5, 3)) * [1, 1, 0]
+    wrong = turned(views, rotations)
+    before = without_common_shift(offsets(wrong, views), views)
+    correction = estimate_rig_correction(space, wrong, visibility)
+    after = without_common_shift(offsets(turned(wrong, correction.rotations), views), views)
+    assert before.max() > 0.5
+    assert after.max() < 0.05
+
+
+def test_one_camera_that_is_off_keeps_its_error_to_itself(space, views, visibility):
+    rotations = np.zeros((5, 3))
+    rotations[3] = 0.0012, -0.0008, 0
+    wrong = turned(views, rotations)
+    correction = estimate_rig_correction(space, wrong, visibility)
+    off = np.linalg.norm(offsets(wrong, views)[3])
+    assert off > 1.5
+    assert correction.shifts[3] == pytest.approx(off, abs=0.05)
+    assert np.delete(correction.shifts, 3).max() < 0.05
+    np.testing.assert_allclose(correction.rotations[3, :2], -rotations[3, :2], atol=5e-5)
+    assert correction.agreement.argmin() == 3
+
+
+def test_a_shift_of_the_whole_face_is_left_to_the_surface(space, views, visibility):
+    shift = np.array([0.5, -0.3, 0.4])
+    rays = [view.camera.to_camera(CENTER) for view in views]
+    rotations = [np.cross(ray, v.camera.R @ shift) / (ray @ ray) for ray, v in zip(rays, views, strict=True)]
+    wrong = turned(views, rotations)
+    assert np.linalg.norm(offsets(wrong, views), axis=1).min() > 0.8
+    assert estimate_rig_correction(space, wrong, visibility).shifts.max() < 0.1
+
+
+def test_distrusted_texels_do_not_count(scenes, space, views, visibility):
+    """Half of the surface is 4 mm off; with that half masked the rig is as good as with all of it."""
+    bad = space.valid & (np.arange(128)[None] < 64)
+    broken = replace(space, position=space.displaced(np.where(bad, 4.0, 0.0)))
+    masked = estimate_rig_correction(broken, views, visibility * ~bad)
+    assert masked.shifts.max() < 0.1
+    assert masked.agreement.min() > 0.97
+    assert estimate_rig_correction(broken, views, visibility).agreement.min() < 0.9
+
+
+def test_a_view_that_shares_nothing_is_left_alone(space, views, visibility):
+    alone = visibility.copy()
+    alone[2] = 0
+    correction = estimate_rig_correction(space, views, alone)
+    assert np.isnan(correction.agreement[2])
+    assert correction.shifts[2] < 0.1
+    assert not np.isnan(np.delete(correction.agreement, 2)).any()
+
+
+def test_turn_camera_keeps_the_place(views):
+    camera = views[0].camera
+    other = turn_camera(camera, np.array([0.01, -0.02, 0.03]))
+    np.testing.assert_allclose(other.center, camera.center, atol=1e-9)
+    angle = np.arccos((np.trace(other.R @ camera.R.T) - 1) / 2)
+    assert angle == pytest.approx(np.linalg.norm([0.01, -0.02, 0.03]), rel=1e-6)
+    # Turning about the camera's own y axis by +θ moves what it sees by +f·θ in x.
+    panned = turn_camera(camera, np.array([0, 1e-3, 0]))
+    moved = panned.project(CENTER)[0] - camera.project(CENTER)[0]
+    assert moved[0] == pytest.approx(camera.K[0, 0] * 1e-3, rel=1e-2)

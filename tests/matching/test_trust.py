@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mesoface.matching.rig import turn_camera
+from mesoface.matching.trust import Rig
+from mesoface.uvd.visibility import cast_visibility
+
+CENTER = np.array([0, 0, 70.0])
+
+
+@pytest.fixture(scope="module")
+def views(scenes):
+    return tuple(scenes.views())
+
+
+@pytest.fixture(scope="module")
+def space(scenes):
+    return scenes.cap().space(128)
+
+
+def checked(views, space):
+    return Rig.of(tuple(views)).checked(space, cast_visibility(space, views))
+
+
+def test_a_good_rig_is_kept_without_a_word(views, space):
+    rig = checked(views, space)
+    assert rig.used == (0, 1, 2, 3, 4)
+    assert rig.notes(CENTER) == ()
+    assert all(a.image is b.image for a, b in zip(rig.views, views, strict=True))
+
+
+@pytest.mark.parametrize("which", [0, 2])
+def test_a_view_with_another_picture_is_left_out_and_named(scenes, views, space, which):
+    other = scenes.photograph(*scenes.arc[which], seed=11, name="stranger")
+    given = tuple(other if k == which else view for k, view in enumerate(views))
+    rig = checked(given, space)
+    assert rig.used == tuple(k for k in range(5) if k != which)
+    assert [view.name for view in rig.views] == [given[k].name for k in rig.used]
+    (note,) = rig.notes(CENTER)
+    assert "stranger" in note
+    assert "left out" in note
+
+
+def test_indices_stay_those_of_the_given_views_over_several_checks(scenes, views, space):
+    given = (scenes.photograph(*scenes.arc[0], seed=11, name="stranger"), *views[1:])
+    once = checked(given, space)
+    twice = once.checked(space, cast_visibility(space, once.views))
+    assert once.used == twice.used == (1, 2, 3, 4)
+    assert twice.given == given
+
+
+def test_a_camera_that_looks_off_is_corrected_and_told(views, space):
+    camera = turn_camera(views[1].camera, np.array([0, 0.001, 0]))
+    given = (views[0], replace(views[1], camera=camera), *views[2:])
+    rig = checked(given, space)
+    assert rig.used == (0, 1, 2, 3, 4)
+    (note,) = rig.notes(CENTER)
+    assert views[1].name in note
+    assert "1.3 px off; corrected" in note
+    mended = rig.views[1].camera.project(CENTER)[0] - views[1].camera.project(CENTER)[0]
+    assert np.abs(mended).max() < 0.05
+
+
+def test_two_views_always_stay(scenes, views, space):
+    given = (views[1], scenes.photograph(*scenes.arc[3], seed=11))
+    assert checked(given, space).used == (0, 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_views_that_cannot_be_compared_stay(views, space):
+    unseen = np.zeros((5, 128, 128), np.float32)
+    rig = Rig.of(views).checked(space, unseen)
+    assert rig.used == (0, 1, 2, 3, 4)
+    assert rig.notes(CENTER) == ()
