@@ -129,6 +129,7 @@ def import_checkpoints(
     if overwrite:
         _check_replaceable(out)
     imported: dict[str, Path] = {}
+    progress("checkpoints", 0, len(paths))
     with atomic_folder(out, overwrite=overwrite) as folder:
         for done, path in enumerate(map(Path, paths)):
             state = read_checkpoint(path)

@@ -1,0 +1,155 @@
+"""Photo to network, points of the UVD space to volume, volume to displacement."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mesoface.camera import Camera, look_at
+from mesoface.capture import View
+from mesoface.matching.paper import (
+    STEP_MM,
+    ImplicitFunction,
+    Regularizer,
+    cost_volume,
+    network_view,
+    read_displacement,
+)
+from mesoface.uvd.space import UVDSpace
+
+STEPS = range(-6, 7)
+
+
+@pytest.fixture
+def space() -> UVDSpace:
+    """A flat square of 40 mm that faces +z, 12² texels, with a rim outside the mask."""
+    x = np.linspace(-20, 20, 12, dtype=np.float32)
+    position = np.stack([*np.meshgrid(x, -x), np.zeros((12, 12), np.float32)], -1)
+    normal = np.zeros_like(position)
+    normal[..., 2] = 1
+    valid = np.zeros((12, 12), bool)
+    valid[1:-1, 2:-2] = True
+    return UVDSpace(position, normal, valid)
+
+
+class Probe(torch.nn.Module):
+    """In the implicit function's place: says the height above the plane and its displacement input."""
+
+    def forward(self, features, projections, points, displacements):
+        return (points[:, 2] + 1000 * displacements).float()
+
+
+def camera(angle: float, width: int = 40, height: int = 60) -> Camera:
+    K = np.array([[50, 0, width / 2], [0, 50, height / 2], [0, 0, 1]])
+    R, t = look_at((300 * np.sin(angle), 0, 300 * np.cos(angle)), (0, 0, 0))
+    return Camera(K, R, t, width, height)
+
+
+def views() -> list[View]:
+    rng = np.random.default_rng(1)
+    return [
+        View(str(i), rng.random((60, 40, 3), np.float32), camera(angle))
+        for i, angle in enumerate((-0.4, 0, 0.4))
+    ]
+
+
+@torch.inference_mode()
+def test_points_and_displacements_of_the_volume(space):
+    volume = cost_volume(Probe(), [torch.zeros(1)], [], space, steps=STEPS)
+    assert volume.shape == (13, 12, 12)
+    expected = torch.arange(-6.0, 7) * (STEP_MM + 1000 / 100)  # 0.2 mm and 1/100 a step
+    inside = volume[:, torch.from_numpy(space.valid)]
+    torch.testing.assert_close(inside, expected[:, None].expand_as(inside))
+    assert volume[:, torch.from_numpy(~space.valid)].abs().max() == 0
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("chunk", [1, 77, 10**6])
+def test_chunks_do_not_show(space, chunk):
+    torch.manual_seed(5)
+    network = ImplicitFunction().eval()
+    images, projections = zip(*(network_view(view, 60) for view in views()), strict=True)
+    features = [network.image_filter(image[None])[0] for image in images]
+    few = UVDSpace(space.position, space.normal, space.valid & (np.arange(12) < 5))
+    whole = cost_volume(network, features, projections, few, steps=range(-2, 3))
+    told = []
+    parts = cost_volume(
+        network,
+        features,
+        projections,
+        few,
+        steps=range(-2, 3),
+        chunk=chunk,
+        progress=lambda *state: told.append(state),
+    )
+    torch.testing.assert_close(whole, parts, atol=1e-6, rtol=0)
+    total = 5 * int(few.valid.sum())
+    assert told[-1] == ("matching cost", total, total)
+    assert len(told) == -(-total // chunk)
+
+
+@torch.inference_mode()
+def test_order_of_the_views_does_not_matter(space):
+    torch.manual_seed(5)
+    network = ImplicitFunction().eval()
+
+    def volume(order):
+        images, projections = zip(*(network_view(views()[i], 60) for i in order), strict=True)
+        features = [network.image_filter(image[None])[0] for image in images]
+        return cost_volume(network, features, projections, space, steps=range(-2, 3))
+
+    torch.testing.assert_close(volume([0, 1, 2]), volume([2, 0, 1]), atol=1e-6, rtol=0)
+
+
+def test_displacement_is_in_millimetres_and_nothing_outside_the_mask(space):
+    network = Regularizer().eval()
+    with torch.no_grad():
+        for value in network.parameters():
+            value.zero_()
+        # volume → skip → scores: one weight of the first and of the last convolution
+        network.conv0.conv.weight[0, 0, 1, 1, 1] = network.conv0.bn.weight[0] = 1
+        network.last_conv.weight[0, 0, 1, 1, 1] = 80
+    volume = torch.zeros(13, 12, 12)
+    volume[9] = 1  # step 3
+    found = read_displacement(network, volume, space, steps=STEPS)
+    np.testing.assert_allclose(found[space.valid], 3 * STEP_MM, atol=1e-5)
+    assert not found[~space.valid].any()
+
+
+def test_network_view_points_to_the_pixel_it_shows():
+    """A white pixel, its ray, and the projection: the feature that it belongs to is the one asked for."""
+    for width, height in ((40, 60), (60, 40)):
+        cam = camera(0.3, width, height)
+        image = np.zeros((height, width, 3), np.float32)
+        image[24, 18] = (0.2, 0.4, 1.0)
+        point = cam.unproject((18, 24), 280)
+        tensor, projection = network_view(View("a", image, cam), 60)
+        assert tensor.shape == (3, 40, 60), "landscape"
+        x = projection.numpy() @ [*point, 1]
+        column, row = np.round(2 * x[:2] / x[2]).astype(int)
+        np.testing.assert_allclose(tensor[:, row, column], [255, 102, 51], rtol=1e-5)  # blue, green, red
+
+
+def test_network_view_resizes_with_the_camera():
+    cam = camera(0.2, 80, 120)
+    image = np.zeros((120, 80, 3), np.float32)
+    image[60:68, 32:40] = 1
+    tensor, projection = network_view(View("a", image, cam), 60)
+    assert tensor.shape == (3, 40, 60)
+    lit = torch.nonzero(tensor[0] > 200).double().mean(0)  # (row, column) of the block's middle
+    x = projection.numpy() @ [*cam.unproject((35.5, 63.5), 300), 1]
+    np.testing.assert_allclose(2 * x[1::-1] / x[2], lit, atol=1e-6)
+
+
+def test_refused(space):
+    network = Regularizer()
+    with pytest.raises(ValueError, match="training mode"):
+        read_displacement(network, torch.zeros(13, 12, 12), space, steps=STEPS)
+    with pytest.raises(ValueError, match="steps must be"):
+        read_displacement(network.eval(), torch.zeros(13, 12, 12), space)
+    for steps in ((), (0, 101)):
+        with pytest.raises(ValueError, match="steps must be in -100…100"):
+            cost_volume(Probe(), [torch.zeros(1)], [], space, steps=steps)
+    with pytest.raises(ValueError, match="chunk must be 1 or more"):
+        cost_volume(Probe(), [torch.zeros(1)], [], space, chunk=0)
