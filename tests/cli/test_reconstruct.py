@@ -1,0 +1,188 @@
+"""``mesoface reconstruct`` on the sample capture: what it writes, says, and how right it is."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mesoface.evaluation import evaluate
+from mesoface.map_io import read_exr
+from mesoface.mesh_io import read_mesh
+
+FILES = [
+    "base.obj",
+    "confidence.png",
+    "displacement.exr",
+    "fine.ply",
+    "region.ply",
+    "report.html",
+    "run.json",
+]
+
+
+@pytest.fixture(scope="module")
+def result(command, sample_capture, tmp_path_factory):
+    """The folder of a quick run, and what the command said."""
+    out = tmp_path_factory.mktemp("result") / "face"
+    options = ["--scale", 1, "--preset", "fast", "--threads", 2]
+    run = command("reconstruct", sample_capture, "--out", out, *options)
+    assert run.code == 0, run.err
+    return out, run
+
+
+def test_all_files_are_written_and_nothing_else(result):
+    out, _ = result
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert [path.name for path in out.parent.iterdir()] == ["face"]
+    assert out.stat().st_mode & 0o777 == 0o755
+
+
+def test_the_summary_is_short_and_on_stdout(result):
+    out, run = result
+    lines = run.out.splitlines()
+    assert lines[0] == "views: 0, 1, 2, 3, 4, 5, 6, 7"
+    assert lines[1] == "scale: 1 mm per world unit, from given"
+    assert lines[-1] == f"report: {out / 'report.html'}"
+    assert len(lines) <= 6
+    assert not run.said, "no warnings on a good capture"
+
+
+def test_the_surface_is_right_and_whole(result, sample_capture):
+    """Bounds that matching must work for: the fitted base alone is off by about a millimetre."""
+    out, _ = result
+    truth, region = read_mesh(sample_capture / "gt.ply"), read_mesh(out / "region.ply")
+    error = evaluate(read_mesh(out / "fine.ply"), truth, region=region, samples=20_000)
+    assert error.accuracy.mean < 0.06
+    assert error.accuracy.median < 0.04
+    assert error.accuracy.normal_angle < 3
+    assert error.complete > 0.95
+
+
+def test_the_python_interface_makes_the_very_same_face(result, sample_face):
+    """And so two runs of one capture do, with another number of threads."""
+    out, _ = result
+    fine = read_mesh(out / "fine.ply")
+    np.testing.assert_array_equal(fine.faces, sample_face.fine.mesh.faces)
+    np.testing.assert_array_equal(fine.vertices, sample_face.fine.mesh.vertices.astype(np.float32))
+    np.testing.assert_allclose(read_mesh(out / "base.obj").vertices, sample_face.base.vertices, atol=1e-4)
+
+
+def test_run_json_says_how_the_face_was_made(result):
+    out, _ = result
+    run = json.loads((out / "run.json").read_text())
+    assert run["format"] == 1
+    assert run["unit"] == "mm"
+    assert run["mm_per_unit"] == 1.0
+    assert run["scale"] == {"source": "given", "relative_uncertainty": 0.0}
+    assert run["settings"]["preset"] == "fast"
+    assert run["settings"]["scale"] == 1.0
+    assert run["capture"]["format"] == "facescape"
+    assert run["capture"]["views"] == list("01234567")
+    assert {"numpy", "torch", "mediapipe", "opencv-contrib-python"} <= set(run["packages"])
+    assert [stage["name"] for stage in run["stages"]] == [
+        "loading",
+        "landmarks",
+        "views and scale",
+        "base mesh",
+        "matching",
+        "surface",
+    ]
+    for stage in run["stages"]:
+        assert stage["seconds"] >= 0
+        assert 50 < stage["peak_mb"] <= run["peak_mb"]
+    assert run["seconds"] == pytest.approx(sum(stage["seconds"] for stage in run["stages"]), abs=0.01)
+    assert run["warnings"] == []
+    assert run["surface"]["vertices"] == len(read_mesh(out / "fine.ply").vertices)
+    assert 0 <= run["surface"]["left_out"] < 0.05
+
+
+def test_displacement_leads_from_the_base_to_the_fine_mesh(result):
+    """Written base mesh, moved outward by the displacement in millimetres, is the written fine mesh."""
+    from mesoface.evaluation.surface import Surface
+
+    out, _ = result
+    displacement, fine = read_exr(out / "displacement.exr"), read_mesh(out / "fine.ply")
+    size = len(displacement)
+    column = np.round(fine.uv[:, 0] * size - 0.5).astype(int)
+    row = np.round((1 - fine.uv[:, 1]) * size - 0.5).astype(int)
+    d = displacement[row, column]
+    assert np.isfinite(d).all(), "every vertex has a displacement"
+    assert np.isfinite(displacement).sum() >= len(d)
+    base = Surface(read_mesh(out / "base.obj"))
+    closest = base.closest(fine.vertices[::7])
+    side = np.einsum("nk,nk->n", fine.vertices[::7] - closest.points, base.normals(closest))
+    signed = np.copysign(closest.distance, side)
+    inner = ~base.on_boundary(closest)
+    assert np.abs(signed - d[::7])[inner].mean() < 0.1
+    assert np.corrcoef(signed[inner], d[::7][inner])[0, 1] > 0.8
+
+
+def test_confidence_is_a_grey_picture_of_the_same_grid(result):
+    from PIL import Image
+
+    out, _ = result
+    confidence = np.asarray(Image.open(out / "confidence.png"))
+    kept = np.isfinite(read_exr(out / "displacement.exr"))
+    assert confidence.shape == kept.shape
+    assert confidence.dtype == np.uint8
+    assert not confidence[~kept].any()
+    assert np.median(confidence[kept]) > 64
+
+
+def test_the_report_is_one_file(result):
+    out, _ = result
+    page = (out / "report.html").read_text()
+    assert "sample_capture" in page
+    assert page.count('src="data:image/') >= 8 + 4
+    assert 'src="http' not in page
+    assert 'href="http' not in page
+
+
+def test_evaluate_measures_the_result_in_its_own_region(result, command, tmp_path):
+    """Against itself, moved by 0.1 mm: the folder brings surface and region along."""
+    from dataclasses import replace
+
+    from mesoface.mesh_io import write_ply
+
+    out, _ = result
+    fine = read_mesh(out / "fine.ply")
+    write_ply(tmp_path / "truth.ply", replace(fine, vertices=fine.vertices + 0.1 * fine.normals))
+    run = command("evaluate", out, tmp_path / "truth.ply", "--samples", 5000, "--json")
+    assert json.loads(run.out)["accuracy"]["bias"] == pytest.approx(-0.1, abs=0.02)
+
+
+def test_until_base_and_view_ids(command, sample_capture, place):
+    options = ["--scale", 1, "--until", "base", "--view-ids", "5, 2,3"]
+    run = command("reconstruct", sample_capture, "--out", place / "face", *options)
+    assert run.code == 0, run.err
+    assert sorted(path.name for path in (place / "face").iterdir()) == [
+        "base.obj",
+        "region.ply",
+        "report.html",
+        "run.json",
+    ]
+    record = json.loads((place / "face" / "run.json").read_text())
+    assert sorted(record["capture"]["views"]) == ["2", "3", "5"]
+    assert record["settings"]["view_ids"] == ["5", "2", "3"]
+    assert "surface" not in record
+
+
+def test_fewer_views_are_chosen_around_the_face(command, sample_capture, place):
+    options = ["--scale", 1, "--until", "base", "--views", 3]
+    assert command("reconstruct", sample_capture, "--out", place / "face", *options).code == 0
+    views = json.loads((place / "face" / "run.json").read_text())["capture"]["views"]
+    assert len(views) == 3
+    assert int(views[0]) <= 2
+    assert int(views[2]) >= 5
+
+
+def test_without_a_scale_the_eyes_tell_it(command, sample_capture, place):
+    run = command(
+        "reconstruct", sample_capture, "--out", place / "face", "--until", "base", "--view-ids", "2,3,4,5"
+    )
+    record = json.loads((place / "face" / "run.json").read_text())
+    assert record["scale"]["source"] == "iris and pupils"
+    assert record["mm_per_unit"] == pytest.approx(1, rel=3 * record["scale"]["relative_uncertainty"])
+    assert f"scale: {record['mm_per_unit']:.6g} mm per world unit" in run.out
