@@ -21,7 +21,7 @@ from mesoface.mesh import Mesh
 from mesoface.mesh_io import read_mesh, write_obj, write_ply
 from mesoface.progress import ProgressCallback, silent
 from mesoface.report.face_report import write_report
-from mesoface.stages import peak_memory_mb
+from mesoface.stages import StageClock, peak_memory_mb
 from mesoface.uvd.visibility import grid_faces
 
 # Version of the result folder's layout.
@@ -91,24 +91,28 @@ def save_face(
     """
     out = Path(out)
     progress("Writing", 0, 3)
+    clock = StageClock(list(face.stages))
     evaluation, failure = None, None
     region = region_mesh(face)
+    surface = face.base if face.fine is None else face.fine.mesh
     if truth is not None:
         try:
-            evaluation = evaluate(face.base if face.fine is None else face.fine.mesh, truth, region=region)
+            with clock.stage("evaluation"):
+                evaluation = evaluate(surface, truth, region=region)
         except MesofaceError as error:
             failure = f"error to the true surface: not measured, {error}"
             face = replace(face, warnings=(*face.warnings, failure))
     progress("Writing", 1, 3)
     with atomic_folder(out, overwrite=overwrite) as folder:
-        write_obj(folder / "base.obj", face.base)
-        write_ply(folder / "region.ply", region)
-        if face.fine is not None:
-            _write_fine(folder, face.fine)
-        progress("Writing", 2, 3)
-        record = run_record(face, evaluation)
+        with clock.stage("files and report"):
+            write_obj(folder / "base.obj", face.base)
+            write_ply(folder / "region.ply", region)
+            if face.fine is not None:
+                _write_fine(folder, face.fine)
+            progress("Writing", 2, 3)
+            write_report(folder / "report.html", face, evaluation)
+        record = run_record(replace(face, stages=tuple(clock.stages)), evaluation)
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        write_report(folder / "report.html", face, evaluation)
     progress("Writing", 3, 3)
     return [*_summary(face, evaluation), *([failure] if failure else []), f"report: {out / 'report.html'}"]
 
@@ -158,7 +162,9 @@ def _check_result(run: Path) -> None:
 
 def _write_fine(folder: Path, fine: FineSurface) -> None:
     write_ply(folder / "fine.ply", fine.mesh)
-    write_exr(folder / "displacement.exr", np.where(fine.kept, fine.displacement, np.nan))
+    exr = folder / "displacement.exr"
+    millimetres = np.where(fine.kept, fine.displacement, np.nan)
+    write_exr(exr, millimetres, comment="millimetres along the smoothed normals of base.obj")
     write_png(folder / "confidence.png", fine.confidence)
 
 
