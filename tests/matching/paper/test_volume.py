@@ -8,14 +8,18 @@ import torch
 
 from mesoface.camera import Camera, look_at
 from mesoface.capture import View
+from mesoface.load import load_capture
 from mesoface.matching.paper import (
     STEP_MM,
+    FeatureNetwork,
     ImplicitFunction,
     Regularizer,
     cost_volume,
     network_view,
     read_displacement,
 )
+from mesoface.matching.paper.implicit_function import view_variance
+from mesoface.mesh_io import read_mesh
 from mesoface.uvd.space import UVDSpace
 
 STEPS = range(-6, 7)
@@ -140,6 +144,37 @@ def test_network_view_resizes_with_the_camera():
     lit = torch.nonzero(tensor[0] > 200).double().mean(0)  # (row, column) of the block's middle
     x = projection.numpy() @ [*cam.unproject((35.5, 63.5), 300), 1]
     np.testing.assert_allclose(2 * x[1::-1] / x[2], lit, atol=1e-6)
+
+
+class Disagreement(torch.nn.Module):
+    """In the implicit function's place: mean variance of the features, the lower the better."""
+
+    def forward(self, features, projections, points, displacements):
+        return view_variance(features, projections, points).mean(0)
+
+
+@pytest.mark.slow
+def test_views_agree_at_the_true_surface(shared):
+    """Real photos, real cameras: features of untrained filters differ least where the surface is."""
+    folder = shared("captures/lps")
+    truth = read_mesh(folder / "gt.ply")
+    capture = load_capture(folder, names=("4", "5", "6"))
+    ahead = np.mean([view.camera.forward for view in capture.views], 0)
+    normals, depth = truth.vertex_normals(), truth.vertices @ ahead
+    front = np.flatnonzero((normals @ -ahead > 0.9) & (depth < depth.min() + 70))  # forehead to chin
+    chosen = np.random.default_rng(0).choice(front, (20, 20), replace=False)
+    space = UVDSpace(truth.vertices[chosen], normals[chosen], np.ones((20, 20), bool))
+    torch.manual_seed(0)
+    network = FeatureNetwork().eval()
+    with torch.inference_mode():
+        images, projections = zip(*map(network_view, capture.views), strict=True)
+        features = [network(image[None])[0] for image in images]
+    steps = range(-20, 21)
+    variance = cost_volume(Disagreement(), features, projections, space, steps=steps).flatten(1)
+    lowest = variance.median(1).values.argmin() - 20
+    assert abs(lowest) <= 1, f"{lowest} steps of {STEP_MM} mm off"
+    off = (variance.argmin(0) - 20).abs() * STEP_MM
+    assert off.median() <= 1
 
 
 def test_refused(space):

@@ -55,7 +55,7 @@ class ImplicitFunction(nn.Module):
             displacements: (N,) of the points from the base surface, in [-1, 1].
 
         Returns:
-            (N,) in (0, 1). Memory grows with N: some 12 kB a point.
+            (N,) in (0, 1). Memory grows with N: some 9 kB a point.
 
         Raises:
             ValueError: a shape is another one, or there are fewer than two views.

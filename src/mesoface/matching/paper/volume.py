@@ -41,7 +41,7 @@ def cost_volume(
         projections: V × (3, 4), world → pixels of the features.
         space: H × H texels, in the projections' world, mm.
         steps: D whole steps in -100…100.
-        chunk: points at a time. Memory is some 12 kB a point, whatever the volume.
+        chunk: points at a time. Memory is some 9 kB a point, whatever the volume.
         progress: told the points done.
 
     Returns:
