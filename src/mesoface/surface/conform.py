@@ -14,6 +14,9 @@ from mesoface.raycast import RayCaster
 from mesoface.uvd.maps import blur_masked, fill_outside, sample_map
 from mesoface.uvd.space import UVDSpace, smooth_normals
 
+# By how much the rays to both sides of the base overlap.
+_OVERLAP_MM = 0.05
+
 
 def smooth_base(space: UVDSpace, kept: NDArray[np.bool_], smooth_mm: float = 3.0) -> UVDSpace:
     """The measured surface without its detail: positions and normals under a Gaussian of ``smooth_mm``.
@@ -77,6 +80,9 @@ def measure_displacement(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Signed distance from the base to the fine surface along the base's normals, by ray casting.
 
+    Where the line along the normal meets the surface several times (a nostril's wing over the cheek) the
+    meeting nearest to the base counts.
+
     Args:
         base: from :func:`smooth_base`.
         fine: the fine mesh.
@@ -88,10 +94,14 @@ def measure_displacement(
     valid = base.valid
     origin = base.position[valid].astype(np.float64)
     normal = base.normal[valid].astype(np.float64)
-    hits = RayCaster(fine).cast(origin + reach_mm * normal, -normal)
-    met = hits.distance < 2 * reach_mm
+    caster = RayCaster(fine)
+    # Each ray starts a little on the other side, so that a surface on the base itself is not missed.
+    outwards = caster.cast(origin - _OVERLAP_MM * normal, normal).distance - _OVERLAP_MM
+    inwards = _OVERLAP_MM - caster.cast(origin + _OVERLAP_MM * normal, -normal).distance
+    nearest = np.where(np.abs(inwards) <= np.abs(outwards), inwards, outwards)
+    met = np.abs(nearest) < reach_mm
     displacement = np.zeros(valid.shape, np.float32)
     found = np.zeros(valid.shape, bool)
-    displacement[valid] = np.where(met, reach_mm - np.where(met, hits.distance, 0), 0)
+    displacement[valid] = np.where(met, nearest, 0)
     found[valid] = met
     return displacement, found
