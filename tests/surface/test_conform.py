@@ -88,6 +88,18 @@ class TestMeasureDisplacement:
         assert not found.any()
         assert not displacement.any()
 
+    @pytest.mark.parametrize("height", [0.0, 1e-7, 0.04, -0.04, 0.5, -0.5])
+    @pytest.mark.parametrize("layer", [5.0, -5.0])
+    def test_the_nearest_of_two_layers_counts(self, make_sheet, height, layer):
+        near, far = (fine_mesh(make_sheet(z), make_sheet().valid) for z in (height, layer))
+        faces = np.vstack([near.faces, far.faces + len(near.vertices)])
+        displacement, found = measure_displacement(
+            make_sheet(), Mesh(np.vstack([near.vertices, far.vertices]), faces)
+        )
+        assert found.sum() > 0.95 * make_sheet().valid.sum()
+        np.testing.assert_allclose(np.median(displacement[found]), height, atol=1e-5)
+        assert np.mean(np.abs(displacement[found] - height) < 1e-5) > 0.999
+
     def test_an_empty_mesh_is_met_nowhere(self, make_sheet):
         _, found = measure_displacement(make_sheet(), fine_mesh(make_sheet(), np.zeros((128, 128), bool)))
         assert not found.any()
