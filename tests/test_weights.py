@@ -10,6 +10,7 @@ import zipfile
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
@@ -241,6 +242,19 @@ def test_last_file_bad_leaves_nothing(checkpoint, tmp_path):
     good = checkpoint("a.pkl", Regularizer())
     with pytest.raises(WeightsError):
         import_checkpoints([good, tmp_path / "none.pkl"], tmp_path / "new" / "out")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.pkl"]
+
+
+def test_full_disk_leaves_nothing(checkpoint, tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    path = checkpoint("a.pkl", Regularizer())
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(
+        MesofaceError, match=r"out/regularizer.safetensors: cannot be written .*No space left"
+    ):
+        import_checkpoints([path], tmp_path / "out")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.pkl"]
 
 
