@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.matching.rig import turn_camera
+from mesoface.matching import trust
+from mesoface.matching.rig import RigCorrection, turn_camera
 from mesoface.matching.trust import Rig
 from mesoface.uvd.visibility import cast_visibility
 
@@ -66,6 +67,13 @@ def test_a_camera_that_looks_off_is_corrected_and_told(views, space):
 def test_two_views_always_stay(scenes, views, space):
     given = (views[1], scenes.photograph(*scenes.arc[3], seed=11))
     assert checked(given, space).used == (0, 1)
+
+
+def test_where_nothing_fits_nothing_is_left_out(views, space, monkeypatch):
+    """Correlations about zero say that no view can be told from the others: a share of them is no bar."""
+    nothing = RigCorrection(np.zeros((3, 3)), np.zeros(3), np.array([-0.3, -0.2, 0.1]))
+    monkeypatch.setattr(trust, "estimate_rig_correction", lambda *_: nothing)
+    assert checked(views[:3], space).used == (0, 1, 2)
 
 
 @pytest.mark.filterwarnings("error")

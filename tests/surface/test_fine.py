@@ -158,6 +158,16 @@ class TestMesh:
         assert longest < 6 * TEXEL
         assert set(np.unique(mesh.vertices[:, 2])) == {0.0, 15.0}
 
+    def test_a_gap_along_the_surface_is_not_bridged(self, make_sheet):
+        space = make_sheet()
+        position = space.position.copy()
+        position[:, 64:, 0] += 10
+        mesh = fine_mesh(replace(space, position=position), space.valid)
+        assert (mesh.vertices[mesh.faces][..., 0].ptp(1) <= 6 * TEXEL).all()
+        assert len(mesh.faces) == len(fine_mesh(space, space.valid).faces) - 2 * (
+            space.valid[:, 63].sum() - 1
+        )
+
     def test_a_spike_is_left_out(self, make_sheet):
         height = np.zeros((128, 128))
         height[64, 64] = 20
