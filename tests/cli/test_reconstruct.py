@@ -88,6 +88,7 @@ def test_run_json_says_how_the_face_was_made(result):
         "base mesh",
         "matching",
         "surface",
+        "files and report",
     ]
     for stage in run["stages"]:
         assert stage["seconds"] >= 0

