@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import stat
 import threading
 from pathlib import Path
 
@@ -25,7 +24,8 @@ def test_a_file_appears_whole_with_ordinary_permissions(tmp_path):
         temporary.write_text("new")
         assert not (tmp_path / "a" / "map.exr").exists()
     assert (tmp_path / "a" / "map.exr").read_text() == "new"
-    assert stat.S_IMODE((tmp_path / "a" / "map.exr").stat().st_mode) == 0o644
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "a" / "map.exr").stat().st_mode == (tmp_path / "plain").stat().st_mode
     assert names(tmp_path / "a") == ["map.exr"]
 
 
@@ -81,6 +81,15 @@ def test_an_empty_folder_is_no_obstacle(tmp_path):
     (tmp_path / "face").mkdir()
     with atomic_folder(tmp_path / "face") as temporary:
         (temporary / "run.json").write_text("{}")
+    assert names(tmp_path / "face") == ["run.json"]
+
+
+def test_the_folder_one_stands_in(tmp_path, monkeypatch):
+    (tmp_path / "face").mkdir()
+    monkeypatch.chdir(tmp_path / "face")
+    with atomic_folder(".") as temporary:
+        (temporary / "run.json").write_text("{}")
+    assert names(tmp_path) == ["face"]
     assert names(tmp_path / "face") == ["run.json"]
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,14 +25,12 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     Raises:
         MesofaceError: the target cannot be written (permissions, full disk).
     """
-    path = Path(path)
+    path = Path(os.path.abspath(path))
     with _parents_of(path), _named_errors(path):
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _beside(path)
         try:
+            temporary.touch(exist_ok=False)
             yield temporary
-            temporary.chmod(0o644)
             temporary.replace(path)
         finally:
             with _uninterrupted():
@@ -51,20 +49,25 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         MesofaceError: ``path`` is in the way, or cannot be written. Errors about files inside of the
             temporary folder name them as they would be in ``path``.
     """
-    path = Path(path)
+    path = Path(os.path.abspath(path))  # "." has no name of its own
     if path.exists() and (not path.is_dir() or any(path.iterdir())) and not overwrite:
         raise MesofaceError("exists already", path=path, remedy="name another folder, or pass --overwrite")
     with _parents_of(path), _named_errors(path):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        temporary = _beside(path)
         try:
+            temporary.mkdir()
             with _final_names(temporary, path):
                 yield temporary
-            temporary.chmod(0o755)
             with _uninterrupted():
                 _put_in_place(temporary, path)
         finally:
             with _uninterrupted():
                 shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name beside ``path`` that nobody else has: known before it exists, it can be removed."""
+    return path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:
@@ -73,30 +76,29 @@ def _put_in_place(temporary: Path, path: Path) -> None:
         temporary.replace(path)
         return
     # rename cannot replace a folder that holds something: move the old one aside first
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+    old = _beside(path)
+    path.replace(old)
     try:
-        path.replace(old / path.name)
-        try:
-            temporary.replace(path)
-        except OSError:
-            (old / path.name).replace(path)
-            raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+        temporary.replace(path)
+    except OSError:
+        old.replace(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
 def _parents_of(path: Path) -> Iterator[None]:
     """Make the folders above ``path``; those that were made go again when the block fails."""
-    with _named_errors(path):
-        made = [parent for parent in path.parents if not parent.exists()]
-        path.parent.mkdir(parents=True, exist_ok=True)
+    made = [parent for parent in path.parents if not parent.exists()]
     try:
+        with _named_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        with _uninterrupted(), suppress(OSError):  # somebody else put something there meanwhile
+        with _uninterrupted():
             for parent in made:
-                parent.rmdir()
+                with suppress(OSError):  # not made yet, or somebody else put something there meanwhile
+                    parent.rmdir()
         raise
 
 

@@ -36,7 +36,6 @@ def test_all_files_are_written_and_nothing_else(result):
     out, _ = result
     assert sorted(path.name for path in out.iterdir()) == FILES
     assert [path.name for path in out.parent.iterdir()] == ["face"]
-    assert out.stat().st_mode & 0o777 == 0o755
 
 
 def test_the_summary_is_short_and_on_stdout(result):
