@@ -10,9 +10,8 @@ import numpy as np
 from mesoface.load import load_capture
 from mesoface.mesh import Mesh
 from mesoface.uvd.maps import sample_map
-from mesoface.uvd.rasterize import rasterize_uv, texel_centers
+from mesoface.uvd.rasterize import grid_faces, rasterize_uv, texel_centers
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import grid_faces
 
 
 def sphere_patch(size: int = 32, radius: float = 50.0) -> UVDSpace:

@@ -22,7 +22,7 @@ from mesoface.mesh_io import read_mesh, write_obj, write_ply
 from mesoface.progress import ProgressCallback, silent
 from mesoface.report.face_report import write_report
 from mesoface.stages import StageClock, peak_memory_mb
-from mesoface.uvd.visibility import grid_faces
+from mesoface.uvd.rasterize import grid_faces
 
 # Version of the result folder's layout.
 FORMAT = 1

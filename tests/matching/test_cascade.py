@@ -33,7 +33,7 @@ def base(scenes):
 @pytest.fixture
 def two_coarse_levels(monkeypatch):
     """Stands in for the preset ``fast`` where the surface itself is not asked for."""
-    level = Level(64, 4.0, 1.0, window=1.5, stiffness=0.3, base_mm=4.0, normal_mm=9.0, check_rig=True)
+    level = Level(64, 4.0, 1.0, window=1.5, stiffness=0.3, base_mm=4.0, normal_mm=9.0)
     monkeypatch.setitem(PRESETS, "fast", (level, level))
 
 

@@ -4,9 +4,9 @@ import pytest
 from mesoface.camera import Camera, look_at
 from mesoface.capture import View
 from mesoface.mesh import Mesh
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.rasterize import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace, build_uvd_space
-from mesoface.uvd.visibility import cast_visibility, grid_faces, inside_image
+from mesoface.uvd.visibility import cast_visibility, inside_image
 
 SIZE = 96
 

@@ -37,7 +37,6 @@ class Level:
             surface itself would feed its noise back through the window.
         normal_mm: smoothing of the normals that the next level searches along.
         smooth: standard deviation of the smoothing of the displacement itself, texels.
-        check_rig: whether cameras are corrected and views distrusted after this level.
     """
 
     size: int
@@ -48,7 +47,6 @@ class Level:
     base_mm: float
     normal_mm: float
     smooth: float = 0.7
-    check_rig: bool = False
 
     @property
     def steps(self) -> NDArray[np.float64]:
@@ -62,8 +60,8 @@ _FAST = (
     Level(64, 8.0, 0.8, window=1.5, stiffness=0.25, base_mm=4.0, normal_mm=9.0),
     Level(128, 6.0, 0.5, window=2.0, stiffness=0.25, base_mm=2.0, normal_mm=6.0),
     Level(128, 4.0, 0.4, window=2.0, stiffness=0.25, base_mm=2.0, normal_mm=4.0),
-    Level(256, 3.0, 0.3, window=1.6, stiffness=0.25, base_mm=1.5, normal_mm=3.0, check_rig=True),
-    Level(256, 2.1, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0, check_rig=True),
+    Level(256, 3.0, 0.3, window=1.6, stiffness=0.25, base_mm=1.5, normal_mm=3.0),
+    Level(256, 2.1, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0),
     Level(512, 0.9, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2),
 )
 _DEFAULT = (
@@ -85,6 +83,14 @@ _ACCEPT = 0.03
 _WELL_SEEN = 0.35
 # Texels of less than this share of a photo's pixel would only interpolate.
 _FINEST_TEXEL = 0.6
+# Visibility from which a view counts as seeing a texel at all.
+_SEEN = 0.05
+# Pixels of a prepared photo per texel.
+_OVERSAMPLE = 1.5
+# Weight of what was not measured when the surface to search around is smoothed: it only fills gaps.
+_LEAST_WEIGHT = 1e-3
+# Up to this size of the maps the rig is checked.
+_RIG_SIZE = 256
 # What remains of a coarser level's weight where the finer one measures nothing.
 _KEEP = 0.7
 
@@ -166,7 +172,8 @@ def match(
     space = build_space(256)
     levels = levels_for(preset, views, space)
     masks = {256: space.valid}
-    rig = Rig.of(tuple(views))
+    checks = _levels_to_check_at(levels)
+    rig = Rig.of(views, space.position[space.valid].astype(np.float64))
     confidence = np.zeros(space.valid.shape, np.float32)
     for number, level in enumerate(levels):
         progress("Matching", number, len(levels))
@@ -175,27 +182,27 @@ def match(
         if space.size != level.size:
             space = space.resized(level.size, masks[level.size])
         visibility = cast_visibility(space, rig.views, occluder)
-        seen = space.valid & ((visibility > 0.05).sum(0) >= 2)
+        seen = space.valid & ((visibility > _SEEN).sum(0) >= 2)
         if not seen.any():
             raise ReconstructionError(
                 "no part of the face is seen by two photos",
                 remedy="check the calibration with `mesoface inspect`",
             )
         pairs = choose_pairs([view.camera for view in rig.views], space.position[space.valid].mean(0))
-        images = [prepare_image(view, space, 1.5, level.reach_mm) for view in rig.views]
-        scores, _ = correlate(space, images, visibility, pairs, level.steps, level.window)
+        images = [prepare_image(view, space, _OVERSAMPLE, level.reach_mm) for view in rig.views]
+        scores = correlate(space, images, visibility, pairs, level.steps, level.window)
         displacement, weight = _settle(scores, seen * _second_best(visibility), space.valid, level)
         # What a coarser level measured stays measured, without the detail that this level could not see.
         before = resize_map(confidence, np.ones(confidence.shape, bool), level.size)
         confidence = np.where(seen, np.maximum(weight, _KEEP * before), 0).astype(np.float32)
         if number < len(levels) - 1:
             sigma = level.base_mm / space.texel_mm
-            displacement = blur_masked(displacement, np.maximum(weight, 1e-3), sigma)
+            displacement = blur_masked(displacement, np.maximum(weight, _LEAST_WEIGHT), sigma)
         space = space.recentred(displacement, space.valid, level.normal_mm)
-        if level.check_rig:
-            before_check = rig.used
+        if number in checks:
+            used = rig.used
             rig = rig.checked(space, visibility * (confidence > _ACCEPT))
-            visibility = visibility[np.isin(before_check, rig.used)]
+            visibility = visibility[np.isin(used, rig.used)]
     progress("Matching", len(levels), len(levels))
     measured = confidence > _ACCEPT
     if not measured.any():
@@ -213,7 +220,12 @@ def match(
     )
 
 
-def _correlation_on(device: str, threads: int) -> Callable[..., tuple[NDArray, NDArray]]:
+def _levels_to_check_at(levels: Sequence[Level]) -> set[int]:
+    """Indices of the last two levels on which the rig is cheap to check: the surface is best known there."""
+    return set([number for number, level in enumerate(levels) if level.size <= _RIG_SIZE][-2:])
+
+
+def _correlation_on(device: str, threads: int) -> Callable[..., NDArray[np.float32]]:
     """The correlation for a torch device: OpenCV's filters on the CPU, torch elsewhere."""
     if device == "cpu":
         return partial(ncc_scores, threads=threads)

@@ -23,17 +23,10 @@ class MatchImage:
     Args:
         pixels: (h, w) float32 luminance minus its local mean, cut to the face.
         camera: of ``pixels``.
-        scale: pixels of this image per pixel of the photo.
     """
 
     pixels: NDArray[np.float32]
     camera: Camera
-    scale: float
-
-    @property
-    def P(self) -> NDArray[np.float64]:
-        """(3, 4) projection, world → pixels of ``pixels``."""
-        return self.camera.P
 
 
 def pixel_footprint(views: Sequence[View], center: NDArray) -> NDArray[np.float64]:
@@ -71,4 +64,4 @@ def prepare_image(view: View, space: UVDSpace, oversample: float, reach_mm: floa
     elif factor > 1:
         luminance = cv2.resize(luminance, (camera.width, camera.height), interpolation=cv2.INTER_CUBIC)
     local_mean = cv2.GaussianBlur(luminance, (0, 0), 8 * oversample)
-    return MatchImage(luminance - local_mean, camera, camera.width / width)
+    return MatchImage(luminance - local_mean, camera)

@@ -44,7 +44,7 @@ def ncc_scores(
     sigma: float,
     *,
     threads: int = 2,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> NDArray[np.float32]:
     """Mean correlation of the pairs that see each texel, at each displacement.
 
     Args:
@@ -57,20 +57,18 @@ def ncc_scores(
         threads: steps worked on at once.
 
     Returns:
-        scores (D, H, H) in [-1, 1], 0 where no pair sees the texel, and the pairs' mean correlation
-        (D, K) over what they see.
+        (D, H, H) in [-1, 1], 0 where no pair sees the texel.
     """
-    base, along = zip(*(_project(space, image.P) for image in images), strict=True)
+    base, along = zip(*(_project(space, image.camera.P) for image in images), strict=True)
     weights = pair_weights(visibility, pairs)
     total = weights.sum(0)
     inverse_total = np.where(total > 1e-4, 1 / np.maximum(total, 1e-4), 0).astype(np.float32)
-    pair_total = np.maximum(weights.sum((1, 2)), 1e-6)
     side = window_size(sigma)
 
     def blur(a: NDArray) -> NDArray:
         return cv2.GaussianBlur(a, (side, side), sigma, borderType=cv2.BORDER_REPLICATE)
 
-    def slice_at(d: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    def slice_at(d: float) -> NDArray[np.float32]:
         sample, mean, inverse_std = [], [], []
         for image, b, a in zip(images, base, along, strict=True):
             x, y, z = (b[k] + a[k] * np.float32(d) for k in range(3))
@@ -81,23 +79,20 @@ def ncc_scores(
             mean.append(average)
             inverse_std.append(1 / np.sqrt(variance + np.float32(NOISE_FLOOR**2)))
         score = np.zeros(space.valid.shape, np.float32)
-        of_pair = np.zeros(len(pairs))
         for k, (i, j) in enumerate(pairs):
             covariance = blur(sample[i] * sample[j]) - mean[i] * mean[j]
-            weighted = weights[k] * (covariance * (inverse_std[i] * inverse_std[j]))
-            score += weighted
-            of_pair[k] = weighted.sum() / pair_total[k]
-        return score * inverse_total, of_pair
+            score += weights[k] * (covariance * (inverse_std[i] * inverse_std[j]))
+        return score * inverse_total
 
     # OpenCV must not use threads of its own inside ours.
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         with ThreadPoolExecutor(threads) as pool:
-            slices, of_pairs = zip(*pool.map(slice_at, steps), strict=True)
+            slices = list(pool.map(slice_at, steps))
     finally:
         cv2.setNumThreads(before)
-    return np.stack(slices), np.stack(of_pairs)
+    return np.stack(slices)
 
 
 def _project(space: UVDSpace, P: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

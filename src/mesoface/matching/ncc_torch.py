@@ -43,18 +43,17 @@ def ncc_scores(
     sigma: float,
     *,
     device: str = "cpu",
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> NDArray[np.float32]:
     """See :func:`mesoface.matching.ncc.ncc_scores`; ``device`` is a torch device."""
     position = torch.as_tensor(space.position, dtype=torch.float64, device=device)
     normal = torch.as_tensor(space.normal, dtype=torch.float64, device=device)
     pixels = [torch.as_tensor(image.pixels, device=device) for image in images]
-    P = [torch.as_tensor(image.P, dtype=torch.float64, device=device) for image in images]
+    P = [torch.as_tensor(image.camera.P, dtype=torch.float64, device=device) for image in images]
     weights = torch.as_tensor(pair_weights(visibility, pairs), device=device)  # (K, H, W)
     first, second = (torch.tensor(index, device=device) for index in zip(*pairs, strict=True))
     total = weights.sum(0)
-    pair_total = weights.sum((1, 2)).clamp(min=1e-6)
 
-    scores, of_pairs = [], []
+    scores = []
     for d in steps:
         points = position + normal * float(d)  # (H, W, 3)
         sampled = []
@@ -67,7 +66,6 @@ def ncc_scores(
         inverse_std = (variance + NOISE_FLOOR**2).rsqrt()
         product = gaussian_window(values[first] * values[second], sigma)  # (K, H, W)
         correlation = (product - mean[first] * mean[second]) * inverse_std[first] * inverse_std[second]
-        weighted = weights * correlation
-        scores.append(torch.where(total > 1e-4, weighted.sum(0) / total.clamp(min=1e-4), 0))
-        of_pairs.append(weighted.sum((1, 2)) / pair_total)
-    return torch.stack(scores).cpu().numpy(), torch.stack(of_pairs).cpu().numpy()
+        weighted = (weights * correlation).sum(0)
+        scores.append(torch.where(total > 1e-4, weighted / total.clamp(min=1e-4), 0))
+    return torch.stack(scores).cpu().numpy()

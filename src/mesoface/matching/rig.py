@@ -27,6 +27,8 @@ Map = NDArray[np.float32]
 _WINDOW = 4.0  # texels over which brightness and contrast are evened out
 _CONTRAST_FLOOR = 0.002
 _ROUNDS = 4
+# Share of the facial mask that a view must see together with others to be compared with them.
+_LEAST_SHARED = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +37,11 @@ class RigCorrection:
 
     Args:
         rotations: (V, 3) rotation vectors in camera axes, radians; see :func:`turn_camera`.
-        shifts: (V,) by how much they move the face in the photos, pixels.
-        agreement: (V,) correlation of every view with the mean of the others, before the correction; NaN
-            where a view shares nothing with the others.
+        agreement: (V,) correlation of every view with the mean of the others, as corrected; NaN where a
+            view shares too little with the others.
     """
 
     rotations: NDArray[np.float64]
-    shifts: NDArray[np.float64]
     agreement: NDArray[np.float64]
 
 
@@ -65,7 +65,7 @@ def estimate_rig_correction(
     points = space.position.reshape(-1, 3).astype(np.float64)
     rotations = np.zeros((len(views), 3))
     agreement = np.full(len(views), np.nan)
-    for number in range(_ROUNDS):
+    for number in range(_ROUNDS + 1):
         skins = [
             _see_skin(image, rotation, points, space.valid.shape)
             for image, rotation in zip(images, rotations, strict=True)
@@ -75,20 +75,17 @@ def estimate_rig_correction(
         for v, skin in enumerate(skins):
             others = count - visibility[v]
             trust = visibility[v] * np.minimum(others, 1) * (others > 0.3)
-            if trust.sum() < 100:
+            if trust.sum() < _LEAST_SHARED * space.valid.sum():
                 continue
             mean = (total - visibility[v] * skin.texture) / np.maximum(others, 1e-3)
-            if number == 0:
+            if number == _ROUNDS:
                 agreement[v] = _correlation(mean, skin.texture, trust)
-            rotations[v] += _alignment_step(skin, mean - skin.texture, trust)
+            else:
+                rotations[v] += _alignment_step(skin, mean - skin.texture, trust)
     center = points[space.valid.ravel()].mean(0)
     cameras = [view.camera for view in views]
     rotations = _without_common_shift(rotations, cameras, center)
-    shifts = [
-        np.linalg.norm(turn_camera(camera, r).project(center)[0] - camera.project(center)[0])
-        for camera, r in zip(cameras, rotations, strict=True)
-    ]
-    return RigCorrection(rotations, np.array(shifts), agreement)
+    return RigCorrection(rotations, agreement)
 
 
 @dataclass(frozen=True, eq=False)

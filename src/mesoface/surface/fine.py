@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from mesoface.matching.cascade import Match
 from mesoface.mesh import Mesh, compact
 from mesoface.uvd.maps import dilate, erode
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.rasterize import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace, surface_normals
-from mesoface.uvd.visibility import grid_faces
 
 # A hole in the measured region up to this area is closed by interpolation.
 _FILL_MM2 = 60.0

@@ -68,7 +68,7 @@ def fill_outside(values: NDArray, valid: NDArray[np.bool_]) -> NDArray[np.float3
 def resize_map(values: NDArray, valid: NDArray[np.bool_], size: int) -> NDArray[np.float32]:
     """Resize a square map to ``size``²; what is outside of ``valid`` does not bleed in.
 
-    Enlarging is by linear interpolation and a blur of half an old texel: cubic interpolation would
+    Enlarging is by linear interpolation and a blur of about half an old texel: cubic interpolation would
     overshoot, and its ripples would show in the normals of every finer level.
     """
     filled = fill_outside(values, valid)

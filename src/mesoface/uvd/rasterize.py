@@ -49,6 +49,18 @@ def uv_to_pixels(uv: NDArray, size: int) -> NDArray[np.float64]:
     return np.stack([uv[..., 0] * size - 0.5, (1 - uv[..., 1]) * size - 0.5], -1)
 
 
+def grid_faces(valid: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(F, 3) triangles of a UV grid, indices row · W + column, both halves of every quad in ``valid``.
+
+    Wound counter-clockwise seen from outside when u runs right, v up and the normal outward.
+    """
+    h, w = valid.shape
+    index = np.arange(h * w).reshape(h, w)
+    quad = valid[:-1, :-1] & valid[1:, :-1] & valid[:-1, 1:] & valid[1:, 1:]
+    a, b, c, d = index[1:, :-1][quad], index[1:, 1:][quad], index[:-1, 1:][quad], index[:-1, :-1][quad]
+    return np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])])
+
+
 def rasterize_uv(uv: NDArray[np.float64], faces: NDArray[np.int64], size: int) -> UVRaster:
     """Find the triangle at every texel centre.
 

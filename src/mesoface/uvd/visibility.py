@@ -12,22 +12,14 @@ from mesoface.capture import View
 from mesoface.mesh import Mesh, unit
 from mesoface.raycast import RayCaster
 from mesoface.uvd.maps import blur_masked
+from mesoface.uvd.rasterize import grid_faces
 from mesoface.uvd.space import UVDSpace
 
 # Visibility varies slowly over the skin: rays are cast at this resolution and the result is resized.
 _RAY_SIZE = 192
-
-
-def grid_faces(valid: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(F, 3) triangles of a UV grid, indices row · W + column, both halves of every quad in ``valid``.
-
-    Wound counter-clockwise seen from outside when u runs right, v up and the normal outward.
-    """
-    h, w = valid.shape
-    index = np.arange(h * w).reshape(h, w)
-    quad = valid[:-1, :-1] & valid[1:, :-1] & valid[:-1, 1:] & valid[1:, 1:]
-    a, b, c, d = index[1:, :-1][quad], index[1:, 1:][quad], index[:-1, 1:][quad], index[:-1, :-1][quad]
-    return np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])])
+# Cosine between normal and direction to the camera: up to the first a texel is useless, for its footprint in
+# the photo is too long for a window to compare; from the second on it is seen well.
+_GRAZING, _FACING = 0.15, 0.6
 
 
 def cast_visibility(
@@ -63,8 +55,7 @@ def cast_visibility(
     for v, view in enumerate(views):
         direction = unit(view.camera.center - points)
         cosine = np.einsum("nk,nk->n", direction, normals)
-        # Grazing texels are useless, and their photo footprint is too long for a window to compare.
-        weight = np.clip((cosine - 0.15) / 0.45, 0, 1)
+        weight = np.clip((cosine - _GRAZING) / (_FACING - _GRAZING), 0, 1)
         seen = (weight > 0) & inside_image(view, points)
         ask = np.flatnonzero(seen)
         for caster in casters:
