@@ -16,7 +16,7 @@ from rich.table import Table
 from rows import ROWS
 
 RESULTS = Path(__file__).parent / "results"
-STAGES = ("loading", "landmarks", "views and scale", "base mesh", "matching", "surface")
+STAGES = ("loading", "landmarks", "views and scale", "base mesh", "matching", "surface", "files and report")
 
 
 def main() -> int:

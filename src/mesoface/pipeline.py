@@ -60,6 +60,7 @@ def reconstruct(
     device = settings.torch_device()
     clock = clock or StageClock()
     warnings = list(capture.notes)
+    model = load_face_model(settings.face_model)  # first: a wrong name or file is told at once
 
     with clock.stage("landmarks"):
         if settings.view_ids is not None:
@@ -81,7 +82,6 @@ def reconstruct(
 
     with clock.stage("base mesh"):
         progress("Base mesh", 0, 1)
-        model = load_face_model(settings.face_model)
         fit = fit_face(model, capture.cameras, landmarks2d, landmarks3d, fix_scale=1.0)
         progress("Base mesh", 1, 1)
 
