@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -46,5 +47,11 @@ class StageClock:
 
 def peak_memory_mb() -> float:
     """Highest resident memory of this process so far, MB."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # getrusage would also count what the parent held when it started this process.
+        line = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM:")), None)
+        if line is not None:
+            return int(line.split()[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
