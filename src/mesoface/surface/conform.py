@@ -45,7 +45,8 @@ def conform_base(base: Mesh, facial: NDArray[np.bool_], space: UVDSpace, kept: N
     uv_faces = base.faces if base.uv_faces is None else base.uv_faces
     vertex = base.faces[facial].ravel()
     uv = base.uv[uv_faces[facial].ravel()]
-    known = sample_map(kept.astype(np.float32), uv) > 0.5
+    # Not the rim itself: beyond it positions are continued as constants, which a sample there would mix in.
+    known = sample_map(kept.astype(np.float32), uv) > 0.99
     vertex, uv = vertex[known], uv[known]
     vertex, first = np.unique(vertex, return_index=True)
     motion = np.zeros_like(base.vertices)
