@@ -163,7 +163,7 @@ def load_network(path: str | Path, name: NetworkName) -> nn.Module:
         raise WeightsError(f"is of the {network.name}, the {name} was expected", path=path)
     module = network.empty(state)
     module.load_state_dict(_plain(state), strict=True, assign=True)
-    return module.eval()
+    return module.train(False)
 
 
 def read_weights(path: str | Path) -> State:

@@ -20,7 +20,7 @@ from mesoface.mesh import Mesh
 from mesoface.progress import ProgressCallback, silent
 from mesoface.uvd.maps import blur_masked, resize_map
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import cast_visibility
+from mesoface.uvd.visibility import SEEN, cast_visibility
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,6 @@ _ACCEPT = 0.03
 _WELL_SEEN = 0.35
 # Texels of less than this share of a photo's pixel would only interpolate.
 _FINEST_TEXEL = 0.6
-# Visibility from which a view counts as seeing a texel at all.
-_SEEN = 0.05
 # Pixels of a prepared photo per texel.
 _OVERSAMPLE = 1.5
 # Weight of what was not measured when the surface to search around is smoothed: it only fills gaps.
@@ -182,7 +180,7 @@ def match(
         if space.size != level.size:
             space = space.resized(level.size, masks[level.size])
         visibility = cast_visibility(space, rig.views, occluder)
-        seen = space.valid & ((visibility > _SEEN).sum(0) >= 2)
+        seen = space.valid & ((visibility > SEEN).sum(0) >= 2)
         if not seen.any():
             raise ReconstructionError(
                 "no part of the face is seen by two photos",

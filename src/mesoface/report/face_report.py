@@ -13,6 +13,7 @@ from mesoface.evaluation.table import COLUMNS, rows, summary
 from mesoface.face import Face
 from mesoface.report.pictures import map_picture, photo_with_landmarks, shaded_views, symmetric_limits
 from mesoface.report.reconstruct_page import EvaluationTable, ReportData, StageRow, reconstruct_page
+from mesoface.uvd.visibility import SEEN
 
 _FILES = {
     "base": (("base.obj", "base mesh in the face model's topology, mm"),),
@@ -90,7 +91,7 @@ def _maps(face: Face) -> list[tuple[str, np.ndarray]]:
     limits = symmetric_limits(fine.displacement, fine.kept)
     displacement = map_picture(fine.displacement, fine.kept, "displacement, mm", limits=limits)
     confidence = map_picture(fine.confidence, fine.kept, "confidence", limits=(0, 1), colormap="viridis")
-    seen = (fine.visibility > 0.05).sum(0).astype(np.float32)
+    seen = (fine.visibility > SEEN).sum(0).astype(np.float32)
     views = map_picture(
         seen, fine.space.valid, "views that see it", limits=(0, max(2, len(face.capture))), colormap="viridis"
     )

@@ -17,6 +17,8 @@ from mesoface.uvd.space import UVDSpace
 
 # Visibility varies slowly over the skin: rays are cast at this resolution and the result is resized.
 _RAY_SIZE = 192
+# Visibility from which a view counts as seeing a texel at all.
+SEEN = 0.05
 # Cosine between normal and direction to the camera: up to the first a texel is useless, for its footprint in
 # the photo is too long for a window to compare; from the second on it is seen well.
 _GRAZING, _FACING = 0.15, 0.6

@@ -92,7 +92,7 @@ def read_displacement(
         ValueError: a shape is another one, or the network is in training mode.
     """
     if network.training:
-        raise ValueError("the regulariser is in training mode; call eval() first")
+        raise ValueError("the regulariser is in training mode; it must be in evaluation mode")
     values = torch.tensor(list(steps), dtype=volume.dtype, device=volume.device)
     mask = torch.from_numpy(space.valid).to(volume)
     expected = network(volume[None, None], values[None], mask[None])[0]
