@@ -94,6 +94,23 @@ _KEEP = 0.7
 
 
 @dataclass(frozen=True, eq=False)
+class LevelInput:
+    """What one level of the cascade starts from.
+
+    Args:
+        level: its sizes and steps.
+        space: the surface that it searches around.
+        views: the V views that are still trusted, their cameras as corrected so far.
+        visibility: (V, H, H) how well each of them sees each texel.
+    """
+
+    level: Level
+    space: UVDSpace
+    views: tuple[View, ...]
+    visibility: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
 class Match:
     """What the matching cascade measured.
 
@@ -147,6 +164,7 @@ def match(
     occluder: Mesh | None = None,
     threads: int = 2,
     device: str = "cpu",
+    on_level: Callable[[LevelInput], None] | None = None,
     progress: ProgressCallback = silent,
 ) -> Match:
     """Measure the surface around a base mesh.
@@ -161,6 +179,7 @@ def match(
         occluder: what hides the face beside the face itself, or None.
         threads: for the correlation on the CPU.
         device: torch device of the correlation; on the CPU OpenCV's filters are faster than torch's.
+        on_level: told what each level starts from.
         progress: called once a level.
 
     Raises:
@@ -186,6 +205,8 @@ def match(
                 "no part of the face is seen by two photos",
                 remedy="check the calibration with `mesoface inspect`",
             )
+        if on_level is not None:
+            on_level(LevelInput(level, space, rig.views, visibility))
         pairs = choose_pairs([view.camera for view in rig.views], space.position[space.valid].mean(0))
         images = [prepare_image(view, space, _OVERSAMPLE, level.reach_mm) for view in rig.views]
         scores = correlate(space, images, visibility, pairs, level.steps, level.window)

@@ -37,9 +37,6 @@ def pixel_footprint(views: Sequence[View], center: NDArray) -> NDArray[np.float6
 def prepare_image(view: View, space: UVDSpace, oversample: float, reach_mm: float) -> MatchImage:
     """Resample a photo so that ``oversample`` of its pixels fall on a texel, and cut it to the face.
 
-    A photo is never enlarged more than twice; enlarging is worth it because OpenCV's bilinear lookup
-    rounds positions to 1/32 pixel.
-
     Args:
         view: the photo.
         space: the UVD space of the level.
@@ -47,21 +44,50 @@ def prepare_image(view: View, space: UVDSpace, oversample: float, reach_mm: floa
         reach_mm: how far from the base the surface is searched; the cut leaves room for it.
     """
     points = space.position[space.valid]
-    footprint = pixel_footprint([view], points.mean(0))[0]
-    factor = min(oversample * footprint / space.texel_mm, 2.0)
-    pixels, _ = view.camera.project(points[:: max(1, len(points) // 5000)])
-    margin = 16 + (reach_mm + 4 * space.texel_mm) / footprint
-    size = np.array([view.camera.width, view.camera.height])
+    luminance = view.image @ _LUMINANCE
+    pixels, camera = resample_photo(luminance, view.camera, points, space.texel_mm, oversample, reach_mm)
+    local_mean = cv2.GaussianBlur(pixels, (0, 0), 8 * oversample)
+    return MatchImage(pixels - local_mean, camera)
+
+
+def resample_photo(
+    image: NDArray[np.float32],
+    camera: Camera,
+    points: NDArray,
+    texel_mm: float,
+    oversample: float,
+    reach_mm: float,
+) -> tuple[NDArray[np.float32], Camera]:
+    """Cut a photo to where ``points`` are, and resample it to the scale of the texels.
+
+    A photo is never enlarged more than twice; enlarging is worth it because OpenCV's bilinear lookup
+    rounds positions to 1/32 pixel.
+
+    Args:
+        image: (H, W) or (H, W, 3).
+        camera: of ``image``.
+        points: (N, 3) positions on the base surface, mm.
+        texel_mm: distance between texels.
+        oversample: pixels per texel that are wanted.
+        reach_mm: how far from the base the surface is searched; the cut leaves room for it.
+
+    Returns:
+        (h, w) or (h, w, 3) float32 pixels, and the camera that they belong to.
+    """
+    footprint = camera.to_camera(points.mean(0))[2] / camera.K[0, 0]
+    factor = min(oversample * footprint / texel_mm, 2.0)
+    pixels, _ = camera.project(points[:: max(1, len(points) // 5000)])
+    margin = 16 / min(factor, 1) + (reach_mm + 4 * texel_mm) / footprint
+    size = np.array([camera.width, camera.height])
     low = np.clip(np.floor(np.nanmin(pixels, 0) - margin), 0, size - 8).astype(int)
     high = np.clip(np.ceil(np.nanmax(pixels, 0) + margin), low + 8, size).astype(int)
     width, height = high - low
-    camera = view.camera.cropped(low[0], low[1], width, height).scaled(factor)
-    luminance = view.image[low[1] : high[1], low[0] : high[0]] @ _LUMINANCE
+    camera = camera.cropped(low[0], low[1], width, height).scaled(factor)
+    image = image[low[1] : high[1], low[0] : high[0]]
     if factor < 1:
         # An area filter alone leaves some aliasing at factors near one.
-        luminance = cv2.GaussianBlur(luminance, (0, 0), 0.35 / factor)
-        luminance = cv2.resize(luminance, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+        image = cv2.GaussianBlur(image, (0, 0), 0.35 / factor)
+        image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
     elif factor > 1:
-        luminance = cv2.resize(luminance, (camera.width, camera.height), interpolation=cv2.INTER_CUBIC)
-    local_mean = cv2.GaussianBlur(luminance, (0, 0), 8 * oversample)
-    return MatchImage(luminance - local_mean, camera)
+        image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_CUBIC)
+    return np.ascontiguousarray(image, np.float32), camera

@@ -1,0 +1,1 @@
+"""Training of the networks: tiles with known truth, losses, the loop."""

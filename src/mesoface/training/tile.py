@@ -1,0 +1,174 @@
+"""One square of a UVD space: what the matcher sees of it, and the truth. What training is made of."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.atomic import atomic_file
+from mesoface.capture import View
+from mesoface.errors import MesofaceError
+from mesoface.matching.images import resample_photo
+from mesoface.uvd.space import UVDSpace
+
+# Pixels of a tile's photos per texel, as the cascade prepares them.
+OVERSAMPLE = 1.5
+# What a shard may hold, bytes, before it is read.
+_LARGEST_SHARD = 2 << 30
+_LARGEST_TILE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """T × T texels of a UVD space, the photos that show them, and the surface that is true.
+
+    Args:
+        images: V × (h, w, 3) float16 sRGB in [0, 1], at the scale of the texels.
+        projections: (V, 3, 4) float64 world, mm → pixels of ``images``.
+        position: (T, T, 3) float32 mm, the base surface.
+        normal: (T, T, 3) float32 unit, the direction of D.
+        visibility: (V, T, T) float32 in [0, 1], how well each view sees each texel.
+        truth: (T, T) float32 true displacement along ``normal``, mm; NaN where it is not known.
+        texel_mm: distance between texels.
+        step_mm: distance between the displacements that are tried.
+        reach_mm: displacements from -reach to +reach are tried.
+    """
+
+    images: tuple[NDArray[np.float16], ...]
+    projections: NDArray[np.float64]
+    position: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    visibility: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    texel_mm: float
+    step_mm: float
+    reach_mm: float
+
+    @property
+    def steps(self) -> NDArray[np.float64]:
+        """(D,) displacements to try, mm."""
+        count = round(self.reach_mm / self.step_mm)
+        return np.arange(-count, count + 1) * self.step_mm
+
+
+def make_tile(
+    space: UVDSpace,
+    views: Sequence[View],
+    visibility: NDArray[np.float32],
+    truth: NDArray[np.float32],
+    *,
+    step_mm: float,
+    reach_mm: float,
+) -> Tile:
+    """Cut the photos to a square of UVD space, at the scale at which the cascade looks at them.
+
+    World coordinates are moved so that the tile lies around the origin.
+
+    Args:
+        space: T × T texels; what is outside of its mask has no truth.
+        views: V views; those that see nothing of the tile are left out.
+        visibility: (V, T, T).
+        truth: (T, T) true displacement, mm; NaN where it is not known.
+        step_mm: see :class:`Tile`.
+        reach_mm: see :class:`Tile`.
+    """
+    texel = space.texel_mm
+    points = space.position.reshape(-1, 3).astype(np.float64)
+    middle = points.mean(0)
+    images, projections, seen_by = [], [], []
+    for v, view in enumerate(views):
+        if not visibility[v].any():
+            continue
+        pixels, camera = resample_photo(view.image, view.camera, points, texel, OVERSAMPLE, reach_mm)
+        images.append(np.clip(pixels, 0, 1).astype(np.float16))
+        projections.append(camera.moved(np.eye(3), -middle).P)
+        seen_by.append(v)
+    return Tile(
+        tuple(images),
+        np.array(projections).reshape(-1, 3, 4),
+        (space.position - middle).astype(np.float32),
+        space.normal.astype(np.float32),
+        np.asarray(visibility[seen_by], np.float32),
+        np.where(space.valid, truth, np.nan).astype(np.float32),
+        texel,
+        step_mm,
+        reach_mm,
+    )
+
+
+def write_tiles(path: str | Path, tiles: Sequence[Tile]) -> None:
+    """Write a shard of tiles: a compressed ``.npz`` of plain arrays.
+
+    Raises:
+        MesofaceError: the file cannot be written.
+    """
+    arrays: dict[str, NDArray] = {}
+    for n, tile in enumerate(tiles):
+        arrays |= {f"{n}/image{v}": image for v, image in enumerate(tile.images)}
+        arrays |= {f"{n}/{name}": getattr(tile, name) for name in ("projections", "position", "normal")}
+        arrays[f"{n}/visibility"] = tile.visibility.astype(np.float16)
+        arrays[f"{n}/truth"] = tile.truth
+        arrays[f"{n}/numbers"] = np.array([tile.texel_mm, tile.step_mm, tile.reach_mm])
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_tiles(path: str | Path) -> list[Tile]:
+    """Read what :func:`write_tiles` wrote.
+
+    Raises:
+        MesofaceError: it is no such file, or a tile in it is not sound.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > _LARGEST_SHARD:
+            raise MesofaceError(
+                f"holds {unpacked >> 20} MB of tiles, {_LARGEST_SHARD >> 20} MB is the most", path=path
+            )
+        with np.load(path, allow_pickle=False) as arrays:
+            count = len({name.split("/")[0] for name in arrays.files})
+            return [_tile_from(arrays, n) for n in range(count)]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise MesofaceError(
+            f"is no shard of tiles: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            path=path,
+            remedy="make the tiles again with `mesoface train tiles`",
+        ) from None
+
+
+def _tile_from(arrays: np.lib.npyio.NpzFile, n: int) -> Tile:
+    projections = arrays[f"{n}/projections"]
+    position, truth = arrays[f"{n}/position"], arrays[f"{n}/truth"]
+    texel_mm, step_mm, reach_mm = (float(number) for number in arrays[f"{n}/numbers"])
+    tile = Tile(
+        tuple(arrays[f"{n}/image{v}"] for v in range(len(projections))),
+        projections,
+        position,
+        arrays[f"{n}/normal"],
+        arrays[f"{n}/visibility"].astype(np.float32),
+        truth,
+        texel_mm,
+        step_mm,
+        reach_mm,
+    )
+    size, views = truth.shape[0], len(projections)
+    sound = (
+        truth.shape == (size, size)
+        and 0 < size <= _LARGEST_TILE
+        and position.shape == tile.normal.shape == (size, size, 3)
+        and tile.visibility.shape == (views, size, size)
+        and projections.shape == (views, 3, 4)
+        and all(image.ndim == 3 and image.shape[2] == 3 for image in tile.images)
+        and 0 < texel_mm < np.inf
+        and 0 < step_mm <= reach_mm < np.inf
+    )
+    if not sound:
+        raise ValueError(f"tile {n} has shapes or numbers that do not belong together")
+    return tile
