@@ -77,7 +77,7 @@ def resample_photo(
     footprint = camera.to_camera(points.mean(0))[2] / camera.K[0, 0]
     factor = min(oversample * footprint / texel_mm, 2.0)
     pixels, _ = camera.project(points[:: max(1, len(points) // 5000)])
-    margin = 16 / min(factor, 1) + (reach_mm + 4 * texel_mm) / footprint
+    margin = 16 + (reach_mm + 4 * texel_mm) / footprint
     size = np.array([camera.width, camera.height])
     low = np.clip(np.floor(np.nanmin(pixels, 0) - margin), 0, size - 8).astype(int)
     high = np.clip(np.ceil(np.nanmax(pixels, 0) + margin), low + 8, size).astype(int)
