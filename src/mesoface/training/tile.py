@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,13 +120,33 @@ def write_tiles(path: str | Path, tiles: Sequence[Tile]) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def read_tiles(path: str | Path) -> list[Tile]:
+def read_tiles(path: str | Path, indices: Sequence[int] | None = None) -> list[Tile]:
     """Read what :func:`write_tiles` wrote.
+
+    Args:
+        path: the shard.
+        indices: which of its tiles, from 0; None for all. Only these are unpacked.
 
     Raises:
         MesofaceError: it is no such file, or a tile in it is not sound.
     """
-    path = Path(path)
+    with _opened_shard(Path(path)) as arrays:
+        return [_tile_from(arrays, n) for n in (range(_count(arrays)) if indices is None else indices)]
+
+
+def count_tiles(path: str | Path) -> int:
+    """How many tiles a shard holds.
+
+    Raises:
+        MesofaceError: it is no shard.
+    """
+    with _opened_shard(Path(path)) as arrays:
+        return _count(arrays)
+
+
+@contextmanager
+def _opened_shard(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """The arrays of a shard; what goes wrong with them is said of ``path``."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
@@ -133,14 +155,17 @@ def read_tiles(path: str | Path) -> list[Tile]:
                 f"holds {unpacked >> 20} MB of tiles, {_LARGEST_SHARD >> 20} MB is the most", path=path
             )
         with np.load(path, allow_pickle=False) as arrays:
-            count = len({name.split("/")[0] for name in arrays.files})
-            return [_tile_from(arrays, n) for n in range(count)]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            yield arrays
+    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise MesofaceError(
             f"is no shard of tiles: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             path=path,
             remedy="make the tiles again with `mesoface train tiles`",
         ) from None
+
+
+def _count(arrays: np.lib.npyio.NpzFile) -> int:
+    return len({name.split("/")[0] for name in arrays.files})
 
 
 def _tile_from(arrays: np.lib.npyio.NpzFile, n: int) -> Tile:
