@@ -1,0 +1,97 @@
+"""What is looked up in a photo: descriptors in groups of unit length, how far to trust them, and contrast.
+
+A photo's exposure, white balance and slow shading are divided out before the first convolution, and every
+group of a descriptor is brought to unit length after the last: what is compared is structure, whatever its
+brightness or strength. A group fades to zero where there is nothing but noise.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Pixels at the scale of the level (1.5 of them on a texel): the neighbourhood that contrast is relative to.
+_SURROUNDINGS = 6.0
+# Brightness below which contrast fades: it would be noise.
+_DARK = 0.03
+# Contrast, relative to the local mean, that a texture must have to count.
+_FAINT = 0.01
+# Contrast of skin is a few per cent: brought to the order of one.
+_GAIN = 20.0
+_LUMINANCE = (0.299, 0.587, 0.114)
+
+
+def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
+    """(..., H, W) blurred by a Gaussian that does not count what lies beyond the edge."""
+    radius = max(1, round(2.5 * sigma))
+    at = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
+    kernel = torch.exp(-0.5 * (at / sigma) ** 2)
+
+    def along(y: Tensor, dim: int) -> Tensor:
+        shape = [1, 1, 1, -1] if dim == -1 else [1, 1, -1, 1]
+        padding = (0, radius) if dim == -1 else (radius, 0)
+        summed = F.conv2d(y.reshape(-1, 1, *y.shape[-2:]), kernel.view(shape), padding=padding)
+        line = torch.ones(1, 1, y.shape[dim], dtype=y.dtype, device=y.device)
+        weight = F.conv1d(line, kernel.view(1, 1, -1), padding=radius).flatten()
+        return (summed / (weight if dim == -1 else weight[:, None])).reshape(y.shape)
+
+    return along(along(x, -1), -2)
+
+
+def local_contrast(image: Tensor) -> tuple[Tensor, Tensor]:
+    """What is left of a photo without exposure, white balance and slow shading.
+
+    Args:
+        image: (3, h, w) sRGB in [0, 1].
+
+    Returns:
+        (3, h, w) contrast relative to the surroundings, and (1, h, w) the luminance's, divided by its own
+        local standard deviation.
+    """
+    mean = gaussian_blur(image, _SURROUNDINGS)
+    contrast = (image - mean) / (mean + _DARK)
+    weights = torch.tensor(_LUMINANCE, dtype=image.dtype, device=image.device)
+    luminance = torch.einsum("c,chw->hw", weights, contrast)[None]
+    variance = gaussian_blur(luminance**2, _SURROUNDINGS)
+    return _GAIN * contrast, luminance * torch.rsqrt(variance + _FAINT**2)
+
+
+class Features(nn.Module):
+    """Three 3 × 3 convolutions, the last one dilated.
+
+    Args:
+        groups: parts of a descriptor that have unit length each.
+        width: channels of a group.
+        hidden: channels between the convolutions.
+    """
+
+    def __init__(self, groups: int = 4, width: int = 3, hidden: int = 16):
+        super().__init__()
+        self.groups, self.width = groups, width
+        self.first = nn.Conv2d(3, hidden, 3, padding=1)
+        self.second = nn.Conv2d(hidden, hidden, 3, padding=1)
+        self.third = nn.Conv2d(hidden, groups * width + 1, 3, padding=2, dilation=2)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the output: the descriptor, its reliability, and contrast."""
+        return self.groups * self.width + 2
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features of one photo.
+
+        Args:
+            image: (3, h, w) sRGB in [0, 1], at the scale of the level.
+
+        Returns:
+            (channels, h, w): groups × width of the descriptor, reliability in (0, 1), normalised contrast.
+        """
+        contrast, normalised = local_contrast(image)
+        x = F.relu(self.first(contrast[None]))
+        x = x + F.relu(self.second(x))
+        out = self.third(x)[0]
+        descriptor = out[:-1].unflatten(0, (self.groups, self.width))
+        descriptor = descriptor * torch.rsqrt((descriptor**2).sum(1, keepdim=True) + 1)
+        reliability = torch.sigmoid(out[-1:] + 2)  # trusted until training says otherwise
+        return torch.cat([descriptor.flatten(0, 1), reliability, normalised])

@@ -1,0 +1,86 @@
+"""The learned matcher as a whole: photos and a UVD space in, displacement and confidence out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from mesoface.matching.learned.features import Features
+from mesoface.matching.learned.implicit_function import ImplicitFunction, describe_points
+from mesoface.matching.learned.lookup import project, sample
+from mesoface.matching.learned.readout import soft_argmin
+from mesoface.matching.learned.regularizer import Regularizer
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the network says about H × W texels.
+
+    Args:
+        logits: (D, H, W); their softmax over D is where it sees the surface.
+        displacement: (H, W) mm.
+        confidence: (H, W) logit of the probability that ``displacement`` is less than a step off.
+        cost: (D, H, W) the implicit function's own score, before regularisation; higher is better.
+    """
+
+    logits: Tensor
+    displacement: Tensor
+    confidence: Tensor
+    cost: Tensor
+
+
+class SurfaceMatcher(nn.Module):
+    """Features → visibility-weighted agreement → implicit function → regulariser → soft-argmin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = Features()
+        self.implicit_function = ImplicitFunction(self.features.groups)
+        self.regularizer = Regularizer()
+
+    def forward(
+        self,
+        images: Sequence[Tensor],
+        projections: Tensor,
+        position: Tensor,
+        normal: Tensor,
+        visibility: Tensor,
+        steps: Tensor,
+        texel_mm: float,
+    ) -> Prediction:
+        """Match.
+
+        Args:
+            images: V × (3, h, w) sRGB in [0, 1], about 1.5 pixels on a texel.
+            projections: (V, 3, 4) world, mm → pixels of ``images``, pixel centres at integers.
+            position: (H, W, 3) mm, the base surface.
+            normal: (H, W, 3) unit, the direction of D.
+            visibility: (V, H, W) in [0, 1].
+            steps: (D,) equally spaced displacements to try, mm.
+            texel_mm: distance between texels.
+        """
+        features = [self.features(image) for image in images]
+        return self.match(features, projections, position, normal, visibility, steps, texel_mm)
+
+    def match(
+        self,
+        features: Sequence[Tensor],
+        projections: Tensor,
+        position: Tensor,
+        normal: Tensor,
+        visibility: Tensor,
+        steps: Tensor,
+        texel_mm: float,
+    ) -> Prediction:
+        """As :meth:`forward`, from V × (C, h, w) features that are there already."""
+
+        def sampled() -> Iterable[tuple[Tensor, Tensor]]:
+            for photo, projection, seen in zip(features, projections, visibility, strict=True):
+                yield sample(photo, project(projection, position, normal, steps)), seen
+
+        points = describe_points(sampled(), self.features.groups, steps, texel_mm)
+        score, volume = self.implicit_function(points)
+        logits, confidence = self.regularizer(volume, score, texel_mm)
+        return Prediction(logits, soft_argmin(logits, steps), confidence, score)

@@ -1,0 +1,24 @@
+"""From a distribution over D to one displacement: soft-argmin around the most likely step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Steps on either side of the most likely one that are averaged over: a second surface further off must not
+# pull.
+_NEAR = 2
+
+
+def soft_argmin(logits: Tensor, steps: Tensor) -> Tensor:
+    """(H, W) expected displacement, mm, over the steps next to the most likely one.
+
+    Args:
+        logits: (D, H, W); their softmax over D is the distribution.
+        steps: (D,) mm.
+    """
+    best = logits.detach().argmax(0)
+    index = torch.arange(len(steps), device=logits.device)[:, None, None]
+    near = (index - best).abs() <= _NEAR
+    p = torch.softmax(logits.masked_fill(~near, -torch.inf), 0)
+    return (p * steps.to(p.dtype)[:, None, None]).sum(0)
