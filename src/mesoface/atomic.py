@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -16,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mesoface.errors import MesofaceError
+
+_LEFTOVER = re.compile(r"\..+-[0-9a-f]{12}(\.\w+)?")  # the names that _beside makes
 
 
 @contextmanager
@@ -68,6 +71,19 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
 def _beside(path: Path) -> Path:
     """A hidden name beside ``path`` that nobody else has: known before it exists, it can be removed."""
     return path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove the temporary files and folders that writers in ``folder`` left when they were killed.
+
+    Nobody may be writing there meanwhile.
+    """
+    for path in Path(folder).iterdir():
+        if _LEFTOVER.fullmatch(path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:

@@ -6,7 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+# Speed is averaged over so many seconds: one step may take a minute.
+_SPEED_OVER = 1800.0
 
 ProgressCallback = Callable[[str, int, int], None]
 
@@ -16,12 +28,24 @@ def silent(label: str, done: int, total: int) -> None:
 
 
 @contextmanager
-def progress_bars(console: Console | None = None) -> Iterator[ProgressCallback]:
-    """Draw one bar per label while the context is open; on stderr, so that stdout stays clean."""
+def progress_bars(console: Console | None = None, *, remaining: bool = False) -> Iterator[ProgressCallback]:
+    """Draw one bar per label while the context is open; on stderr, so that stdout stays clean.
+
+    Args:
+        console: where to draw.
+        remaining: also show how long it will take still, for work whose steps are alike.
+    """
     console = console or Console(stderr=True)
-    columns = (TextColumn("{task.description:<26}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.description:<26}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    ]
+    if remaining:
+        columns.append(TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, transient=False) as bars:
+    with Progress(*columns, console=console, speed_estimate_period=_SPEED_OVER) as bars:
 
         def report(label: str, done: int, total: int) -> None:
             if label not in tasks:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import mesoface
-from mesoface.cli import evaluate, inspect, reconstruct, synth, weights
+from mesoface.cli import evaluate, inspect, reconstruct, synth, synth_dataset, weights
 from mesoface.errors import MesofaceError
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
@@ -24,7 +24,7 @@ app = typer.Typer(
     "Start with `mesoface inspect CAPTURE`, then `mesoface reconstruct CAPTURE --out DIR`.\n\n"
     "A capture is a folder with photos of one face at one moment and the cameras' calibration: FaceScape's "
     "`params.json`, a COLMAP model, or nerfstudio's `transforms.json`. Exit codes: 0 done, 2 something to "
-    "mend (one line says what), 130 interrupted.",
+    "mend (one line says what), 3 some of many captures failed, 130 interrupted.",
     invoke_without_command=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -34,6 +34,7 @@ app.command(name="inspect")(inspect.command)
 app.command(name="reconstruct")(reconstruct.command)
 app.command(name="evaluate")(evaluate.command)
 app.command(name="synth")(synth.command)
+app.command(name="synth-dataset")(synth_dataset.command)
 app.add_typer(weights.app)
 
 
@@ -55,11 +56,12 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 2 something the user can mend, 130 interrupted."""
+    """Run the command line. Exit codes: 0 done, 2 something to mend, 3 some of many failed, 130 stopped."""
     try:
         code = app(standalone_mode=False)
     except MesofaceError as error:
-        code = _fail(str(error))
+        _fail(str(error))
+        sys.exit(error.exit_code)
     except _UsageError as error:
         code = _fail(_usage(error))
     except OSError as error:  # of a file that nobody expected to fail

@@ -28,9 +28,9 @@ from mesoface.synthesis.lights import draw_lighting
 from mesoface.synthesis.pigment import CLOTH, paint
 from mesoface.synthesis.relief import make_relief
 from mesoface.synthesis.render import render
-from mesoface.synthesis.rig import make_rig
+from mesoface.synthesis.rig import make_rig, miscalibrate
 from mesoface.synthesis.scene import LitScene, Part, light_scene
-from mesoface.synthesis.sensor import expose, meter
+from mesoface.synthesis.sensor import defocus, expose, meter
 from mesoface.synthesis.settings import SynthesisSettings
 from mesoface.synthesis.truth import coarse_truth
 
@@ -41,7 +41,8 @@ class SyntheticCapture:
 
     Args:
         photos: V × (H, W, 3) uint8 sRGB, distorted by the lens.
-        cameras: V, lens included, mm.
+        cameras: V, lens included, mm: those that took the photos.
+        calibration: V, likewise, as they are written down: off by ``settings.calibration_px``.
         truth: the facial surface with its relief, in the cameras' world, mm.
         truth_error: (K,) distances of the truth from the photographed surface, mm; 0 when it is that surface.
         scene: everything that was photographed.
@@ -53,6 +54,7 @@ class SyntheticCapture:
 
     photos: tuple[NDArray[np.uint8], ...]
     cameras: tuple[Camera, ...]
+    calibration: tuple[Camera, ...]
     truth: Mesh
     truth_error: NDArray[np.float64]
     scene: LitScene
@@ -86,7 +88,7 @@ def make_capture(
     """
     made = photograph(seed=seed, model=model, settings=settings, progress=progress)
     views = []
-    for i, (photo, camera) in enumerate(zip(made.photos, made.cameras, strict=True)):
+    for i, (photo, camera) in enumerate(zip(made.photos, made.calibration, strict=True)):
         ideal, source = camera.undistorted()
         image = photo.astype(np.float32) / 255
         if camera.lens is not None:
@@ -100,9 +102,14 @@ def photograph(
     seed: int,
     model: str | FaceModel = "generic",
     settings: SynthesisSettings | None = None,
+    threads: int | None = None,
     progress: ProgressCallback = silent,
 ) -> SyntheticCapture:
-    """Make a head, light it and photograph it. Arguments and errors as for :func:`make_capture`."""
+    """Make a head, light it and photograph it.
+
+    Args and errors as for :func:`make_capture`; ``threads`` is how many photos are rendered at once, by
+    default as many as there are cores.
+    """
     if seed < 0:
         raise MesofaceError(f"seed must not be negative, got {seed}")
     settings = settings or SynthesisSettings()
@@ -136,8 +143,13 @@ def photograph(
     progress("synthesis", 2, total)
     height, width = np.ptp(face[:, 1]), np.ptp(truth.vertices[:, 0])
     cameras = make_rig(middle, height, max(width, 168.0), settings, _chance(seed, "rig"))
-    photos = _expose_all(scene, cameras, truth, seed, settings, progress)
-    return SyntheticCapture(photos, cameras, truth, truth_error, scene, head, skin, seed, settings)
+    photos = _expose_all(scene, cameras, truth, seed, settings, threads or os.cpu_count() or 1, progress)
+    calibration = cameras
+    if settings.calibration_px > 0:
+        calibration = miscalibrate(cameras, middle, settings.calibration_px, _chance(seed, "calibration"))
+    return SyntheticCapture(
+        photos, cameras, calibration, truth, truth_error, scene, head, skin, seed, settings
+    )
 
 
 def _chance(seed: int, purpose: str) -> np.random.Generator:
@@ -167,18 +179,21 @@ def _expose_all(
     truth: Mesh,
     seed: int,
     settings: SynthesisSettings,
+    threads: int,
     progress: ProgressCallback,
 ) -> tuple[NDArray[np.uint8], ...]:
-    with ThreadPoolExecutor(min(len(cameras), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(len(cameras), threads)) as pool:
         radiances = []
         for radiance in pool.map(lambda camera: render(scene, camera, settings.supersample), cameras):
             radiances.append(radiance)
             progress("synthesis", 2 + len(radiances), settings.views + 2)
     middle = len(cameras) // 2
     gain = meter(radiances[middle], _seen_pixels(truth, cameras[middle]))
-    return tuple(
-        expose(radiance, gain, settings, _chance(seed, f"sensor {i}")) for i, radiance in enumerate(radiances)
-    )
+    photos = []
+    for i, radiance in enumerate(radiances):
+        seen = defocus(radiance, settings.blur_px, _chance(seed, f"focus {i}"))
+        photos.append(expose(seen, gain, settings, _chance(seed, f"sensor {i}")))
+    return tuple(photos)
 
 
 def _seen_pixels(truth: Mesh, camera: Camera) -> NDArray[np.bool_]:

@@ -67,12 +67,16 @@ def synthesize(
     )
     with atomic_folder(out, overwrite=overwrite) as folder:
         made = photograph(seed=seed, model=model, settings=settings, progress=progress)
-        facescape.write(folder, made.photos, made.cameras, quality=made.settings.jpeg_quality)
-        write_ply(folder / "gt.ply", made.truth)
-        name = model if isinstance(model, str) else model.name
-        text = json.dumps(describe(made, name), indent=1)
-        (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
+        write_capture(folder, made, model if isinstance(model, str) else model.name)
     return Path(out)
+
+
+def write_capture(folder: Path, made: SyntheticCapture, model: str) -> None:
+    """Write a synthetic capture's files into an existing ``folder``; ``model`` is its face model's name."""
+    facescape.write(folder, made.photos, made.calibration, quality=made.settings.jpeg_quality)
+    write_ply(folder / "gt.ply", made.truth)
+    text = json.dumps(describe(made, model), indent=1)
+    (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
 
 
 def describe(made: SyntheticCapture, model: str) -> dict[str, object]:
@@ -81,7 +85,7 @@ def describe(made: SyntheticCapture, model: str) -> dict[str, object]:
         "mm_per_unit": 1.0,
         "seed": made.seed,
         "model": model,
-        "settings": dataclasses.asdict(made.settings),
+        "settings": describe_settings(made.settings),
         "identity": [round(float(x), 6) for x in made.head.identity],
         "expression": [round(float(x), 6) for x in made.head.expression],
         "complexion": {k: round(v, 4) for k, v in dataclasses.asdict(made.complexion).items()},
@@ -95,4 +99,12 @@ def describe(made: SyntheticCapture, model: str) -> dict[str, object]:
                 "max": round(float(made.truth_error.max()), 4),
             },
         },
+    }
+
+
+def describe_settings(settings: SynthesisSettings) -> dict[str, object]:
+    """Settings as ``truth.json`` has them: flaws of the photos that are not there are not named."""
+    values = dataclasses.asdict(settings)
+    return {
+        name: value for name, value in values.items() if value or name not in ("blur_px", "calibration_px")
     }

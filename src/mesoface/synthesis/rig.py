@@ -1,9 +1,13 @@
-"""A ring of cameras round the front of a face."""
+"""A ring of cameras round the front of a face, and how well it is calibrated."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.spatial.transform import Rotation
 
 from mesoface.camera import Camera, OpenCVLens, look_at
 from mesoface.synthesis.settings import SynthesisSettings
@@ -57,6 +61,37 @@ def make_rig(
             Camera(K, R, t, settings.width, settings.height, _lens(rng) if settings.lens else None)
         )
     return tuple(cameras)
+
+
+def miscalibrate(
+    cameras: Sequence[Camera], target: ArrayLike, error_px: float, rng: np.random.Generator
+) -> tuple[Camera, ...]:
+    """The cameras as a calibration that is a little off would state them.
+
+    Each is turned about its own centre, so that the photo's picture of ``target`` is missed by a random
+    amount, normal in both axes and ``error_px`` root mean square in all; rolled by as much at the rim of the
+    face; and its focal length is off by half of that there.
+
+    Args:
+        cameras: the true ones.
+        target: (3,) the middle of what they look at, mm.
+        error_px: pixels.
+        rng: of the errors.
+    """
+    off = []
+    for camera in cameras:
+        focal = float(camera.K[0, 0])
+        rim = 0.3 * min(camera.width, camera.height)  # pixels from the middle of the face to its rim
+        across = rng.normal(0, error_px / np.sqrt(2), 2) / focal
+        roll, stretch = rng.normal(0, error_px / rim), rng.normal(0, 0.5 * error_px / rim)
+        # Turned about the axis to the target, which need not be the optical one.
+        axis = camera.to_camera(target)
+        rotvec = np.array([-across[1], across[0], 0.0]) + roll * axis / np.linalg.norm(axis)
+        turn = Rotation.from_rotvec(rotvec).as_matrix()
+        K = camera.K.copy()
+        K[:2, :2] *= 1 + stretch
+        off.append(replace(camera, K=K, R=turn @ camera.R, t=turn @ camera.t))
+    return tuple(off)
 
 
 def _lens(rng: np.random.Generator) -> OpenCVLens:

@@ -1,7 +1,8 @@
-"""From radiance to a photo: exposure, white balance, noise, sRGB, JPEG."""
+"""From radiance to a photo: focus, exposure, white balance, noise, sRGB, JPEG."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +34,24 @@ def expose(
         signal + np.sqrt(settings.noise * (_SHOT * np.maximum(signal, 0) + _READ)).astype(np.float32) * noise
     )
     return (encode_srgb(_shoulder(signal)) * 255 + 0.5).astype(np.uint8)
+
+
+def defocus(radiance: NDArray[np.float32], blur_px: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """(H, W, 3) the radiance through a lens that is a little out of focus.
+
+    The blur is a Gaussian, its standard deviation log-normal around ``blur_px`` with a spread of 30 %.
+    """
+    sigma = blur_px * float(np.exp(rng.normal(0, 0.3)))
+    return (
+        cv2.GaussianBlur(radiance, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) if sigma > 0 else radiance
+    )
+
+
+def noise_strength(levels: float) -> float:
+    """The strength at which a mid-grey's standard deviation in the photo is ``levels`` of 255."""
+    grey = 0.18
+    slope = 1.055 / 2.4 * grey ** (1 / 2.4 - 1)  # of the sRGB curve there
+    return (levels / 255 / slope) ** 2 / (_SHOT * grey + _READ)
 
 
 def meter(radiance: NDArray[np.float32], where: NDArray[np.bool_]) -> float:

@@ -29,6 +29,8 @@ class SynthesisSettings:
         white_balance_jitter: standard deviation of each view's red and blue gain, relative.
         jpeg_quality: 1–100.
         lens: whether the cameras distort.
+        blur_px: typical standard deviation of a view's defocus, pixels; each view has its own.
+        calibration_px: typical error of the cameras that are written down, pixels in the middle of the face.
 
     Raises:
         MesofaceError: a number is out of its range.
@@ -48,6 +50,8 @@ class SynthesisSettings:
     white_balance_jitter: float = 0.02
     jpeg_quality: int = 93
     lens: bool = True
+    blur_px: float = 0.0
+    calibration_px: float = 0.0
 
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float, float]] = {
@@ -60,10 +64,12 @@ class SynthesisSettings:
             "truth_mm": (self.detail_mm, 20),
             "expression": (0, 2),
             "supersample": (1, 4),
-            "noise": (0, 20),
+            "noise": (0, 100),
             "exposure_jitter": (0, 0.5),
             "white_balance_jitter": (0, 0.3),
             "jpeg_quality": (30, 100),
+            "blur_px": (0, 5),
+            "calibration_px": (0, 5),
         }
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
