@@ -6,6 +6,8 @@ dark and light skins come from one set of maps.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -61,7 +63,7 @@ def paint(head: Head, relief: Relief, skin: Complexion, rng: np.random.Generator
     front = points[:, 2] > np.nanmin(chart.landmarks[:, 2]) - 5
     hairs = _brows(chart, rng) + skin.stubble * _beard(chart, rng)
     hair = np.clip(chart.sample(hairs, points), 0.0, 1.0) * front
-    albedo = _BASE * np.exp(-np.maximum(m, 0)[:, None] * _MELANIN - np.maximum(h, 0)[:, None] * _BLOOD)
+    albedo = skin_albedo(np.maximum(m, 0), np.maximum(h, 0))
     hair_colour = (1 - skin.hair) * np.array([0.025, 0.018, 0.014]) + skin.hair * np.array([0.20, 0.12, 0.06])
     albedo += (hair_colour - albedo) * hair[:, None]
     # Light is trapped in furrows narrower than the distance at which occlusion is measured.
@@ -69,6 +71,11 @@ def paint(head: Head, relief: Relief, skin: Complexion, rng: np.random.Generator
     albedo = _line_openings(head, albedo)
     cap: NDArray[np.float64] = _cap(head)[:, None]
     return albedo * (1 - cap) + CLOTH * cap
+
+
+def skin_albedo(melanin: NDArray[Any], blood: NDArray[Any]) -> NDArray[Any]:
+    """(...,) amounts ≥ 0 of the two pigments → (..., 3) linear RGB."""
+    return _BASE * np.exp(-melanin[..., None] * _MELANIN - blood[..., None] * _BLOOD)
 
 
 def _line_openings(head: Head, albedo: NDArray[np.float64]) -> NDArray[np.float64]:
