@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from disturb import shift_camera, swap_cameras
+from disturb import Disturb, change_photos, halve, jitter_cameras, replace_photo, shift_camera, swap_cameras
+from photos import expose, keep, noise, shine, smooth_skin, stranger, upside_down
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("MESOFACE_SHARED", REPOSITORY.parent / "shared"))
@@ -16,6 +17,13 @@ SAMPLE = REPOSITORY / "examples" / "sample_capture"
 LPS = SHARED / "captures" / "lps"
 PHONE = SHARED / "captures" / "phone"
 
+GROUPS = {
+    "clean": "Photos as they are",
+    "degraded": "Photos that suffered",
+    "rig": "Cameras or photos that are wrong",
+    "phone": "Phone photos",
+}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -23,19 +31,21 @@ class Row:
 
     Args:
         name: as ``--rows`` takes it.
+        group: of ``GROUPS``: the table that it stands in; ``--rows`` takes that too.
         about: for people.
         capture: folder with the photos.
-        options: of the command, beside the capture and ``--out``.
+        options: of the command, beside the capture, ``--out`` and ``--matcher``.
         truth: the true surface, or None: then COLMAP's points are what is known.
         disturb: makes the capture that is really run, in an empty folder, from ``capture``.
     """
 
     name: str
+    group: str
     about: str
     capture: Path
     options: tuple[str, ...] = ()
     truth: Path | None = None
-    disturb: Callable[[Path, Path], None] | None = None
+    disturb: Disturb | None = None
 
     @property
     def missing(self) -> str | None:
@@ -43,29 +53,62 @@ class Row:
         for path in (self.capture, self.truth):
             if path is not None and not path.exists():
                 return f"needs {path} (set MESOFACE_SHARED)" if SHARED in path.parents else f"needs {path}"
-        if "ict" in self.options and "MESOFACE_ICT" not in os.environ:
-            model = SHARED / "ict" / "ict_facekit_mm.npz"
-            return None if model.exists() else f"needs {model} (set MESOFACE_SHARED or MESOFACE_ICT)"
+        if "ict" in self.options:
+            return missing_ict()
         return None
 
 
-def _lps(name: str, about: str, *options: str, disturb: Callable[[Path, Path], None] | None = None) -> Row:
+def missing_ict() -> str | None:
+    """Why the ICT model cannot be used here, or None."""
+    model = SHARED / "ict" / "ict_facekit_mm.npz"
+    if "MESOFACE_ICT" in os.environ or model.exists():
+        return None
+    return f"needs {model} (set MESOFACE_SHARED or MESOFACE_ICT)"
+
+
+def select(wanted: Iterable[str], rows: dict[str, Row]) -> list[Row]:
+    """The rows with these names or of these groups, each once.
+
+    Raises:
+        KeyError: there is no such row or group; its argument is the name.
+    """
+    chosen: dict[str, Row] = {}
+    for name in wanted:
+        found = [row for row in rows.values() if name in (row.name, row.group)]
+        if not found:
+            raise KeyError(name)
+        chosen |= {row.name: row for row in found}
+    return list(chosen.values())
+
+
+def _lps(group: str, name: str, about: str, *options: str, disturb: Disturb | None = None) -> Row:
     # FaceScape's layout does not state the unit; this capture's is the millimetre.
-    return Row(name, about, LPS, ("--scale", "1", *options), LPS / "gt.ply", disturb)
+    options = ("--scale", "1", *options)
+    return Row(f"lps-{name}", group, f"head scan, {about}", LPS, options, LPS / "gt.ply", disturb)
 
 
 ROWS = {
     row.name: row
     for row in (
-        Row("sample", "the sample capture", SAMPLE, ("--scale", "1"), SAMPLE / "gt.ply"),
-        _lps("lps-10", "head scan, 10 views"),
-        _lps("lps-5", "head scan, 5 views", "--views", "5"),
-        _lps("lps-3", "head scan, 3 views", "--views", "3"),
-        _lps("lps-ict", "head scan, 10 views, ICT model", "--face-model", "ict"),
-        _lps("lps-fast", "head scan, preset fast", "--preset", "fast"),
-        _lps("lps-best", "head scan, preset best", "--preset", "best"),
-        _lps("lps-swapped", "head scan, two cameras swapped", disturb=swap_cameras),
-        _lps("lps-shifted", "head scan, one camera 3 px off", disturb=shift_camera),
-        Row("phone", "phone photos, COLMAP", PHONE),
+        Row("sample", "clean", "the sample capture", SAMPLE, ("--scale", "1"), SAMPLE / "gt.ply"),
+        _lps("clean", "10", "10 views"),
+        _lps("clean", "5", "5 views", "--views", "5"),
+        _lps("clean", "3", "3 views", "--views", "3"),
+        _lps("clean", "ict", "10 views, ICT model", "--face-model", "ict"),
+        _lps("clean", "fast", "preset fast", "--preset", "fast"),
+        _lps("clean", "best", "preset best", "--preset", "best"),
+        _lps("degraded", "noise", "noise σ 8/255", disturb=change_photos(noise(8 / 255))),
+        _lps("degraded", "jpeg", "JPEG quality 40", disturb=change_photos(keep, jpeg_quality=40)),
+        _lps("degraded", "exposure", "exposure ± 40 % per view", disturb=change_photos(expose)),
+        _lps("degraded", "half", "half resolution", disturb=halve),
+        _lps("degraded", "smooth", "smooth skin", disturb=change_photos(smooth_skin)),
+        _lps("degraded", "shine", "strong highlights", disturb=shine("gt.ply")),
+        _lps("rig", "jitter-0.5", "all cameras 0.5 px off", disturb=jitter_cameras(0.5)),
+        _lps("rig", "jitter-1", "all cameras 1 px off", disturb=jitter_cameras(1.0)),
+        _lps("rig", "shifted", "one camera 3 px off", disturb=shift_camera),
+        _lps("rig", "swapped", "two cameras swapped", disturb=swap_cameras),
+        _lps("rig", "stranger", "one photo of another face", disturb=stranger(SAMPLE / "4.jpg")),
+        _lps("rig", "turned", "one photo upside down", disturb=replace_photo(upside_down)),
+        Row("phone", "phone", "phone photos, COLMAP", PHONE),
     )
 }
