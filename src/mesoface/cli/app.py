@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import mesoface
-from mesoface.cli import evaluate, inspect, reconstruct, synth, synth_dataset, weights
+from mesoface.cli import evaluate, inspect, reconstruct, synth, synth_dataset, train, weights
 from mesoface.errors import MesofaceError
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
@@ -24,7 +24,8 @@ app = typer.Typer(
     "Start with `mesoface inspect CAPTURE`, then `mesoface reconstruct CAPTURE --out DIR`.\n\n"
     "A capture is a folder with photos of one face at one moment and the cameras' calibration: FaceScape's "
     "`params.json`, a COLMAP model, or nerfstudio's `transforms.json`. Exit codes: 0 done, 2 something to "
-    "mend (one line says what), 3 some of many captures failed, 130 interrupted.",
+    "mend (one line says what), 3 some of many captures failed, "
+    "75 a training was stopped and can go on, 130 interrupted.",
     invoke_without_command=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -35,6 +36,7 @@ app.command(name="reconstruct")(reconstruct.command)
 app.command(name="evaluate")(evaluate.command)
 app.command(name="synth")(synth.command)
 app.command(name="synth-dataset")(synth_dataset.command)
+app.add_typer(train.app)
 app.add_typer(weights.app)
 
 

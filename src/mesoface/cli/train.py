@@ -1,0 +1,79 @@
+"""``mesoface train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mesoface.training.recipe import Stage
+
+# sysexits.h's EX_TEMPFAIL: not done, and trying again is what to do
+_STOPPED_EARLY = 75
+
+app = typer.Typer(
+    name="train",
+    help="Train the networks: `matching` first, then `regularizer`.\n\n"
+    "Needs `pip install 'mesoface[train]'`. Ctrl-C or SIGTERM ends a training after the step that it is at "
+    "(exit code 75); the same command goes on from there.\n\n"
+    "Example: `mesoface train matching --config configs/matching.toml`",
+    invoke_without_command=True,
+    rich_markup_mode="markdown",
+)
+
+Config = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="TOML or JSON; docs/training.md lists the keys.",
+        show_default=False,
+    ),
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Start again from nothing: what is in the run's folder goes.")
+]
+
+
+@app.callback()
+def _group(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(name="matching")
+def matching_command(config: Config, fresh: Fresh = False) -> None:
+    """Train image features and implicit function through the matching cost.
+
+    Writes checkpoints, log.csv, validation.csv, validation.png, weights.safetensors and card.json into the
+    folder that the configuration names as `out`. Run again, it goes on from the last checkpoint.
+
+    Example: `mesoface train matching --config configs/matching.toml`
+    """
+    _train("matching", config, fresh)
+
+
+@app.command(name="regularizer")
+def regularizer_command(config: Config, fresh: Fresh = False) -> None:
+    """Train the regulariser, and by default all before it, from the weights of the matching stage.
+
+    Example: `mesoface train regularizer --config configs/regularizer.toml`
+    """
+    _train("regularizer", config, fresh)
+
+
+def _train(stage: Stage, file: Path, fresh: bool) -> None:
+    from mesoface.training.config import read_config
+    from mesoface.training.run import train
+
+    config = read_config(file, stage)
+    outcome = train(config, stage, fresh=fresh)
+    if not outcome.finished:
+        typer.echo(
+            f"stopped at step {outcome.step} of {config.steps}; the same command goes on from there", err=True
+        )
+        raise typer.Exit(_STOPPED_EARLY)
+    typer.echo(f"weights: {outcome.weights}")

@@ -1,0 +1,189 @@
+"""The configuration of a training, read from TOML or JSON and checked before any work is done."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mesoface.errors import MesofaceError
+from mesoface.training.recipe import Stage
+
+_LARGEST_FILE = 1 << 20
+
+
+class TrainingError(MesofaceError):
+    """A training cannot start, or cannot go on."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TileSource(_Section):
+    """Tiles that were made before: a folder of shards, as ``mesoface train tiles`` writes them."""
+
+    kind: Literal["tiles"]
+    folder: Path = Field(description="folder with `*.npz` shards")
+    weight: float = Field(1.0, gt=0, description="how often it is drawn from, relative to the other sources")
+
+
+class PatchSource(_Section):
+    """Skin patches, generated when they are first asked for and kept on disk."""
+
+    kind: Literal["patches"]
+    pool: int = Field(2000, ge=1, description="how many different patches there are")
+    size: int = Field(64, ge=16, le=256, description="side of a patch, texels")
+    seed: int = Field(0, ge=0, description="another seed, another pool")
+    cache: Path = Field(Path("runs/patches"), description="folder that pools are kept in")
+    weight: float = Field(1.0, gt=0, description="how often it is drawn from, relative to the other sources")
+
+
+Source = Annotated[TileSource | PatchSource, Field(discriminator="kind")]
+
+
+class Validation(_Section):
+    """What the network is measured on while it trains; never trained on."""
+
+    sources: tuple[Source, ...] = Field(min_length=1)
+    tiles: int = Field(48, ge=1, description="how many tiles at most, spread evenly over the sources")
+    every: int = Field(250, ge=1, description="optimiser steps between two validations")
+
+
+class OptimizerSettings(_Section):
+    """AdamW, and how its learning rate goes: a linear warm-up, then half a cosine down, or level."""
+
+    rate: float = Field(1e-3, gt=0, description="highest learning rate")
+    warmup: int = Field(100, ge=0, description="steps until it is reached")
+    schedule: Literal["cosine", "constant"] = "cosine"
+    final_rate: float = Field(0.01, ge=0, le=1, description="share of the rate at the last step (cosine)")
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient; longer ones are shortened")
+
+
+class LossWeights(_Section):
+    """Weights of the parts of the loss of our network."""
+
+    sigma: float = Field(0.6, gt=0, description="of the Gaussian around the truth, steps")
+    cost: float = Field(0.3, ge=0, description="cross-entropy of the implicit function's own cost")
+    distribution: float = Field(1.0, ge=0, description="cross-entropy after the regulariser")
+    displacement: float = Field(1.0, ge=0, description="smooth L1, steps")
+    slope: float = Field(0.5, ge=0, description="L1 of the slopes, mm per mm")
+    confidence: float = Field(0.2, ge=0, description="cross-entropy of: within a step of the truth")
+
+
+class Machine(_Section):
+    """Where and how fast; changes no result beyond rounding, so that a run may move to another machine."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = Field(1, ge=1, le=64, description="how many GPUs, or processes on the CPU")
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    workers: int = Field(0, ge=0, le=64, description="processes that prepare tiles, for each device")
+    threads: int | None = Field(
+        None, ge=1, le=256, description="torch's CPU threads; left out: its own choice"
+    )
+
+
+class TrainingConfig(_Section):
+    """What is trained, on what, for how long."""
+
+    network: Literal["ours", "paper"] = "ours"
+    out: Path = Field(description="folder of the run: checkpoints, logs, pictures, weights")
+    seed: int = Field(0, ge=0)
+    steps: int = Field(ge=1, description="optimiser steps")
+    batch: int = Field(4, ge=1, le=1024, description="tiles for one optimiser step, over all devices")
+    augment: bool = Field(True, description="disturb tiles before training sees them")
+    init: Path | None = Field(None, description="safetensors of the same network to start from")
+    checkpoint_every: int = Field(100, ge=1, description="optimiser steps; what a crash can cost")
+    log_every: int = Field(10, ge=1, description="optimiser steps averaged in a row of log.csv")
+    tensorboard: bool = Field(False, description="also write TensorBoard events; it must be installed")
+    data: tuple[Source, ...] = Field(min_length=1)
+    validation: Validation
+    optimizer: OptimizerSettings = OptimizerSettings()
+    loss: LossWeights = LossWeights()
+    machine: Machine = Machine()
+
+
+class RegularizerConfig(TrainingConfig):
+    """The second stage starts from the first one's weights."""
+
+    matching: Path | None = Field(None, description="weights.safetensors of the matching stage")
+    freeze_matching: bool = Field(False, description="train the regulariser alone")
+
+
+# What a run that goes on may have otherwise than when it began: it changes no sample and no gradient beyond
+# rounding. `steps` changes the schedule that is left, `validation` what is measured.
+_MAY_CHANGE = {"steps", "checkpoint_every", "log_every", "tensorboard", "validation", "machine"}
+
+
+def read_config(path: str | Path, stage: Stage) -> TrainingConfig:
+    """Read and check a configuration.
+
+    Args:
+        path: ``.toml`` or ``.json``. Relative paths in it are relative to the working directory.
+        stage: what it is for.
+
+    Raises:
+        TrainingError: the file cannot be read, or a key is unknown, missing or out of range.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise TrainingError("is too large for a configuration", path=path)
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise TrainingError(f"cannot be read: {error.strerror}", path=path) from None
+    except (ValueError, RecursionError) as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise TrainingError(f"is not {kind}: {error}", path=path) from None
+    return check_config(values, stage, path)
+
+
+def check_config(values: Any, stage: Stage, path: str | Path | None = None) -> TrainingConfig:
+    """A configuration from plain values; ``path`` is for messages.
+
+    Raises:
+        TrainingError: see :func:`read_config`.
+    """
+    model = RegularizerConfig if stage == "regularizer" else TrainingConfig
+    try:
+        config = model.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        # a source's place is (data, 0, tiles, folder): its kind is no key
+        key = ".".join(str(part) for part in problem["loc"] if part not in ("tiles", "patches"))
+        got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r}"
+        reason = problem["msg"][0].lower() + problem["msg"][1:]
+        raise TrainingError(
+            f"{key or 'the configuration'}: {reason}{got}",
+            path=path,
+            remedy="docs/training.md lists the keys",
+        ) from None
+    if config.batch % config.machine.devices:
+        raise TrainingError(
+            f"batch: {config.batch} tiles are not shared evenly by {config.machine.devices} machine.devices",
+            path=path,
+            remedy="make batch a multiple of it",
+        )
+    return config
+
+
+def differences(old: dict[str, Any], new: TrainingConfig) -> list[str]:
+    """``key: old value, now new value`` for what a run that goes on must not have changed."""
+    lines = []
+    current = new.model_dump(mode="json")
+    for key in sorted(old.keys() | current.keys()):
+        if key not in _MAY_CHANGE and old.get(key) != current.get(key):
+            lines.extend(_compared(key, old.get(key), current.get(key)))
+    return lines
+
+
+def _compared(key: str, old: Any, new: Any) -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+        return [line for name in keys for line in _compared(f"{key}.{name}", old.get(name), new.get(name))]
+    return [f"{key}: {old!r}, now {new!r}"]

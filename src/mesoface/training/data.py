@@ -1,0 +1,163 @@
+"""Which tile is sample k: a function of (seed, k) alone, so that a run can stop and go on anywhere."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from mesoface.errors import MesofaceError
+from mesoface.training.config import PatchSource, Source, TileSource, TrainingError
+from mesoface.training.patches import patch_tile
+from mesoface.training.tile import Tile, count_tiles, read_tiles, write_tiles
+
+# What random numbers are for: streams that never meet.
+_CHOICE, _PREPARE, _LOSS, _ORDER, _PATCH = range(5)
+
+
+class TileSet(Protocol):
+    """Tiles that are numbered from 0."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, index: int) -> Tile:
+        """One of them, from disk or made."""
+        ...
+
+
+class ShardedTiles:
+    """All tiles of a folder of shards, in the order of the shards' names.
+
+    Raises:
+        TrainingError: there is no such folder, or no shard in it.
+    """
+
+    def __init__(self, folder: Path):
+        self.shards = sorted(folder.glob("*.npz"))
+        if not self.shards:
+            raise TrainingError(
+                "has no shards of tiles" if folder.is_dir() else "no such folder",
+                path=folder,
+                remedy="make them with `mesoface train tiles`",
+            )
+        self._ends = np.cumsum([count_tiles(shard) for shard in self.shards])
+
+    def __len__(self) -> int:
+        """How many tiles there are."""
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Tile:
+        """Read one tile; nothing else of its shard is."""
+        shard = int(np.searchsorted(self._ends, index, side="right"))
+        before = int(self._ends[shard - 1]) if shard else 0
+        return read_tiles(self.shards[shard], [index - before])[0]
+
+
+class PatchPool:
+    """Skin patches, each generated once and kept."""
+
+    def __init__(self, source: PatchSource):
+        self._source = source
+        self._folder = source.cache / f"seed{source.seed}-size{source.size}"
+
+    def __len__(self) -> int:
+        """How many different patches there are."""
+        return self._source.pool
+
+    def __getitem__(self, index: int) -> Tile:
+        """Patch ``index``: read, or made and written."""
+        file = self._folder / f"{index:06d}.npz"
+        if not file.is_file():
+            rng = np.random.default_rng([self._source.seed, _PATCH, index])
+            write_tiles(file, [patch_tile(rng, self._source.size)])
+        return read_tiles(file)[0]
+
+
+def open_source(source: Source) -> TileSet:
+    """The tiles that a source of the configuration stands for."""
+    return ShardedTiles(source.folder) if isinstance(source, TileSource) else PatchPool(source)
+
+
+class Samples:
+    """Sample k of a training, for k = 0, 1, 2, …
+
+    A source is drawn by its weight. In each round of as many samples as a source has tiles, none of its tiles
+    comes twice.
+
+    Args:
+        sources: of the configuration.
+        seed: of the training.
+        prepare: what is done to a tile before it is used; see ``Recipe.prepare``.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], seed: int, prepare: Callable[[Tile, np.random.Generator], Tile]
+    ):
+        self._sets = [open_source(source) for source in sources]
+        weights = np.array([source.weight for source in sources])
+        self._shares = weights / weights.sum()
+        self._seed, self._prepare = seed, prepare
+
+    def __getitem__(self, k: int) -> Tile:
+        """Sample ``k``, prepared."""
+        chosen = int(np.random.default_rng([self._seed, _CHOICE, k]).choice(len(self._sets), p=self._shares))
+        tiles = self._sets[chosen]
+        order = _order(self._seed, chosen, len(tiles), k // len(tiles))
+        tile = tiles[int(order[k % len(tiles)])]
+        return self._prepare(tile, np.random.default_rng([self._seed, _PREPARE, k]))
+
+
+def loss_rng(seed: int, k: int) -> np.random.Generator:
+    """The generator for the loss of sample ``k``."""
+    return np.random.default_rng([seed, _LOSS, k])
+
+
+@lru_cache(maxsize=32)
+def _order(seed: int, source: int, count: int, turn: int) -> NDArray[np.int64]:
+    """In which order the tiles of a source come in one round."""
+    return np.random.default_rng([seed, _ORDER, source, turn]).permutation(count)
+
+
+def load_samples(samples: Samples, indices: Sequence[int], workers: int) -> Iterator[Tile]:
+    """The samples ``indices`` in that order, prepared in ``workers`` processes (0: here, when asked for)."""
+    listed = _Listed(samples, indices)
+    return iter(DataLoader(listed, batch_size=None, num_workers=workers, worker_init_fn=_start_worker))
+
+
+class _Listed(Dataset[Tile]):
+    """``samples`` at ``indices``, as torch's loader wants it."""
+
+    def __init__(self, samples: Samples, indices: Sequence[int]):
+        self._samples, self._indices = samples, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, n: int) -> Tile:
+        return self._samples[self._indices[n]]
+
+
+def _start_worker(_: int) -> None:
+    """Ctrl-C is the training's business; its loaders go on until it has finished its step."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def validation_tiles(sources: Sequence[Source], count: int) -> list[Tile]:
+    """``count`` tiles at most, the same ones every time, evenly of all sources and spread over each."""
+    tiles: list[Tile] = []
+    for n, source in enumerate(sources):
+        some = open_source(source)
+        wanted = min(len(some), (count - len(tiles)) // (len(sources) - n))
+        tiles.extend(some[int(index)] for index in np.linspace(0, len(some) - 1, wanted).round())
+    if not tiles:
+        raise MesofaceError("no tile to validate on", remedy="raise validation.tiles")
+    return tiles

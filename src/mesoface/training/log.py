@@ -1,0 +1,173 @@
+"""What a training says while it runs: a bar, two tables of comma-separated values, TensorBoard if asked."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from mesoface.atomic import atomic_file
+from mesoface.training.config import TrainingError
+
+
+class Table:
+    """A growing file of comma-separated values whose first column is the step.
+
+    Args:
+        path: the file. Rows of steps after ``step`` are dropped from one that is there: the run that wrote
+            them was interrupted before they were kept.
+        step: where the training goes on from.
+    """
+
+    def __init__(self, path: Path, step: int):
+        self._path = path
+        self._columns: list[str] | None = None
+        if path.is_file():
+            self._columns = _drop_rows_after(path, step)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """One more row, on disk at once."""
+        new = self._columns is None
+        if self._columns is None:
+            self._columns = ["step", *values]
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns)
+            if new:
+                writer.writeheader()
+            writer.writerow({"step": step} | {name: f"{value:.6g}" for name, value in values.items()})
+
+
+class Log:
+    """Where the loop reports to; only the first process of several has one that writes.
+
+    Args:
+        folder: the run's.
+        step: where the training goes on from.
+        total: its last step.
+        tensorboard: whether TensorBoard events are written too.
+        console: for the bar and the lines; stderr.
+
+    Raises:
+        TrainingError: TensorBoard was asked for and is not installed.
+    """
+
+    def __init__(
+        self, folder: Path, step: int, total: int, *, tensorboard: bool, console: Console | None = None
+    ):
+        self._training, self._validation = (
+            Table(folder / "log.csv", step),
+            Table(folder / "validation.csv", step),
+        )
+        self._events = _tensorboard(folder / "tensorboard", step) if tensorboard else None
+        self.console = console or Console(stderr=True, highlight=False)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self.console,
+        )
+        self._task = self._bars.add_task("training", total=total, completed=step, state="")
+        self._loss = self._error = ""
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Draw the bar while the block runs."""
+        try:
+            with self._bars:
+                yield
+        finally:
+            if self._events is not None:
+                self._events.close()
+
+    def step(self, step: int, loss: float) -> None:
+        """A step is done."""
+        self._loss = f"loss {loss:.4g}"
+        self._show(step)
+
+    def training(self, step: int, values: Mapping[str, float]) -> None:
+        """Averages over the last steps."""
+        self._training.add(step, values)
+        self._add_events("training", step, values)
+
+    def validation(self, step: int, values: Mapping[str, float]) -> None:
+        """Errors on the validation tiles."""
+        self._validation.add(step, values)
+        self._add_events("validation", step, values)
+        self._error = f"error {values['mean_mm']:.4f} mm"
+        self._show(step)
+        self.console.print(
+            f"step {step}: error mean {values['mean_mm']:.4f} mm, median {values['median_mm']:.4f} mm, "
+            f"{values['mean_steps']:.3f} steps; surest 80 % {values['surest_mm']:.4f} mm; "
+            f"fine {values['fine_mm']:.4f} mm (unmeasured {values['unmeasured_mm']:.4f} mm)"
+        )
+
+    def _show(self, step: int) -> None:
+        self._bars.update(
+            self._task, completed=step, state=", ".join(filter(None, (self._loss, self._error)))
+        )
+
+    def _add_events(self, group: str, step: int, values: Mapping[str, float]) -> None:
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(f"{group}/{name}", value, step)
+
+
+class Averages:
+    """Means of what the steps since the last row of the log said."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """What one step said."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+
+    def take(self) -> dict[str, float]:
+        """The means; counting starts anew."""
+        means = {name: total / self._count for name, total in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
+
+
+def _drop_rows_after(path: Path, step: int) -> list[str] | None:
+    """Cut a table to the rows up to ``step``; its columns, None for one without."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    if not rows:
+        return None
+    columns, kept = rows[0], [row for row in rows[1:] if len(row) == len(rows[0]) and _is_until(row[0], step)]
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([columns, *kept])
+    return columns
+
+
+def _is_until(number: str, step: int) -> bool:
+    return number.isdigit() and int(number) <= step
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise TrainingError(
+            "tensorboard is not installed", remedy="pip install tensorboard, or set tensorboard = false"
+        ) from None
+    return SummaryWriter(str(folder), purge_step=step + 1)

@@ -1,0 +1,253 @@
+"""The training loop: one for every network, on a CPU, a GPU or several, stopped and resumed at any step.
+
+What happens in step s depends on the configuration's seed and on s alone: which tiles, how they are
+disturbed, and what torch draws. So an interrupted run that goes on ends with an undisturbed one's weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from mesoface.atomic import atomic_file
+from mesoface.training.card import save_network, training_card
+from mesoface.training.checkpoint import Header, save_checkpoint
+from mesoface.training.config import TrainingConfig, TrainingError
+from mesoface.training.data import Samples, load_samples, loss_rng, validation_tiles
+from mesoface.training.interrupt import StopRequest
+from mesoface.training.log import Averages, Log
+from mesoface.training.recipe import Recipe, Stage
+from mesoface.training.resume import BAD_BATCH, CHECKPOINTS, PICTURE, last_checkpoint
+from mesoface.training.schedule import learning_rate
+from mesoface.training.tile import Tile, write_tiles
+from mesoface.training.validation import answers, figures, picture
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Args:
+        step: optimiser steps done.
+        finished: whether these are all.
+        weights: the file with the trained weights; None when there are none yet.
+    """
+
+    step: int
+    finished: bool
+    weights: Path | None
+
+
+class _Objective(nn.Module):
+    """What Fabric wraps: the network, with the whole computation of the loss as its forward pass."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, loss: Callable[[], tuple[Tensor, dict[str, float]]]) -> tuple[Tensor, dict[str, float]]:
+        return loss()
+
+
+class Training:
+    """One run: network, optimiser, data and logs, from the last checkpoint on.
+
+    Args:
+        config: of the run.
+        stage: what is trained.
+        recipe: the network with first weights, and its loss.
+        fabric: launched.
+        stop: asked after every step whether to end here.
+
+    Raises:
+        MesofaceError: the data, or the checkpoint to go on from, cannot be used.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, stage: Stage, recipe: Recipe, fabric: Fabric, stop: StopRequest
+    ):
+        self._config, self._stage, self._recipe, self._fabric = config, stage, recipe, fabric
+        self._stop = stop
+        trained = [parameter for parameter in recipe.network.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.AdamW(trained, weight_decay=config.optimizer.weight_decay)
+        self._objective, self._stepper = fabric.setup(_Objective(recipe.network), self._optimizer)
+        self.step, self._seconds = 0, 0.0
+        last = last_checkpoint(config, stage)
+        if last is not None:
+            last.restore(recipe.network, self._optimizer)
+            self.step, self._seconds = last.header.step, last.header.seconds
+        self._samples = Samples(config.data, config.seed, recipe.prepare)
+        self._validation = self._validation_tiles()
+        self._log = (
+            Log(config.out, self.step, config.steps, tensorboard=config.tensorboard)
+            if fabric.is_global_zero
+            else None
+        )
+        self._figures: dict[str, float] = {}
+        self._weights: Path | None = None
+
+    def run(self) -> Outcome:
+        """Train to the last step, or until it is asked to stop.
+
+        Raises:
+            TrainingError: a loss or a gradient is not a finite number.
+        """
+        with self._log.shown() if self._log is not None else nullcontext():
+            self._run()
+        return Outcome(self.step, self.step == self._config.steps, self._weights)
+
+    def _run(self) -> None:
+        config, means = self._config, Averages()
+        if self.step in (0, config.steps):  # where it starts from; or what a crash at the very end left out
+            self._validate()
+        tiles = load_samples(self._samples, self._indices(), config.machine.workers)
+        share = config.batch // config.machine.devices
+        began = time.monotonic() - self._seconds
+        while self.step < config.steps:
+            values = self._one_step(list(islice(tiles, share)))
+            self.step += 1
+            self._seconds = time.monotonic() - began
+            means.add(values)
+            stopped = self._any(self._stop())
+            if self._log is not None:
+                self._log.step(self.step, values["loss"])
+                if self._due(config.log_every):
+                    self._log.training(self.step, means.take() | {"seconds": self._seconds})
+            if self._due(config.checkpoint_every) or stopped:
+                self._keep()
+            if stopped:
+                return
+            if self._due(config.validation.every):
+                self._validate()
+
+    def _one_step(self, tiles: Sequence[Tile]) -> dict[str, float]:
+        """One optimiser step on this process's share of a batch; loss, its parts, gradient and rate."""
+        config, recipe, fabric = self._config, self._recipe, self._fabric
+        torch.manual_seed(_mixed(config.seed, self.step))
+        rate = learning_rate(self.step, config.steps, config.optimizer)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        first = self.step * config.batch + fabric.global_rank * len(tiles)
+        rows = []
+        for n, tile in enumerate(tiles):
+            rng = loss_rng(config.seed, first + n)
+            with fabric.no_backward_sync(self._objective, enabled=n + 1 < len(tiles)):
+                loss, parts = self._objective(lambda tile=tile, rng=rng: recipe.loss(tile, rng))
+                fabric.backward(loss / len(tiles))
+            rows.append({"loss": float(loss.detach())} | parts)
+        norm = self._clip()
+        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        means |= {"gradient": norm, "rate": rate}
+        if self._any(not np.isfinite(list(means.values())).all()):
+            self._refuse(tiles, first, rows, norm)
+        self._stepper.step()
+        self._stepper.zero_grad()
+        return means
+
+    def _clip(self) -> float:
+        """Shorten the gradient where it is too long; its length before."""
+        norm = self._fabric.clip_gradients(
+            self._objective,
+            self._stepper,
+            max_norm=self._config.optimizer.clip,
+            error_if_nonfinite=False,  # it is looked at with the losses
+        )
+        return float(norm) if norm is not None else 0.0
+
+    def _refuse(
+        self, tiles: Sequence[Tile], first: int, rows: Sequence[dict[str, float]], norm: float
+    ) -> None:
+        """Stop before NaN gets into the weights; the tiles that it came from are kept."""
+        path = self._config.out / BAD_BATCH
+        if self._log is not None:
+            write_tiles(path, tiles)
+        wrong = [
+            f"{name} of sample {first + n} is {value}"
+            for n, row in enumerate(rows)
+            for name, value in row.items()
+            if not np.isfinite(value)
+        ] or [f"the gradient's norm is {norm}"]
+        raise TrainingError(
+            f"step {self.step}: {'; '.join(wrong)}; this file has the batch, and the last checkpoint stays",
+            path=path,
+            remedy="look at these tiles, or lower optimizer.rate, and run the same command again",
+        )
+
+    def _keep(self) -> None:
+        """Write a checkpoint."""
+        if self._log is not None:
+            header = Header(
+                stage=self._stage,
+                step=self.step,
+                seconds=self._seconds,
+                config=self._config.model_dump(mode="json"),
+            )
+            save_checkpoint(self._config.out / CHECKPOINTS, header, self._recipe.network, self._optimizer)
+
+    def _validate(self) -> None:
+        """Measure, draw a picture and write the weights, in the first process; the others wait."""
+        if self._log is not None:
+            network = self._recipe.network.eval()
+            found = answers(self._recipe, self._validation, self._stop)
+            network.train()
+            if found is not None:
+                self._figures = figures(found)
+                self._log.validation(self.step, self._figures)
+                with atomic_file(self._config.out / PICTURE) as temporary:
+                    Image.fromarray(picture(found)).save(temporary)
+                self._write_weights()
+        self._fabric.barrier()
+
+    def _write_weights(self) -> None:
+        card = training_card(
+            self._config,
+            self._stage,
+            self._recipe.network,
+            steps=self.step,
+            seconds=self._seconds,
+            figures=self._figures,
+        )
+        self._weights = save_network(self._config.out, self._recipe.network, card)
+
+    def _validation_tiles(self) -> list[Tile]:
+        if not self._fabric.is_global_zero:
+            return []
+        return validation_tiles(self._config.validation.sources, self._config.validation.tiles)
+
+    def _indices(self) -> list[int]:
+        """The samples that are this process's, from the next step on."""
+        config, rank = self._config, self._fabric.global_rank
+        share = config.batch // config.machine.devices
+        return [
+            step * config.batch + rank * share + n
+            for step in range(self.step, config.steps)
+            for n in range(share)
+        ]
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self._config.steps
+
+    def _any(self, flag: bool) -> bool:
+        """Whether ``flag`` is set in any process, so that all of them do the same."""
+        if self._fabric.world_size == 1:
+            return flag
+        gathered = self._fabric.all_gather(torch.tensor(flag, device=self._fabric.device))
+        return bool(torch.as_tensor(gathered).any())
+
+
+def _mixed(seed: int, step: int) -> int:
+    """A seed for torch of its own for every step."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)

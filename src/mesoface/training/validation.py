@@ -1,0 +1,130 @@
+"""How far a network is off on tiles that it never trained on: in millimetres, and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.false_color import colorize
+from mesoface.training.recipe import Recipe
+from mesoface.training.tile import Tile
+from mesoface.uvd.visibility import SEEN
+
+# Texel sizes, mm, that are reported apart: levels that measure detail, and levels that find the face.
+_FINE_MM, _COARSE_MM = 0.6, 1.5
+# Share of the texels that the network is surest of, whose error is reported apart.
+_SUREST = 0.8
+_SHOWN, _SIDE = 6, 192  # tiles in the picture, and its pixels for each map
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a network said of a tile.
+
+    Args:
+        tile: with the truth.
+        displacement: (T, T) mm.
+        confidence: (T, T), more is surer.
+    """
+
+    tile: Tile
+    displacement: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """(T, T) where the truth is known, within reach, and seen by two views at least."""
+        truth = self.tile.truth
+        with np.errstate(invalid="ignore"):
+            within = np.abs(truth) <= self.tile.reach_mm
+        return within & ((self.tile.visibility > SEEN).sum(0) >= 2)
+
+    @property
+    def error(self) -> NDArray[np.float32]:
+        """(T, T) mm, NaN where the truth is not known."""
+        return np.where(self.known, np.abs(self.displacement - self.tile.truth), np.nan).astype(np.float32)
+
+
+def answers(recipe: Recipe, tiles: Sequence[Tile], stopped: Callable[[], bool]) -> list[Answer] | None:
+    """What the network says of each tile; None when it was ``stopped`` before the last one."""
+    found = []
+    for tile in tiles:
+        if stopped():
+            return None
+        found.append(Answer(tile, *recipe.predict(tile)))
+    return found
+
+
+def figures(found: Sequence[Answer]) -> dict[str, float]:
+    """Mean and median error over all known texels, and of parts of them; NaN where there are none.
+
+    Returns:
+        ``mean_mm``, ``median_mm``, ``mean_steps``; ``surest_mm`` of the 80 % that the network is surest of
+        (ranked in each tile), ``fine_mm`` and ``coarse_mm`` of tiles with small and large texels, and
+        ``unmeasured_mm``, the error of a displacement of zero.
+    """
+    errors = [answer.error[answer.known] for answer in found]
+    steps = [error / answer.tile.step_mm for error, answer in zip(errors, found, strict=True)]
+    surest = [error[_surest(answer)] for error, answer in zip(errors, found, strict=True)]
+    texels = [answer.tile.texel_mm for answer in found]
+    return {
+        "mean_mm": _mean(errors),
+        "median_mm": float(np.median(np.concatenate(errors))) if any(map(len, errors)) else float("nan"),
+        "mean_steps": _mean(steps),
+        "surest_mm": _mean(surest),
+        "fine_mm": _mean([error for error, size in zip(errors, texels, strict=True) if size < _FINE_MM]),
+        "coarse_mm": _mean([error for error, size in zip(errors, texels, strict=True) if size > _COARSE_MM]),
+        "unmeasured_mm": _mean([np.abs(answer.tile.truth[answer.known]) for answer in found]),
+    }
+
+
+def picture(found: Sequence[Answer]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8: a row for a tile; one view, truth, answer, error in steps, confidence.
+
+    Truth and answer share a scale, blue to red over what is searched; the error goes from black to white over
+    one step.
+    """
+    rows = []
+    for answer in [found[int(n)] for n in np.linspace(0, len(found) - 1, min(_SHOWN, len(found))).round()]:
+        reach = (-answer.tile.reach_mm, answer.tile.reach_mm)
+        best = int(answer.tile.visibility.sum((1, 2)).argmax())
+        low, high = (float(x) for x in np.percentile(answer.confidence, [2, 98]))
+        maps = [
+            answer.tile.images[best].astype(np.float64),
+            colorize(np.where(answer.known, answer.tile.truth, np.nan), reach, "balance"),
+            colorize(answer.displacement, reach, "balance"),
+            colorize(answer.error / answer.tile.step_mm, (0.0, 1.0), "magma"),
+            colorize(answer.confidence, (low, max(high, low + 1e-6)), "viridis"),
+        ]
+        rows.append(np.concatenate([_square(image) for image in maps], axis=1))
+    return np.round(np.concatenate(rows).clip(0, 1) * 255).astype(np.uint8)
+
+
+def _surest(answer: Answer) -> NDArray[np.bool_]:
+    """Which of the known texels, as a list, are among the 80 % of the highest confidence."""
+    confidence = answer.confidence[answer.known]
+    kept = np.zeros(len(confidence), bool)
+    kept[np.argsort(-confidence, kind="stable")[: round(_SUREST * len(confidence))]] = True
+    return kept
+
+
+def _mean(parts: Sequence[NDArray]) -> float:
+    count = sum(map(len, parts))
+    return float(sum(part.sum(dtype=np.float64) for part in parts) / count) if count else float("nan")
+
+
+def _square(image: NDArray) -> NDArray[np.float64]:
+    """``image`` fitted into a square of the picture, a white line around it."""
+    height, width = image.shape[:2]
+    inner = _SIDE - 4
+    scale = inner / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    fitted = cv2.resize(image.astype(np.float64), size, interpolation=cv2.INTER_NEAREST)
+    square = np.ones((_SIDE, _SIDE, 3))
+    top, left = (_SIDE - size[1]) // 2, (_SIDE - size[0]) // 2
+    square[top : top + size[1], left : left + size[0]] = fitted
+    return square
