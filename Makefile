@@ -8,10 +8,10 @@ STAMP := $(VENV)/.mesoface-installed
 SAMPLE := examples/sample_capture
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench clean
+.PHONY: help setup demo test test-all lint format bench bench-heldout clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: PYTHON=$(PYTHON) VENV=$(VENV) JOBS=$(JOBS)'
 
 setup: $(STAMP) ## virtual environment with the pinned packages, mesoface installed in place
@@ -48,5 +48,8 @@ format: setup ## let ruff put the code in order
 bench: setup ## accuracy, time and memory, as tables; ARGS='--rows lps-10,phone' for some rows
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
+bench-heldout: setup ## the same on synthetic captures that nothing was trained or tuned on
+	$(BIN)/python benchmarks/heldout.py $(ARGS)
+
 clean: ## remove the environment and what the demo and the benchmark wrote
-	rm -rf $(VENV) demo benchmarks/results .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo benchmarks/results benchmarks/cache .pytest_cache .mypy_cache .ruff_cache

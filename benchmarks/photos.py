@@ -51,7 +51,7 @@ def expose(image: NDArray[np.float32], view: int, rng: np.random.Generator) -> N
 
 
 def smooth_skin(image: NDArray[np.float32], view: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Pores, spots and grain attenuated to a fifth, outlines kept, as under make-up; then a sensor's noise."""
+    """Pores, spots and grain attenuated to a fifth, outlines kept, as under make-up; and sensor noise."""
     coarse = cv2.bilateralFilter(image, 0, _OUTLINE, _FINE_PX)
     grain = np.float32(_SENSOR) * rng.standard_normal(image.shape, np.float32)
     return coarse + np.float32(_LEFT) * (image - coarse) + grain
