@@ -1,0 +1,177 @@
+"""Shards of tiles from many captures: what training streams from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+import mesoface
+from mesoface.errors import IncompleteError, MesofaceError
+from mesoface.formats import facescape
+from mesoface.load import load_capture
+from mesoface.mesh_io import read_mesh
+from mesoface.progress import ProgressCallback, silent
+from mesoface.resumable import read_manifest, resumable_folder, run_all
+from mesoface.training.captures import TILES_PER_LEVEL, capture_tiles
+from mesoface.training.checks import TruthError
+from mesoface.training.tile import write_tiles
+
+MANIFEST = "tiles.json"
+_RECIPE = 1  # to be raised whenever the same capture makes other tiles
+_DEEPEST = 3  # folders below the one that is named in which captures are looked for
+
+
+@dataclass(frozen=True)
+class TilesJob:
+    """The tiles of one capture.
+
+    Args:
+        capture: its folder.
+        shard: the file to write.
+        truth: the mesh of its true surface.
+        scale: millimetres per unit of its world; None where the capture says so itself.
+        seed: of the choice of tiles.
+        size: side of a tile, texels.
+    """
+
+    capture: Path
+    shard: Path
+    truth: Path
+    scale: float | None
+    seed: int
+    size: int
+
+
+def prepare_tiles(
+    folders: Sequence[str | Path],
+    out: str | Path,
+    *,
+    workers: int = 1,
+    truth_name: str | None = None,
+    scale: float | None = None,
+    seed: int = 0,
+    size: int = 64,
+    progress: ProgressCallback = silent,
+) -> Path:
+    """Cut tiles from every capture below ``folders`` and write them to ``out``, one shard a capture.
+
+    A shard depends on its capture, its name and the arguments alone. Shards that are there are kept, so the
+    work can be interrupted, and captures added.
+
+    Args:
+        folders: captures in FaceScape's layout, or folders that hold such.
+        out: folder for the shards.
+        workers: processes at a time.
+        truth_name: file in each capture's folder that holds the true surface; None: ``gt.ply`` in it, else
+            ``<its name>.ply`` beside it.
+        scale: millimetres per unit of the captures' worlds, the truth's included; None: what each
+            ``truth.json`` says.
+        seed: of the choice of tiles.
+        size: side of a tile, texels.
+        progress: told after every capture.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        MesofaceError: there is no capture, or no tile could be made of any; ``out`` holds other things.
+        IncompleteError: some captures could not be used; the error says why. The others were.
+    """
+    jobs = [
+        TilesJob(folder, Path(out) / f"{name}.npz", _truth_of(folder, truth_name), scale, seed, size)
+        for name, folder in find_captures(folders).items()
+    ]
+    recipe = {
+        "format": "mesoface tiles",
+        "recipe": _RECIPE,
+        "mesoface": mesoface.__version__,
+        "seed": seed,
+        "size": size,
+        "per_level": {str(side): count for side, count in TILES_PER_LEVEL.items()},
+    }
+    with resumable_folder(out, MANIFEST, recipe) as folder:
+        missing = [job for job in jobs if not job.shard.exists()]
+        try:
+            run_all(
+                write_shard,
+                missing,
+                path=folder,
+                name_of=lambda job: job.capture.name,
+                kind="captures",
+                workers=workers,
+                done_before=len(jobs) - len(missing),
+                preload=["torch", "mesoface.training.captures"],
+                progress=progress,
+            )
+        except IncompleteError as error:
+            if any(job.shard.exists() for job in jobs):
+                raise
+            raise MesofaceError(error.message, path=folder, remedy=error.remedy) from error
+    return Path(out)
+
+
+def find_captures(folders: Sequence[str | Path]) -> dict[str, Path]:
+    """{name for a shard: folder} of all captures in FaceScape's layout in ``folders``, sorted.
+
+    Raises:
+        MesofaceError: a folder holds none.
+    """
+    found: dict[str, Path] = {}
+    for root in map(Path, folders):
+        levels = ["/".join(["*"] * depth + [facescape.LOOKS_FOR]) for depth in range(_DEEPEST + 1)]
+        captures = sorted({file.parent for level in levels for file in root.glob(level)})
+        if not captures:
+            raise MesofaceError(
+                "no capture in FaceScape's layout here (no params.json)",
+                path=root,
+                remedy="make some with `mesoface synth-dataset`, or name their folder",
+            )
+        for capture in captures:
+            inside = capture.relative_to(root).parts
+            name = "-".join((root.resolve().name, *inside))
+            if found.setdefault(name, capture) != capture:
+                raise MesofaceError(
+                    f"two captures would be named {name}", path=capture, remedy="rename one of the folders"
+                )
+    return found
+
+
+def _truth_of(folder: Path, name: str | None) -> Path:
+    """Where a capture's truth is; whether it is there is found out when it is read."""
+    if name is not None:
+        return folder / Path(name).name
+    beside = folder.parent / f"{folder.resolve().name}.ply"
+    return beside if beside.is_file() and not (folder / "gt.ply").exists() else folder / "gt.ply"
+
+
+def write_shard(job: TilesJob) -> int:
+    """Make the tiles of one capture; their number."""
+    capture, truth = load_capture(job.capture), read_mesh(job.truth)
+    scale = job.scale if job.scale is not None else _stated_scale(job.capture)
+    rng = np.random.default_rng([job.seed, crc32(job.shard.stem.encode())])
+    tiles = capture_tiles(
+        capture.in_millimetres(scale), truth.with_vertices(truth.vertices * scale), rng, size=job.size
+    )
+    if not tiles:
+        raise TruthError("no part of the face has a known truth", path=job.capture)
+    write_tiles(job.shard, tiles)
+    return len(tiles)
+
+
+def _stated_scale(folder: Path) -> float:
+    """Millimetres per unit as a capture's ``truth.json`` has it.
+
+    Raises:
+        MesofaceError: it does not say.
+    """
+    file = folder / "truth.json"
+    scale = read_manifest(file).get("mm_per_unit") if file.is_file() else None
+    if not isinstance(scale, int | float) or not 0 < scale < np.inf:
+        raise MesofaceError(
+            "does not say how many millimetres a unit of its world is", path=folder, remedy="pass --scale"
+        )
+    return float(scale)
