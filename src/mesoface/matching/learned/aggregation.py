@@ -9,6 +9,7 @@ the number of views.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +17,23 @@ from torch import Tensor
 _LEAST = 1e-4
 
 
-def agreement(sampled: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+class Agreement(NamedTuple):
+    """What the views say together.
+
+    Args:
+        coherence: (G, ...) in [-1, 1], mean cosine of each group over the pairs of views.
+        energy: (G, ...) its mean squared length.
+        weight: (...,) total weight of the views.
+        paired: (...,) the share of it that lies in pairs: 1 - 1/n for n views that count the same.
+    """
+
+    coherence: Tensor
+    energy: Tensor
+    weight: Tensor
+    paired: Tensor
+
+
+def agreement(sampled: Iterable[tuple[Tensor, Tensor]]) -> Agreement:
     """Coherence of each group over the views, without ever holding more than one of them.
 
     With weights w, Σ_{i≠j} w_i w_j f_i·f_j = |Σ w f|² − Σ w²|f|².
@@ -24,10 +41,6 @@ def agreement(sampled: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor,
     Args:
         sampled: for every view, the groups (G, C, ...) that it shows at each point, and how much it counts
             there, (...,).
-
-    Returns:
-        coherence (G, ...) in [-1, 1], energy (G, ...) the mean squared length, total weight (...,), and the
-        share of it that lies in pairs (...,): 1 - 1/n for n views that count the same.
     """
     first = square = weight = weight2 = torch.zeros(())
     for features, w in sampled:
@@ -39,7 +52,7 @@ def agreement(sampled: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor,
     seen = (pairs > _LEAST).to(pairs.dtype)
     coherence = seen * ((first**2).sum(1) - square) / pairs.clamp(min=_LEAST)
     energy = square / weight2.clamp(min=_LEAST)
-    return coherence, energy, weight, pairs / (weight**2).clamp(min=_LEAST)
+    return Agreement(coherence, energy, weight, pairs / (weight**2).clamp(min=_LEAST))
 
 
 def agreement_by_pairs(features: Tensor, weights: Tensor) -> Tensor:

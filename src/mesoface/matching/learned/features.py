@@ -22,21 +22,23 @@ _GAIN = 20.0
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 
-def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
-    """(..., H, W) blurred by a Gaussian that does not count what lies beyond the edge."""
+def gaussian_blur(x: Tensor, sigma: float, dims: tuple[int, int] = (-2, -1)) -> Tensor:
+    """``x`` blurred along two dimensions by a Gaussian that does not count what lies beyond the edge."""
     radius = max(1, round(2.5 * sigma))
     at = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
     kernel = torch.exp(-0.5 * (at / sigma) ** 2)
-
-    def along(y: Tensor, dim: int) -> Tensor:
-        shape = [1, 1, 1, -1] if dim == -1 else [1, 1, -1, 1]
-        padding = (0, radius) if dim == -1 else (radius, 0)
-        summed = F.conv2d(y.reshape(-1, 1, *y.shape[-2:]), kernel.view(shape), padding=padding)
-        line = torch.ones(1, 1, y.shape[dim], dtype=y.dtype, device=y.device)
-        weight = F.conv1d(line, kernel.view(1, 1, -1), padding=radius).flatten()
-        return (summed / (weight if dim == -1 else weight[:, None])).reshape(y.shape)
-
-    return along(along(x, -1), -2)
+    for dim in dims:
+        length = x.shape[dim]
+        weight = F.conv1d(torch.ones(1, 1, length).to(x), kernel.view(1, 1, -1), padding=radius).view(-1)
+        if dim == -1:
+            rows = F.conv2d(x.reshape(1, 1, -1, length), kernel.view(1, 1, 1, -1), padding=(0, radius))
+            x = (rows / weight).view(x.shape)
+        else:
+            after = x.shape[dim + 1 :].numel()
+            columns = x.reshape(-1, 1, length, after)
+            columns = F.conv2d(columns, kernel.view(1, 1, -1, 1), padding=(radius, 0))
+            x = (columns / weight[:, None]).view(x.shape)
+    return x
 
 
 def local_contrast(image: Tensor) -> tuple[Tensor, Tensor]:

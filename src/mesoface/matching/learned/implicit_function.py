@@ -7,51 +7,36 @@ learned features, so that training starts from what is known to work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
-from mesoface.matching.learned.aggregation import agreement
+from mesoface.matching.learned.aggregation import Agreement
 from mesoface.matching.learned.features import gaussian_blur
+from mesoface.matching.learned.pointwise import Pointwise
 
 # Standard deviations of the classical correlation's windows, texels.
 WINDOWS = (1.0, 2.5)
 
 
-def describe_points(
-    sampled: Iterable[tuple[Tensor, Tensor]],
-    groups: int,
-    steps: Tensor,
-    texel_mm: float,
-) -> Tensor:
+def describe_points(agreed: Agreement, steps: Tensor, texel_mm: float) -> Tensor:
     """V(p) and d(p): everything that the implicit function is told about each (u, v, d).
 
     Args:
-        sampled: for every view, its features (C, D, H, W) as :class:`Features` makes them and its
-            visibility (H, W).
-        groups: of the descriptor.
+        agreed: how well the views agree there; the last of its G + 1 groups is the contrast.
         steps: (D,) mm.
         texel_mm: distance between texels.
 
     Returns:
-        (2 · groups + 2 + 6, D, H, W)
+        (2 · G + 2 + 6, H, W, D)
     """
-
-    def parts() -> Iterable[tuple[Tensor, Tensor]]:
-        for features, visibility in sampled:
-            weight = visibility * features[-2]
-            descriptor = features[:-2].unflatten(0, (groups, -1))
-            # The contrast is one more group, in the same width: its other channels are empty.
-            contrast = torch.zeros_like(descriptor[:1])
-            contrast[:, 0] = features[-1]
-            yield torch.cat([descriptor, contrast]), weight
-
-    coherence, energy, weight, paired = agreement(parts())
+    coherence, energy, weight, paired = agreed
     product, power = coherence[-1], energy[-1]
-    correlation = [gaussian_blur(product, sigma) / (gaussian_blur(power, sigma) + 0.05) for sigma in WINDOWS]
+    correlation = [
+        gaussian_blur(product, sigma, (-3, -2)) / (gaussian_blur(power, sigma, (-3, -2)) + 0.05)
+        for sigma in WINDOWS
+    ]
     step = float(steps[1] - steps[0])
-    d = (steps.to(product.dtype) / (8 * step))[:, None, None].expand_as(product)
+    d = (steps.to(product.dtype) / (8 * step)).expand_as(product)
     level = torch.log2(torch.tensor([2 * texel_mm, 4 * step / texel_mm], dtype=product.dtype)) / 2
     about = [weight.clamp(max=4) / 4, paired, power.clamp(max=4) / 4, d]
     about += [number.to(product.device).expand_as(product) for number in level]
@@ -69,19 +54,19 @@ class ImplicitFunction(nn.Module):
 
     def __init__(self, groups: int = 4, hidden: int = 32, channels: int = 16):
         super().__init__()
-        self.hidden = nn.Conv3d(2 * groups + len(WINDOWS) + 6, hidden, 1)
-        self.out = nn.Conv3d(hidden, channels, 1)
-        self.cost = nn.Conv3d(channels, 1, 1)
+        self.hidden = Pointwise(2 * groups + len(WINDOWS) + 6, hidden)
+        self.out = Pointwise(hidden, channels)
+        self.cost = Pointwise(channels, 1)
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """The matching cost as a score: higher is better.
 
         Args:
-            points: from :func:`describe_points`, (F, D, H, W).
+            points: (F, H, W, D) from :func:`describe_points`.
 
         Returns:
-            score (D, H, W), and the (channels, D, H, W) that it is a linear function of.
+            score (H, W, D), and the (channels, H, W, D) that it is a linear function of.
         """
-        x = torch.relu(self.hidden(points[None]))
+        x = torch.relu(self.hidden(points))
         x = torch.relu(self.out(x))
-        return self.cost(x)[0, 0], x[0]
+        return self.cost(x)[0], x

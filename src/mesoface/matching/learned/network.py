@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from mesoface.matching.learned import fast, lookup
 from mesoface.matching.learned.features import Features
 from mesoface.matching.learned.implicit_function import ImplicitFunction, describe_points
-from mesoface.matching.learned.lookup import project, sample
 from mesoface.matching.learned.readout import soft_argmin
 from mesoface.matching.learned.regularizer import Regularizer
 
@@ -75,12 +75,10 @@ class SurfaceMatcher(nn.Module):
         texel_mm: float,
     ) -> Prediction:
         """As :meth:`forward`, from V × (C, h, w) features that are there already."""
-
-        def sampled() -> Iterable[tuple[Tensor, Tensor]]:
-            for photo, projection, seen in zip(features, projections, visibility, strict=True):
-                yield sample(photo, project(projection, position, normal, steps)), seen
-
-        points = describe_points(sampled(), self.features.groups, steps, texel_mm)
+        place = (features, projections, position, normal, visibility, steps, self.features.groups)
+        # Loops that are compiled for the CPU; elsewhere torch's own operations.
+        agreed = fast.agreement_in_photos(*place) if position.is_cpu else lookup.agreement_in_photos(*place)
+        points = describe_points(agreed, steps, texel_mm)
         score, volume = self.implicit_function(points)
         logits, confidence = self.regularizer(volume, score, texel_mm)
-        return Prediction(logits, soft_argmin(logits, steps), confidence, score)
+        return Prediction(logits.movedim(-1, 0), soft_argmin(logits, steps), confidence, score.movedim(-1, 0))

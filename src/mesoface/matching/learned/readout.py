@@ -14,11 +14,11 @@ def soft_argmin(logits: Tensor, steps: Tensor) -> Tensor:
     """(H, W) expected displacement, mm, over the steps next to the most likely one.
 
     Args:
-        logits: (D, H, W); their softmax over D is the distribution.
+        logits: (H, W, D); their softmax over D is the distribution.
         steps: (D,) mm.
     """
-    best = logits.detach().argmax(0)
-    index = torch.arange(len(steps), device=logits.device)[:, None, None]
+    best = logits.detach().argmax(-1, keepdim=True)
+    index = torch.arange(len(steps), device=logits.device)
     near = (index - best).abs() <= _NEAR
-    p = torch.softmax(logits.masked_fill(~near, -torch.inf), 0)
-    return (p * steps.to(p.dtype)[:, None, None]).sum(0)
+    p = torch.softmax(logits.masked_fill(~near, -torch.inf), -1)
+    return p @ steps.to(p.dtype)

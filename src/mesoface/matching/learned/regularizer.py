@@ -13,9 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mesoface.matching.learned.pointwise import Pointwise
+
 # Texel size, mm, from which on the volume is not halved any more.
 COARSEST_MM = 2.5
 _DEEPEST = 4
+# Torch convolves single volumes whose first dimensions multiply to no more than this ten times as slowly as
+# two at once.
+_SMALL = 20480
 
 
 def halvings(texel_mm: float) -> int:
@@ -32,48 +37,51 @@ class Regularizer(nn.Module):
 
     def __init__(self, channels: int = 16):
         super().__init__()
-
-        def conv() -> nn.Conv3d:
-            return nn.Conv3d(channels, channels, 3, padding=1)
-
-        self.enter, self.leave = conv(), conv()
-        self.down, self.across = conv(), conv()
-        self.logit = nn.Conv3d(channels, 1, 1)
-        self.confidence = nn.Sequential(
-            nn.Conv2d(channels + 2, channels, 1), nn.ReLU(), nn.Conv2d(channels, 1, 1)
-        )
+        self.enter, self.down, self.across, self.leave = (_Convolution(channels) for _ in range(4))
+        self.logit = Pointwise(channels, 1)
+        self.confidence = nn.Sequential(Pointwise(channels + 2, channels), nn.ReLU(), Pointwise(channels, 1))
 
     def forward(self, volume: Tensor, score: Tensor, texel_mm: float) -> tuple[Tensor, Tensor]:
         """Regularise.
 
         Args:
-            volume: (channels, D, H, W) from the implicit function.
-            score: (D, H, W) its matching score; what is learned here is added to it.
+            volume: (channels, H, W, D) from the implicit function.
+            score: (H, W, D) its matching score; what is learned here is added to it.
             texel_mm: distance between texels.
 
         Returns:
-            logits (D, H, W), and the logit (H, W) of the confidence that the most likely step is right.
+            logits (H, W, D), and the logit (H, W) of the confidence that the most likely step is right.
         """
         x = volume[None]
         x = x + F.relu(self.enter(x))
         x = x + self._coarser(x, halvings(texel_mm))
-        x = x + F.relu(self.leave(x))
-        logits = score + self.logit(x)[0, 0]
-        log_p = F.log_softmax(logits, 0)
+        x = (x + F.relu(self.leave(x)))[0]
+        logits = score + self.logit(x)[0]
+        log_p = F.log_softmax(logits, -1)
         p = log_p.exp()
-        expected = (p * x[0]).sum(1)  # (channels, H, W): the features of the surface itself
-        peak = torch.stack([p.amax(0), (p * log_p).sum(0)])
-        return logits, self.confidence(torch.cat([expected, peak])[None])[0, 0]
+        expected = (p * x).sum(-1)  # (channels, H, W): the features of the surface itself
+        shape = torch.stack([p.amax(-1), (p * log_p).sum(-1)])
+        return logits, self.confidence(torch.cat([expected, shape]))[0]
 
     def _coarser(self, x: Tensor, depth: int) -> Tensor:
         """What the surroundings, at half the resolution and below, have to say."""
-        size = x.shape[-2:]
-        small = F.avg_pool3d(x, (1, 2, 2), ceil_mode=True, count_include_pad=False)
+        height, width = x.shape[2:4]
+        small = F.avg_pool3d(x, (2, 2, 1), ceil_mode=True, count_include_pad=False)
         small = small + F.relu(self.down(small))
-        if depth > 1 and min(size) > 8:
+        if depth > 1 and min(height, width) > 8:
             small = small + self._coarser(small, depth - 1)
         small = F.relu(self.across(small))
-        # Bilinear in u and v only; the volume is seen as D · channels images.
-        steps = small.shape[2]
-        flat = F.interpolate(small.flatten(1, 2), scale_factor=2, mode="bilinear", align_corners=False)
-        return flat.unflatten(1, (-1, steps))[..., : size[0], : size[1]]
+        large = F.interpolate(small, scale_factor=(2.0, 2.0, 1.0), mode="trilinear", align_corners=False)
+        return large[:, :, :height, :width]
+
+
+class _Convolution(nn.Conv3d):
+    """3 × 3 × 3 over (u, v, d)."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_cpu and x.shape[:4].numel() <= _SMALL:
+            return super().forward(x.expand(2, *x.shape[1:]))[:1]
+        return super().forward(x)
