@@ -33,7 +33,7 @@ def draw_albedo(rng: np.random.Generator, cavity: NDArray[np.float32]) -> NDArra
         sigma = log_uniform(rng, 0.6, 5) * SAMPLES
         strength = log_uniform(rng, 0.05, 0.9) * (0.5 + melanin)
         m += strength * np.minimum(spots(rng, n, sigma=sigma, density=log_uniform(rng, 0.002, 0.05)), 1.5)
-    if rng.uniform() < 0.18:
+    if rng.uniform() < 0.15:
         m, h = _add_region(rng, m, h)
     albedo = skin_albedo(np.maximum(m, 0), np.maximum(h, 0))
     if rng.uniform() < 0.15:
@@ -61,9 +61,8 @@ def _add_region(
     """Another colour on one side of a clear border: lips, a brow, a scar."""
     n = len(m)
     field = waves(rng, n, shortest=n / 4, longest=n, slope=3)
-    border = rng.uniform(0.5, 4) * SAMPLES / n * 4  # in units of the field, whose slope is about 4 / n
-    inside = 1 / (1 + np.exp(-(field - rng.uniform(-0.5, 0.8)) / np.float32(border)))
-    inside = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.5 * SAMPLES)
+    inside = (field > rng.uniform(-0.5, 0.8)).astype(np.float32)
+    inside = cv2.GaussianBlur(inside, (0, 0), log_uniform(rng, 0.5, 5) * SAMPLES)
     if rng.uniform() < 0.5:
-        return m, h + rng.uniform(0.2, 0.9) * inside
+        return m, h + log_uniform(rng, 0.05, 0.8) * inside
     return m + rng.uniform(-0.4, 1.0) * inside * m, h

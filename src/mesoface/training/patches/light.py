@@ -18,7 +18,7 @@ class Gloss:
     """How shiny the skin is.
 
     Args:
-        strength: 0 is none, 1 as oily skin.
+        strength: 0 is none, 1 as an even dielectric, more where sweat and oil cover the roughness.
         sharpness: exponent of the Blinn–Phong lobe.
     """
 
@@ -29,7 +29,7 @@ class Gloss:
     def draw(cls, rng: np.random.Generator) -> Gloss:
         """Matt in three of ten, else from a sheen to sweat."""
         matt = rng.uniform() < 0.3
-        return cls(0.0 if matt else log_uniform(rng, 0.1, 2.5), log_uniform(rng, 8, 120))
+        return cls(0.0 if matt else log_uniform(rng, 0.3, 5), log_uniform(rng, 8, 120))
 
 
 def draw_light(rng: np.random.Generator) -> Lighting:
@@ -38,7 +38,12 @@ def draw_light(rng: np.random.Generator) -> Lighting:
     turn = Rotation.from_euler("y", rng.normal(0, 0.6) if rng.uniform() < 0.4 else 0.0)
     chosen = rng.permutation(3)[: rng.integers(1, 4)]
     lights = tuple(
-        replace(light, direction=turn.apply(light.direction), colour=light.colour * rng.uniform(0.5, 1.5))
+        replace(
+            light,
+            direction=turn.apply(light.direction),
+            colour=light.colour * rng.uniform(0.5, 1.5),
+            spread=light.spread * log_uniform(rng, 0.3, 1),
+        )
         for light in (lighting.lights[k] for k in chosen)
     )
     ambient = log_uniform(rng, 0.3, 2)

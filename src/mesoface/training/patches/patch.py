@@ -77,8 +77,8 @@ def draw_patch(rng: np.random.Generator, *, size: int = 64, ideal: bool = False)
     photos = [take_photo(skin, camera, gain, flaws, rng) for camera in cameras]
 
     past = np.ones((len(cameras), size, size), np.float32)
-    if rng.uniform() < flaws.occluder:
-        for v in rng.permutation(len(cameras))[: rng.integers(1, 3)]:
+    if rng.uniform() < flaws.occluder:  # two views at least stay free
+        for v in rng.permutation(len(cameras))[: min(rng.integers(1, 3), len(cameras) - 2)]:
             photos[v], past[v] = hide_part(photos[v], cameras[v], space.position, rng)
     if flaws.sensor.calibration_px > 0:
         middle = space.position.reshape(-1, 3).mean(0)

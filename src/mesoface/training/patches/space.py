@@ -42,12 +42,13 @@ def draw_space(rng: np.random.Generator, surface: Surface, scale: Scale) -> UVDS
     )
     reach = scale.reach * scale.step * scale.texel_mm
     position, missed = _smoothed(true, normal, scale.base_sigma, _RELIEF_SHARE * reach)
+    inner = slice(MARGIN, MARGIN + scale.size)
     shortest = log_uniform(rng, 2 * scale.base_sigma, scale.size)
     error = waves(rng, around, shortest=shortest, longest=around, slope=rng.uniform(1, 3))
     error = error + np.float32(rng.normal(0, 0.5))
-    amount = rng.uniform(0.02, 0.5) * (reach - missed)
+    largest = np.percentile(np.abs(error[inner, inner]), 95)
+    amount = rng.uniform(0.05, 1.05) * (reach - missed) / largest
     position = position + normal * (np.float32(amount) * error)[..., None]
-    inner = slice(MARGIN, MARGIN + scale.size)
     return UVDSpace(
         position[inner, inner].astype(np.float32),
         normal[inner, inner],
