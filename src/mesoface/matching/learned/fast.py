@@ -79,14 +79,12 @@ class _Agreement(torch.autograd.Function):
         edges = np.linspace(0, rows, 4 * threads + 1).astype(int) if threads > 1 else np.array([0, rows])
         with ThreadPoolExecutor(threads) as pool:
             list(
-                pool.map(
-                    lambda k: kernels.forward(*given, edges[k], edges[k + 1], out), range(len(edges) - 1)
-                )
+                pool.map(lambda first, last: kernels.forward(*given, first, last, out), edges[:-1], edges[1:])
             )
         return torch.from_numpy(out)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> Any:
         out = np.zeros_like(ctx.given[0])
         kernels.backward(*ctx.given, grads[0].contiguous().numpy(), out)
         return torch.from_numpy(out), *(None,) * 8

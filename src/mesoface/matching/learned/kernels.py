@@ -7,16 +7,15 @@ is derived by hand; tests hold both together.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float32]
 
 # Channels of a photo's features are padded to this many: one cache line, one vector register.
 LANES = 16
 _LEAST = np.float32(1e-4)
-_compiled = numba.njit(nogil=True, fastmath=True, cache=True, error_model="numpy")
+_compiled: Any = numba.njit(nogil=True, fastmath=True, cache=True, error_model="numpy")
 
 
 @_compiled
