@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mesoface.errors import MesofaceError
 
-Preset = Literal["fast", "default", "best"]
-Matcher = Literal["ncc"]
+Preset = Literal["fast", "default", "best", "paper"]
+Matcher = Literal["learned", "ncc"]
 Until = Literal["base", "fine"]
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -24,7 +25,14 @@ class Settings(BaseModel):
 
     face_model: str = Field("generic", description="`generic`, `ict`, or the path of a face model")
     matcher: Matcher = Field("ncc", description="how photos are compared; ncc = classical photo-consistency")
-    preset: Preset = Field("default", description="fast, default or best: how fine and how long")
+    preset: Preset = Field(
+        "default",
+        description="fast, default or best: how fine and how long; paper: the published networks and volume",
+    )
+    weights: Path | None = Field(
+        None, description="the matcher's weights: for paper, a folder that `mesoface weights import` wrote"
+    )
+    memory_mb: int = Field(256, ge=16, le=1 << 20, description="working memory of the paper's networks, MB")
     views: int = Field(10, ge=2, le=120, description="use the best so many views")
     view_ids: tuple[str, ...] | None = Field(None, description="use exactly these views")
     until: Until = Field("fine", description="stop after the base mesh, or go on to the fine mesh")

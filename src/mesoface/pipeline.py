@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mesoface.capture import Capture
+from mesoface.capture import Capture, View
 from mesoface.config import Settings
-from mesoface.errors import ReconstructionError
+from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.face import Face, FineSurface
 from mesoface.face_models import load_face_model
 from mesoface.face_models.fitting import fit_face
-from mesoface.face_models.model import FaceFit
 from mesoface.face_models.scale import estimate_scale
 from mesoface.landmarks import (
     Landmarks2D,
@@ -24,6 +24,7 @@ from mesoface.landmarks import (
 )
 from mesoface.landmarks.selection import select_views
 from mesoface.matching.cascade import Match, match
+from mesoface.mesh import Mesh
 from mesoface.progress import ProgressCallback, silent
 from mesoface.stages import StageClock
 from mesoface.surface.conform import conform_base, measure_displacement, smooth_base
@@ -60,7 +61,9 @@ def reconstruct(
     device = settings.torch_device()
     clock = clock or StageClock()
     warnings = list(capture.notes)
-    model = load_face_model(settings.face_model)  # first: a wrong name or file is told at once
+    # First: a wrong name or file is told at once.
+    model = load_face_model(settings.face_model)
+    measure = _matcher(settings, device)
 
     with clock.stage("landmarks"):
         if settings.view_ids is not None:
@@ -88,7 +91,7 @@ def reconstruct(
     base, fine = fit.mesh, None
     if settings.until == "fine":
         with clock.stage("matching"):
-            matched = _match(capture, fit, settings, device, progress)
+            matched = measure(capture.views, fit.mesh, model.topology.facial, progress)
             warnings += matched.notes
             capture, landmarks2d = _select(capture, landmarks2d, matched.used)
             capture = replace(capture, views=matched.views)
@@ -126,16 +129,39 @@ def reconstruct(
     )
 
 
-def _match(
-    capture: Capture, fit: FaceFit, settings: Settings, device: str, progress: ProgressCallback
-) -> Match:
-    """The surface around the fitted base mesh, measured by the matching cascade."""
-    facial = fit.model.topology.facial
-    return match(
-        lambda size: build_uvd_space(fit.mesh, facial, size),
-        capture.views,
+def _matcher(
+    settings: Settings, device: str
+) -> Callable[[Sequence[View], Mesh, NDArray[np.bool_], ProgressCallback], Match]:
+    """How the surface is measured around a base mesh with a facial mask; weights are read at once."""
+    if settings.matcher == "learned" and settings.preset != "paper":
+        raise MesofaceError("the learned matcher is not trained yet", remedy="use --matcher ncc")
+    if settings.preset == "paper":
+        # Here, because torch takes seconds to import.
+        from mesoface.matching.paper.reconstruct import load_paper_networks, match_paper
+        from mesoface.matching.paper.space import paper_space
+
+        networks = load_paper_networks(settings.weights)
+        return lambda views, base, facial, progress: match_paper(
+            paper_space(base, facial),
+            views,
+            networks,
+            occluder=base.select_faces(~facial),
+            memory_mb=settings.memory_mb,
+            threads=settings.threads,
+            device=device,
+            progress=progress,
+        )
+    if settings.weights is not None and settings.matcher == "ncc":
+        raise MesofaceError(
+            "the ncc matcher learned nothing: it has no weights",
+            path=settings.weights,
+            remedy="leave out --weights, or use --preset paper",
+        )
+    return lambda views, base, facial, progress: match(
+        lambda size: build_uvd_space(base, facial, size),
+        views,
         preset=settings.preset,
-        occluder=fit.mesh.select_faces(~facial),
+        occluder=base.select_faces(~facial),
         threads=settings.threads,
         device=device,
         progress=progress,

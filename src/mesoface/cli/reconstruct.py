@@ -77,11 +77,26 @@ def command(
     preset: Annotated[
         str,
         typer.Option(
-            metavar="fast|default|best",
-            help="How fine, and how long: measured on a grid of up to 512², 768² or 1024² points.",
+            metavar="fast|default|best|paper",
+            help="How fine, and how long: measured on a grid of up to 512², 768² or 1024² points. paper: the "
+            "published networks and their volume, minutes; needs --weights.",
             rich_help_panel=_METHOD,
         ),
     ] = "default",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Weights for --preset paper: the folder that `mesoface weights import` made.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    memory: Annotated[
+        int,
+        typer.Option(
+            metavar="MB", min=16, help="Working memory of --preset paper's networks.", rich_help_panel=_METHOD
+        ),
+    ] = 256,
     face_model: Annotated[
         str,
         typer.Option(
@@ -156,6 +171,8 @@ def command(
         face_model=face_model,
         matcher=matcher,
         preset=preset,
+        weights=weights,
+        memory_mb=memory,
         views=views,
         view_ids=names,
         until=until,

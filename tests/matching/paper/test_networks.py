@@ -85,7 +85,8 @@ def test_gradients_reach_the_feature_network(rays):
 def test_expected_step_of_a_sharp_peak():
     scores = torch.zeros(1, 5, 2, 2)
     scores[:, 3] = 50
-    torch.testing.assert_close(expected_step(scores, torch.arange(-2.0, 3)[None]), torch.ones(1, 2, 2))
+    probability = torch.softmax(scores, 1)
+    torch.testing.assert_close(expected_step(probability, torch.arange(-2.0, 3)[None]), torch.ones(1, 2, 2))
 
 
 @torch.inference_mode()

@@ -117,8 +117,10 @@ def test_displacement_is_in_millimetres_and_nothing_outside_the_mask(space):
     volume = torch.zeros(13, 12, 12)
     volume[9] = 1  # step 3
     found = read_displacement(network, volume, space, steps=STEPS)
-    np.testing.assert_allclose(found[space.valid], 3 * STEP_MM, atol=1e-5)
-    assert not found[~space.valid].any()
+    np.testing.assert_allclose(found.displacement[space.valid], 3 * STEP_MM, atol=1e-5)
+    np.testing.assert_allclose(found.confidence[space.valid], 1, atol=1e-5)
+    assert not found.displacement[~space.valid].any()
+    assert not found.confidence[~space.valid].any()
 
 
 def test_network_view_points_to_the_pixel_it_shows():

@@ -60,18 +60,55 @@ class Regularizer(nn.Module):
         Raises:
             ValueError: a shape is another one.
         """
-        _check_shapes(volume, steps, mask)
+        probability = self.probability(volume, mask)
+        if steps.shape != probability.shape[:2]:
+            raise ValueError(f"steps must be {tuple(probability.shape[:2])}, got {tuple(steps.shape)}")
+        return expected_step(probability, steps) * mask
+
+    def probability(self, volume: Tensor, mask: Tensor) -> Tensor:
+        """Which step each texel's surface is at: a distribution over D.
+
+        Args:
+            volume: as of :meth:`forward`.
+            mask: as of :meth:`forward`.
+
+        Returns:
+            (B, D, H, W), 1 in sum over D.
+
+        Raises:
+            ValueError: a shape is another one.
+        """
+        _check_shapes(volume, mask)
         skip0 = self.conv0(volume * mask[:, None, None])
         skip1 = self.conv2(self.conv1(skip0))
         x = self.conv4(self.conv3(skip1))
         x = skip1 + self.conv9(x)
         x = skip0 + self.conv11(x)
-        return expected_step(self.last_conv(x)[:, 0], steps) * mask
+        return torch.softmax(self.last_conv(x)[:, 0], 1)
 
 
-def expected_step(scores: Tensor, steps: Tensor) -> Tensor:
-    """Soft arg-max over D: (B, D, H, W) scores and (B, D) steps → (B, H, W) expectation of the step."""
-    return (torch.softmax(scores, 1) * steps[:, :, None, None]).sum(1)
+def expected_step(probability: Tensor, steps: Tensor) -> Tensor:
+    """(B, D, H, W) distribution over D and (B, D) steps → (B, H, W) expectation of the step."""
+    return (probability * steps[:, :, None, None]).sum(1)
+
+
+def probability_near(probability: Tensor, steps: Tensor, expected: Tensor, radius: float) -> Tensor:
+    """Mass of a distribution within ``radius`` steps of its expectation.
+
+    What Yao et al. 2018 (MVSNet) judge a depth by: it is small where the distribution has several peaks or
+    none, and its expectation means nothing.
+
+    Args:
+        probability: (B, D, H, W).
+        steps: (B, D).
+        expected: (B, H, W) of :func:`expected_step`.
+        radius: steps.
+
+    Returns:
+        (B, H, W) in [0, 1].
+    """
+    near = (steps[:, :, None, None] - expected[:, None]).abs() <= radius
+    return (probability * near).sum(1)
 
 
 def displacement_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -79,7 +116,7 @@ def displacement_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tenso
     return F.mse_loss(prediction, target * mask)
 
 
-def _check_shapes(volume: Tensor, steps: Tensor, mask: Tensor) -> None:
+def _check_shapes(volume: Tensor, mask: Tensor) -> None:
     if volume.ndim != 5 or volume.shape[1] != 1:
         raise ValueError(f"volume must be (B, 1, D, H, W), got {tuple(volume.shape)}")
     batch, _, depth, height, width = volume.shape
@@ -88,7 +125,5 @@ def _check_shapes(volume: Tensor, steps: Tensor, mask: Tensor) -> None:
             f"volume must have 4k + 1 steps and a height and width divisible by 4, "
             f"got {depth} × {height} × {width}"
         )
-    if steps.shape != (batch, depth):
-        raise ValueError(f"steps must be {(batch, depth)}, got {tuple(steps.shape)}")
     if mask.shape != (batch, height, width):
         raise ValueError(f"mask must be {(batch, height, width)}, got {tuple(mask.shape)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mesoface.matching.paper.implicit_function import ImplicitFunction
-from mesoface.matching.paper.regularizer import Regularizer
+from mesoface.matching.paper.regularizer import Regularizer, expected_step, probability_near
 from mesoface.progress import ProgressCallback, silent
 from mesoface.uvd.space import UVDSpace
 
@@ -20,6 +21,10 @@ FULL_SCALE = 100
 """Steps at which the implicit function's displacement input is 1."""
 STEPS = range(-FULL_SCALE, FULL_SCALE + 1)
 """The published volume's 201 steps."""
+CONFIDENCE_RADIUS = 5
+"""Steps around the displacement whose share is its confidence: one sigma of the costs' training target."""
+POINT_BYTES = 9 << 10
+"""Memory for the networks' intermediate results at one point, about."""
 
 
 @torch.inference_mode()
@@ -41,7 +46,7 @@ def cost_volume(
         projections: V × (3, 4), world → pixels of the features.
         space: H × H texels, in the projections' world, mm.
         steps: D whole steps in -100…100.
-        chunk: points at a time. Memory is some 9 kB a point, whatever the volume.
+        chunk: points at a time. Memory is some :data:`POINT_BYTES` a point, whatever the volume.
         progress: told the points done.
 
     Returns:
@@ -73,10 +78,24 @@ def cost_volume(
     return volume.reshape(len(step), space.size, space.size)
 
 
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the regularised volume says.
+
+    Args:
+        displacement: (H, W) float32, mm along the normals; 0 outside the facial mask.
+        confidence: (H, W) float32 in [0, 1], the share of the volume's distribution over D that lies within
+            :data:`CONFIDENCE_RADIUS` steps of the displacement; 0 outside the facial mask.
+    """
+
+    displacement: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
 @torch.inference_mode()
 def read_displacement(
     network: Regularizer, volume: Tensor, space: UVDSpace, *, steps: Sequence[int] = STEPS
-) -> NDArray[np.float32]:
+) -> Reading:
     """Regularise a volume of matching costs and take the expected displacement.
 
     Args:
@@ -85,15 +104,16 @@ def read_displacement(
         space: H × H texels.
         steps: D steps that the slices stand for.
 
-    Returns:
-        (H, H) float32, mm along the normals; 0 outside the facial mask.
-
     Raises:
         ValueError: a shape is another one, or the network is in training mode.
     """
     if network.training:
         raise ValueError("the regulariser is in training mode; it must be in evaluation mode")
-    values = torch.tensor(list(steps), dtype=volume.dtype, device=volume.device)
-    mask = torch.from_numpy(space.valid).to(volume)
-    expected = network(volume[None, None], values[None], mask[None])[0]
-    return (expected * STEP_MM).cpu().numpy()
+    if len(steps) != len(volume):
+        raise ValueError(f"steps must be as many as the volume's {len(volume)} slices, got {len(steps)}")
+    values = torch.tensor(list(steps), dtype=volume.dtype, device=volume.device)[None]
+    mask = torch.from_numpy(space.valid).to(volume)[None]
+    probability = network.probability(volume[None, None], mask)
+    expected = expected_step(probability, values)
+    near = probability_near(probability, values, expected, CONFIDENCE_RADIUS)
+    return Reading((expected * mask * STEP_MM)[0].cpu().numpy(), (near * mask)[0].cpu().numpy())
