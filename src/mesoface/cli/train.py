@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mesoface.cli import train_tiles
+
 if TYPE_CHECKING:
     from mesoface.training.recipe import Stage
 
@@ -22,6 +24,7 @@ app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode="markdown",
 )
+app.command(name="tiles")(train_tiles.command)
 
 Config = Annotated[
     Path,
