@@ -34,8 +34,10 @@ class Table:
     def __init__(self, path: Path, step: int):
         self._path = path
         self._columns: list[str] | None = None
+        self.last: int | None = None
+        """Step of the last row."""
         if path.is_file():
-            self._columns = _drop_rows_after(path, step)
+            self._columns, self.last = _drop_rows_after(path, step)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """One more row, on disk at once."""
@@ -46,6 +48,7 @@ class Table:
             writer = csv.DictWriter(file, self._columns)
             if new:
                 writer.writeheader()
+            self.last = step
             writer.writerow({"step": step} | {name: f"{value:.6g}" for name, value in values.items()})
 
 
@@ -94,6 +97,11 @@ class Log:
             if self._events is not None:
                 self._events.close()
 
+    @property
+    def last_validation(self) -> int | None:
+        """Step of the last validation that was reported."""
+        return self._validation.last
+
     def step(self, step: int, loss: float) -> None:
         """A step is done."""
         self._loss = f"loss {loss:.4g}"
@@ -113,7 +121,8 @@ class Log:
         self.console.print(
             f"step {step}: error mean {values['mean_mm']:.4f} mm, median {values['median_mm']:.4f} mm, "
             f"{values['mean_steps']:.3f} steps; surest 80 % {values['surest_mm']:.4f} mm; "
-            f"fine {values['fine_mm']:.4f} mm (unmeasured {values['unmeasured_mm']:.4f} mm)"
+            f"fine {values['fine_mm']:.4f} mm (unmeasured {values['unmeasured_mm']:.4f} mm)",
+            soft_wrap=True,
         )
 
     def _show(self, step: int) -> None:
@@ -147,16 +156,16 @@ class Averages:
         return means
 
 
-def _drop_rows_after(path: Path, step: int) -> list[str] | None:
-    """Cut a table to the rows up to ``step``; its columns, None for one without."""
+def _drop_rows_after(path: Path, step: int) -> tuple[list[str] | None, int | None]:
+    """Cut a table to the rows up to ``step``; its columns and the step of its last row, None without."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     if not rows:
-        return None
+        return None, None
     columns, kept = rows[0], [row for row in rows[1:] if len(row) == len(rows[0]) and _is_until(row[0], step)]
     with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([columns, *kept])
-    return columns
+    return columns, int(kept[-1][0]) if kept else None
 
 
 def _is_until(number: str, step: int) -> bool:

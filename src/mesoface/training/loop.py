@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mesoface.atomic import atomic_file
-from mesoface.training.card import save_network, training_card
+from mesoface.training.card import WEIGHTS, save_network, training_card
 from mesoface.training.checkpoint import Header, save_checkpoint
 from mesoface.training.config import TrainingConfig, TrainingError
 from mesoface.training.data import Samples, load_samples, loss_rng, validation_tiles
@@ -43,12 +43,12 @@ class Outcome:
     Args:
         step: optimiser steps done.
         finished: whether these are all.
-        weights: the file with the trained weights; None when there are none yet.
+        weights: the file with the weights as they were last validated.
     """
 
     step: int
     finished: bool
-    weights: Path | None
+    weights: Path
 
 
 class _Objective(nn.Module):
@@ -96,8 +96,6 @@ class Training:
             if fabric.is_global_zero
             else None
         )
-        self._figures: dict[str, float] = {}
-        self._weights: Path | None = None
 
     def run(self) -> Outcome:
         """Train to the last step, or until it is asked to stop.
@@ -107,11 +105,11 @@ class Training:
         """
         with self._log.shown() if self._log is not None else nullcontext():
             self._run()
-        return Outcome(self.step, self.step == self._config.steps, self._weights)
+        return Outcome(self.step, self.step == self._config.steps, self._config.out / WEIGHTS)
 
     def _run(self) -> None:
         config, means = self._config, Averages()
-        if self.step in (0, config.steps):  # where it starts from; or what a crash at the very end left out
+        if self._due(config.validation.every):  # the very start; or a crash came between checkpoint and this
             self._validate()
         tiles = load_samples(self._samples, self._indices(), config.machine.workers)
         share = config.batch // config.machine.devices
@@ -199,28 +197,24 @@ class Training:
 
     def _validate(self) -> None:
         """Measure, draw a picture and write the weights, in the first process; the others wait."""
-        if self._log is not None:
+        if self._log is not None and self._log.last_validation != self.step:
             network = self._recipe.network.eval()
             found = answers(self._recipe, self._validation, self._stop)
             network.train()
             if found is not None:
-                self._figures = figures(found)
-                self._log.validation(self.step, self._figures)
+                measured = figures(found)
+                self._write_weights(measured)
                 with atomic_file(self._config.out / PICTURE) as temporary:
                     Image.fromarray(picture(found)).save(temporary)
-                self._write_weights()
+                self._log.validation(self.step, measured)  # last: with it this step is done
         self._fabric.barrier()
 
-    def _write_weights(self) -> None:
+    def _write_weights(self, measured: dict[str, float]) -> None:
+        network = self._recipe.network
         card = training_card(
-            self._config,
-            self._stage,
-            self._recipe.network,
-            steps=self.step,
-            seconds=self._seconds,
-            figures=self._figures,
+            self._config, self._stage, network, steps=self.step, seconds=self._seconds, figures=measured
         )
-        self._weights = save_network(self._config.out, self._recipe.network, card)
+        save_network(self._config.out, network, card)
 
     def _validation_tiles(self) -> list[Tile]:
         if not self._fabric.is_global_zero:
@@ -250,4 +244,4 @@ class Training:
 
 def _mixed(seed: int, step: int) -> int:
     """A seed for torch of its own for every step."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
