@@ -56,15 +56,17 @@ class OurRecipe:
         truth = torch.as_tensor(tile.truth, device=self._device())
         target = make_target(truth, inputs["visibility"], inputs["steps"], tile.texel_mm)
         sigma, displacement = self.weights.sigma, prediction.displacement
-        parts = {"cost": distribution_loss(prediction.cost, target, sigma)}
-        if self.stage == "regularizer":
-            parts |= {
-                "distribution": distribution_loss(prediction.logits, target, sigma),
-                "displacement": displacement_loss(displacement, target),
-                "slope": slope_loss(displacement, target),
-                "confidence": confidence_loss(prediction.confidence, displacement, target),
-            }
-        total = sum((getattr(self.weights, name) * part for name, part in parts.items()), torch.zeros(()))
+        cost = distribution_loss(prediction.cost, target, sigma)
+        if self.stage == "matching":
+            return cost, {"cost": float(cost.detach())}
+        parts = {
+            "cost": cost,
+            "distribution": distribution_loss(prediction.logits, target, sigma),
+            "displacement": displacement_loss(displacement, target),
+            "slope": slope_loss(displacement, target),
+            "confidence": confidence_loss(prediction.confidence, displacement, target),
+        }
+        total = torch.stack([getattr(self.weights, name) * part for name, part in parts.items()]).sum()
         return total, {name: float(part.detach()) for name, part in parts.items()}
 
     @torch.no_grad()
@@ -75,7 +77,8 @@ class OurRecipe:
         if self.stage == "regularizer":
             return prediction.displacement.float().cpu().numpy(), prediction.confidence.float().cpu().numpy()
         cost = prediction.cost.float()
-        return soft_argmin(cost, inputs["steps"]).cpu().numpy(), torch.softmax(cost, 0).amax(0).cpu().numpy()
+        displacement = soft_argmin(cost.movedim(0, -1), inputs["steps"])
+        return displacement.cpu().numpy(), torch.softmax(cost, 0).amax(0).cpu().numpy()
 
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
