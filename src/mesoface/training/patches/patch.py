@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mesoface.camera import Camera
 from mesoface.capture import View
 from mesoface.synthesis.rig import miscalibrate
 from mesoface.synthesis.sensor import meter
@@ -18,11 +17,11 @@ from mesoface.training.patches.occluder import hide_part
 from mesoface.training.patches.photo import Flaws, Skin, take_photo
 from mesoface.training.patches.rig import draw_cameras, draw_directions, draw_pose
 from mesoface.training.patches.scale import draw_scale
-from mesoface.training.patches.space import draw_space, moved, true_displacement
+from mesoface.training.patches.space import draw_space, middle_of, moved, true_displacement
 from mesoface.training.patches.surface import draw_surface
+from mesoface.training.patches.visibility import believed_visibility
 from mesoface.training.tile import Tile, make_tile
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import cast_visibility
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +55,8 @@ def draw_patch(rng: np.random.Generator, *, size: int = 64, ideal: bool = False)
     """
     scale = draw_scale(rng, size)
     surface = draw_surface(rng, scale)
-    space = draw_space(rng, surface, scale)
+    around = draw_space(rng, surface, scale)
+    space = middle_of(around)
     step = scale.step * space.texel_mm
     truth = true_displacement(space, surface.heights, scale.reach * step)
 
@@ -76,16 +76,22 @@ def draw_patch(rng: np.random.Generator, *, size: int = 64, ideal: bool = False)
     gain = meter(radiance, np.ones(radiance.shape[:2], bool)) * (1.0 if ideal else rng.uniform(0.6, 1.2))
     photos = [take_photo(skin, camera, gain, flaws, rng) for camera in cameras]
 
-    past = np.ones((len(cameras), size, size), np.float32)
+    visibility = believed_visibility(around, cameras)
     if rng.uniform() < flaws.occluder:  # two views at least stay free
         for v in rng.permutation(len(cameras))[: min(rng.integers(1, 3), len(cameras) - 2)]:
-            photos[v], past[v] = hide_part(photos[v], cameras[v], space.position, rng)
+            photos[v], past = hide_part(photos[v], cameras[v], space.position, rng)
+            visibility[v] *= past
     if flaws.sensor.calibration_px > 0:
         middle = space.position.reshape(-1, 3).mean(0)
         cameras = list(miscalibrate(cameras, middle, flaws.sensor.calibration_px, rng))
-    return _in_the_world(
-        rng, SkinPatch(space, _views(photos, cameras), past, truth, step, scale.reach * step)
+    # Somewhere in the world, turned anyhow.
+    R = Rotation.random(random_state=int(rng.integers(2**31))).as_matrix()
+    t = rng.normal(0, 60, 3)
+    views = tuple(
+        View(str(v), photo.astype(np.float32), camera.moved(R, t))
+        for v, (photo, camera) in enumerate(zip(photos, cameras, strict=True))
     )
+    return SkinPatch(moved(space, R, t), views, visibility, truth, step, scale.reach * step)
 
 
 def patch_tile(rng: np.random.Generator, size: int = 64) -> Tile:
@@ -98,22 +104,4 @@ def patch_tile(rng: np.random.Generator, size: int = 64) -> Tile:
         patch.truth,
         step_mm=patch.step_mm,
         reach_mm=patch.reach_mm,
-    )
-
-
-def _views(photos: list[NDArray[np.float32]], cameras: list[Camera]) -> tuple[View, ...]:
-    return tuple(
-        View(str(v), photo.astype(np.float32), camera)
-        for v, (photo, camera) in enumerate(zip(photos, cameras, strict=True))
-    )
-
-
-def _in_the_world(rng: np.random.Generator, patch: SkinPatch) -> SkinPatch:
-    """The patch somewhere in the world, turned anyhow, its visibility (so far: past occluders) ray cast."""
-    R = Rotation.random(random_state=int(rng.integers(2**31))).as_matrix()
-    t = rng.normal(0, 60, 3)
-    space = moved(patch.space, R, t)
-    views = tuple(replace(view, camera=view.camera.moved(R, t)) for view in patch.views)
-    return replace(
-        patch, space=space, views=views, visibility=cast_visibility(space, views) * patch.visibility
     )

@@ -24,9 +24,10 @@ _BORDER = 8.0
 def draw_directions(rng: np.random.Generator) -> NDArray[np.float64]:
     """(V, 3) unit vectors from the face to the cameras of a rig; +z is its front, +y up."""
     count = int(rng.choice(_COUNTS, p=_OFTEN / _OFTEN.sum()))
-    spread = np.radians(rng.uniform(30, 140))
+    # Neighbours much further apart show the same skin too differently for any matcher.
+    spread = np.radians(min(rng.uniform(30, 140), 45 * (count - 1)))
     azimuth = np.linspace(-spread / 2, spread / 2, count)
-    azimuth += rng.uniform(-0.3, 0.3, count) * spread / (count - 1)
+    azimuth += rng.uniform(-0.25, 0.25, count) * spread / (count - 1)
     elevation = np.radians(rng.normal(4, 4) + rng.normal(0, log_uniform(rng, 2, 16), count))
     return np.stack(
         [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)], -1

@@ -46,7 +46,7 @@ class Scale:
 
 
 def draw_scale(rng: np.random.Generator, size: int) -> Scale:
-    """A level like those of :data:`mesoface.matching.cascade.PRESETS`, detail levels more often.
+    """A level like those of :data:`mesoface.matching.classical.PRESETS`, detail levels more often.
 
     Args:
         rng: source of chance.

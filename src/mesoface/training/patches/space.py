@@ -22,7 +22,7 @@ _TOLD = 1.5
 
 
 def draw_space(rng: np.random.Generator, surface: Surface, scale: Scale) -> UVDSpace:
-    """The true surface, smoothed, and off by a smooth random error.
+    """The true surface, smoothed, and off by a smooth random error; with the margin around the patch.
 
     As after a level of the cascade the truth lies within reach of it nearly everywhere, and not quite.
 
@@ -49,11 +49,13 @@ def draw_space(rng: np.random.Generator, surface: Surface, scale: Scale) -> UVDS
     largest = np.percentile(np.abs(error[inner, inner]), 95)
     amount = rng.uniform(0.05, 1.05) * (reach - missed) / largest
     position = position + normal * (np.float32(amount) * error)[..., None]
-    return UVDSpace(
-        position[inner, inner].astype(np.float32),
-        normal[inner, inner],
-        np.ones((scale.size, scale.size), bool),
-    )
+    return UVDSpace(position.astype(np.float32), normal, np.ones((around, around), bool))
+
+
+def middle_of(around: UVDSpace) -> UVDSpace:
+    """The space of the patch alone, without the margin."""
+    inner = (slice(MARGIN, around.size - MARGIN),) * 2
+    return UVDSpace(around.position[inner], around.normal[inner], around.valid[inner])
 
 
 def true_displacement(space: UVDSpace, heights: HeightField, reach_mm: float) -> NDArray[np.float32]:
