@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mesoface.capture import Capture, View
 from mesoface.config import Settings
-from mesoface.errors import MesofaceError, ReconstructionError
+from mesoface.errors import ReconstructionError
 from mesoface.face import Face, FineSurface
 from mesoface.face_models import load_face_model
 from mesoface.face_models.fitting import fit_face
@@ -24,6 +24,7 @@ from mesoface.landmarks import (
 )
 from mesoface.landmarks.selection import select_views
 from mesoface.matching.cascade import Match, match
+from mesoface.matching.choice import choose_matcher
 from mesoface.mesh import Mesh
 from mesoface.progress import ProgressCallback, silent
 from mesoface.stages import StageClock
@@ -133,8 +134,6 @@ def _matcher(
     settings: Settings, device: str
 ) -> Callable[[Sequence[View], Mesh, NDArray[np.bool_], ProgressCallback], Match]:
     """How the surface is measured around a base mesh with a facial mask; weights are read at once."""
-    if settings.matcher == "learned" and settings.preset != "paper":
-        raise MesofaceError("the learned matcher is not trained yet", remedy="use --matcher ncc")
     if settings.preset == "paper":
         # Here, because torch takes seconds to import.
         from mesoface.matching.paper.reconstruct import load_paper_networks, match_paper
@@ -151,19 +150,13 @@ def _matcher(
             device=device,
             progress=progress,
         )
-    if settings.weights is not None and settings.matcher == "ncc":
-        raise MesofaceError(
-            "the ncc matcher learned nothing: it has no weights",
-            path=settings.weights,
-            remedy="leave out --weights, or use --preset paper",
-        )
+    matcher = choose_matcher(settings.matcher, settings.weights, device=device, threads=settings.threads)
     return lambda views, base, facial, progress: match(
         lambda size: build_uvd_space(base, facial, size),
         views,
+        matcher,
         preset=settings.preset,
         occluder=base.select_faces(~facial),
-        threads=settings.threads,
-        device=device,
         progress=progress,
     )
 

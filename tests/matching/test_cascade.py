@@ -7,7 +7,9 @@ from mesoface.camera import look_at
 from mesoface.capture import View
 from mesoface.errors import ReconstructionError
 from mesoface.matching import cascade
-from mesoface.matching.cascade import PRESETS, Level, levels_for, match
+from mesoface.matching.cascade import match
+from mesoface.matching.classical import PRESETS, ClassicalLevel, ClassicalMatcher
+from mesoface.matching.levels import Level, levels_for
 from mesoface.matching.trust import Rig
 from mesoface.mesh import Mesh
 from mesoface.uvd.space import build_uvd_space
@@ -33,7 +35,7 @@ def base(scenes):
 @pytest.fixture
 def two_coarse_levels(monkeypatch):
     """Stands in for the preset ``fast`` where the surface itself is not asked for."""
-    level = Level(64, 4.0, 1.0, window=1.5, stiffness=0.3, base_mm=4.0, normal_mm=9.0)
+    level = ClassicalLevel(64, 4.0, 1.0, window=1.5, stiffness=0.3, base_mm=4.0, normal_mm=9.0)
     monkeypatch.setitem(PRESETS, "fast", (level, level))
 
 
@@ -43,7 +45,7 @@ def errors(scenes, matched):
 
 @pytest.fixture(scope="module")
 def matched(base, views):
-    return match(base(3.0), views, preset="fast", threads=1)
+    return match(base(3.0), views, ClassicalMatcher(threads=1), preset="fast")
 
 
 def test_the_surface_is_found_from_three_millimetres_off(scenes, base, views, matched):
@@ -76,20 +78,22 @@ def test_normals_are_those_of_the_measured_surface(scenes, matched):
 
 
 def test_two_views_suffice_from_the_other_side(scenes, base, views):
-    two = match(base(-3.0), [views[1], views[3]], preset="fast", threads=1)
+    two = match(base(-3.0), [views[1], views[3]], ClassicalMatcher(threads=1), preset="fast")
     assert np.median(errors(scenes, two)) < 0.04
     assert two.measured.sum() > 0.95 * two.space.valid.sum()
 
 
 def test_the_same_photos_give_the_same_surface_on_any_number_of_threads(base, views, two_coarse_levels):
-    one, other = (match(base(), views, preset="fast", threads=threads) for threads in (1, 2))
+    one, other = (
+        match(base(), views, ClassicalMatcher(threads=threads), preset="fast") for threads in (1, 2)
+    )
     np.testing.assert_array_equal(one.space.position, other.space.position)
     np.testing.assert_array_equal(one.confidence, other.confidence)
 
 
 def test_a_stranger_s_photo_is_left_out_and_does_no_harm(scenes, base, views):
     stranger = scenes.photograph(*scenes.arc[4], seed=11, name="stranger")
-    rest = match(base(), [*views[:4], stranger], preset="fast", threads=1)
+    rest = match(base(), [*views[:4], stranger], ClassicalMatcher(threads=1), preset="fast")
     assert rest.used == (0, 1, 2, 3)
     assert [v.name for v in rest.views] == [v.name for v in views[:4]]
     assert len(rest.visibility) == 4
@@ -106,9 +110,9 @@ def test_a_view_left_out_after_the_last_level_leaves_the_visibility_too(
         calls.append(len(visibility))
         return rig if len(calls) < 2 else Rig((rig.views[0], *rig.views[2:]), (0, 2, 3, 4), rig.given)
 
-    before = match(base(), views, preset="fast", threads=1).visibility
+    before = match(base(), views, ClassicalMatcher(threads=1), preset="fast").visibility
     monkeypatch.setattr(Rig, "checked", drop_the_second_view_at_the_last_check)
-    result = match(base(), views, preset="fast", threads=1)
+    result = match(base(), views, ClassicalMatcher(threads=1), preset="fast")
     assert calls == [5, 5]
     assert result.used == (0, 2, 3, 4)
     assert len(result.views) == len(result.visibility) == 4
@@ -124,7 +128,7 @@ def test_texels_that_one_view_alone_sees_are_not_measured(base, views, two_coars
         plates.append([ahead + right * x + up * y for x, y in ((0, -80), (90, -80), (90, 80), (0, 80))])
     corners = np.array(plates).reshape(-1, 3)
     faces = np.concatenate([[[4 * k, 4 * k + 1, 4 * k + 2], [4 * k, 4 * k + 2, 4 * k + 3]] for k in range(4)])
-    half = match(base(), views, preset="fast", occluder=Mesh(corners, faces), threads=1)
+    half = match(base(), views, ClassicalMatcher(threads=1), preset="fast", occluder=Mesh(corners, faces))
     x = half.space.position[..., 0]
     assert half.measured[half.space.valid & (x < -25)].mean() > 0.95
     assert half.measured[x > 25].mean() < 0.05
@@ -134,9 +138,9 @@ def test_what_is_seen_at_a_slant_is_less_certain(base, views, monkeypatch, two_c
     def squinting(*given):
         return 0.2 * cast_visibility(*given)
 
-    sure = match(base(), views, preset="fast", threads=1)
+    sure = match(base(), views, ClassicalMatcher(threads=1), preset="fast")
     monkeypatch.setattr(cascade, "cast_visibility", squinting)
-    unsure = match(base(), views, preset="fast", threads=1)
+    unsure = match(base(), views, ClassicalMatcher(threads=1), preset="fast")
     inner = (slice(16, -16),) * 2
     assert np.median(unsure.confidence[inner] / sure.confidence[inner]) < 0.8
     assert unsure.confidence[inner].min() > 0
@@ -145,7 +149,7 @@ def test_what_is_seen_at_a_slant_is_less_certain(base, views, monkeypatch, two_c
 def test_levels_finer_than_the_photos_are_dropped(scenes, base):
     def sizes(pixels):
         view = View("blank", np.zeros((pixels, pixels, 3), np.float32), scenes.camera(0.0, 0.0, pixels))
-        return [level.size for level in levels_for("best", [view], base()(64))]
+        return [level.size for level in levels_for(PRESETS, "best", [view], base()(64))]
 
     assert max(sizes(80)) == 64
     assert max(sizes(240)) == 256
@@ -154,7 +158,9 @@ def test_levels_finer_than_the_photos_are_dropped(scenes, base):
 
 
 def test_levels_do_not_depend_on_the_space_s_own_resolution(base, views):
-    assert levels_for("default", views, base()(64)) == levels_for("default", views, base()(256))
+    assert levels_for(PRESETS, "default", views, base()(64)) == levels_for(
+        PRESETS, "default", views, base()(256)
+    )
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -168,13 +174,19 @@ def test_presets_go_from_coarse_to_fine(preset):
 
 
 def test_steps_are_symmetric_and_hold_zero():
-    level = Level(64, 2.1, 0.3, window=1, stiffness=0.3, base_mm=1, normal_mm=1)
+    level = Level(64, 2.1, 0.3, base_mm=1, normal_mm=1)
     np.testing.assert_allclose(level.steps, np.arange(-7, 8) * 0.3)
 
 
 def test_progress_ends_at_its_total(base, views, two_coarse_levels):
     seen = []
-    match(base(), views[1:3], preset="fast", threads=1, progress=lambda *report: seen.append(report))
+    match(
+        base(),
+        views[1:3],
+        ClassicalMatcher(threads=1),
+        preset="fast",
+        progress=lambda *report: seen.append(report),
+    )
     total = seen[-1][2]
     assert [report[1] for report in seen] == list(range(total + 1))
     assert {report[::2] for report in seen} == {("Matching", total)}
@@ -188,7 +200,7 @@ class TestWhatCannotBeDone:
             camera = view.camera.__class__(view.camera.K, R, t, view.camera.width, view.camera.height)
             away.append(View(view.name, view.image, camera))
         with pytest.raises(ReconstructionError, match=r"seen by two photos.*mesoface inspect"):
-            match(base(), away, preset="fast", threads=1)
+            match(base(), away, ClassicalMatcher(threads=1), preset="fast")
 
     def test_one_view_sees_it(self, base, views, two_coarse_levels):
         masked = [
@@ -196,13 +208,13 @@ class TestWhatCannotBeDone:
             for number, view in enumerate(views)
         ]
         with pytest.raises(ReconstructionError, match="seen by two photos"):
-            match(base(), masked, preset="fast", threads=1)
+            match(base(), masked, ClassicalMatcher(threads=1), preset="fast")
 
     def test_the_photos_show_nothing(self, base, views, two_coarse_levels):
         blank = [View(view.name, np.full_like(view.image, 0.5), view.camera) for view in views]
         with pytest.raises(ReconstructionError, match="agree nowhere"):
-            match(base(), blank, preset="fast", threads=1)
+            match(base(), blank, ClassicalMatcher(threads=1), preset="fast")
 
     def test_the_photos_are_tiny(self, scenes, base):
         with pytest.raises(ReconstructionError, match=r"pixel spans 7\.6 mm.*face is larger"):
-            match(base(), scenes.views(size=14), preset="fast", threads=1)
+            match(base(), scenes.views(size=14), ClassicalMatcher(), preset="fast")

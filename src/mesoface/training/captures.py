@@ -11,7 +11,9 @@ import numpy as np
 
 from mesoface.capture import Capture
 from mesoface.config import Settings
-from mesoface.matching.cascade import LevelInput, levels_for, match
+from mesoface.matching.cascade import match
+from mesoface.matching.classical import PRESETS, ClassicalMatcher
+from mesoface.matching.levels import LevelInput, levels_for
 from mesoface.mesh import Mesh
 from mesoface.pipeline import reconstruct
 from mesoface.training.checks import check_truth
@@ -75,7 +77,7 @@ def capture_tiles(
     def build_space(side: int) -> UVDSpace:
         return build_uvd_space(face.fit.mesh, facial, side)
 
-    levels = levels_for("best", face.capture.views, build_space(256))
+    levels = levels_for(PRESETS, "best", face.capture.views, build_space(256))
     coarse = [level for level in levels if level.size <= _LAST_SIZE]
     finer = {level.size for level in levels if level.size > _LAST_SIZE}
     surface = TrueSurface(truth, face.capture.cameras)
@@ -95,9 +97,9 @@ def capture_tiles(
         match(
             build_space,
             face.capture.views,
+            ClassicalMatcher(threads=1),
             preset="best",
             occluder=face.fit.mesh.select_faces(~facial),
-            threads=1,
             on_level=cut,
         )
     return tiles

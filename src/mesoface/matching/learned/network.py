@@ -81,4 +81,5 @@ class SurfaceMatcher(nn.Module):
         points = describe_points(agreed, steps, texel_mm)
         score, volume = self.implicit_function(points)
         logits, confidence = self.regularizer(volume, score, texel_mm)
-        return Prediction(logits.movedim(-1, 0), soft_argmin(logits, steps), confidence, score.movedim(-1, 0))
+        logits = logits.movedim(-1, 0)
+        return Prediction(logits, soft_argmin(logits, steps), confidence, score.movedim(-1, 0))

@@ -14,9 +14,10 @@ def soft_argmin(logits: Tensor, steps: Tensor) -> Tensor:
     """(H, W) expected displacement, mm, over the steps next to the most likely one.
 
     Args:
-        logits: (H, W, D); their softmax over D is the distribution.
+        logits: (D, H, W); their softmax over D is the distribution.
         steps: (D,) mm.
     """
+    logits = logits.movedim(0, -1)
     best = logits.detach().argmax(-1, keepdim=True)
     index = torch.arange(len(steps), device=logits.device)
     near = (index - best).abs() <= _NEAR

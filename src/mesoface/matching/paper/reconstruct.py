@@ -40,7 +40,7 @@ _ACCEPT = 2 * (2 * CONFIDENCE_RADIUS + 1) / len(STEPS)
 # Smoothing of the measured surface's normals, mm, as on the cascade's level of the same size.
 _NORMAL_MM = 2.0
 # Side of the piece of a photo, pixels, and points, that the expected time is measured with.
-_SAMPLE_SIDE, _SAMPLE_POINTS = 256, 2048
+_SAMPLE_SIDE, _SAMPLE_POINTS = 256, 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def match_paper(
     networks: PaperNetworks,
     *,
     occluder: Mesh | None = None,
-    memory_mb: int = 256,
+    memory_mb: int = 64,
     threads: int = 2,
     device: str = "cpu",
     longest_side: int = LONGEST_SIDE,

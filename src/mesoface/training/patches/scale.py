@@ -54,7 +54,7 @@ def draw_scale(rng: np.random.Generator, size: int) -> Scale:
     """
     texel = log_uniform(rng, 0.18, 1.0) if rng.uniform() < 0.75 else log_uniform(rng, 1.0, 3.5)
     detail = texel < _DETAIL_MM
-    photo = min(texel * log_uniform(rng, 0.35, 1.7), log_uniform(rng, 0.12, 0.8))
+    photo = min(texel * log_uniform(rng, 0.4, 1.8), log_uniform(rng, 0.12, 0.8))
     return Scale(
         size=size,
         texel_mm=texel,

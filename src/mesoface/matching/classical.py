@@ -1,0 +1,101 @@
+"""The classical matcher: windowed correlation, the best step, robust smoothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.matching.displacement import find_peak, smooth_robustly
+from mesoface.matching.images import prepare_image
+from mesoface.matching.levels import Level, LevelInput
+from mesoface.matching.matcher import Measurement, well_seen
+from mesoface.matching.ncc import ncc_scores
+from mesoface.matching.pairs import choose_pairs
+
+
+@dataclass(frozen=True)
+class ClassicalLevel(Level):
+    """A level, and how its correlations are made a surface.
+
+    Args:
+        window: standard deviation of the correlation window, texels.
+        stiffness: confidence at which a texel and its surroundings count the same.
+        smooth: standard deviation of the smoothing of the displacement itself, texels.
+    """
+
+    window: float
+    stiffness: float
+    smooth: float = 0.7
+
+
+_FAST = (
+    ClassicalLevel(64, 12.0, 1.0, window=1.5, stiffness=0.25, base_mm=4.0, normal_mm=9.0),
+    ClassicalLevel(64, 8.0, 0.8, window=1.5, stiffness=0.25, base_mm=4.0, normal_mm=9.0),
+    ClassicalLevel(128, 6.0, 0.5, window=2.0, stiffness=0.25, base_mm=2.0, normal_mm=6.0),
+    ClassicalLevel(128, 4.0, 0.4, window=2.0, stiffness=0.25, base_mm=2.0, normal_mm=4.0),
+    ClassicalLevel(256, 3.0, 0.3, window=1.6, stiffness=0.25, base_mm=1.5, normal_mm=3.0),
+    ClassicalLevel(256, 2.1, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0),
+    ClassicalLevel(512, 0.9, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2),
+)
+_DEFAULT = (
+    *_FAST,
+    ClassicalLevel(768, 0.45, 0.15, window=2.5, stiffness=0.5, base_mm=0.7, normal_mm=2.5, smooth=1.2),
+    ClassicalLevel(768, 0.4, 0.1, window=2.0, stiffness=0.5, base_mm=0.7, normal_mm=1.5, smooth=1.8),
+)
+_BEST = (
+    *_DEFAULT[:-1],
+    ClassicalLevel(1024, 0.4, 0.1, window=2.8, stiffness=0.5, base_mm=0.7, normal_mm=1.5, smooth=2.4),
+)
+PRESETS: dict[str, tuple[ClassicalLevel, ...]] = {"fast": _FAST, "default": _DEFAULT, "best": _BEST}
+
+# Peak correlation at or below which a texel counts as not measured.
+_LOWEST_SCORE = 0.3
+# Pixels of a prepared photo per texel.
+_OVERSAMPLE = 1.5
+
+
+class ClassicalMatcher:
+    """Normalised cross-correlation between pairs of views; nothing in it is learned.
+
+    Args:
+        device: torch device of the correlation; on the CPU OpenCV's filters are faster than torch's.
+        threads: for the correlation on the CPU.
+    """
+
+    presets: Mapping[str, tuple[ClassicalLevel, ...]] = PRESETS
+
+    def __init__(self, device: str = "cpu", threads: int = 2):
+        self._correlate = _correlation_on(device, threads)
+
+    def measure(self, start: LevelInput) -> Measurement:
+        """See :class:`mesoface.matching.matcher.Matcher`."""
+        level, space, views = start.level, start.space, start.views
+        assert isinstance(level, ClassicalLevel)
+        pairs = choose_pairs([view.camera for view in views], space.position[space.valid].mean(0))
+        images = [prepare_image(view, space, _OVERSAMPLE, level.reach_mm) for view in views]
+        scores = self._correlate(space, images, start.visibility, pairs, level.steps, level.window)
+        peak = find_peak(scores, level.steps)
+        confidence = np.clip((peak.score - _LOWEST_SCORE) / (1 - _LOWEST_SCORE), 0, 1) ** 3
+        trust = confidence * well_seen(start) * peak.interior
+        displacement, weight = smooth_robustly(
+            peak.displacement,
+            trust.astype(np.float32),
+            space.valid,
+            stiffness=level.stiffness,
+            sigma=level.smooth,
+            scale_mm=3 * level.step_mm,
+        )
+        return Measurement(displacement, weight)
+
+
+def _correlation_on(device: str, threads: int) -> Callable[..., NDArray[np.float32]]:
+    """The correlation for a torch device: OpenCV's filters on the CPU, torch elsewhere."""
+    if device == "cpu":
+        return partial(ncc_scores, threads=threads)
+    from mesoface.matching import ncc_torch  # here, because torch takes seconds to import
+
+    return partial(ncc_torch.ncc_scores, device=device)

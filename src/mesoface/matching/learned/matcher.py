@@ -1,0 +1,117 @@
+"""The learned matcher in the cascade: a level's maps through the network, strip by strip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mesoface.matching.displacement import fill_by_confidence
+from mesoface.matching.images import resample_photo
+from mesoface.matching.learned.network import SurfaceMatcher
+from mesoface.matching.levels import Level, LevelInput
+from mesoface.matching.matcher import Measurement, well_seen
+
+# Pixels of a prepared photo per texel: what the network was trained at.
+OVERSAMPLE = 1.5
+# Texels beyond a strip's edge that the regulariser looks at.
+_HALO = 32
+# Memory that one point of a strip takes on its way through the network, bytes.
+_POINT_BYTES = 400
+# Confidence at which a texel and its surroundings count the same.
+_STIFFNESS = 0.05
+
+_FAST = (
+    Level(64, 12.0, 1.0, base_mm=4.0, normal_mm=9.0),
+    Level(64, 8.0, 0.8, base_mm=4.0, normal_mm=9.0),
+    Level(128, 6.0, 0.5, base_mm=2.0, normal_mm=6.0),
+    Level(128, 4.0, 0.4, base_mm=2.0, normal_mm=4.0),
+    Level(256, 3.0, 0.3, base_mm=1.5, normal_mm=3.0),
+    Level(256, 2.1, 0.3, base_mm=0.8, normal_mm=2.0),
+    Level(512, 0.9, 0.15, base_mm=0.8, normal_mm=1.5),
+)
+_DEFAULT = (*_FAST, Level(768, 0.5, 0.1, base_mm=0.7, normal_mm=1.5))
+_BEST = (*_DEFAULT, Level(1024, 0.4, 0.1, base_mm=0.7, normal_mm=1.5))
+PRESETS: dict[str, tuple[Level, ...]] = {"fast": _FAST, "default": _DEFAULT, "best": _BEST}
+
+
+class LearnedMatcher:
+    """A trained network.
+
+    Args:
+        network: in evaluation mode or not; it is not trained here.
+        device: torch device.
+        threads: of the CPU.
+        memory_mb: for the volumes; less of it makes more strips, not other results.
+    """
+
+    presets: Mapping[str, tuple[Level, ...]] = PRESETS
+
+    def __init__(
+        self, network: SurfaceMatcher, *, device: str = "cpu", threads: int = 2, memory_mb: int = 1024
+    ):
+        self._network = network.eval().to(device)
+        self._device, self._threads, self._memory = device, threads, memory_mb << 20
+
+    def measure(self, start: LevelInput) -> Measurement:
+        """See :class:`mesoface.matching.matcher.Matcher`."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads)
+        try:
+            with torch.inference_mode():
+                displacement, probability = self._predict(start)
+        finally:
+            torch.set_num_threads(before)
+        weight = probability * well_seen(start)
+        return Measurement(fill_by_confidence(displacement, weight**2, _STIFFNESS), weight)
+
+    def _predict(self, start: LevelInput) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(H, W) displacement, mm, and the probability that it is right, where the face is."""
+        space, level = start.space, start.level
+        points = space.position[space.valid].astype(np.float64)
+        # Around the origin single precision is enough.
+        middle = points.mean(0)
+        features, projections = [], []
+        for view in start.views:
+            pixels, camera = resample_photo(
+                view.image, view.camera, points, space.texel_mm, OVERSAMPLE, level.reach_mm
+            )
+            image = torch.from_numpy(pixels).permute(2, 0, 1).clamp(0, 1).contiguous()
+            features.append(self._network.features(image.to(self._device)))
+            projections.append(camera.moved(np.eye(3), -middle).P)
+        where = self._tensor(np.stack(projections))
+        position, steps = (space.position - middle).astype(np.float32), self._tensor(level.steps)
+        displacement, probability = np.zeros((2, *space.valid.shape), np.float32)
+        for inner, outer in self._strips(space.valid, len(level.steps)):
+            found = self._network.match(
+                features,
+                where,
+                self._tensor(position[outer]),
+                self._tensor(space.normal[outer]),
+                self._tensor(start.visibility[:, *outer]),
+                steps,
+                space.texel_mm,
+            )
+            rows = slice(inner.start - outer[0].start, inner.stop - outer[0].start)
+            displacement[inner, outer[1]] = found.displacement[rows].cpu().numpy()
+            probability[inner, outer[1]] = torch.sigmoid(found.confidence[rows]).cpu().numpy()
+        return displacement, probability
+
+    def _tensor(self, values: NDArray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+
+    def _strips(self, valid: NDArray[np.bool_], steps: int) -> list[tuple[slice, tuple[slice, slice]]]:
+        """Rows to work out, and the rows and columns to look at for them, all within memory."""
+        rows, columns = (np.flatnonzero(valid.any(axis)) for axis in (1, 0))
+        left, right = int(columns[0]), int(columns[-1]) + 1
+        height = self._memory // (_POINT_BYTES * steps * (right - left)) - 2 * _HALO
+        edges = range(int(rows[0]), int(rows[-1]) + 1, max(height, _HALO))
+        strips = []
+        for first in edges:
+            last = min(first + edges.step, int(rows[-1]) + 1)
+            outer = slice(max(first - _HALO, 0), min(last + _HALO, len(valid)))
+            strips.append((slice(first, last), (outer, slice(left, right))))
+        return strips
