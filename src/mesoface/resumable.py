@@ -45,8 +45,8 @@ def resumable_folder(path: str | Path, manifest: str, recipe: Mapping[str, Any])
         ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _check_recipe(path, manifest, wanted)  # before anything is removed: the folder may be another's
         remove_leftovers(path)
-        _check_recipe(path, manifest, wanted)
         try:
             yield path
         finally:

@@ -60,7 +60,7 @@ def run_jobs(
         preload: names of modules that the processes shall have loaded already.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *preload])
+    context.set_forkserver_preload(["__main__", __name__, *preload])
     with _environment(_SINGLE_THREADED):
         forkserver.ensure_running()
     waiting = list(reversed(jobs))

@@ -116,5 +116,5 @@ def read_ranges(path: str | Path) -> DatasetRanges:
             f"{name}: {problem['msg']}", path=path, remedy='give e.g. {"views": [4, 8]}'
         ) from None
     except MesofaceError as error:
-        raise MesofaceError(error.message, path=path, remedy=error.remedy) from error
+        raise MesofaceError(error.message, path=path, remedy=error.remedy or "narrow the range") from error
     return ranges
