@@ -96,7 +96,7 @@ def command(
         typer.Option(
             metavar="MB", min=16, help="Working memory of --preset paper's networks.", rich_help_panel=_METHOD
         ),
-    ] = 256,
+    ] = 64,
     face_model: Annotated[
         str,
         typer.Option(
