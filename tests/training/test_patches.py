@@ -132,3 +132,8 @@ def test_a_tile_holds_the_patch():
         pixels = xyw[:, :2] / xyw[:, 2:]
         assert (pixels > 1).all()
         assert (pixels < np.array(image.shape[1::-1]) - 2).all()
+
+
+def test_a_patch_of_a_few_texels_is_refused():
+    with pytest.raises(ValueError, match="at least 16"):
+        draw_patch(np.random.default_rng(0), size=8)

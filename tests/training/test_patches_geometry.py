@@ -62,7 +62,7 @@ def test_texels_are_evenly_spaced_along_a_bent_base():
 def test_rays_hit_where_embree_says(center):
     waves = sampled(lambda x, y: 1.2 * np.sin(x / 1.1) * np.cos(y / 1.6) - x**2 / 60)
     camera = camera_at(center)
-    column, row, _ = first_hits(camera, waves, 2)
+    column, row = first_hits(camera, waves, 2)
     # The mean of the rays in a pixel is the ray through its centre, to second order.
     column, row = (a.reshape(96, 2, 96, 2).mean((1, 3)) for a in (column, row))
     hits = RayCaster(as_mesh(waves)).render(camera)
@@ -77,7 +77,7 @@ def test_rays_hit_where_embree_says(center):
 def test_the_nearer_of_two_hills_hides_the_valley():
     hills = sampled(lambda x, y: 2.5 * np.exp(-((np.abs(x) - 4) ** 2)))
     camera = camera_at((600, 0, 160))  # low, from the right: the foot of the right hill's far side is hidden
-    column, _, _ = first_hits(camera, hills, 2)
+    column, _ = first_hits(camera, hills, 2)
     x = (column - (hills.size - 1) / 2) * SPACING
     seen = np.histogram(x, np.arange(-8, 8.5, 0.5))[0]
     hidden = (np.arange(-8, 8, 0.5) >= 0) & (np.arange(-8, 8, 0.5) < 2.5)

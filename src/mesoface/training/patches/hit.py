@@ -62,7 +62,7 @@ def look_up(values: NDArray[np.float32], column: NDArray, row: NDArray, border: 
 
 def first_hits(
     camera: Camera, heights: HeightField, supersample: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32], Rays]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where each ray first meets the surface.
 
     Args:
@@ -71,7 +71,7 @@ def first_hits(
         supersample: rays per pixel and axis.
 
     Returns:
-        columns and rows of the height field, each (s·H, s·W) float32, and the rays.
+        columns and rows of the height field, each (s·H, s·W) float32.
     """
     z = heights.z / np.float32(heights.spacing)
     smooth = cv2.GaussianBlur(z, (0, 0), SAMPLES)
@@ -80,7 +80,7 @@ def first_hits(
     few = Rays.of(camera, heights, *(line.reshape(-1, _STRIDE).mean(1) for line in (x, y)))
     coarse = cv2.resize(_march(few, smooth), rays.column.shape[::-1], interpolation=cv2.INTER_LINEAR)
     height = _refine(rays, z, coarse, float(np.abs(z - smooth).max()) + 0.5 * SAMPLES)
-    return *rays.at(height), rays
+    return rays.at(height)
 
 
 def _march(rays: Rays, z: NDArray[np.float32]) -> NDArray[np.float32]:

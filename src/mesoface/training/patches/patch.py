@@ -23,6 +23,8 @@ from mesoface.training.patches.visibility import believed_visibility
 from mesoface.training.tile import Tile, make_tile
 from mesoface.uvd.space import UVDSpace
 
+_SMALLEST = 16
+
 
 @dataclass(frozen=True, eq=False)
 class SkinPatch:
@@ -52,7 +54,12 @@ def draw_patch(rng: np.random.Generator, *, size: int = 64, ideal: bool = False)
         rng: source of chance; the same state gives the same patch.
         size: side of the patch, texels.
         ideal: matt skin and photos without flaws, which agree exactly on the surface.
+
+    Raises:
+        ValueError: the patch would be smaller than the smoothing of its own normals.
     """
+    if size < _SMALLEST:
+        raise ValueError(f"a patch has at least {_SMALLEST} × {_SMALLEST} texels, got {size}")
     scale = draw_scale(rng, size)
     surface = draw_surface(rng, scale)
     around = draw_space(rng, surface, scale)

@@ -117,7 +117,7 @@ def _radiance(skin: Skin, camera: Camera) -> NDArray[np.float32]:
     facing = camera.center[2] / np.linalg.norm(camera.center)
     rays_per_pixel = pixel / (spacing * SAMPLES * 0.5 * max(np.sqrt(facing), 0.5))
     supersample = int(np.clip(np.ceil(rays_per_pixel), 2, 4))
-    column, row, _ = first_hits(camera, skin.heights, supersample)
+    column, row = first_hits(camera, skin.heights, supersample)
     radiance = look_up(skin.radiance, column, row, cv2.BORDER_REFLECT_101)
     if skin.gloss.strength > 0:
         normals = look_up(skin.normals, column, row, cv2.BORDER_REFLECT_101)
