@@ -105,7 +105,7 @@ def test_asked_to_stop_a_process_keeps_its_last_step(toy, values, tmp_path):
         log = tmp_path / "run" / "log.csv"
         wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 2, process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 75
+        assert process.wait(60) == 130
     (kept,) = (tmp_path / "run" / "checkpoints").iterdir()
     assert 4 <= int(kept.stem.removeprefix("step-")) < 5000
 

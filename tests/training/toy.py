@@ -77,7 +77,7 @@ def main(file: str, pause: str = "0") -> None:
 
     run.make_recipe = lambda config, stage: ToyRecipe(float(pause))  # type: ignore[assignment]
     outcome = run.train(read_config(Path(file), "matching"), "matching")
-    sys.exit(0 if outcome.finished else 75)
+    sys.exit(0 if outcome.finished else 130)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ app = typer.Typer(
     "Start with `mesoface inspect CAPTURE`, then `mesoface reconstruct CAPTURE --out DIR`.\n\n"
     "A capture is a folder with photos of one face at one moment and the cameras' calibration: FaceScape's "
     "`params.json`, a COLMAP model, or nerfstudio's `transforms.json`. Exit codes: 0 done, 2 something to "
-    "mend (one line says what), 3 some of many captures failed, "
-    "75 a training was stopped and can go on, 130 interrupted.",
+    "mend (one line says what), 3 some of many captures failed, 130 interrupted.",
     invoke_without_command=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,

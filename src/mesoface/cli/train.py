@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mesoface.cli import train_tiles
+from mesoface.errors import InterruptedJobsError
 
 if TYPE_CHECKING:
     from mesoface.training.recipe import Stage
 
-# sysexits.h's EX_TEMPFAIL: not done, and trying again is what to do
-_STOPPED_EARLY = 75
-
 app = typer.Typer(
     name="train",
     help="Train the networks: `matching` first, then `regularizer`.\n\n"
-    "Needs `pip install 'mesoface[train]'`. Ctrl-C or SIGTERM ends a training after the step that it is at "
-    "(exit code 75); the same command goes on from there.\n\n"
+    "Needs `pip install 'mesoface[train]'`. Ctrl-C or SIGTERM ends a training after the step that it is at; "
+    "the same command goes on from there.\n\n"
     "Example: `mesoface train matching --config configs/matching.toml`",
     invoke_without_command=True,
     rich_markup_mode="markdown",
@@ -75,8 +73,9 @@ def _train(stage: Stage, file: Path, fresh: bool) -> None:
     config = read_config(file, stage)
     outcome = train(config, stage, fresh=fresh)
     if not outcome.finished:
-        typer.echo(
-            f"stopped at step {outcome.step} of {config.steps}; the same command goes on from there", err=True
+        raise InterruptedJobsError(
+            f"stopped at step {outcome.step} of {config.steps}, which is kept",
+            path=config.out,
+            remedy="run the same command again to go on",
         )
-        raise typer.Exit(_STOPPED_EARLY)
     typer.echo(f"weights: {outcome.weights}")

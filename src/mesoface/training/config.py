@@ -163,6 +163,17 @@ def check_config(values: Any, stage: Stage, path: str | Path | None = None) -> T
             path=path,
             remedy="docs/training.md lists the keys",
         ) from None
+    both = {_place(source) for source in config.data} & {_place(s) for s in config.validation.sources}
+    if both:
+        raise TrainingError(
+            f"validation.sources: {', '.join(map(str, sorted(both)))} is trained on as well",
+            path=path,
+            remedy="validate on other tiles, or on patches of another seed",
+        )
+    if isinstance(config, RegularizerConfig) and config.freeze_matching and not config.matching:
+        raise TrainingError(
+            "freeze_matching: there is nothing to freeze", path=path, remedy="name the weights as `matching`"
+        )
     if config.batch % config.machine.devices:
         raise TrainingError(
             f"batch: {config.batch} tiles are not shared evenly by {config.machine.devices} machine.devices",
@@ -170,6 +181,13 @@ def check_config(values: Any, stage: Stage, path: str | Path | None = None) -> T
             remedy="make batch a multiple of it",
         )
     return config
+
+
+def _place(source: TileSource | PatchSource) -> str:
+    """Which tiles a source has, whatever their number and weight."""
+    if isinstance(source, PatchSource):
+        return f"patches of seed {source.seed}"
+    return str(source.folder.resolve())
 
 
 def differences(old: dict[str, Any], new: TrainingConfig) -> list[str]:

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from mesoface.errors import MesofaceError
+from mesoface.progress import ProgressCallback, silent
 from mesoface.training.config import PatchSource, Source, TileSource, TrainingError
 from mesoface.training.patches import patch_tile
 from mesoface.training.tile import Tile, count_tiles, read_tiles, write_tiles
 
+# Part of a pool's name: to be raised whenever `patch_tile` makes another patch of the same random numbers.
+_GENERATION = 1
 # What random numbers are for: streams that never meet.
 _CHOICE, _PREPARE, _LOSS, _ORDER, _PATCH = range(5)
 
@@ -66,7 +69,7 @@ class PatchPool:
 
     def __init__(self, source: PatchSource):
         self._source = source
-        self._folder = source.cache / f"seed{source.seed}-size{source.size}"
+        self._folder = source.cache / f"generation{_GENERATION}-seed{source.seed}-size{source.size}"
 
     def __len__(self) -> int:
         """How many different patches there are."""
@@ -129,11 +132,14 @@ def _order(seed: int, source: int, count: int, turn: int) -> NDArray[np.int64]:
 def load_samples(samples: Samples, indices: Sequence[int], workers: int) -> Iterator[Tile]:
     """The samples ``indices`` in that order, prepared in ``workers`` processes (0: here, when asked for)."""
     listed = _Listed(samples, indices)
-    return iter(DataLoader(listed, batch_size=None, num_workers=workers, worker_init_fn=_start_worker))
+    for tile in DataLoader(listed, batch_size=None, num_workers=workers, worker_init_fn=_start_worker):
+        if isinstance(tile, MesofaceError):
+            raise tile
+        yield tile
 
 
-class _Listed(Dataset[Tile]):
-    """``samples`` at ``indices``, as torch's loader wants it."""
+class _Listed(Dataset[Tile | MesofaceError]):
+    """``samples`` at ``indices``, as torch's loader wants it. It would wrap errors; they are handed over."""
 
     def __init__(self, samples: Samples, indices: Sequence[int]):
         self._samples, self._indices = samples, indices
@@ -141,8 +147,11 @@ class _Listed(Dataset[Tile]):
     def __len__(self) -> int:
         return len(self._indices)
 
-    def __getitem__(self, n: int) -> Tile:
-        return self._samples[self._indices[n]]
+    def __getitem__(self, n: int) -> Tile | MesofaceError:
+        try:
+            return self._samples[self._indices[n]]
+        except MesofaceError as error:
+            return error
 
 
 def _start_worker(_: int) -> None:
@@ -151,13 +160,18 @@ def _start_worker(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def validation_tiles(sources: Sequence[Source], count: int) -> list[Tile]:
+def validation_tiles(
+    sources: Sequence[Source], count: int, progress: ProgressCallback = silent
+) -> list[Tile]:
     """``count`` tiles at most, the same ones every time, evenly of all sources and spread over each."""
-    tiles: list[Tile] = []
+    chosen: list[tuple[TileSet, int]] = []
     for n, source in enumerate(sources):
-        some = open_source(source)
-        wanted = min(len(some), (count - len(tiles)) // (len(sources) - n))
-        tiles.extend(some[int(index)] for index in np.linspace(0, len(some) - 1, wanted).round())
-    if not tiles:
-        raise MesofaceError("no tile to validate on", remedy="raise validation.tiles")
-    return tiles
+        tiles = open_source(source)
+        wanted = min(len(tiles), (count - len(chosen)) // (len(sources) - n))
+        chosen.extend((tiles, int(index)) for index in np.linspace(0, len(tiles) - 1, wanted).round())
+    loaded: list[Tile] = []
+    for tiles, index in chosen:
+        progress("validation tiles", len(loaded), len(chosen))
+        loaded.append(tiles[index])
+    progress("validation tiles", len(loaded), len(chosen))
+    return loaded

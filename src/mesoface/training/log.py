@@ -13,6 +13,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -84,8 +85,11 @@ class Log:
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self.console,
         )
+        self._others: dict[str, TaskID] = {}
         self._task = self._bars.add_task("training", total=total, completed=step, state="")
         self._loss = self._error = ""
+        if step:
+            self.console.print(f"goes on at step {step} of {total}", soft_wrap=True)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -101,6 +105,14 @@ class Log:
     def last_validation(self) -> int | None:
         """Step of the last validation that was reported."""
         return self._validation.last
+
+    def progress(self, label: str, done: int, total: int) -> None:
+        """A bar for something else than training, which goes again when it is done."""
+        if label not in self._others:
+            self._others[label] = self._bars.add_task(label, total=total, state="")
+        self._bars.update(self._others[label], completed=done)
+        if done == total:
+            self._bars.remove_task(self._others.pop(label))
 
     def step(self, step: int, loss: float) -> None:
         """A step is done."""

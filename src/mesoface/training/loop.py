@@ -90,7 +90,7 @@ class Training:
             last.restore(recipe.network, self._optimizer)
             self.step, self._seconds = last.header.step, last.header.seconds
         self._samples = Samples(config.data, config.seed, recipe.prepare)
-        self._validation = self._validation_tiles()
+        self._validation: list[Tile] = []
         self._log = (
             Log(config.out, self.step, config.steps, tensorboard=config.tensorboard)
             if fabric.is_global_zero
@@ -199,7 +199,7 @@ class Training:
         """Measure, draw a picture and write the weights, in the first process; the others wait."""
         if self._log is not None and self._log.last_validation != self.step:
             network = self._recipe.network.eval()
-            found = answers(self._recipe, self._validation, self._stop)
+            found = answers(self._recipe, self._validation_tiles(), self._stop, self._log.progress)
             network.train()
             if found is not None:
                 measured = figures(found)
@@ -217,9 +217,11 @@ class Training:
         save_network(self._config.out, network, card)
 
     def _validation_tiles(self) -> list[Tile]:
-        if not self._fabric.is_global_zero:
-            return []
-        return validation_tiles(self._config.validation.sources, self._config.validation.tiles)
+        """The tiles to measure on, read or made the first time."""
+        if not self._validation and self._log is not None:
+            wanted = self._config.validation
+            self._validation = validation_tiles(wanted.sources, wanted.tiles, self._log.progress)
+        return self._validation
 
     def _indices(self) -> list[int]:
         """The samples that are this process's, from the next step on."""

@@ -77,8 +77,7 @@ class OurRecipe:
         if self.stage == "regularizer":
             return prediction.displacement.float().cpu().numpy(), prediction.confidence.float().cpu().numpy()
         cost = prediction.cost.float()
-        displacement = soft_argmin(cost.movedim(0, -1), inputs["steps"])
-        return displacement.cpu().numpy(), torch.softmax(cost, 0).amax(0).cpu().numpy()
+        return soft_argmin(cost, inputs["steps"]).cpu().numpy(), torch.softmax(cost, 0).amax(0).cpu().numpy()
 
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device

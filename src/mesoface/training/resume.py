@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mesoface.atomic import remove_leftovers
 from mesoface.training.card import CARD, WEIGHTS
 from mesoface.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
 from mesoface.training.config import TrainingConfig, TrainingError, differences
@@ -38,6 +39,9 @@ def locked(out: Path) -> Iterator[None]:
             raise TrainingError(
                 "another process is training in it", path=out, remedy="wait for it, or name another out"
             ) from None
+        for folder in (out, out / CHECKPOINTS):
+            if folder.is_dir():
+                remove_leftovers(folder)  # of a run that was killed while it wrote
         yield
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.false_color import colorize
+from mesoface.progress import ProgressCallback, silent
 from mesoface.training.recipe import Recipe
 from mesoface.training.tile import Tile
 from mesoface.uvd.visibility import SEEN
@@ -18,7 +19,9 @@ from mesoface.uvd.visibility import SEEN
 _FINE_MM, _COARSE_MM = 0.6, 1.5
 # Share of the texels that the network is surest of, whose error is reported apart.
 _SUREST = 0.8
-_SHOWN, _SIDE = 6, 192  # tiles in the picture, and its pixels for each map
+# Tiles in the picture, its pixels for each map, and above each column of maps.
+_SHOWN, _SIDE, _LINE = 6, 192, 20
+_TITLES = ("photo", "truth, full reach", "answer, same scale", "error, 0 to 1 step", "confidence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +52,17 @@ class Answer:
         return np.where(self.known, np.abs(self.displacement - self.tile.truth), np.nan).astype(np.float32)
 
 
-def answers(recipe: Recipe, tiles: Sequence[Tile], stopped: Callable[[], bool]) -> list[Answer] | None:
+def answers(
+    recipe: Recipe, tiles: Sequence[Tile], stopped: Callable[[], bool], progress: ProgressCallback = silent
+) -> list[Answer] | None:
     """What the network says of each tile; None when it was ``stopped`` before the last one."""
-    found = []
+    found: list[Answer] = []
     for tile in tiles:
         if stopped():
             return None
+        progress("validation", len(found), len(tiles))
         found.append(Answer(tile, *recipe.predict(tile)))
+    progress("validation", len(found), len(tiles))
     return found
 
 
@@ -83,12 +90,12 @@ def figures(found: Sequence[Answer]) -> dict[str, float]:
 
 
 def picture(found: Sequence[Answer]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8: a row for a tile; one view, truth, answer, error in steps, confidence.
+    """(H, W, 3) uint8: a row for a tile; its best view, truth, answer, error in steps, confidence.
 
     Truth and answer share a scale, blue to red over what is searched; the error goes from black to white over
     one step.
     """
-    rows = []
+    rows = [np.concatenate([_title(words) for words in _TITLES], axis=1)]
     for answer in [found[int(n)] for n in np.linspace(0, len(found) - 1, min(_SHOWN, len(found))).round()]:
         reach = (-answer.tile.reach_mm, answer.tile.reach_mm)
         best = int(answer.tile.visibility.sum((1, 2)).argmax())
@@ -115,6 +122,14 @@ def _surest(answer: Answer) -> NDArray[np.bool_]:
 def _mean(parts: Sequence[NDArray]) -> float:
     count = sum(map(len, parts))
     return float(sum(part.sum(dtype=np.float64) for part in parts) / count) if count else float("nan")
+
+
+def _title(words: str) -> NDArray[np.float64]:
+    """``words`` above a column of the picture."""
+    strip = np.ones((_LINE, _SIDE, 3))
+    origin = (4, _LINE - 6)
+    cv2.putText(strip, words, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0.15,) * 3, 1, cv2.LINE_AA)
+    return strip
 
 
 def _square(image: NDArray) -> NDArray[np.float64]:
