@@ -30,9 +30,13 @@ class Settings(BaseModel):
         description="fast, default or best: how fine and how long; paper: the published networks and volume",
     )
     weights: Path | None = Field(
-        None, description="the matcher's weights: for paper, a folder that `mesoface weights import` wrote"
+        None,
+        description="the learned matcher's weights, a file; None: those that come with mesoface. For paper, "
+        "the folder that `mesoface weights import` wrote",
     )
-    memory_mb: int = Field(64, ge=16, le=1 << 20, description="working memory of the paper's networks, MB")
+    memory_mb: int = Field(
+        1024, ge=16, le=1 << 20, description="memory for what learned matchers compute at a time, MB"
+    )
     views: int = Field(10, ge=2, le=120, description="use the best so many views")
     view_ids: tuple[str, ...] | None = Field(None, description="use exactly these views")
     until: Until = Field("fine", description="stop after the base mesh, or go on to the fine mesh")

@@ -150,7 +150,13 @@ def _matcher(
             device=device,
             progress=progress,
         )
-    matcher = choose_matcher(settings.matcher, settings.weights, device=device, threads=settings.threads)
+    matcher = choose_matcher(
+        settings.matcher,
+        settings.weights,
+        device=device,
+        threads=settings.threads,
+        memory_mb=settings.memory_mb,
+    )
     return lambda views, base, facial, progress: match(
         lambda size: build_uvd_space(base, facial, size),
         views,

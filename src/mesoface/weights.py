@@ -1,4 +1,4 @@
-"""Published checkpoints made into safetensors, and networks loaded from those.
+"""Published checkpoints made into safetensors, and networks loaded from those or from what was trained here.
 
 Which network a file is of shows in the names of its tensors; names and shapes must match exactly.
 """
@@ -9,20 +9,22 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from mesoface.atomic import atomic_folder
 from mesoface.checkpoints import State, WeightsError, check_file, first_line, read_checkpoint
 from mesoface.errors import MesofaceError
+from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.paper import ImplicitFunction, Regularizer
 from mesoface.meso import MesoGenerator
 from mesoface.progress import ProgressCallback, silent
+from mesoface.training.card import CARD, WEIGHTS, TrainingCard
 
 _WIDTH_FROM = "model.1.weight"  # its first dimension is the generator's width
 _MAX_WIDTH = 256
@@ -31,7 +33,7 @@ _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _LISTED = 6  # names in a message at most
 _LONGEST = 120  # characters of a name in a message
 
-NetworkName = Literal["implicit_function", "regularizer", "meso_generator"]
+NetworkName = Literal["surface_matcher", "implicit_function", "regularizer", "meso_generator"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def _build_generator(state: State) -> nn.Module:
 
 
 NETWORKS = (
+    Network("surface_matcher", "the learned matcher", lambda _: SurfaceMatcher()),
     Network("implicit_function", "features and matching cost", lambda _: ImplicitFunction()),
     Network("regularizer", "3D U-Net over the matching costs", lambda _: Regularizer()),
     Network("meso_generator", "texture to mesoscopic displacement", _build_generator),
@@ -71,7 +74,7 @@ NETWORKS = (
 
 
 class WeightsCard(BaseModel):
-    """What is known of a file of weights; stands beside it as JSON."""
+    """What is known of a file of imported weights; stands beside it as JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,6 +86,10 @@ class WeightsCard(BaseModel):
     source_sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
+Card = WeightsCard | TrainingCard
+_CARD: TypeAdapter[Card] = TypeAdapter(Annotated[Card, Field(discriminator="format")])
+
+
 @dataclass(frozen=True, eq=False)
 class Description:
     """What a file of weights holds.
@@ -92,14 +99,14 @@ class Description:
         ngf: the generator's width; None for the others.
         parameters: how many numbers were learned.
         state: {name: tensor}.
-        card: the card beside the file; None where there is none.
+        card: the card beside the file, of an import or of a training; None where there is none.
     """
 
     network: Network
     ngf: int | None
     parameters: int
     state: State
-    card: WeightsCard | None
+    card: Card | None
 
 
 def import_checkpoints(
@@ -112,7 +119,7 @@ def import_checkpoints(
     """Convert published checkpoints to ``<network>.safetensors`` with a card ``<network>.json`` each.
 
     Args:
-        paths: checkpoints of different networks, in any order; 2 GB each at most.
+        paths: checkpoints, or safetensors files, of different networks, in any order; 2 GB each at most.
         out: folder to make, all of it or nothing.
         overwrite: whether an ``out`` of an earlier import may be replaced.
         progress: told the files done.
@@ -132,7 +139,7 @@ def import_checkpoints(
     progress("checkpoints", 0, len(paths))
     with atomic_folder(out, overwrite=overwrite) as folder:
         for done, path in enumerate(map(Path, paths)):
-            state = read_checkpoint(path)
+            state = _read(path)
             network = recognise(state, path)
             if network.name in imported:
                 raise WeightsError(
@@ -150,7 +157,7 @@ def load_network(path: str | Path, name: NetworkName) -> nn.Module:
     """A network with its weights, in eval mode, on the CPU.
 
     Args:
-        path: a file that :func:`import_checkpoints` wrote.
+        path: a safetensors file.
         name: the network it must be of.
 
     Raises:
@@ -184,19 +191,20 @@ def read_weights(path: str | Path) -> State:
         ) from None
 
 
-def read_card(path: str | Path) -> WeightsCard | None:
+def read_card(path: str | Path) -> Card | None:
     """The card beside a safetensors file; None where there is none.
 
     Raises:
         WeightsError: the card is not one.
     """
-    card = Path(path).with_suffix(".json")
+    path = Path(path)
+    card = path.with_name(CARD) if path.name == WEIGHTS else path.with_suffix(".json")
     if not card.is_file():
         return None
     try:
         if card.stat().st_size > _CARD_LIMIT:
             raise ValueError("too long")
-        return WeightsCard.model_validate_json(card.read_bytes())
+        return _CARD.validate_json(card.read_bytes())
     except (ValidationError, ValueError) as error:
         raise WeightsError(f"is not a card of weights ({first_line(error)})", path=card) from None
 
@@ -236,18 +244,24 @@ def describe(path: str | Path) -> Description:
         WeightsError: the file is missing, damaged or of an unknown network, or its card is of another one.
     """
     path = Path(path)
-    converted = path.suffix == ".safetensors"
-    state = read_weights(path) if converted else read_checkpoint(path)
+    state = _read(path)
     network = recognise(state, path)
-    card = read_card(path) if converted else None
+    card = read_card(path) if path.suffix == ".safetensors" else None
     about = Description(network, _width(network, state), _learned(network, state), state, card)
-    if card is not None and (card.network, card.ngf) != (network.name, about.ngf):
-        raise WeightsError(
-            f"is of the {network.name} (ngf {about.ngf}), its card of the {card.network} (ngf {card.ngf})",
-            path=path,
-            remedy="make both again with `mesoface weights import`",
-        )
+    if card is not None:
+        ngf = card.ngf if isinstance(card, WeightsCard) else None
+        if (card.network, ngf) != (network.name, about.ngf):
+            raise WeightsError(
+                f"is of the {network.name} (ngf {about.ngf}), its card of the {card.network} (ngf {ngf})",
+                path=path,
+                remedy="use a file and the card that was made with it",
+            )
     return about
+
+
+def _read(path: Path) -> State:
+    """{name: tensor} of a safetensors file or of a checkpoint."""
+    return read_weights(path) if path.suffix == ".safetensors" else read_checkpoint(path)
 
 
 def _width(network: Network, state: State) -> int | None:

@@ -86,17 +86,21 @@ def command(
     weights: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR",
-            help="Weights for --preset paper: the folder that `mesoface weights import` made.",
+            metavar="FILE|DIR",
+            help="Weights of the learned matcher, a .safetensors file, instead of those that come with "
+            "mesoface. For --preset paper: the folder that `mesoface weights import` made.",
             rich_help_panel=_METHOD,
         ),
     ] = None,
     memory: Annotated[
         int,
         typer.Option(
-            metavar="MB", min=16, help="Working memory of --preset paper's networks.", rich_help_panel=_METHOD
+            metavar="MB",
+            min=16,
+            help="Memory for what a learned matcher computes at a time; the photos' features come on top.",
+            rich_help_panel=_METHOD,
         ),
-    ] = 64,
+    ] = 1024,
     face_model: Annotated[
         str,
         typer.Option(

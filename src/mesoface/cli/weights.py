@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from mesoface.weights import Card
+
 app = typer.Typer(
     name="weights",
-    help="Published networks' weights: convert them to safetensors, show what a file holds.\n\n"
+    help="Networks' weights: convert published ones to safetensors, show what a file holds.\n\n"
     "Nothing is downloaded, and no file is unpickled.\n\n"
     "Example: `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl --out weights`",
     invoke_without_command=True,
@@ -44,8 +47,9 @@ def import_command(
 ) -> None:
     """Convert published checkpoints to safetensors, with a card that says where each is from.
 
-    Known are the paper's implicit_function and regularizer, and FaceScape's meso_generator. The tensors must
-    have exactly their names and shapes; a file that holds code beside tensors is refused.
+    Known are the paper's implicit_function and regularizer, FaceScape's meso_generator, and our own
+    surface_matcher. The tensors must have exactly their names and shapes; a file that holds code beside
+    tensors is refused. The weights.safetensors of a training are taken, too.
 
     Example:
     `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl dpmap_single_net_G.pth --out weights`
@@ -77,12 +81,27 @@ def show_command(
     if about.ngf is not None:
         console.print(f"ngf: {about.ngf}")
     console.print(f"parameters: {about.parameters:,}")
-    if about.card is not None:
-        console.print(f"made from: {about.card.source}, SHA-256 {about.card.source_sha256}", markup=False)
-    else:
-        console.print("made from: not known, there is no card beside it")
+    for line in _origin(about.card):
+        console.print(line, markup=False)
     table = Table("tensor", "shape", "type")
     for name in about.network.expected(about.state):
         value = about.state[name]
         table.add_row(name, " × ".join(map(str, value.shape)) or "1", str(value.dtype).removeprefix("torch."))
     console.print(table)
+
+
+def _origin(card: Card | None) -> list[str]:
+    """Where weights come from, in lines for people."""
+    from mesoface.weights import WeightsCard
+
+    if card is None:
+        return ["made from: not known, there is no card beside it"]
+    if isinstance(card, WeightsCard):
+        return [f"made from: {card.source}, SHA-256 {card.source_sha256}"]
+    return [
+        f"trained: {card.steps} steps of the stage {card.stage}, {card.hours:g} h, seed {card.seed}",
+        f"on: {card.machine}, mesoface {card.mesoface}, torch {card.torch}",
+        *(f"data: {line}" for line in card.data),
+        f"command: {card.command}",
+        "figures: " + ", ".join(f"{name} {value:g}" for name, value in card.figures.items()),
+    ]
