@@ -16,6 +16,8 @@ SHARED = Path(os.environ.get("MESOFACE_SHARED", REPOSITORY.parent / "shared"))
 SAMPLE = REPOSITORY / "examples" / "sample_capture"
 LPS = SHARED / "captures" / "lps"
 PHONE = SHARED / "captures" / "phone"
+# For the commands that are run too, from wherever.
+ICT = Path(os.environ.setdefault("MESOFACE_ICT", str(SHARED / "ict" / "ict_facekit_mm.npz")))
 
 GROUPS = {
     "clean": "Photos as they are",
@@ -60,10 +62,7 @@ class Row:
 
 def missing_ict() -> str | None:
     """Why the ICT model cannot be used here, or None."""
-    model = SHARED / "ict" / "ict_facekit_mm.npz"
-    if "MESOFACE_ICT" in os.environ or model.exists():
-        return None
-    return f"needs {model} (set MESOFACE_SHARED or MESOFACE_ICT)"
+    return None if ICT.exists() else f"needs {ICT} (set MESOFACE_SHARED or MESOFACE_ICT)"
 
 
 def select(wanted: Iterable[str], rows: dict[str, Row]) -> list[Row]:
