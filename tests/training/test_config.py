@@ -89,10 +89,15 @@ def test_json_and_toml_say_the_same(values, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
-    [("c.toml", "steps = ", "is not TOML"), ("c.json", "{", "is not JSON"), ("c.json", "[" * 100_000, "is not JSON"),
-     ("c.json", "[]", "the configuration: input should be"), ("c.toml", "\udcff", "is not TOML"),
-     ("c.toml", "#" * (1 << 20) + "\n", "is too large")],
-)  # fmt: skip
+    [
+        ("c.toml", "steps = ", "is not TOML"),
+        ("c.json", "{", "is not JSON"),
+        ("c.json", "[" * 100_000, "is not JSON"),
+        ("c.json", "[]", "the configuration: input should be"),
+        ("c.toml", "\udcff", "is not TOML"),
+        ("c.toml", "#" * (1 << 20) + "\n", "is too large"),
+    ],
+)
 def test_files_that_are_no_configuration(tmp_path, name, text, said):
     (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(TrainingError, match=said) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shlex
@@ -73,7 +74,7 @@ def training_card(
         machine=_machine(),
         mesoface=mesoface.__version__,
         torch=torch.__version__,
-        figures={name: round(value, 5) for name, value in figures.items()},
+        figures={name: round(value, 5) for name, value in figures.items() if math.isfinite(value)},
     )
 
 

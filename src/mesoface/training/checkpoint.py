@@ -152,16 +152,21 @@ def load_state(network: nn.Module, state: dict[str, Tensor], path: Path) -> None
             for name in expected.keys() & state.keys()
             if state[name].shape != expected[name].shape
         ),
+        *(f"{name} has values that are not finite" for name, value in state.items() if not _is_finite(value)),
     ]
     if different:
         listed = "; ".join(sorted(different)[:4]) + (" …" if len(different) > 4 else "")
-        raise TrainingError(f"is of another network than the one to train: {listed}", path=path)
+        raise TrainingError(f"does not fit the network to train: {listed}", path=path)
     network.load_state_dict(state)
 
 
 def _trained_names(network: nn.Module) -> list[str]:
     """Names of the trained parameters, in the order in which the optimiser numbers them."""
     return [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+
+
+def _is_finite(value: Tensor) -> bool:
+    return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

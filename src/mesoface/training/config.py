@@ -136,10 +136,14 @@ def read_config(path: str | Path, stage: Stage) -> TrainingConfig:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
-        raise TrainingError(f"cannot be read: {error.strerror}", path=path) from None
+        raise TrainingError(
+            f"cannot be read: {error.strerror}", path=path, remedy="see configs/ for examples"
+        ) from None
     except (ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise TrainingError(f"is not {kind}: {error}", path=path) from None
+        raise TrainingError(
+            f"is not {kind}: {error}", path=path, remedy="see configs/ for examples"
+        ) from None
     return check_config(values, stage, path)
 
 

@@ -42,9 +42,15 @@ class Table:
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """One more row, on disk at once."""
+        columns = ["step", *values]
         new = self._columns is None
-        if self._columns is None:
-            self._columns = ["step", *values]
+        if self._columns not in (None, columns):
+            raise TrainingError(
+                f"has the columns {', '.join(self._columns or ())}; {', '.join(columns)} were to be added",
+                path=self._path,
+                remedy="move it elsewhere, or start again with --fresh",
+            )
+        self._columns = columns
         with self._path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns)
             if new:

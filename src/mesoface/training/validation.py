@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.false_color import colorize
+from mesoface.false_color import colorize, percentile_limits
 from mesoface.progress import ProgressCallback, silent
 from mesoface.training.recipe import Recipe
 from mesoface.training.tile import Tile
@@ -99,13 +99,12 @@ def picture(found: Sequence[Answer]) -> NDArray[np.uint8]:
     for answer in [found[int(n)] for n in np.linspace(0, len(found) - 1, min(_SHOWN, len(found))).round()]:
         reach = (-answer.tile.reach_mm, answer.tile.reach_mm)
         best = int(answer.tile.visibility.sum((1, 2)).argmax())
-        low, high = (float(x) for x in np.percentile(answer.confidence, [2, 98]))
         maps = [
             answer.tile.images[best].astype(np.float64),
             colorize(np.where(answer.known, answer.tile.truth, np.nan), reach, "balance"),
             colorize(answer.displacement, reach, "balance"),
             colorize(answer.error / answer.tile.step_mm, (0.0, 1.0), "magma"),
-            colorize(answer.confidence, (low, max(high, low + 1e-6)), "viridis"),
+            colorize(answer.confidence, percentile_limits(answer.confidence), "viridis"),
         ]
         rows.append(np.concatenate([_square(image) for image in maps], axis=1))
     return np.round(np.concatenate(rows).clip(0, 1) * 255).astype(np.uint8)
