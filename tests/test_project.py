@@ -6,6 +6,7 @@ import re
 import subprocess
 import tomllib
 from importlib.metadata import requires
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from mesoface.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
-GROUPS = {"weights"}
+GROUPS = {"train", "weights"}
 
 
 def leaves(group, prefix: str = "") -> dict:
@@ -72,7 +73,7 @@ def test_commands_in_the_pages_have_the_options_shown(page):
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`(mesoface [^`]+)`", text)
     code = "\n".join(blocks)
-    command = rf"^mesoface ((?:(?:{'|'.join(GROUPS)}) )?\w+)(.*)$"
+    command = rf"^mesoface ((?:(?:{'|'.join(GROUPS)}) )?[\w-]+)(.*)$"
     for name, arguments in re.findall(command, code, re.MULTILINE):
         if name in GROUPS:  # without a command of its own it shows its help
             continue
@@ -86,7 +87,10 @@ def test_commands_in_the_pages_have_the_options_shown(page):
 def test_help_lists_every_command():
     result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
-    assert set(COMMANDS) == {"inspect", "reconstruct", "evaluate", "synth", "weights import", "weights show"}
+    assert set(COMMANDS) == {
+        *("inspect", "reconstruct", "evaluate", "synth", "synth-dataset"),
+        *("train matching", "train regularizer", "train tiles", "weights import", "weights show"),
+    }
     for name in {words.split()[0] for words in COMMANDS}:
         assert re.search(rf"\b{name}\b", result.output), name
 
@@ -105,7 +109,7 @@ def test_help_of_a_command_explains_every_option_and_gives_an_example(name):
 def test_pins_satisfy_what_the_package_asks_for():
     pins = pinned()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    asked = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     for requirement in map(Requirement, asked):
         assert canonical(requirement.name) in pins, f"{requirement.name} is not pinned"
         assert requirement.specifier.contains(pins[canonical(requirement.name)]), requirement

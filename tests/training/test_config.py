@@ -113,7 +113,11 @@ def test_a_missing_file_is_named(tmp_path):
 def test_differences_name_what_a_run_must_not_change(values):
     old = check_config(values(), "matching")
     free = {"steps": 9, "checkpoint_every": 1, "machine": {"workers": 2}}
-    assert not differences(old.model_dump(mode="json"), check_config(values(**free), "matching"))
+    written = old.model_dump(mode="json")
+    assert not differences(written, check_config(values(**free), "matching"))
+    del written["augment"], written["loss"]["slope"]
+    assert not differences(written, old), "written before there were these keys"
+    assert differences(written | {"colour": 1}, old) == ["colour: of another version of mesoface"]
     new = check_config(values(augment=False, optimizer={"rate": 0.5, "warmup": 2}), "matching")
     assert differences(old.model_dump(mode="json"), new) == [
         "augment: True, now False",

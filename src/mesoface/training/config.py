@@ -195,17 +195,22 @@ def _place(source: TileSource | PatchSource) -> str:
 
 
 def differences(old: dict[str, Any], new: TrainingConfig) -> list[str]:
-    """``key: old value, now new value`` for what a run that goes on must not have changed."""
-    lines = []
-    current = new.model_dump(mode="json")
-    for key in sorted(old.keys() | current.keys()):
-        if key not in _MAY_CHANGE and old.get(key) != current.get(key):
-            lines.extend(_compared(key, old.get(key), current.get(key)))
-    return lines
+    """``key: old value, now new value`` for what a run that goes on must not have changed.
+
+    Args:
+        old: the run's configuration as it was written down; keys that it does not have were at their default.
+        new: of the same stage.
+    """
+    try:
+        before = type(new).model_validate(old).model_dump(mode="json")
+    except ValidationError as error:
+        key = ".".join(map(str, error.errors()[0]["loc"]))
+        return [f"{key}: of another version of mesoface"]
+    now = new.model_dump(mode="json")
+    return [line for key in now if key not in _MAY_CHANGE for line in _compared(key, before[key], now[key])]
 
 
 def _compared(key: str, old: Any, new: Any) -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        keys = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-        return [line for name in keys for line in _compared(f"{key}.{name}", old.get(name), new.get(name))]
-    return [f"{key}: {old!r}, now {new!r}"]
+        return [line for name in new for line in _compared(f"{key}.{name}", old[name], new[name])]
+    return [] if old == new else [f"{key}: {old!r}, now {new!r}"]
