@@ -1,6 +1,6 @@
 """What each part of the matching is worth: one thing changed at a time, from the same base mesh.
 
-    python benchmarks/ablate.py --capture lps --variations preset,views
+    python benchmarks/ablate.py --capture lps --variations parts,size
 
 Prints a table in Markdown for docs/matching.md. Memory is what matching needs beside what is there before it.
 """
@@ -11,43 +11,18 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from memory import peak_memory
 from prepared import CAPTURES, prepare
+from variations import GROUPS, VARIATIONS, Given, Variation
+
+from mesoface.errors import MesofaceError
 
 RESULTS = Path(__file__).parent / "results"
 
-
-@dataclass(frozen=True)
-class Variation:
-    """One way of matching.
-
-    Args:
-        group: what is varied.
-        about: for people.
-        options: of :func:`mesoface.matching.cascade.match`, beside the capture and the base mesh.
-        views: how many photos.
-    """
-
-    group: str
-    about: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    views: int = 10
-
-
-VARIATIONS = (
-    Variation("preset", "up to 512² (fast)", {"preset": "fast"}),
-    Variation("preset", "up to 768² (default)"),
-    Variation("preset", "up to 1024² (best)", {"preset": "best"}),
-    Variation("views", "10 views"),
-    Variation("views", "5 views", views=5),
-    Variation("views", "3 views", views=3),
-)
-GROUPS = tuple(dict.fromkeys(variation.group for variation in VARIATIONS))
 
 HEAD = ("", "mean, mm", "median", "90 %", "≤ 0.2 mm", "normals", "complete", "seconds", "memory")
 
@@ -59,7 +34,11 @@ def main() -> None:
     )
     parser.add_argument("--capture", choices=CAPTURES, default="lps")
     parser.add_argument("--variations", default=",".join(GROUPS), help=f"which, of: {', '.join(GROUPS)}")
+    parser.add_argument("--weights", type=Path, help="of the learned matcher; left out: the shipped ones")
+    parser.add_argument("--paper-weights", type=Path, help="folder with the paper's networks, trained")
+    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
+    given = Given(arguments.weights, arguments.paper_weights, arguments.threads)
     groups = [name.strip() for name in arguments.variations.split(",")]
     if unknown := [name for name in groups if name not in GROUPS]:
         parser.error(f"no variations named {', '.join(unknown)}; there are: {', '.join(GROUPS)}")
@@ -67,20 +46,20 @@ def main() -> None:
     print_row(HEAD)
     print_row(["---", *["---:"] * (len(HEAD) - 1)])
     for variation in VARIATIONS:
-        if variation.group in groups:
-            records.append(measure(variation, arguments.capture))
+        if variation.group in groups and not (variation.paper and given.paper_weights is None):
+            records.append(measure(variation, given, arguments.capture))
             print_row(cells(records[-1]))
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(records, indent=2) + "\n"
     (RESULTS / f"ablation-{arguments.capture}.json").write_text(text, encoding="utf-8")
 
 
-def measure(variation: Variation, capture: str) -> dict[str, Any]:
+def measure(variation: Variation, given: Given, capture: str) -> dict[str, Any]:
     """Match once; what came of it."""
     prepared = prepare(capture, variation.views)
     with peak_memory() as memory:
         start = time.perf_counter()
-        matched = prepared.match(**variation.options)
+        matched = variation.run(prepared, given)
         seconds = time.perf_counter() - start
     return {
         "group": variation.group,
@@ -114,4 +93,7 @@ def print_row(row: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except MesofaceError as error:
+        raise SystemExit(str(error)) from None
