@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from mesoface.capture import Capture
+from mesoface.capture import Capture, View
 from mesoface.config import Settings
 from mesoface.matching.cascade import match
-from mesoface.matching.classical import PRESETS, ClassicalMatcher
-from mesoface.matching.levels import LevelInput, levels_for
+from mesoface.matching.classical import ClassicalMatcher
+from mesoface.matching.levels import Level, LevelInput, levels_for
 from mesoface.mesh import Mesh
 from mesoface.pipeline import reconstruct
 from mesoface.training.checks import check_truth
@@ -77,20 +77,16 @@ def capture_tiles(
     def build_space(side: int) -> UVDSpace:
         return build_uvd_space(face.fit.mesh, facial, side)
 
-    levels = levels_for(PRESETS, "best", face.capture.views, build_space(256))
-    coarse = [level for level in levels if level.size <= _LAST_SIZE]
-    finer = {level.size for level in levels if level.size > _LAST_SIZE}
     surface = TrueSurface(truth, face.capture.cameras)
+    remaining = _levels_by_pass(face.capture.views, build_space(256), per_level)
     tiles: list[Tile] = []
-    passes = 0
+    if not remaining:
+        return tiles
 
     def cut(start: LevelInput) -> None:
-        nonlocal passes
-        passes += 1
-        sizes = {start.level.size} if passes <= len(coarse) else finer
-        for side in sorted(sizes & set(per_level)):
-            tiles.extend(_cut_tiles(_resized(start, side), surface, rng, size, per_level[side]))
-        if passes >= len(coarse) + bool(finer):
+        for level in remaining.pop(0):
+            tiles.extend(_cut_tiles(_resized(start, level), surface, rng, size, per_level[level.size]))
+        if not remaining:
             raise _Enough
 
     with suppress(_Enough):
@@ -105,13 +101,29 @@ def capture_tiles(
     return tiles
 
 
-def _resized(start: LevelInput, side: int) -> LevelInput:
-    """The same start with maps of another size, its steps finer or coarser with the texels."""
-    if side == start.level.size:
-        return start
-    visibility = np.stack([cv2.resize(v, (side, side)) for v in start.visibility])
-    level = replace(start.level, size=side, step_mm=start.level.step_mm * start.level.size / side)
-    return replace(start, level=level, space=start.space.resized(side), visibility=visibility)
+def _levels_by_pass(views: Sequence[View], space: UVDSpace, wanted: Collection[int]) -> list[list[Level]]:
+    """For which levels tiles are cut at each pass of the classical cascade, up to the last that has any.
+
+    Up to 512² the learned matcher's passes are the classical one's; its finer ones start from there.
+    """
+    classical, learned = (
+        levels_for(presets, "best", views, space) for presets in (CLASSICAL_PRESETS, LEARNED_PRESETS)
+    )
+    passes: list[list[Level]] = [[level] for level in classical if level.size <= _LAST_SIZE]
+    passes.append([level for level in learned if level.size > _LAST_SIZE])
+    passes = [[level for level in levels if level.size in wanted] for levels in passes]
+    while passes and not passes[-1]:
+        passes.pop()
+    return passes
+
+
+def _resized(start: LevelInput, level: Level) -> LevelInput:
+    """The same start with the maps and steps of another level."""
+    if level.size == start.level.size:
+        return replace(start, level=level)
+    size = (level.size, level.size)
+    visibility = np.stack([cv2.resize(v, size) for v in start.visibility])
+    return replace(start, level=level, space=start.space.resized(level.size), visibility=visibility)
 
 
 def _cut_tiles(

@@ -19,7 +19,8 @@ _FARTHEST_MM = 10.0  # median distance of the landmarks from the truth
 _LEAST_CORRELATION = 0.1
 _POINTS = 6000  # of the true surface at which photos are compared
 _FEWEST = 200  # points that two views must share to be compared
-_FINE_MM, _COARSE_MM = 0.7, 4.0  # what photos are compared in: detail between these sizes
+_FINE_MM, _COARSE_MM = 0.5, 3.0  # what photos are compared in: detail between these sizes
+_OFFSETS_MM, _ON = (-3.0, 0.0, 3.0), 1  # where along the normals, and which of these is the surface itself
 _FACING = 0.35  # cosine from which a view sees a point well enough to compare
 
 
@@ -86,38 +87,56 @@ def _check_sight(capture: Capture, view: View, truth: Mesh) -> None:
 
 
 def _check_photos(capture: Capture, truth: Mesh) -> None:
-    """Refuse a truth on which a photo agrees with no other."""
+    """Refuse a truth on which a photo agrees with no other, or before or behind which all agree better."""
     picked = np.linspace(0, len(truth.vertices) - 1, min(_POINTS, len(truth.vertices))).astype(int)
     points, normals = truth.vertices[picked], truth.vertex_normals()[picked]
     caster = RayCaster(truth)
-    looks = np.array([_look(view, points, normals, caster) for view in capture.views])
-    best = np.full(len(looks), np.nan)
-    for a in range(len(looks)):
-        for b in range(a):
-            shared = np.isfinite(looks[a]) & np.isfinite(looks[b])
-            if shared.sum() >= _FEWEST:
-                alike = np.corrcoef(looks[a][shared], looks[b][shared])[0, 1]
-                best[[a, b]] = np.fmax(best[[a, b]], alike)
-    if not np.isfinite(best).any():
+    looks = [_looks(view, points, normals, caster) for view in capture.views]
+    pairs = [(a, b) for a in range(len(looks)) for b in range(a)]
+    alike = np.array([_alike(looks[a], looks[b]) for a, b in pairs])  # (pairs, offsets)
+    known = np.isfinite(alike).all(1)
+    if not known.any():
         raise TruthError(
             "no two views see the same part of the true surface",
             path=capture.path,
             remedy="is the truth wound outward, and are the cameras those of these photos?",
         )
+    remedy = "the truth must be of this very capture, in its cameras' world"
+    best = np.full(len(looks), np.nan)
+    for pair, correlation in zip(pairs, alike[:, _ON], strict=True):
+        best[list(pair)] = np.fmax(best[list(pair)], correlation)
     worst = int(np.nanargmin(best))
     if best[worst] < _LEAST_CORRELATION:
         raise TruthError(
             f"view {capture.names[worst]} agrees with no other view on the true surface: correlation "
             f"{best[worst]:.2f}, {_LEAST_CORRELATION:g} is the least",
             path=capture.path,
-            remedy="the truth must be of this very capture, in its cameras' world",
+            remedy=remedy,
+        )
+    overall = np.median(alike[known], 0)
+    where = int(np.argmax(overall))
+    if where != _ON:
+        side = "before" if _OFFSETS_MM[where] > 0 else "behind"
+        raise TruthError(
+            f"the photos agree better {abs(_OFFSETS_MM[where]):g} mm {side} the true surface than on it: "
+            f"correlation {overall[where]:.2f} against {overall[_ON]:.2f}",
+            path=capture.path,
+            remedy=remedy,
         )
 
 
-def _look(
+def _alike(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(offsets,) correlation of what two views see, NaN where they share too little."""
+    shared = np.isfinite(a).all(0) & np.isfinite(b).all(0)
+    if shared.sum() < _FEWEST:
+        return np.full(len(a), np.nan)
+    return np.array([np.corrcoef(x[shared], y[shared])[0, 1] for x, y in zip(a, b, strict=True)])
+
+
+def _looks(
     view: View, points: NDArray[np.float64], normals: NDArray[np.float64], caster: RayCaster
 ) -> NDArray[np.float64]:
-    """(N,) fine detail of a photo at the points of a surface, NaN where it does not see them."""
+    """(offsets, N) fine detail of a photo at points moved along their normals; NaN where none is seen."""
     camera = view.camera
     pixels, depth = camera.project(points)
     direction = unit(camera.center - points)
@@ -125,13 +144,14 @@ def _look(
     with np.errstate(invalid="ignore"):
         seen &= ((pixels >= 0) & (pixels <= [camera.width - 1, camera.height - 1])).all(1)
     seen[seen] = ~caster.blocked(camera.center, points[seen], 0.5)
-    look = np.full(len(points), np.nan)
+    looks = np.full((len(_OFFSETS_MM), len(points)), np.nan)
     if not seen.any():
-        return look
+        return looks
     per_mm = camera.K[0, 0] / float(np.median(depth[seen]))
     grey = view.image.mean(-1)
     detail = cv2.GaussianBlur(grey, (0, 0), max(_FINE_MM * per_mm, 0.4))
     detail -= cv2.GaussianBlur(grey, (0, 0), _COARSE_MM * per_mm)
-    at = pixels[seen].astype(np.float32)
-    look[seen] = cv2.remap(detail, at[:, None], None, cv2.INTER_LINEAR)[:, 0]
-    return look
+    for look, offset in zip(looks, _OFFSETS_MM, strict=True):
+        at = camera.project(points[seen] + offset * normals[seen])[0].astype(np.float32)
+        look[seen] = cv2.remap(detail, at[:, None], None, cv2.INTER_LINEAR)[:, 0]
+    return looks
