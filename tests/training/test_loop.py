@@ -238,3 +238,19 @@ def test_seed_decides(values, tmp_path):
         train(check_config(values(out=str(tmp_path / name), seed=seed), "matching"), "matching")
     a, b = (load_file(tmp_path / name / "weights.safetensors") for name in "ab")
     assert not np.allclose(a["0.weight"], b["0.weight"])
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(toy, values, tmp_path):
+    """The same samples, gradients averaged: the same weights up to rounding."""
+    for name, devices in (("one", 1), ("two", 2)):
+        file = tmp_path / f"{name}.json"
+        machine = {"device": "cpu", "devices": devices}
+        file.write_text(json.dumps(values(out=str(tmp_path / name), steps=6, batch=4, machine=machine)))
+        with running(toy, file, pause=0) as process:
+            assert process.wait(300) == 0
+    one, two = (load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two"))
+    for name in ("0.weight", "1.weight", "1.bias", "2.weight", "2.bias"):
+        assert torch.allclose(one[name], two[name], atol=1e-5), name
+    losses = [[float(row["loss"]) for row in rows(tmp_path / name / "log.csv")] for name in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)

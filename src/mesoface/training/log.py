@@ -23,6 +23,10 @@ from mesoface.atomic import atomic_file
 from mesoface.training.config import TrainingError
 
 
+LOG, VALIDATION_LOG, TENSORBOARD = "log.csv", "validation.csv", "tensorboard"
+"""What there is in the run's folder."""
+
+
 class Table:
     """A growing file of comma-separated values whose first column is the step.
 
@@ -77,10 +81,10 @@ class Log:
         self, folder: Path, step: int, total: int, *, tensorboard: bool, console: Console | None = None
     ):
         self._training, self._validation = (
-            Table(folder / "log.csv", step),
-            Table(folder / "validation.csv", step),
+            Table(folder / LOG, step),
+            Table(folder / VALIDATION_LOG, step),
         )
-        self._events = _tensorboard(folder / "tensorboard", step) if tensorboard else None
+        self._events = _tensorboard(folder / TENSORBOARD, step) if tensorboard else None
         self.console = console or Console(stderr=True, highlight=False)
         self._bars = Progress(
             TextColumn("{task.description}"),

@@ -1,6 +1,6 @@
 """The training loop: one for every network, on a CPU, a GPU or several, stopped and resumed at any step.
 
-What happens in step s depends on the configuration's seed and on s alone: which tiles, how they are
+What happens to sample k depends on the configuration's seed and on k alone: which tile, how it is
 disturbed, and what torch draws. So an interrupted run that goes on ends with an undisturbed one's weights.
 """
 
@@ -27,7 +27,7 @@ from mesoface.training.data import Samples, load_samples, loss_rng, validation_t
 from mesoface.training.interrupt import StopRequest
 from mesoface.training.log import Averages, Log
 from mesoface.training.recipe import Recipe, Stage
-from mesoface.training.resume import BAD_BATCH, CHECKPOINTS, PICTURE, last_checkpoint
+from mesoface.training.resume import CHECKPOINTS, PICTURE, bad_batch, last_checkpoint
 from mesoface.training.schedule import learning_rate
 from mesoface.training.tile import Tile, write_tiles
 from mesoface.training.validation import answers, figures, picture
@@ -134,7 +134,6 @@ class Training:
     def _one_step(self, tiles: Sequence[Tile]) -> dict[str, float]:
         """One optimiser step on this process's share of a batch; loss, its parts, gradient and rate."""
         config, recipe, fabric = self._config, self._recipe, self._fabric
-        torch.manual_seed(_mixed(config.seed, self.step))
         rate = learning_rate(self.step, config.steps, config.optimizer)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -142,18 +141,18 @@ class Training:
         rows = []
         for n, tile in enumerate(tiles):
             rng = loss_rng(config.seed, first + n)
+            torch.manual_seed(int(rng.integers(1 << 62)))
             with fabric.no_backward_sync(self._objective, enabled=n + 1 < len(tiles)):
                 loss, parts = self._objective(lambda tile=tile, rng=rng: recipe.loss(tile, rng))
                 fabric.backward(loss / len(tiles))
             rows.append({"loss": float(loss.detach())} | parts)
         norm = self._clip()
-        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        means |= {"gradient": norm, "rate": rate}
-        if self._any(not np.isfinite(list(means.values())).all()):
+        means = self._over_processes({name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
+        if not np.isfinite([norm, *means.values()]).all():
             self._refuse(tiles, first, rows, norm)
         self._stepper.step()
         self._stepper.zero_grad()
-        return means
+        return means | {"gradient": norm, "rate": rate}
 
     def _clip(self) -> float:
         """Shorten the gradient where it is too long; its length before."""
@@ -168,10 +167,9 @@ class Training:
     def _refuse(
         self, tiles: Sequence[Tile], first: int, rows: Sequence[dict[str, float]], norm: float
     ) -> None:
-        """Stop before NaN gets into the weights; the tiles that it came from are kept."""
-        path = self._config.out / BAD_BATCH
-        if self._log is not None:
-            write_tiles(path, tiles)
+        """Stop before NaN gets into the weights; each process keeps the tiles that it had."""
+        path = self._config.out / bad_batch(self._fabric.global_rank)
+        write_tiles(path, tiles)
         wrong = [
             f"{name} of sample {first + n} is {value}"
             for n, row in enumerate(rows)
@@ -236,14 +234,16 @@ class Training:
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self._config.steps
 
+    def _over_processes(self, values: dict[str, float]) -> dict[str, float]:
+        """Means over the processes, the same in all of them."""
+        if self._fabric.world_size == 1:
+            return values
+        local = torch.tensor(list(values.values()), dtype=torch.float64, device=self._fabric.device)
+        return dict(zip(values, torch.as_tensor(self._fabric.all_reduce(local)).tolist(), strict=True))
+
     def _any(self, flag: bool) -> bool:
         """Whether ``flag`` is set in any process, so that all of them do the same."""
         if self._fabric.world_size == 1:
             return flag
         gathered = self._fabric.all_gather(torch.tensor(flag, device=self._fabric.device))
         return bool(torch.as_tensor(gathered).any())
-
-
-def _mixed(seed: int, step: int) -> int:
-    """A seed for torch of its own for every step."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])

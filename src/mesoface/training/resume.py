@@ -12,10 +12,10 @@ from mesoface.atomic import remove_leftovers
 from mesoface.training.card import CARD, WEIGHTS
 from mesoface.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
 from mesoface.training.config import TrainingConfig, TrainingError, differences
+from mesoface.training.log import LOG, TENSORBOARD, VALIDATION_LOG
 from mesoface.training.recipe import Stage
 
-CHECKPOINTS, BAD_BATCH, PICTURE, TENSORBOARD = "checkpoints", "bad_batch.npz", "validation.png", "tensorboard"
-LOG, VALIDATION_LOG = "log.csv", "validation.csv"
+CHECKPOINTS, PICTURE = "checkpoints", "validation.png"
 
 
 @contextmanager
@@ -45,12 +45,19 @@ def locked(out: Path) -> Iterator[None]:
         yield
 
 
+def bad_batch(rank: int) -> str:
+    """Name of the file with the tiles that process ``rank`` had when a number was not finite."""
+    return f"bad_batch-{rank}.npz" if rank else "bad_batch.npz"
+
+
 def start_afresh(out: Path) -> None:
     """Remove what an earlier run left in ``out``, and nothing else."""
     for folder in (CHECKPOINTS, TENSORBOARD):
         shutil.rmtree(out / folder, ignore_errors=True)
-    for name in (LOG, VALIDATION_LOG, PICTURE, BAD_BATCH, WEIGHTS, CARD):
+    for name in (LOG, VALIDATION_LOG, PICTURE, WEIGHTS, CARD):
         (out / name).unlink(missing_ok=True)
+    for path in out.glob("bad_batch*.npz"):
+        path.unlink()
 
 
 def last_checkpoint(config: TrainingConfig, stage: Stage) -> Checkpoint | None:
