@@ -13,6 +13,7 @@ from mesoface.capture import Capture, View
 from mesoface.config import Settings
 from mesoface.matching.cascade import match
 from mesoface.matching.classical import ClassicalMatcher
+from mesoface.matching.learned.matcher import LearnedMatcher
 from mesoface.matching.levels import Level, LevelInput, levels_for
 from mesoface.mesh import Mesh
 from mesoface.pipeline import reconstruct
@@ -107,7 +108,7 @@ def _levels_by_pass(views: Sequence[View], space: UVDSpace, wanted: Collection[i
     Up to 512² the learned matcher's passes are the classical one's; its finer ones start from there.
     """
     classical, learned = (
-        levels_for(presets, "best", views, space) for presets in (CLASSICAL_PRESETS, LEARNED_PRESETS)
+        levels_for(matcher.presets, "best", views, space) for matcher in (ClassicalMatcher, LearnedMatcher)
     )
     passes: list[list[Level]] = [[level] for level in classical if level.size <= _LAST_SIZE]
     passes.append([level for level in learned if level.size > _LAST_SIZE])
