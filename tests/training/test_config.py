@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from mesoface.training.config import (
+    LossWeights,
+    Machine,
+    OptimizerSettings,
+    PatchSource,
     RegularizerConfig,
+    TileSource,
     TrainingConfig,
     TrainingError,
+    Validation,
     check_config,
     differences,
     read_config,
@@ -123,3 +130,10 @@ def test_differences_name_what_a_run_must_not_change(values):
         "augment: True, now False",
         "optimizer.rate: 0.01, now 0.5",
     ]
+
+
+def test_the_documentation_lists_every_key():
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    models = [RegularizerConfig, TileSource, PatchSource, Validation, OptimizerSettings, LossWeights, Machine]
+    for key in {key for model in models for key in model.model_fields}:
+        assert re.search(rf"`{key}`|\[+{key}\]+", page), key

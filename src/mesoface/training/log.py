@@ -22,7 +22,6 @@ from rich.progress import (
 from mesoface.atomic import atomic_file
 from mesoface.training.config import TrainingError
 
-
 LOG, VALIDATION_LOG, TENSORBOARD = "log.csv", "validation.csv", "tensorboard"
 """What there is in the run's folder."""
 
