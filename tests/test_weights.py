@@ -168,7 +168,7 @@ def test_too_large(checkpoint, tmp_path, monkeypatch):
 
 def test_unknown_network(checkpoint, tmp_path):
     path = checkpoint("c.pkl", torch.nn.Linear(2, 2))
-    with pytest.raises(WeightsError, match=r"unknown network \(weight, bias\); known are implicit_function"):
+    with pytest.raises(WeightsError, match=r"unknown network \(weight, bias\); known are surface_matcher"):
         import_checkpoints([path], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -28,7 +28,7 @@ STRIDE = 2
 # and 4 texels around what is searched, which is some 14 texels.
 _MARGIN = 12
 # Shares of a photo that a tile's cut is made to be: a face does not fill its photo either.
-_SHARES = (0.35, 1.0)
+_SHARES = (0.5, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +96,16 @@ def scene_of(tile: Tile, device: torch.device) -> Scene:
 def as_in_photos(tile: Tile, rng: np.random.Generator) -> Tile:
     """The tile with its cuts of photos made into larger photos, half of the time transposed.
 
-    The feature network normalises over the whole photo, most of which is not the tile: around the cut comes
-    its own reflection, darker or brighter. And photos in portrait are transposed before they are looked at.
+    The feature network normalises over the whole photo, most of which is not the tile: around each cut comes
+    its own reflection, darker or brighter, the same in all views as in photos of one rig. And photos in
+    portrait are transposed before they are looked at.
     """
-    framed = [_framed(image, rng) for image in tile.images]
+    share, brightness, corner = rng.uniform(*_SHARES), rng.uniform(0, 1.3), rng.uniform(size=2)
+    framed = [_framed(image, share, brightness, corner) for image in tile.images]
     images = [image for image, _ in framed]
     projections = tile.projections.copy()
-    for projection, (_, corner) in zip(projections, framed, strict=True):
-        projection[:2] += corner[:, None] * projection[2]
+    for projection, (_, shift) in zip(projections, framed, strict=True):
+        projection[:2] += shift[:, None] * projection[2]
     if rng.uniform() < 0.5:
         images = [np.ascontiguousarray(image.transpose(1, 0, 2)) for image in images]
         projections = np.ascontiguousarray(projections[:, [1, 0, 2]])
@@ -116,20 +118,17 @@ def at_texels(displacement: NDArray[np.float32], size: int) -> NDArray[np.float3
 
 
 def _framed(
-    image: NDArray[np.float16], rng: np.random.Generator
+    image: NDArray[np.float16], share: float, brightness: float, corner: NDArray[np.float64]
 ) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    """A photo with a frame around, and (2,) x and y of the old one's corner in it."""
-    side = np.sqrt(1 / rng.uniform(*_SHARES)) - 1  # of the frame on both sides together, of the photo's side
+    """A photo of which ``image`` is a share, and (2,) x and y of the image's corner in it."""
     size = np.array(image.shape[1::-1])
-    frame = np.minimum((side * size).astype(np.int64), 2 * (size - 1))
-    corner = (frame * rng.uniform(size=2)).astype(np.int64)
-    after = frame - corner
-    before, after = np.minimum(corner, size - 1), np.minimum(after, size - 1)
+    frame = (np.sqrt(1 / share) - 1) * size  # on both sides together
+    before, after = (np.minimum(frame * part, size - 1).astype(np.int64) for part in (corner, 1 - corner))
     left, top, right, bottom = (int(n) for n in (*before, *after))
-    dimmed = image.astype(np.float32) * np.float32(rng.uniform(0, 1.3))
-    larger = cv2.copyMakeBorder(dimmed, top, bottom, left, right, cv2.BORDER_REFLECT_101)
-    larger[top : top + size[1], left : left + size[0]] = image
-    return np.clip(larger, 0, 1).astype(np.float16), before
+    around = image.astype(np.float32) * np.float32(brightness)
+    photo = cv2.copyMakeBorder(around, top, bottom, left, right, cv2.BORDER_REFLECT_101)
+    photo[top : top + size[1], left : left + size[0]] = image
+    return np.clip(photo, 0, 1).astype(np.float16), before
 
 
 def _coarser(values: NDArray) -> NDArray:
