@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -36,6 +36,7 @@ class TilesJob:
         scale: millimetres per unit of its world; None where the capture says so itself.
         seed: of the choice of tiles.
         size: side of a tile, texels.
+        per_level: see :func:`mesoface.training.captures.capture_tiles`.
     """
 
     capture: Path
@@ -44,6 +45,7 @@ class TilesJob:
     scale: float | None
     seed: int
     size: int
+    per_level: Mapping[int, int]
 
 
 def prepare_tiles(
@@ -55,6 +57,7 @@ def prepare_tiles(
     scale: float | None = None,
     seed: int = 0,
     size: int = 64,
+    per_level: Mapping[int, int] = TILES_PER_LEVEL,
     progress: ProgressCallback = silent,
 ) -> Path:
     """Cut tiles from every capture below ``folders`` and write them to ``out``, one shard a capture.
@@ -72,6 +75,7 @@ def prepare_tiles(
             ``truth.json`` says.
         seed: of the choice of tiles.
         size: side of a tile, texels.
+        per_level: tiles of each level; see :func:`mesoface.training.captures.capture_tiles`.
         progress: told after every capture.
 
     Returns:
@@ -82,7 +86,9 @@ def prepare_tiles(
         IncompleteError: some captures could not be used; the error says why. The others were.
     """
     jobs = [
-        TilesJob(folder, Path(out) / f"{name}.npz", _truth_of(folder, truth_name), scale, seed, size)
+        TilesJob(
+            folder, Path(out) / f"{name}.npz", _truth_of(folder, truth_name), scale, seed, size, per_level
+        )
         for name, folder in find_captures(folders).items()
     ]
     recipe = {
@@ -91,15 +97,15 @@ def prepare_tiles(
         "mesoface": mesoface.__version__,
         "seed": seed,
         "size": size,
-        "per_level": {str(side): count for side, count in TILES_PER_LEVEL.items()},
+        "per_level": {str(side): count for side, count in sorted(per_level.items())},
     }
-    with resumable_folder(out, MANIFEST, recipe) as folder:
+    with resumable_folder(out, MANIFEST, recipe) as shards:
         missing = [job for job in jobs if not job.shard.exists()]
         try:
             run_all(
                 write_shard,
                 missing,
-                path=folder,
+                path=shards,
                 name_of=lambda job: job.capture.name,
                 kind="captures",
                 workers=workers,
@@ -110,7 +116,7 @@ def prepare_tiles(
         except IncompleteError as error:
             if any(job.shard.exists() for job in jobs):
                 raise
-            raise MesofaceError(error.message, path=folder, remedy=error.remedy) from error
+            raise MesofaceError(error.message, path=shards, remedy=error.remedy) from error
     return Path(out)
 
 
@@ -153,9 +159,9 @@ def write_shard(job: TilesJob) -> int:
     capture, truth = load_capture(job.capture), read_mesh(job.truth)
     scale = job.scale if job.scale is not None else _stated_scale(job.capture)
     rng = np.random.default_rng([job.seed, crc32(job.shard.stem.encode())])
-    tiles = capture_tiles(
-        capture.in_millimetres(scale), truth.with_vertices(truth.vertices * scale), rng, size=job.size
-    )
+    capture = capture.in_millimetres(scale)
+    truth = truth.with_vertices(truth.vertices * scale)
+    tiles = capture_tiles(capture, truth, rng, size=job.size, per_level=job.per_level)
     if not tiles:
         raise TruthError("no part of the face has a known truth", path=job.capture)
     write_tiles(job.shard, tiles)
