@@ -127,7 +127,8 @@ def sample_features(feature: Tensor, pixels: Tensor) -> Tensor:
     height, width = feature.shape[1:]
     half = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=pixels.dtype, device=pixels.device)
     grid = torch.nan_to_num(pixels / half - 1, nan=_OUTSIDE).clamp(_OUTSIDE, -_OUTSIDE)
+    precision = torch.promote_types(feature.dtype, torch.float32)  # half a pixel is lost in half precision
     sampled = F.grid_sample(
-        feature[None], grid[None, None].to(feature), padding_mode="zeros", align_corners=False
+        feature[None].to(precision), grid[None, None].to(precision), padding_mode="zeros", align_corners=False
     )
     return sampled[0, :, 0]
