@@ -21,7 +21,7 @@ from PIL import Image
 
 from mesoface.cli import main
 
-_BAR = re.compile(r"\d+/\d+ [\d:-]+\s*$")  # how a progress bar's line ends
+_BAR = re.compile(r"\d+/\d+ [\d:-]+( [\d:-]+)?\s*$")  # how a progress bar's line ends
 FOUR = ("1", "3", "4", "6")  # views of the sample capture that go around the face
 
 
