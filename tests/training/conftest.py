@@ -38,7 +38,9 @@ def values(toy, tmp_path) -> Callable[..., dict[str, Any]]:
     write_tiles(tmp_path / "tiles" / "1.npz", [toy.make_toy_tile(seed) for seed in range(3, 5)])
     write_tiles(tmp_path / "unseen" / "0.npz", [toy.make_toy_tile(seed) for seed in range(10, 13)])
 
-    def make(**changed: Any) -> dict[str, Any]:
+    unseen = [{"kind": "tiles", "folder": str(tmp_path / "unseen")}]
+
+    def make(every: int = 3, **changed: Any) -> dict[str, Any]:
         return {
             "out": str(tmp_path / "run"),
             "steps": 6,
@@ -47,7 +49,7 @@ def values(toy, tmp_path) -> Callable[..., dict[str, Any]]:
             "checkpoint_every": 4,
             "log_every": 2,
             "data": [{"kind": "tiles", "folder": str(tmp_path / "tiles")}],
-            "validation": {"sources": [{"kind": "tiles", "folder": str(tmp_path / "unseen")}], "every": 3},
+            "validation": {"sources": unseen, "every": every},
             "optimizer": {"rate": 0.01, "warmup": 2},
         } | changed
 

@@ -108,6 +108,19 @@ def test_a_patch_is_made_once(toy, tmp_path, monkeypatch):
     assert not np.array_equal(first[0], other)
 
 
+def test_a_damaged_patch_is_named_with_what_to_do(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "patch_tile", lambda rng, size: toy.make_toy_tile(0))
+    pool = PatchPool(PatchSource(kind="patches", pool=1, cache=tmp_path))
+    pool[0]
+    (file,) = tmp_path.rglob("*.npz")
+    file.write_bytes(b"PK")
+    with pytest.raises(
+        TrainingError, match=r"is no shard of tiles.* — delete it; it is made again"
+    ) as caught:
+        pool[0]
+    assert caught.value.path == file
+
+
 def test_a_patch_is_what_the_generator_makes(tmp_path):
     pool = PatchPool(PatchSource(kind="patches", pool=1, size=32, cache=tmp_path))
     tile = pool[0]

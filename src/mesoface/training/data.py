@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
@@ -81,7 +82,10 @@ class PatchPool:
         if not file.is_file():
             rng = np.random.default_rng([self._source.seed, _PATCH, index])
             write_tiles(file, [patch_tile(rng, self._source.size)])
-        return read_tiles(file)[0]
+        try:
+            return read_tiles(file)[0]
+        except MesofaceError as error:
+            raise TrainingError(error.message, path=file, remedy="delete it; it is made again") from None
 
 
 def open_source(source: Source) -> TileSet:
@@ -155,7 +159,8 @@ class _Listed(Dataset[Tile | MesofaceError]):
 
 
 def _start_worker(_: int) -> None:
-    """Ctrl-C is the training's business; its loaders go on until it has finished its step."""
+    """Ctrl-C is the training's business: its loaders go on until it has finished its step."""
+    cv2.setNumThreads(1)  # the processes are what runs in parallel
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

@@ -22,6 +22,8 @@ from rich.progress import (
 from mesoface.atomic import atomic_file
 from mesoface.training.config import TrainingError
 
+_SPEED_OVER = 600.0  # s of the last steps that the remaining time is told from
+
 LOG, VALIDATION_LOG, TENSORBOARD = "log.csv", "validation.csv", "tensorboard"
 """What there is in the run's folder."""
 
@@ -93,6 +95,7 @@ class Log:
             TimeElapsedColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self.console,
+            speed_estimate_period=_SPEED_OVER,
         )
         self._others: dict[str, TaskID] = {}
         self._task = self._bars.add_task("training", total=total, completed=step, state="")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,7 +144,7 @@ class Training:
             rng = loss_rng(config.seed, first + n)
             torch.manual_seed(int(rng.integers(1 << 62)))
             with fabric.no_backward_sync(self._objective, enabled=n + 1 < len(tiles)):
-                loss, parts = self._objective(lambda tile=tile, rng=rng: recipe.loss(tile, rng))
+                loss, parts = self._objective(partial(recipe.loss, tile, rng))
                 fabric.backward(loss / len(tiles))
             rows.append({"loss": float(loss.detach())} | parts)
         norm = self._clip()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -85,7 +84,6 @@ def make_fabric(machine: Machine) -> Fabric:
             remedy='lower machine.devices, or set machine.device = "cpu"',
         )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning_fabric")
     return Fabric(
         accelerator=device,
         devices=machine.devices,
