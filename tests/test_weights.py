@@ -19,9 +19,11 @@ from mesoface.atomic import atomic_folder
 from mesoface.checkpoints import WeightsError, read_checkpoint
 from mesoface.cli.app import app
 from mesoface.errors import MesofaceError
+from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.paper import ImplicitFunction, Regularizer
 from mesoface.meso import MesoGenerator
-from mesoface.weights import describe, import_checkpoints, load_network, read_weights
+from mesoface.training.card import TrainingCard, save_network
+from mesoface.weights import WeightsCard, describe, import_checkpoints, load_network, read_weights
 
 
 @pytest.fixture
@@ -314,6 +316,64 @@ def test_command_line(checkpoint, tmp_path):
         assert "ngf: 2" in shown
         assert "1 × 2 × 7 × 7" in shown
         assert ("not known" if source is None else f"made from: {source}, SHA-256") in shown
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A folder as a training leaves it."""
+    card = TrainingCard(
+        network="regularizer",
+        stage="regularizer",
+        parameters=1,
+        data=("9 skin patches of 64 x 64 texels, seed 4",),
+        config={},
+        command="mesoface train regularizer --config reg.toml",
+        seed=7,
+        steps=500,
+        hours=0.25,
+        machine="2 CPU cores",
+        mesoface="0.1.0",
+        torch="2.13.0",
+        figures={"mean_mm": 0.125},
+    )
+    return save_network(tmp_path / "run", Regularizer(), card).parent
+
+
+def test_trained_weights_become_those_of_the_preset(trained, tmp_path):
+    file = import_one(trained / "weights.safetensors", tmp_path / "out")
+    assert file.name == "regularizer.safetensors"
+    about = describe(file)
+    assert isinstance(about.card, WeightsCard)
+    assert about.card.source == "weights.safetensors"
+    state = read_weights(trained / "weights.safetensors")
+    assert all(torch.equal(about.state[name], value) for name, value in state.items())
+
+
+def test_trained_weights_are_shown_with_their_card(trained):
+    shown = CliRunner().invoke(app, ["weights", "show", str(trained / "weights.safetensors")]).output
+    for words in (
+        "network: regularizer",
+        "trained: 500 steps of the stage regularizer, 0.25 h, seed 7",
+        "data: 9 skin patches",
+        "command: mesoface train regularizer --config reg.toml",
+        "figures: mean_mm 0.125",
+    ):
+        assert words in shown
+
+
+def test_card_of_another_training(trained):
+    save_file(SurfaceMatcher().state_dict(), trained / "weights.safetensors")
+    with pytest.raises(WeightsError, match=r"is of the surface_matcher .* its card of the regularizer"):
+        describe(trained / "weights.safetensors")
+
+
+def test_the_learned_matcher_is_known(tmp_path):
+    network = SurfaceMatcher()
+    save_file(network.state_dict(), tmp_path / "a.safetensors")
+    loaded = load_network(tmp_path / "a.safetensors", "surface_matcher")
+    assert isinstance(loaded, SurfaceMatcher)
+    assert not loaded.training
+    torch.testing.assert_close(loaded.state_dict(), network.state_dict())
 
 
 def test_command_without_arguments_shows_help():

@@ -21,6 +21,7 @@ from mesoface.matching.paper.implicit_function import ImplicitFunction
 from mesoface.matching.paper.regularizer import Regularizer
 from mesoface.matching.paper.views import LONGEST_SIDE, network_view
 from mesoface.matching.paper.volume import (
+    CHUNK,
     CONFIDENCE_RADIUS,
     POINT_BYTES,
     STEPS,
@@ -39,9 +40,6 @@ _IMPORT = "run `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl --o
 _ACCEPT = 2 * (2 * CONFIDENCE_RADIUS + 1) / len(STEPS)
 # Smoothing of the measured surface's normals, mm, as on the cascade's level of the same size.
 _NORMAL_MM = 2.0
-# Points at a time at most: with some 20,000 they no longer fit a CPU's caches, and each takes half as long
-# again.
-_CHUNK = 8192
 # Side of the piece of a photo, pixels, and points, that the expected time is measured with.
 _SAMPLE_SIDE, _SAMPLE_POINTS = 256, 4096
 
@@ -110,8 +108,8 @@ def match_paper(
         views: V ≥ 2 undistorted photos in millimetres.
         networks: see :func:`load_paper_networks`.
         occluder: what hides the face beside the face itself, or None.
-        memory_mb: for the points in work, at most. Features come on top: 128 bytes a pixel of every photo,
-            143 MB for 1296 × 864.
+        memory_mb: for the points in work, :data:`~mesoface.matching.paper.volume.CHUNK` at most. Features come
+            on top: 128 bytes a pixel of every photo, 143 MB for 1296 × 864.
         threads: of the networks on the CPU.
         device: torch device of the networks.
         longest_side: of the photos as the networks see them, pixels.
@@ -187,7 +185,7 @@ def _read_volume(
     images = [image.to(device) for image, _ in prepared]
     projections = [projection.to(device) for _, projection in prepared]
     queries = len(steps) * int(space.valid.sum())
-    chunk = min(_CHUNK, (memory_mb << 20) // POINT_BYTES)
+    chunk = min(CHUNK, (memory_mb << 20) // POINT_BYTES)
     parts = len(views) + -(-queries // chunk) + 1
     label = f"Matching, about {_duration(expected_seconds(networks.function, images, queries))}"
     progress(label, 0, parts)

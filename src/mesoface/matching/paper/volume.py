@@ -25,6 +25,8 @@ CONFIDENCE_RADIUS = 5
 """Steps around the displacement whose share is its confidence: one sigma of the costs' training target."""
 POINT_BYTES = 9 << 10
 """Memory for the networks' intermediate results at one point, about."""
+CHUNK = 8192
+"""Points at a time. From some 20,000 on they no longer fit a CPU's caches; each takes half as long again."""
 
 
 @torch.inference_mode()
@@ -35,7 +37,7 @@ def cost_volume(
     space: UVDSpace,
     *,
     steps: Sequence[int] = STEPS,
-    chunk: int = 16384,
+    chunk: int = CHUNK,
     progress: ProgressCallback = silent,
 ) -> Tensor:
     """Matching cost at every texel of the facial mask and every step along its normal.
