@@ -108,8 +108,8 @@ def match_paper(
         views: V ≥ 2 undistorted photos in millimetres.
         networks: see :func:`load_paper_networks`.
         occluder: what hides the face beside the face itself, or None.
-        memory_mb: for the points in work, at most 8192 of them. Features come on top: 128 bytes a pixel of every
-            photo, 143 MB for 1296 × 864.
+        memory_mb: for the points in work, at most 8192 of them. Features come on top: 128 bytes a pixel of
+            every photo, 143 MB for 1296 × 864.
         threads: of the networks on the CPU.
         device: torch device of the networks.
         longest_side: of the photos as the networks see them, pixels.
