@@ -113,8 +113,9 @@ def command(
     matcher: Annotated[
         str,
         typer.Option(
-            metavar="ncc",
-            help="How photos are compared. ncc: classical photo-consistency, nothing learned.",
+            metavar="learned|ncc",
+            help="How photos are compared. learned: by a network trained for it. ncc: classical "
+            "photo-consistency, nothing learned. --preset paper has its own.",
             rich_help_panel=_METHOD,
         ),
     ] = "ncc",
