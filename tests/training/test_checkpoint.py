@@ -37,13 +37,14 @@ def header(step: int) -> Header:
 
 def test_everything_comes_back(tmp_path):
     network, optimizer = make()
-    path = save_checkpoint(tmp_path, header(7), network, optimizer)
+    path = save_checkpoint(tmp_path, header(7), network, optimizer, {"0.weight": torch.ones(4, 3)})
     assert path.stat().st_mode & 0o777 == 0o644
     other, other_optimizer = make()
     for parameter in other.parameters():
         parameter.data.zero_()
     checkpoint = read_checkpoint(path)
     assert checkpoint.header == header(7)
+    assert checkpoint.average.keys() == {"0.weight"}
     checkpoint.restore(other, other_optimizer)
     for name, value in network.state_dict().items():
         assert torch.equal(other.state_dict()[name], value), name
@@ -56,13 +57,13 @@ def test_the_last_two_are_kept_and_other_files_left_alone(tmp_path):
     network, optimizer = make()
     (tmp_path / "step-mine.safetensors").write_text("not ours")
     for step in (8, 9, 10, 100):
-        save_checkpoint(tmp_path, header(step), network, optimizer)
+        save_checkpoint(tmp_path, header(step), network, optimizer, {"0.weight": torch.ones(4, 3)})
     assert [path.stem for path in checkpoints(tmp_path)] == ["step-00000010", "step-00000100"]
     assert (tmp_path / "step-mine.safetensors").exists()
 
 
 def test_another_network_is_refused_with_what_differs(tmp_path):
-    path = save_checkpoint(tmp_path, header(1), *make())
+    path = save_checkpoint(tmp_path, header(1), *make(), {})
     with pytest.raises(TrainingError, match=r"0\.bias is \(4,\) where \(5,\) was expected"):
         read_checkpoint(path).restore(*make(5))
     network, _ = make()
@@ -72,7 +73,7 @@ def test_another_network_is_refused_with_what_differs(tmp_path):
 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path):
-    path = save_checkpoint(tmp_path, header(1), *make())
+    path = save_checkpoint(tmp_path, header(1), *make(), {})
     whole = path.read_bytes()
     foreign = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(1)}, foreign)

@@ -28,7 +28,7 @@ def make_toy_tile(seed: int, *, known: bool = True, texel_mm: float = 0.5) -> Ti
     position = np.stack([u, v, 0 * u], -1).astype(np.float32) * SIZE * texel_mm
     return Tile(
         images=(photo,) * VIEWS,
-        projections=np.tile(np.eye(3, 4), (VIEWS, 1, 1)),
+        projections=np.stack([_projection(20.0 * view, texel_mm) for view in range(VIEWS)]),
         position=position,
         normal=np.tile(np.float32([0, 0, 1]), (SIZE, SIZE, 1)),
         visibility=np.ones((VIEWS, SIZE, SIZE), np.float32),
@@ -36,6 +36,13 @@ def make_toy_tile(seed: int, *, known: bool = True, texel_mm: float = 0.5) -> Ti
         texel_mm=texel_mm,
         step_mm=0.25,
         reach_mm=1.5,
+    )
+
+
+def _projection(aside: float, texel_mm: float) -> np.ndarray:
+    """(3, 4) of a camera 100 mm away and ``aside`` of the tile, a pixel on a texel."""
+    return np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, texel_mm / 100, texel_mm]]) @ np.block(
+        [[np.eye(3), np.array([[aside], [0.0], [0.0]])], [np.zeros(3), 1.0]]
     )
 
 

@@ -7,6 +7,7 @@ moments are all there is to keep. Nothing is pickled.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from mesoface.training.config import TrainingError
 KEPT = 2
 """How many checkpoints are kept: the last one, and one more should the disk have damaged it."""
 
-_NETWORK, _OPTIMIZER = "network/", "optimizer/"
+_NETWORK, _OPTIMIZER, _AVERAGE = "network/", "optimizer/", "average/"
 
 
 class Header(BaseModel):
@@ -53,6 +54,11 @@ class Checkpoint:
     header: Header
     tensors: dict[str, Tensor]
 
+    @property
+    def average(self) -> dict[str, Tensor]:
+        """Averages of the trained parameters; empty where none were kept."""
+        return _under(_AVERAGE, self.tensors)
+
     def restore(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put its state into a network and its optimiser.
 
@@ -73,13 +79,26 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path, header: Header, network: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    header: Header,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Mapping[str, Tensor],
 ) -> Path:
-    """Write a checkpoint; older ones than the last two go."""
+    """Write a checkpoint; older ones than the last two go.
+
+    Args:
+        folder: of the checkpoints.
+        header: see :class:`Header`.
+        network: all of its state.
+        optimizer: of the trained parameters, in the network's order.
+        average: of the trained parameters; empty where none is kept.
+    """
     tensors = {_NETWORK + name: value for name, value in network.state_dict().items()}
     state = optimizer.state_dict()["state"]
     for n, name in enumerate(_trained_names(network)):
         tensors |= {f"{_OPTIMIZER}{name}/{key}": value for key, value in state[n].items()}
+    tensors |= {_AVERAGE + name: value for name, value in average.items()}
     path = folder / f"step-{header.step:08d}.safetensors"
     save_tensors(path, tensors, {"header": header.model_dump_json()})
     for old in checkpoints(folder)[:-KEPT]:

@@ -96,6 +96,9 @@ class TrainingConfig(_Section):
     steps: int = Field(ge=1, description="optimiser steps")
     batch: int = Field(4, ge=1, le=1024, description="tiles for one optimiser step, over all devices")
     augment: bool = Field(True, description="disturb tiles before training sees them")
+    average: float = Field(
+        0.0, ge=0, lt=1, description="decay of a running average of the weights, which is written; 0: none"
+    )
     init: Path | None = Field(None, description="safetensors of the same network to start from")
     checkpoint_every: int = Field(100, ge=1, description="optimiser steps; what a crash can cost")
     log_every: int = Field(10, ge=1, description="optimiser steps averaged in a row of log.csv")
@@ -115,8 +118,9 @@ class RegularizerConfig(TrainingConfig):
 
 
 # What a run that goes on may have otherwise than when it began: it changes no sample and no gradient beyond
-# rounding. `steps` changes the schedule that is left, `validation` what is measured.
-_MAY_CHANGE = {"steps", "checkpoint_every", "log_every", "tensorboard", "validation", "machine"}
+# rounding. `steps` changes the schedule that is left, `average` what is written,
+# `validation` what is measured.
+_MAY_CHANGE = {"steps", "average", "checkpoint_every", "log_every", "tensorboard", "validation", "machine"}
 
 
 def read_config(path: str | Path, stage: Stage) -> TrainingConfig:

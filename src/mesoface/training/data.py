@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import cv2
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset

@@ -149,6 +149,15 @@ class Log:
             soft_wrap=True,
         )
 
+    def classical(self, values: Mapping[str, float]) -> None:
+        """What the classical matcher makes of the validation tiles: a line, once."""
+        self.console.print(
+            f"classical matcher on them: error mean {values['mean_mm']:.4f} mm, median "
+            f"{values['median_mm']:.4f} mm, {values['mean_steps']:.3f} steps; "
+            f"fine {values['fine_mm']:.4f} mm",
+            soft_wrap=True,
+        )
+
     def _show(self, step: int) -> None:
         self._bars.update(
             self._task, completed=step, state=", ".join(filter(None, (self._loss, self._error)))

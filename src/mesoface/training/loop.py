@@ -17,21 +17,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from mesoface.atomic import atomic_file
-from mesoface.training.card import WEIGHTS, save_network, training_card
+from mesoface.training.average import WeightAverage
+from mesoface.training.card import WEIGHTS
 from mesoface.training.checkpoint import Header, save_checkpoint
 from mesoface.training.config import TrainingConfig, TrainingError
-from mesoface.training.data import Samples, load_samples, loss_rng, validation_tiles
+from mesoface.training.data import Samples, load_samples, loss_rng
 from mesoface.training.interrupt import StopRequest
 from mesoface.training.log import Averages, Log
 from mesoface.training.recipe import Recipe, Stage
-from mesoface.training.resume import CHECKPOINTS, PICTURE, bad_batch, last_checkpoint
+from mesoface.training.resume import CHECKPOINTS, bad_batch, last_checkpoint
 from mesoface.training.schedule import learning_rate
 from mesoface.training.tile import Tile, write_tiles
-from mesoface.training.validation import answers, figures, picture
+from mesoface.training.validator import Validator
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -91,12 +90,13 @@ class Training:
             last.restore(recipe.network, self._optimizer)
             self.step, self._seconds = last.header.step, last.header.seconds
         self._samples = Samples(config.data, config.seed, recipe.prepare)
-        self._validation: list[Tile] = []
-        self._log = (
-            Log(config.out, self.step, config.steps, tensorboard=config.tensorboard)
-            if fabric.is_global_zero
-            else None
-        )
+        self._log = self._validator = self._average = None
+        if fabric.is_global_zero:
+            self._log = Log(config.out, self.step, config.steps, tensorboard=config.tensorboard)
+            self._validator = Validator(config, stage, recipe, self._log, stop)
+            if config.average:
+                earlier = last.average if last is not None else {}
+                self._average = WeightAverage(recipe.network, config.average, earlier)
 
     def run(self) -> Outcome:
         """Train to the last step, or until it is asked to stop.
@@ -119,6 +119,8 @@ class Training:
             values = self._one_step(list(islice(tiles, share)))
             self.step += 1
             self._seconds = time.monotonic() - began
+            if self._average is not None:
+                self._average.update(self.step)
             means.add(values)
             stopped = self._any(self._stop())
             if self._log is not None:
@@ -192,35 +194,16 @@ class Training:
                 seconds=self._seconds,
                 config=self._config.model_dump(mode="json"),
             )
-            save_checkpoint(self._config.out / CHECKPOINTS, header, self._recipe.network, self._optimizer)
+            average = self._average.state if self._average is not None else {}
+            folder = self._config.out / CHECKPOINTS
+            save_checkpoint(folder, header, self._recipe.network, self._optimizer, average)
 
     def _validate(self) -> None:
-        """Measure, draw a picture and write the weights, in the first process; the others wait."""
-        if self._log is not None and self._log.last_validation != self.step:
-            network = self._recipe.network.eval()
-            found = answers(self._recipe, self._validation_tiles(), self._stop, self._log.progress)
-            network.train()
-            if found is not None:
-                measured = figures(found)
-                self._write_weights(measured)
-                with atomic_file(self._config.out / PICTURE) as temporary:
-                    Image.fromarray(picture(found)).save(temporary)
-                self._log.validation(self.step, measured)  # last: with it this step is done
+        """Measure the network in the first process, averaged if it is; the others wait."""
+        if self._validator is not None:
+            with self._average.used() if self._average is not None else nullcontext():
+                self._validator.validate(self.step, self._seconds)
         self._fabric.barrier()
-
-    def _write_weights(self, measured: dict[str, float]) -> None:
-        network = self._recipe.network
-        card = training_card(
-            self._config, self._stage, network, steps=self.step, seconds=self._seconds, figures=measured
-        )
-        save_network(self._config.out, network, card)
-
-    def _validation_tiles(self) -> list[Tile]:
-        """The tiles to measure on, read or made the first time."""
-        if not self._validation and self._log is not None:
-            wanted = self._config.validation
-            self._validation = validation_tiles(wanted.sources, wanted.tiles, self._log.progress)
-        return self._validation
 
     def _indices(self) -> list[int]:
         """The samples that are this process's, from the next step on."""

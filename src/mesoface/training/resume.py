@@ -14,8 +14,9 @@ from mesoface.training.checkpoint import Checkpoint, checkpoints, read_checkpoin
 from mesoface.training.config import TrainingConfig, TrainingError, differences
 from mesoface.training.log import LOG, TENSORBOARD, VALIDATION_LOG
 from mesoface.training.recipe import Stage
+from mesoface.training.validator import PICTURE
 
-CHECKPOINTS, PICTURE = "checkpoints", "validation.png"
+CHECKPOINTS = "checkpoints"
 
 
 @contextmanager
