@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 import cv2
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset

@@ -11,8 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mesoface.matching.learned.blur import gaussian_blur
+
 # Pixels at the scale of the level (1.5 of them on a texel): the neighbourhood that contrast is relative to.
 _SURROUNDINGS = 6.0
+# It varies slowly: it is worked out at this fraction of the resolution.
+_SHRINK = 4
 # Brightness below which contrast fades: it would be noise.
 _DARK = 0.03
 # Contrast, relative to the local mean, that a texture must have to count.
@@ -22,23 +26,13 @@ _GAIN = 20.0
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 
-def gaussian_blur(x: Tensor, sigma: float, dims: tuple[int, int] = (-2, -1)) -> Tensor:
-    """``x`` blurred along two dimensions by a Gaussian that does not count what lies beyond the edge."""
-    radius = max(1, round(2.5 * sigma))
-    at = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.exp(-0.5 * (at / sigma) ** 2)
-    for dim in dims:
-        length = x.shape[dim]
-        weight = F.conv1d(torch.ones(1, 1, length).to(x), kernel.view(1, 1, -1), padding=radius).view(-1)
-        if dim == -1:
-            rows = F.conv2d(x.reshape(1, 1, -1, length), kernel.view(1, 1, 1, -1), padding=(0, radius))
-            x = (rows / weight).view(x.shape)
-        else:
-            after = x.shape[dim + 1 :].numel()
-            columns = x.reshape(-1, 1, length, after)
-            columns = F.conv2d(columns, kernel.view(1, 1, -1, 1), padding=(radius, 0))
-            x = (columns / weight[:, None]).view(x.shape)
-    return x
+def surroundings(image: Tensor) -> Tensor:
+    """(C, h, w) mean of the neighbourhood: about a Gaussian, at a quarter of the resolution."""
+    height, width = image.shape[-2:]
+    small = F.avg_pool2d(image[None], _SHRINK, ceil_mode=True, count_include_pad=False)
+    small = gaussian_blur(small.permute(0, 2, 3, 1)[0], _SURROUNDINGS / _SHRINK).permute(2, 0, 1)[None]
+    large = F.interpolate(small, scale_factor=float(_SHRINK), mode="bilinear", align_corners=False)
+    return large[0, :, :height, :width]
 
 
 def local_contrast(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,11 +45,11 @@ def local_contrast(image: Tensor) -> tuple[Tensor, Tensor]:
         (3, h, w) contrast relative to the surroundings, and (1, h, w) the luminance's, divided by its own
         local standard deviation.
     """
-    mean = gaussian_blur(image, _SURROUNDINGS)
+    mean = surroundings(image)
     contrast = (image - mean) / (mean + _DARK)
     weights = torch.tensor(_LUMINANCE, dtype=image.dtype, device=image.device)
     luminance = torch.einsum("c,chw->hw", weights, contrast)[None]
-    variance = gaussian_blur(luminance**2, _SURROUNDINGS)
+    variance = surroundings(luminance**2)
     return _GAIN * contrast, luminance * torch.rsqrt(variance + _FAINT**2)
 
 

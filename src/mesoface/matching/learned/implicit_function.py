@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from mesoface.matching.learned.aggregation import Agreement
-from mesoface.matching.learned.features import gaussian_blur
+from mesoface.matching.learned.blur import gaussian_blur
 from mesoface.matching.learned.pointwise import Pointwise
 
 # Standard deviations of the classical correlation's windows, texels.
 WINDOWS = (1.0, 2.5)
+# Rows of UV worked on at a time: what lies between the layers then stays in the cache.
+_ROWS = 4
 
 
 def describe_points(agreed: Agreement, steps: Tensor, texel_mm: float) -> Tensor:
@@ -31,10 +33,7 @@ def describe_points(agreed: Agreement, steps: Tensor, texel_mm: float) -> Tensor
     """
     coherence, energy, weight, paired = agreed
     product, power = coherence[-1], energy[-1]
-    correlation = [
-        gaussian_blur(product, sigma, (-3, -2)) / (gaussian_blur(power, sigma, (-3, -2)) + 0.05)
-        for sigma in WINDOWS
-    ]
+    correlation = [gaussian_blur(product, sigma) / (gaussian_blur(power, sigma) + 0.05) for sigma in WINDOWS]
     step = float(steps[1] - steps[0])
     d = (steps.to(product.dtype) / (8 * step)).expand_as(product)
     level = torch.log2(torch.tensor([2 * texel_mm, 4 * step / texel_mm], dtype=product.dtype)) / 2
@@ -65,8 +64,12 @@ class ImplicitFunction(nn.Module):
             points: (F, H, W, D) from :func:`describe_points`.
 
         Returns:
-            score (H, W, D), and the (channels, H, W, D) that it is a linear function of.
+            score (H, W, D), and the (channels, H, W, D) that it is a linear function of,
+            the channels last in memory.
         """
-        x = torch.relu(self.hidden(points))
-        x = torch.relu(self.out(x))
+        x = torch.cat([self._describe(rows).movedim(0, -1) for rows in points.split(_ROWS, 1)])
+        x = x.movedim(-1, 0)
         return self.cost(x)[0], x
+
+    def _describe(self, points: Tensor) -> Tensor:
+        return torch.relu_(self.out(torch.relu_(self.hidden(points))))

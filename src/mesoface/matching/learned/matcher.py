@@ -19,6 +19,8 @@ from mesoface.matching.matcher import Measurement, well_seen
 OVERSAMPLE = 1.5
 # Texels beyond a strip's edge that the regulariser looks at.
 _HALO = 32
+# Strips begin at multiples of this, so that the regulariser halves every strip as it would the whole.
+_GRID = 16
 # Memory that one point of a strip takes on its way through the network, bytes.
 _POINT_BYTES = 400
 # Confidence at which a texel and its surroundings count the same.
@@ -107,11 +109,12 @@ class LearnedMatcher:
         """Rows to work out, and the rows and columns to look at for them, all within memory."""
         rows, columns = (np.flatnonzero(valid.any(axis)) for axis in (1, 0))
         left, right = int(columns[0]), int(columns[-1]) + 1
+        begin, end = int(rows[0]) // _GRID * _GRID, int(rows[-1]) + 1
         height = self._memory // (_POINT_BYTES * steps * (right - left)) - 2 * _HALO
-        edges = range(int(rows[0]), int(rows[-1]) + 1, max(height, _HALO))
+        height = max(height // _GRID * _GRID, _HALO)
         strips = []
-        for first in edges:
-            last = min(first + edges.step, int(rows[-1]) + 1)
+        for first in range(begin, end, height):
+            last = min(first + height, end)
             outer = slice(max(first - _HALO, 0), min(last + _HALO, len(valid)))
             strips.append((slice(first, last), (outer, slice(left, right))))
         return strips

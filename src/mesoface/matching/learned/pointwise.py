@@ -1,4 +1,4 @@
-"""A linear layer over the first dimension: a convolution with a kernel of one, as the product that it is."""
+"""A linear layer at every point: a convolution with a kernel of one, as the product that it is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from torch import Tensor, nn
 
 
 class Pointwise(nn.Linear):
-    """(C, ...) → (K, ...). Torch's convolutions of this size take a slow path on the CPU."""
+    """(C, ...) → (K, ...), with the channels last in memory, whatever way they lay before.
+
+    Torch's convolutions of this size take a slow path on the CPU.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """(C, ...) → (K, ...)."""
-        return torch.addmm(self.bias[:, None], self.weight, x.flatten(1)).unflatten(1, x.shape[1:])
+        points = torch.addmm(self.bias, x.flatten(1).T, self.weight.T)
+        return points.T.unflatten(1, x.shape[1:])

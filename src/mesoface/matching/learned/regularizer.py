@@ -52,10 +52,13 @@ class Regularizer(nn.Module):
         Returns:
             logits (H, W, D), and the logit (H, W) of the confidence that the most likely step is right.
         """
-        x = volume[None]
-        x = x + F.relu(self.enter(x))
-        x = x + self._coarser(x, halvings(texel_mm))
-        x = (x + F.relu(self.leave(x)))[0]
+        depth = halvings(texel_mm)
+        height, width = volume.shape[1:3]
+        x = _padded(volume[None], 2**depth).contiguous(memory_format=torch.channels_last_3d)
+        x = x + F.relu_(self.enter(x))
+        x = x + self._coarser(x, depth)
+        x = x + F.relu_(self.leave(x))
+        x = x[0, :, :height, :width]
         logits = score + self.logit(x)[0]
         log_p = F.log_softmax(logits, -1)
         p = log_p.exp()
@@ -65,14 +68,19 @@ class Regularizer(nn.Module):
 
     def _coarser(self, x: Tensor, depth: int) -> Tensor:
         """What the surroundings, at half the resolution and below, have to say."""
-        height, width = x.shape[2:4]
-        small = F.avg_pool3d(x, (2, 2, 1), ceil_mode=True, count_include_pad=False)
-        small = small + F.relu(self.down(small))
-        if depth > 1 and min(height, width) > 8:
-            small = small + self._coarser(small, depth - 1)
-        small = F.relu(self.across(small))
-        large = F.interpolate(small, scale_factor=(2.0, 2.0, 1.0), mode="trilinear", align_corners=False)
-        return large[:, :, :height, :width]
+        x = (x[:, :, ::2] + x[:, :, 1::2]) / 2
+        x = (x[:, :, :, ::2] + x[:, :, :, 1::2]) / 2
+        x = x + F.relu_(self.down(x))
+        if depth > 1:
+            x = x + self._coarser(x, depth - 1)
+        x = F.relu_(self.across(x))
+        return F.interpolate(x, scale_factor=(2.0, 2.0, 1.0), mode="trilinear", align_corners=False)
+
+
+def _padded(x: Tensor, multiple: int) -> Tensor:
+    """(1, C, H, W, D) continued at its far edges until H and W are multiples."""
+    missing = [-size % multiple for size in x.shape[2:4]]
+    return F.pad(x, (0, 0, 0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else x
 
 
 class _Convolution(nn.Conv3d):

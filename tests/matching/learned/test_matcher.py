@@ -1,0 +1,138 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from mesoface.checkpoints import WeightsError
+from mesoface.errors import MesofaceError
+from mesoface.matching.choice import choose_matcher
+from mesoface.matching.classical import ClassicalMatcher
+from mesoface.matching.learned import SurfaceMatcher
+from mesoface.matching.learned.matcher import LearnedMatcher
+from mesoface.matching.learned.readout import soft_argmin
+from mesoface.matching.learned.regularizer import Regularizer, halvings
+from mesoface.matching.learned.weights import load_matcher
+from mesoface.matching.levels import Level, LevelInput
+from mesoface.uvd.visibility import cast_visibility
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return SurfaceMatcher()
+
+
+@pytest.fixture(scope="module")
+def start(scenes):
+    """What a level starts from whose base lies 0.6 mm inside of the cap."""
+    space = scenes.cap(offset=-0.6).space(96)
+    views = scenes.views()
+    level = Level(96, 1.2, 0.3, base_mm=1.0, normal_mm=2.0)
+    return LevelInput(level, space, tuple(views), cast_visibility(space, views))
+
+
+def test_the_answer_has_the_shapes_it_promises(network, start):
+    measured = LearnedMatcher(network, threads=1).measure(start)
+    assert measured.displacement.shape == measured.weight.shape == (96, 96)
+    assert np.isfinite(measured.displacement).all()
+    assert measured.weight.min() >= 0
+    assert measured.weight.max() <= 1
+    assert (measured.weight[~start.space.valid] == 0).all()
+    assert np.abs(measured.displacement).max() <= 1.2 + 1e-6
+
+
+def test_memory_does_not_change_the_answer(network, start):
+    wide, narrow = (LearnedMatcher(network, threads=1, memory_mb=mb).measure(start) for mb in (1024, 1))
+    # The strips see their surroundings up to a margin, which is wider than what reaches them noticeably.
+    difference = np.abs(wide.displacement - narrow.displacement)[start.space.valid]
+    assert np.percentile(difference, 99) < 0.02
+    assert np.median(difference) < 1e-4
+
+
+def test_the_order_of_the_views_does_not_matter(network, start):
+    matcher = LearnedMatcher(network, threads=1)
+    turned = replace(start, views=start.views[::-1], visibility=start.visibility[::-1].copy())
+    first, second = matcher.measure(start), matcher.measure(turned)
+    np.testing.assert_allclose(first.weight, second.weight, atol=1e-3)
+
+
+@pytest.mark.parametrize("views", [2, 3, 5])
+def test_any_number_of_views(network, start, views):
+    some = replace(start, views=start.views[:views], visibility=start.visibility[:views])
+    assert np.isfinite(LearnedMatcher(network, threads=1).measure(some).displacement).all()
+
+
+def test_a_view_that_sees_nothing_changes_nothing(network, start):
+    matcher = LearnedMatcher(network, threads=1)
+    blind = np.concatenate([start.visibility, np.zeros_like(start.visibility[:1])])
+    more = replace(start, views=(*start.views, start.views[0]), visibility=blind)
+    np.testing.assert_array_equal(matcher.measure(start).weight, matcher.measure(more).weight)
+
+
+def test_the_user_s_number_of_torch_threads_is_left_alone(network, start):
+    before = torch.get_num_threads()
+    LearnedMatcher(network, threads=before + 1).measure(start)
+    assert torch.get_num_threads() == before
+
+
+def test_soft_argmin_is_the_mean_around_the_best_step():
+    steps = torch.arange(-3, 4) * 0.5
+    logits = torch.full((7, 1, 2), -20.0)
+    logits[4:6, 0, 0] = 3.0  # between 0.5 and 1
+    logits[1, 0, 1], logits[6, 0, 1] = 5.0, 4.9  # two surfaces: the better one alone
+    found = soft_argmin(logits, steps)
+    assert found[0].tolist() == pytest.approx([0.75, -1.0], abs=1e-3)
+
+
+def test_the_regulariser_looks_equally_far_at_every_level():
+    reach = {texel: texel * 2 ** halvings(texel) for texel in (0.3, 0.6, 1.2)}
+    assert max(reach.values()) <= 2 * min(reach.values())
+    assert halvings(5.0) == 1
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (19, 33), (5, 40)])
+def test_the_regulariser_takes_maps_of_any_size(shape):
+    torch.manual_seed(0)
+    regularizer = Regularizer()
+    logits, confidence = regularizer(torch.randn(16, *shape, 7), torch.zeros(*shape, 7), 0.3)
+    assert logits.shape == (*shape, 7)
+    assert confidence.shape == shape
+
+
+class TestWeights:
+    def test_round_trip(self, network, start, tmp_path):
+        safetensors.torch.save_file(network.state_dict(), tmp_path / "w.safetensors")
+        loaded = load_matcher(tmp_path / "w.safetensors", threads=1)
+        expected = LearnedMatcher(network, threads=1).measure(start)
+        np.testing.assert_array_equal(loaded.measure(start).displacement, expected.displacement)
+
+    def test_of_another_network(self, network, tmp_path):
+        state = network.state_dict() | {"regularizer.logit.weight": torch.zeros(2, 16)}
+        safetensors.torch.save_file(state, tmp_path / "w.safetensors")
+        with pytest.raises(WeightsError, match=r"regularizer\.logit\.weight") as caught:
+            load_matcher(tmp_path / "w.safetensors")
+        assert caught.value.path == tmp_path / "w.safetensors"
+
+    def test_truncated(self, network, tmp_path):
+        path = tmp_path / "w.safetensors"
+        safetensors.torch.save_file(network.state_dict(), path)
+        path.write_bytes(path.read_bytes()[:5000])
+        with pytest.raises(WeightsError):
+            load_matcher(path)
+
+    def test_pickled(self, network, tmp_path):
+        torch.save(network.state_dict(), tmp_path / "w.pth")
+        with pytest.raises(WeightsError):
+            load_matcher(tmp_path / "w.pth")
+
+    def test_missing(self, tmp_path):
+        with pytest.raises(WeightsError, match="no such file"):
+            load_matcher(tmp_path / "w.safetensors")
+
+
+def test_names_stand_for_matchers(tmp_path):
+    assert isinstance(choose_matcher("ncc"), ClassicalMatcher)
+    with pytest.raises(MesofaceError, match="no weights"):
+        choose_matcher("ncc", tmp_path / "w.safetensors")
