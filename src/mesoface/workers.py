@@ -91,14 +91,13 @@ def _outcome(job: Job, process: BaseProcess, ready: Connection) -> Outcome[Job, 
     with ready:
         try:
             result, error = ready.recv()
-        except EOFError:
-            result, error = None, None
+        except EOFError:  # it ended without a word
+            process.join()
+            code = process.exitcode or 0
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+            result, error = None, f"its process ended with {how}{hint}"
     process.join()
-    if error is None and process.exitcode != 0:
-        code = process.exitcode or 0
-        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
-        error = f"its process ended with {name}{hint}"
     return Outcome(job, result, error)
 
 
