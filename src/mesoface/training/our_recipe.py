@@ -13,7 +13,7 @@ from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.learned.readout import soft_argmin
 from mesoface.training.augment import augmented
 from mesoface.training.checkpoint import load_weights
-from mesoface.training.config import LossWeights, RegularizerConfig, TrainingConfig
+from mesoface.training.config import LossWeights, RegularizerConfig, TrainingConfig, TrainingError
 from mesoface.training.losses import (
     confidence_loss,
     displacement_loss,
@@ -87,8 +87,14 @@ def our_recipe(config: TrainingConfig, stage: Stage) -> OurRecipe:
     """Our matcher with first weights: random, or those of ``init``, or of the ``matching`` stage.
 
     Raises:
-        MesofaceError: weights do not fit.
+        MesofaceError: weights do not fit, or the precision is none that it trains in.
     """
+    on_cpu = config.machine.device == "cpu" or not torch.cuda.is_available()
+    if on_cpu and config.machine.precision != "32-true":
+        raise TrainingError(
+            "machine.precision: on a CPU our network's loops are compiled for full precision",
+            remedy='set it to "32-true"',
+        )
     network = SurfaceMatcher()
     frozen: tuple[str, ...] = _AFTER_COST if stage == "matching" else ()
     if isinstance(config, RegularizerConfig):
