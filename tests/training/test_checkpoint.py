@@ -67,9 +67,20 @@ def test_another_network_is_refused_with_what_differs(tmp_path):
     with pytest.raises(TrainingError, match=r"0\.bias is \(4,\) where \(5,\) was expected"):
         read_checkpoint(path).restore(*make(5))
     network, _ = make()
-    network[2].requires_grad_(True)
+    network[0].requires_grad_(False)
     with pytest.raises(TrainingError, match="of a training of other parameters"):
-        read_checkpoint(path).restore(network, torch.optim.AdamW(network.parameters()))
+        read_checkpoint(path).restore(network, torch.optim.AdamW(network[1].parameters()))
+
+
+def test_parameters_that_no_loss_has_reached_have_no_moments(tmp_path):
+    network = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+    optimizer = torch.optim.AdamW(network.parameters())
+    network[1](torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    path = save_checkpoint(tmp_path, header(1), network, optimizer, {})
+    again = torch.optim.AdamW(network.parameters())
+    read_checkpoint(path).restore(network, again)
+    assert again.state_dict()["state"].keys() == {2, 3}
 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path):

@@ -127,6 +127,23 @@ def test_ctrl_c_ends_it_after_the_step(toy, values, tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_ctrl_c_in_the_last_step_leaves_its_validation_for_later(toy, values, tmp_path, monkeypatch):
+    class Interrupted(toy.ToyRecipe):
+        count = 0
+
+        def loss(self, tile, rng):
+            Interrupted.count += 1
+            if Interrupted.count == 12:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().loss(tile, rng)
+
+    monkeypatch.setattr("mesoface.training.run.make_recipe", lambda config, stage: Interrupted())
+    outcome = train(check_config(values(), "matching"), "matching")
+    assert (outcome.step, outcome.finished) == (6, False)
+    assert train(check_config(values(), "matching"), "matching").finished
+    assert [row["step"] for row in rows(tmp_path / "run" / "validation.csv")] == ["0", "3", "6"]
+
+
 @pytest.mark.usefixtures("toy_training")
 def test_stopped_at_any_step_it_ends_with_the_same_weights(values, tmp_path, monkeypatch):
     """Also between two checkpoints, and where steps are added later with a level rate."""

@@ -72,6 +72,8 @@ def _train(stage: Stage, file: Path, fresh: bool) -> None:
 
     config = read_config(file, stage)
     outcome = train(config, stage, fresh=fresh)
+    if outcome.weights is None:  # one of several processes, of which the first one speaks
+        return
     if not outcome.finished:
         raise InterruptedJobsError(
             f"stopped at step {outcome.step} of {config.steps}, which is kept",

@@ -66,15 +66,16 @@ class Checkpoint:
             TrainingError: they do not belong together.
         """
         load_state(network, _under(_NETWORK, self.tensors), self.path)
-        trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+        trained = set(_trained_names(network))
         moments: dict[str, dict[str, Tensor]] = {}
         for name, value in _under(_OPTIMIZER, self.tensors).items():
             parameter, _, key = name.rpartition("/")
             moments.setdefault(parameter, {})[key] = value
-        if moments.keys() != trained:
+        if not moments.keys() <= trained:  # one that no loss has reached yet has none
             raise TrainingError("is of a training of other parameters", path=self.path)
         state = optimizer.state_dict()
-        state["state"] = {n: moments[name] for n, name in enumerate(_trained_names(network))}
+        names = enumerate(_trained_names(network))
+        state["state"] = {n: moments[name] for n, name in names if name in moments}
         optimizer.load_state_dict(state)
 
 
@@ -97,7 +98,7 @@ def save_checkpoint(
     tensors = {_NETWORK + name: value for name, value in network.state_dict().items()}
     state = optimizer.state_dict()["state"]
     for n, name in enumerate(_trained_names(network)):
-        tensors |= {f"{_OPTIMIZER}{name}/{key}": value for key, value in state[n].items()}
+        tensors |= {f"{_OPTIMIZER}{name}/{key}": value for key, value in state.get(n, {}).items()}
     tensors |= {_AVERAGE + name: value for name, value in average.items()}
     path = folder / f"step-{header.step:08d}.safetensors"
     save_tensors(path, tensors, {"header": header.model_dump_json()})

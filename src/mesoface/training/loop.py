@@ -42,13 +42,13 @@ class Outcome:
 
     Args:
         step: optimiser steps done.
-        finished: whether these are all.
-        weights: the file with the weights as they were last validated.
+        finished: whether these are all, and validated.
+        weights: the file with the weights as they were last validated; None in processes that only help.
     """
 
     step: int
     finished: bool
-    weights: Path
+    weights: Path | None
 
 
 class _Objective(nn.Module):
@@ -106,7 +106,10 @@ class Training:
         """
         with self._log.shown() if self._log is not None else nullcontext():
             self._run()
-        return Outcome(self.step, self.step == self._config.steps, self._config.out / WEIGHTS)
+        if self._log is None:
+            return Outcome(self.step, self.step == self._config.steps, None)
+        finished = self.step == self._config.steps == self._log.last_validation
+        return Outcome(self.step, finished, self._config.out / WEIGHTS)
 
     def _run(self) -> None:
         config, means = self._config, Averages()
@@ -182,7 +185,7 @@ class Training:
         raise TrainingError(
             f"step {self.step}: {'; '.join(wrong)}; this file has the batch, and the last checkpoint stays",
             path=path,
-            remedy="look at these tiles, or lower optimizer.rate, and run the same command again",
+            remedy="look at these tiles; or start again, with --fresh and a lower optimizer.rate",
         )
 
     def _keep(self) -> None:
