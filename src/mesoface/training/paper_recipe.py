@@ -32,6 +32,7 @@ _NEAR_SIGMA = 10.0  # of the points drawn around the surface, steps
 _FAR_SHARE = 5  # for so many points around the surface one over the whole range
 POINTS = 4096
 """Points of a tile around the surface; the original draws 10,000 of a face."""
+_FEATURE_GAIN = 10.0  # of the first weights: variances of skin's features are of order one then
 # Standard deviation of how far off a fitted base is, mm: what displacement the surface is at in use.
 _BASE_ERROR_MM = 3.0
 _LARGEST_BASE_ERROR_MM = 12.0
@@ -44,7 +45,7 @@ def paper_recipe(config: TrainingConfig, stage: Stage) -> Recipe:
         MesofaceError: weights do not fit, or the regulariser has no costs to be trained on.
     """
     if not isinstance(config, RegularizerConfig):
-        function = ImplicitFunction()
+        function = new_function()
         if config.init is not None:
             load_weights(function, config.init)
         return MatchingRecipe(function, config.augment)
@@ -58,6 +59,18 @@ def paper_recipe(config: TrainingConfig, stage: Stage) -> Recipe:
         load_weights(regularizer, config.init)
     function = cast(ImplicitFunction, load_network(config.matching, "implicit_function"))
     return RegularizerRecipe(regularizer, config.augment, function)
+
+
+def new_function() -> ImplicitFunction:
+    """An implicit function with random first weights.
+
+    As torch draws them, features of skin differ so little between views that the MLP sees next to nothing
+    beside its displacement input, and training stands still for hundreds of tiles. So they are made larger.
+    """
+    function = ImplicitFunction()
+    with torch.no_grad():
+        function.image_filter.feature.weight *= _FEATURE_GAIN
+    return function
 
 
 @dataclass(eq=False)
