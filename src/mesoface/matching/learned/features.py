@@ -84,10 +84,13 @@ class Features(nn.Module):
             (channels, h, w): groups × width of the descriptor, reliability in (0, 1), normalised contrast.
         """
         contrast, normalised = local_contrast(image)
-        x = F.relu(self.first(contrast[None]))
-        x = x + F.relu(self.second(x))
-        out = self.third(x)[0]
-        descriptor = out[:-1].unflatten(0, (self.groups, self.width))
-        descriptor = descriptor * torch.rsqrt((descriptor**2).sum(1, keepdim=True) + 1)
-        reliability = torch.sigmoid(out[-1:] + 2)  # trusted until training says otherwise
-        return torch.cat([descriptor.flatten(0, 1), reliability, normalised])
+        # Channels last in memory, for the convolutions and for the lookup after them.
+        x = contrast.movedim(0, -1).contiguous()[None].movedim(-1, 1)
+        x = F.relu_(self.first(x))
+        x = x + F.relu_(self.second(x))
+        out = self.third(x)[0].movedim(0, -1)
+        descriptor = out[..., :-1].unflatten(-1, (self.groups, self.width))
+        length = (descriptor * descriptor).sum(-1, keepdim=True)
+        descriptor = (descriptor * torch.rsqrt(length + 1)).flatten(-2)
+        reliability = torch.sigmoid(out[..., -1:] + 2)  # trusted until training says otherwise
+        return torch.cat([descriptor, reliability, normalised.movedim(0, -1)], -1).movedim(-1, 0)

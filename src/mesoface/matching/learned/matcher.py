@@ -81,7 +81,7 @@ class LearnedMatcher:
             pixels, camera = resample_photo(
                 view.image, view.camera, points, space.texel_mm, OVERSAMPLE, level.reach_mm
             )
-            image = torch.from_numpy(pixels).permute(2, 0, 1).clamp(0, 1).contiguous()
+            image = torch.from_numpy(pixels).permute(2, 0, 1).clamp_(0, 1)
             features.append(self._network.features(image.to(self._device)))
             projections.append(camera.moved(np.eye(3), -middle).P)
         where = self._tensor(np.stack(projections))

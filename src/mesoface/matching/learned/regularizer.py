@@ -54,7 +54,7 @@ class Regularizer(nn.Module):
         """
         depth = halvings(texel_mm)
         height, width = volume.shape[1:3]
-        x = _padded(volume[None], 2**depth).contiguous(memory_format=torch.channels_last_3d)
+        x = _padded(volume, 2**depth).movedim(0, -1).contiguous()[None].movedim(-1, 1)  # channels last
         x = x + F.relu_(self.enter(x))
         x = x + self._coarser(x, depth)
         x = x + F.relu_(self.leave(x))
@@ -78,9 +78,9 @@ class Regularizer(nn.Module):
 
 
 def _padded(x: Tensor, multiple: int) -> Tensor:
-    """(1, C, H, W, D) continued at its far edges until H and W are multiples."""
-    missing = [-size % multiple for size in x.shape[2:4]]
-    return F.pad(x, (0, 0, 0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else x
+    """(C, H, W, D) continued at its far edges until H and W are multiples."""
+    missing = [-size % multiple for size in x.shape[1:3]]
+    return F.pad(x[None], (0, 0, 0, missing[1], 0, missing[0]), mode="replicate")[0] if any(missing) else x
 
 
 class _Convolution(nn.Conv3d):
