@@ -24,7 +24,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     face_model: str = Field("generic", description="`generic`, `ict`, or the path of a face model")
-    matcher: Matcher = Field("ncc", description="how photos are compared; ncc = classical photo-consistency")
+    matcher: Matcher = Field(
+        "learned", description="how photos are compared; ncc = classical photo-consistency, nothing learned"
+    )
     preset: Preset = Field(
         "default",
         description="fast, default or best: how fine and how long; paper: the published networks and volume",

@@ -32,13 +32,17 @@ class ClassicalLevel(Level):
     smooth: float = 0.7
 
 
-_FAST = (
+COARSE = (
     ClassicalLevel(64, 12.0, 1.0, window=1.5, stiffness=0.25, base_mm=4.0, normal_mm=9.0),
     ClassicalLevel(64, 8.0, 0.8, window=1.5, stiffness=0.25, base_mm=4.0, normal_mm=9.0),
     ClassicalLevel(128, 6.0, 0.5, window=2.0, stiffness=0.25, base_mm=2.0, normal_mm=6.0),
     ClassicalLevel(128, 4.0, 0.4, window=2.0, stiffness=0.25, base_mm=2.0, normal_mm=4.0),
     ClassicalLevel(256, 3.0, 0.3, window=1.6, stiffness=0.25, base_mm=1.5, normal_mm=3.0),
     ClassicalLevel(256, 2.1, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0),
+)
+"""Levels that find the face; finer ones measure it."""
+_FAST = (
+    *COARSE,
     ClassicalLevel(512, 0.9, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2),
 )
 _DEFAULT = (
