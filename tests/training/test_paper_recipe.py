@@ -177,6 +177,44 @@ def test_the_regularizer_learns_to_read_the_volume(plane):
     assert 0 <= confidence.min() <= confidence.max() <= 1 + 1e-5
 
 
+class Geometer(nn.Module):
+    """In the implicit function's place: the point's distance from the tile's base, in steps."""
+
+    def __init__(self, scene):
+        super().__init__()
+        self.image_filter = nn.Conv2d(3, 1, 1)
+        self.scene = scene
+
+    def forward(self, features, projections, points, displacements):
+        off = points - self.scene.position.flatten(0, 1)
+        return (off * self.scene.normal.flatten(0, 1)).sum(1) / STEP_MM
+
+
+class Reader(nn.Module):
+    """In the regulariser's place: keeps what it is shown, and answers the truth of a tile of zeros."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.bases = []
+
+    def forward(self, volume, steps, mask):
+        base = volume[0, 0, :, 0, 0] - steps[0]  # where it is counted from
+        torch.testing.assert_close(base, base.round()[:1].expand_as(base), atol=1e-3, rtol=0)
+        self.bases.append(round(float(base[0])))
+        return -base[0].float() * mask + self.bias
+
+
+def test_the_regularizer_sees_windows_around_other_bases(plane):
+    flat = plane(0.0)
+    scene = scene_of(flat, CPU)
+    recipe = RegularizerRecipe(Reader(), augment=False, function=Geometer(scene))
+    losses = [float(recipe.loss(flat, np.random.default_rng(seed))[0].detach()) for seed in range(12)]
+    assert max(losses) < 1e-6, "the truth is counted from the window's base"
+    assert len(set(recipe.network.bases)) > 5
+    assert min(recipe.network.bases) < 0 < max(recipe.network.bases)
+
+
 def test_steps_are_what_the_photos_show_and_the_regularizer_takes(tile):
     scene = scene_of(tile, CPU)
     steps = visible_steps(scene)

@@ -144,9 +144,18 @@ class RegularizerRecipe:
         return as_in_photos(augmented(tile, rng) if self.augment else tile, rng)
 
     def loss(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Mean square error of the expected displacement, in steps."""
-        scene, steps, volume = self._volume(tile)
-        target = scene.truth.float() / STEP_MM
+        """Mean square error of the expected displacement, in steps.
+
+        The volume is a window of what the photos show, drawn anew each time: the truth of a tile is always
+        around the middle of it, and the network would learn to say so.
+        """
+        scene = self._scene(tile)
+        visible = visible_steps(scene)
+        steps = visible[_window(len(visible))]
+        room = int(visible[-1] - steps[-1])
+        base = int(rng.integers(-room, room + 1))
+        volume = self._volume(scene, steps, base)
+        target = scene.truth.float() / STEP_MM - base
         known = (scene.known & (target.abs() <= steps[-1])).float()
         mask = torch.ones_like(known)  # a tile lies inside of the face
         found = self.network(volume, steps[None], mask[None])[0]
@@ -156,7 +165,9 @@ class RegularizerRecipe:
     @torch.no_grad()
     def predict(self, tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Expected displacement, and the probability around it."""
-        scene, steps, volume = self._volume(tile)
+        scene = self._scene(tile)
+        steps = visible_steps(scene)
+        volume = self._volume(scene, steps, 0)
         probability = cast(Regularizer, self.network).probability(volume, torch.ones_like(volume[:, 0, 0]))
         expected = expected_step(probability, steps[None])
         near = probability_near(probability, steps[None], expected, CONFIDENCE_RADIUS)
@@ -164,14 +175,13 @@ class RegularizerRecipe:
         millimetres = (expected[0] * STEP_MM / scene.scale).float().cpu().numpy()
         return at_texels(millimetres, size), at_texels(near[0].float().cpu().numpy(), size)
 
+    def _scene(self, tile: Tile) -> Scene:
+        return scene_of(tile, _device(self.network))
+
     @torch.no_grad()
-    def _volume(self, tile: Tile) -> tuple[Scene, Tensor, Tensor]:
-        """The scene of a tile, (D,) steps, and its costs (1, 1, D, N, N)."""
-        device = _device(self.network)
-        self.function.to(device)
-        scene = scene_of(tile, device)
-        steps = visible_steps(scene)
-        return scene, steps, costs_of(self.function, scene, steps)[None, None]
+    def _volume(self, scene: Scene, steps: Tensor, base: int) -> Tensor:
+        """(1, 1, D, N, N) costs; see :func:`costs_of`."""
+        return costs_of(self.function.to(_device(self.network)), scene, steps, base)[None, None]
 
 
 def draw_points(scene: Scene, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
@@ -206,12 +216,28 @@ def visible_steps(scene: Scene) -> Tensor:
     return torch.arange(-count, count + 1.0, device=scene.truth.device)
 
 
-def costs_of(function: ImplicitFunction, scene: Scene, steps: Tensor) -> Tensor:
-    """(D, N, N) matching costs of a tile at ``steps`` (D,)."""
+def _window(count: int) -> slice:
+    """The middle two thirds of ``count`` = 4k + 1 steps, as many as 4j + 1."""
+    margin = count // 12 * 2
+    return slice(margin, count - margin)
+
+
+def costs_of(function: ImplicitFunction, scene: Scene, steps: Tensor, base: int = 0) -> Tensor:
+    """Matching costs of a tile.
+
+    Args:
+        function: the implicit function.
+        scene: the tile.
+        steps: (D,) whole steps.
+        base: steps from the scene's base surface to the one that ``steps`` are counted from.
+
+    Returns:
+        (D, N, N).
+    """
     features = [function.image_filter(image[None])[0] for image in scene.images]
     slices = []
     for step in steps:
-        points = (scene.position + scene.normal * (step * STEP_MM)).flatten(0, 1)
+        points = (scene.position + scene.normal * ((step + base) * STEP_MM)).flatten(0, 1)
         displacement = (step * STEP_MM).expand(len(points))
         slices.append(function(features, scene.projections, points, _input(displacement)))
     return torch.stack(slices).reshape(len(steps), *scene.truth.shape)
