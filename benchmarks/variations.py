@@ -13,13 +13,13 @@ from prepared import Prepared
 from torch import Tensor
 
 from mesoface.matching.cascade import Match
-from mesoface.matching.classical import ClassicalMatcher
+from mesoface.matching.classical import ClassicalLevel, ClassicalMatcher
 from mesoface.matching.learned import Prediction, SurfaceMatcher, fast
 from mesoface.matching.learned.implicit_function import describe_points
-from mesoface.matching.learned.matcher import PRESETS, LearnedMatcher
+from mesoface.matching.learned.matcher import PRESETS, LearnedMatcher, NetworkLevel
 from mesoface.matching.learned.readout import soft_argmin
 from mesoface.matching.learned.weights import load_matcher
-from mesoface.matching.levels import Level, LevelInput
+from mesoface.matching.levels import LevelInput
 from mesoface.matching.matcher import Measurement, well_seen
 from mesoface.matching.paper.reconstruct import load_paper_networks, match_paper
 from mesoface.matching.paper.space import paper_space
@@ -87,7 +87,7 @@ def up_to(size: int) -> Callable[[Prepared, Given], Match]:
     return _with_levels(levels)
 
 
-def _with_levels(levels: tuple[Level, ...]) -> Callable[[Prepared, Given], Match]:
+def _with_levels(levels: tuple[ClassicalLevel, ...]) -> Callable[[Prepared, Given], Match]:
     return lambda prepared, given: prepared.match(Varied(_learned(given), levels))
 
 
@@ -123,10 +123,10 @@ class Varied:
     def __init__(
         self,
         matcher: LearnedMatcher,
-        levels: tuple[Level, ...],
+        levels: tuple[ClassicalLevel, ...],
         measure: Callable[[LearnedMatcher, LevelInput], Measurement] = LearnedMatcher.measure,
     ):
-        self.presets: Mapping[str, tuple[Level, ...]] = {"default": levels}
+        self.presets: Mapping[str, tuple[ClassicalLevel, ...]] = {"default": levels}
         self._matcher, self._measure = matcher, measure
 
     def measure(self, start: LevelInput) -> Measurement:
@@ -159,7 +159,7 @@ def _match_by_cost(
 
 
 # As the paper searches: 201 steps of 0.2 mm on maps of 256².
-_ONE_VOLUME = (Level(256, 20.0, 0.2, base_mm=0.0, normal_mm=2.0),)
+_ONE_VOLUME = (NetworkLevel(256, 20.0, 0.2, base_mm=0.0, normal_mm=2.0, window=1.4, stiffness=0.25),)
 
 VARIATIONS = (
     Variation("matcher", "learned", learned),

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from variations import GROUPS, VARIATIONS, Given, learned, plain_views, up_to, without_regularizer
 
 from mesoface.matching.learned import SurfaceMatcher
-from mesoface.matching.levels import Level, LevelInput
+from mesoface.matching.learned.matcher import NetworkLevel
+from mesoface.matching.levels import LevelInput
 from mesoface.mesh import unit
 from mesoface.uvd.space import UVDSpace
 
@@ -38,7 +39,8 @@ def start(make_capture) -> LevelInput:
     views = make_capture(views=4, arc=40.0).views
     visibility = np.ones((4, 24, 24), np.float32)
     visibility[-1] = 0
-    return LevelInput(Level(24, 2.0, 0.5, 1.0, 2.0), space, views, visibility)
+    level = NetworkLevel(24, 2.0, 0.5, 1.0, 2.0, window=1.5, stiffness=0.25)
+    return LevelInput(level, space, views, visibility, np.ones(space.valid.shape, np.float32))
 
 
 def measured(run, given, start):

@@ -84,7 +84,7 @@ def match(
     masks = {256: space.valid}
     checks = _levels_to_check_at(levels)
     rig = Rig.of(views, space.position[space.valid].astype(np.float64))
-    confidence = np.zeros(space.valid.shape, np.float32)
+    confidence = np.ones(space.valid.shape, np.float32)  # in the fitted base, so far
     for number, level in enumerate(levels):
         progress("Matching", number, len(levels))
         if level.size not in masks:
@@ -98,12 +98,13 @@ def match(
                 "no part of the face is seen by two photos",
                 remedy="check the calibration with `mesoface inspect`",
             )
-        start = LevelInput(level, space, rig.views, visibility)
+        before = resize_map(confidence, np.ones(confidence.shape, bool), level.size)
+        start = LevelInput(level, space, rig.views, visibility, before)
         if on_level is not None:
             on_level(start)
         measured = matcher.measure(start)
         # What a coarser level measured stays measured, without the detail that this level could not see.
-        before = resize_map(confidence, np.ones(confidence.shape, bool), level.size)
+        before = before if number else np.zeros_like(before)
         confidence = np.where(seen, np.maximum(measured.weight, _KEEP * before), 0).astype(np.float32)
         displacement = measured.displacement
         if number < len(levels) - 1:

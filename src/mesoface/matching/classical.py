@@ -41,10 +41,10 @@ COARSE = (
     ClassicalLevel(256, 2.1, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0),
 )
 """Levels that find the face; finer ones measure it."""
-_FAST = (
-    *COARSE,
-    ClassicalLevel(512, 0.9, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2),
+CLASSICAL_512 = ClassicalLevel(
+    512, 0.9, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2
 )
+_FAST = (*COARSE, CLASSICAL_512)
 _DEFAULT = (
     *_FAST,
     ClassicalLevel(768, 0.45, 0.15, window=2.5, stiffness=0.5, base_mm=0.7, normal_mm=2.5, smooth=1.2),

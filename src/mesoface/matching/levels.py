@@ -52,12 +52,14 @@ class LevelInput:
         space: the surface that it searches around.
         views: the V views that are still trusted, their cameras as corrected so far.
         visibility: (V, H, H) how well each of them sees each texel.
+        confidence: (H, H) how well the levels before have measured ``space``; 1 at the first.
     """
 
     level: Level
     space: UVDSpace
     views: tuple[View, ...]
     visibility: NDArray[np.float32]
+    confidence: NDArray[np.float32]
 
 
 def levels_for(

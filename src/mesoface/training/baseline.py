@@ -27,7 +27,7 @@ def classical_answer(tile: Tile) -> Answer:
         for v, (image, projection) in enumerate(zip(tile.images, tile.projections, strict=True))
     )
     space = UVDSpace(tile.position, tile.normal, np.ones(tile.truth.shape, bool))
-    start = LevelInput(_level(tile), space, views, tile.visibility)
+    start = LevelInput(_level(tile), space, views, tile.visibility, np.ones(space.valid.shape, np.float32))
     measured = ClassicalMatcher(threads=1).measure(start)
     return Answer(tile, measured.displacement, measured.weight)
 

@@ -10,11 +10,11 @@ from mesoface.errors import MesofaceError
 from mesoface.matching.choice import choose_matcher
 from mesoface.matching.classical import ClassicalMatcher
 from mesoface.matching.learned import SurfaceMatcher
-from mesoface.matching.learned.matcher import LearnedMatcher
+from mesoface.matching.learned.matcher import LearnedMatcher, NetworkLevel
 from mesoface.matching.learned.readout import soft_argmin
 from mesoface.matching.learned.regularizer import Regularizer, halvings
 from mesoface.matching.learned.weights import load_matcher
-from mesoface.matching.levels import Level, LevelInput
+from mesoface.matching.levels import LevelInput
 from mesoface.uvd.visibility import cast_visibility
 
 
@@ -29,8 +29,9 @@ def start(scenes):
     """What a level starts from whose base lies 0.6 mm inside of the cap."""
     space = scenes.cap(offset=-0.6).space(96)
     views = scenes.views()
-    level = Level(96, 1.2, 0.3, base_mm=1.0, normal_mm=2.0)
-    return LevelInput(level, space, tuple(views), cast_visibility(space, views))
+    level = NetworkLevel(96, 1.2, 0.3, base_mm=1.0, normal_mm=2.0, window=2.0, stiffness=0.5)
+    confidence = np.ones((96, 96), np.float32)
+    return LevelInput(level, space, tuple(views), cast_visibility(space, views), confidence)
 
 
 def test_the_answer_has_the_shapes_it_promises(network, start):

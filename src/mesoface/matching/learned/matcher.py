@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mesoface.matching.classical import COARSE, ClassicalLevel, ClassicalMatcher
+from mesoface.matching.classical import CLASSICAL_512, COARSE, ClassicalLevel, ClassicalMatcher
 from mesoface.matching.displacement import fill_by_confidence
 from mesoface.matching.images import resample_photo
 from mesoface.matching.learned.network import SurfaceMatcher
-from mesoface.matching.levels import Level, LevelInput
+from mesoface.matching.levels import LevelInput
 from mesoface.matching.matcher import Measurement, well_seen
 
 # Pixels of a prepared photo per texel: what the network was trained at.
@@ -26,15 +27,36 @@ _GRID = 16
 _POINT_BYTES = 400
 # Confidence at which a texel and its surroundings count the same.
 _STIFFNESS = 0.05
+# The network only refines: where the levels before are less sure of what they found, so is it. A surface
+# that lies out of reach looks to it like one that is hard to see.
+_LOST, _FOUND = 0.05, 0.15
+# The classical matcher's confidence is the third power of a correlation and so the lower number of the two.
+_SECOND = 3.0
+# Weight where neither measured, so that there is a mean.
+_LEAST = 1e-4
 
-_FAST = (*COARSE, Level(512, 0.9, 0.15, base_mm=0.8, normal_mm=1.5))
-_DEFAULT = (*_FAST, Level(768, 0.4, 0.1, base_mm=0.7, normal_mm=1.5))
-_BEST = (*_DEFAULT, Level(1024, 0.4, 0.1, base_mm=0.7, normal_mm=1.5))
-PRESETS: dict[str, tuple[Level, ...]] = {"fast": _FAST, "default": _DEFAULT, "best": _BEST}
+
+@dataclass(frozen=True)
+class NetworkLevel(ClassicalLevel):
+    """A level that the network measures; the classical settings are for the second opinion."""
+
+
+_NETWORK_512 = NetworkLevel(512, 0.9, 0.15, 0.8, 1.5, window=2.5, stiffness=0.5, smooth=1.2)
+_NETWORK_768 = NetworkLevel(768, 0.4, 0.1, 0.7, 1.5, window=2.0, stiffness=0.5, smooth=1.8)
+_NETWORK_1024 = NetworkLevel(1024, 0.4, 0.1, 0.7, 1.5, window=2.8, stiffness=0.5, smooth=2.4)
+# At 512² the network is better than the correlation, too, but takes five times as long.
+PRESETS: dict[str, tuple[ClassicalLevel, ...]] = {
+    "fast": (*COARSE, _NETWORK_512),
+    "default": (*COARSE, CLASSICAL_512, _NETWORK_768),
+    "best": (*COARSE, _NETWORK_512, _NETWORK_768, _NETWORK_1024),
+}
 
 
 class LearnedMatcher:
-    """A trained network; up to 256² the classical matcher, which finds the face as well in less time.
+    """A trained network, and the classical matcher beside it.
+
+    Coarse levels only find the face, and are the classical matcher's: it does so as well, in less time. The
+    finest are measured by the network, and its answer is averaged with the classical one.
 
     Args:
         network: in evaluation mode or not; it is not trained here.
@@ -43,7 +65,7 @@ class LearnedMatcher:
         memory_mb: for the volumes; less of it makes more strips, not other results.
     """
 
-    presets: Mapping[str, tuple[Level, ...]] = PRESETS
+    presets: Mapping[str, tuple[ClassicalLevel, ...]] = PRESETS
 
     def __init__(
         self, network: SurfaceMatcher, *, device: str = "cpu", threads: int = 2, memory_mb: int = 1024
@@ -54,8 +76,9 @@ class LearnedMatcher:
 
     def measure(self, start: LevelInput) -> Measurement:
         """See :class:`mesoface.matching.matcher.Matcher`."""
-        if isinstance(start.level, ClassicalLevel):
-            return self._classical.measure(start)
+        second = self._classical.measure(start)
+        if not isinstance(start.level, NetworkLevel):
+            return second
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads)
         try:
@@ -63,8 +86,10 @@ class LearnedMatcher:
                 displacement, probability = self._predict(start)
         finally:
             torch.set_num_threads(before)
-        weight = probability * well_seen(start)
-        return Measurement(fill_by_confidence(displacement, weight**2, _STIFFNESS), weight)
+        found = np.clip((start.confidence - _LOST) / (_FOUND - _LOST), 0, 1)
+        weight = probability * well_seen(start) * found
+        displacement = fill_by_confidence(displacement, weight**2, _STIFFNESS)
+        return _combined(Measurement(displacement, weight), second)
 
     def _predict(self, start: LevelInput) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(H, W) displacement, mm, and the probability that it is right, where the face is."""
@@ -114,3 +139,10 @@ class LearnedMatcher:
             outer = slice(max(first - _HALO, 0), min(last + _HALO, len(valid)))
             strips.append((slice(first, last), (outer, slice(left, right))))
         return strips
+
+
+def _combined(first: Measurement, second: Measurement) -> Measurement:
+    """The mean of two measurements by their weights: their errors are not the same ones."""
+    a, b = first.weight + _LEAST, _SECOND * (second.weight + _LEAST)
+    displacement = (a * first.displacement + b * second.displacement) / (a + b)
+    return Measurement(displacement.astype(np.float32), np.maximum(first.weight, second.weight))
