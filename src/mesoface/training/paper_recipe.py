@@ -33,9 +33,8 @@ _FAR_SHARE = 5  # for so many points around the surface one over the whole range
 POINTS = 4096
 """Points of a tile around the surface; the original draws 10,000 of a face."""
 _FEATURE_GAIN = 10.0  # of the first weights: variances of skin's features are of order one then
-# Standard deviation of how far off a fitted base is, mm: what displacement the surface is at in use.
-_BASE_ERROR_MM = 3.0
-_LARGEST_BASE_ERROR_MM = 12.0
+# How far off the base is counted to be at most, mm: with what tiles show, the whole range is asked.
+_BASE_ERROR_MM = 15.0
 
 
 def paper_recipe(config: TrainingConfig, stage: Stage) -> Recipe:
@@ -105,9 +104,8 @@ class MatchingRecipe:
         texels, displacement = draw_points(scene, rng, self.points)
         position, normal = (values.flatten(0, 1)[texels] for values in (scene.position, scene.normal))
         points = position + normal * displacement[:, None]
-        # The base lies elsewhere in use: the same points, counted from another zero.
-        limit = _LARGEST_BASE_ERROR_MM
-        base = float(np.clip(rng.normal(0, _BASE_ERROR_MM), -limit, limit))
+        # The same points, counted from another zero: an input that tells the surface would be believed.
+        base = float(rng.uniform(-_BASE_ERROR_MM, _BASE_ERROR_MM))
         costs = self._function(features, scene.projections, points, _input(displacement + base))
         truth = scene.truth.flatten()[texels]
         target = torch.exp(-0.5 * ((displacement - truth) / (SIGMA * STEP_MM)) ** 2).to(costs)

@@ -36,8 +36,8 @@ from mesoface.uvd.visibility import SEEN, cast_visibility
 from mesoface.weights import load_network
 
 _IMPORT = "run `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl --out DIR`, pass --weights DIR"
-# Twice the confidence of a volume that prefers no step: from there on a texel counts as measured.
-_ACCEPT = 2 * (2 * CONFIDENCE_RADIUS + 1) / len(STEPS)
+# Confidence, in multiples of what a volume that prefers no step has, that half of the texels must reach.
+_LEAST_CONFIDENCE = 1.2
 # Smoothing of the measured surface's normals, mm, as on the cascade's level of the same size.
 _NORMAL_MM = 2.0
 # Side of the piece of a photo, pixels, and points, that the expected time is measured with.
@@ -117,7 +117,7 @@ def match_paper(
         progress: told the views, chunks of points, and the regulariser as they are done.
 
     Raises:
-        ReconstructionError: no texel is seen by two views, or the volume says nothing about any of them.
+        ReconstructionError: no texel is seen by two views, or the networks have no say about most of them.
     """
     visibility = cast_visibility(space, views, occluder)
     seen = space.valid & ((visibility > SEEN).sum(0) >= 2)
@@ -130,15 +130,15 @@ def match_paper(
         reading = _read_volume(
             space, views, networks.to(device), memory_mb, device, longest_side, steps, progress
         )
-    measured = seen & (reading.confidence > _ACCEPT)
-    if not measured.any():
+    flat = (2 * CONFIDENCE_RADIUS + 1) / len(steps)
+    if np.median(reading.confidence[seen]) < _LEAST_CONFIDENCE * flat:
         raise ReconstructionError(
-            "the networks prefer no displacement anywhere", remedy="check that the weights are trained ones"
+            "the networks prefer no displacement", remedy="check that the weights are trained ones"
         )
     return Match(
-        space.recentred(reading.displacement, measured, _NORMAL_MM),
-        measured,
-        np.where(measured, reading.confidence, 0).astype(np.float32),
+        space.recentred(reading.displacement, seen, _NORMAL_MM),
+        seen,
+        np.where(seen, reading.confidence, 0).astype(np.float32),
         tuple(views),
         visibility,
         tuple(range(len(views))),
