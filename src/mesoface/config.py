@@ -25,7 +25,8 @@ class Settings(BaseModel):
 
     face_model: str = Field("generic", description="`generic`, `ict`, or the path of a face model")
     matcher: Matcher = Field(
-        "learned", description="how photos are compared; ncc = classical photo-consistency, nothing learned"
+        "ncc",
+        description="how photos are compared; ncc = classical photo-consistency, learned = with a network",
     )
     preset: Preset = Field(
         "default",

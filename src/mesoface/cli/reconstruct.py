@@ -118,7 +118,7 @@ def command(
             "photo-consistency, nothing learned. --preset paper has its own.",
             rich_help_panel=_METHOD,
         ),
-    ] = "learned",
+    ] = "ncc",
     device: Annotated[
         str,
         typer.Option(
