@@ -39,7 +39,7 @@ class Validator:
         if self._log.last_validation == step:
             return
         self._prepare()
-        network = self._recipe.network.eval()
+        network = self._recipe.network.train(False)
         found = answers(self._recipe, self._tiles, self._stop, self._log.progress)
         network.train()
         if found is None:

@@ -70,7 +70,7 @@ class LearnedMatcher:
     def __init__(
         self, network: SurfaceMatcher, *, device: str = "cpu", threads: int = 2, memory_mb: int = 1024
     ):
-        self._network = network.eval().to(device)
+        self._network = network.train(False).to(device)
         self._device, self._threads, self._memory = device, threads, memory_mb << 20
         self._classical = ClassicalMatcher(device, threads)
 
