@@ -136,7 +136,15 @@ def _order(seed: int, source: int, count: int, turn: int) -> NDArray[np.int64]:
 def load_samples(samples: Samples, indices: Sequence[int], workers: int) -> Iterator[Tile]:
     """The samples ``indices`` in that order, prepared in ``workers`` processes (0: here, when asked for)."""
     listed = _Listed(samples, indices)
-    for tile in DataLoader(listed, batch_size=None, num_workers=workers, worker_init_fn=_start_worker):
+    loader = DataLoader(listed, batch_size=None, num_workers=workers, worker_init_fn=_start_worker)
+    before = cv2.getNumThreads()
+    if (
+        workers
+    ):  # they inherit it; asked for in a forked process, OpenCV would wait for threads that are not there
+        cv2.setNumThreads(1)
+    tiles = iter(loader)
+    cv2.setNumThreads(before)
+    for tile in tiles:
         if isinstance(tile, MesofaceError):
             raise tile
         yield tile
@@ -160,7 +168,6 @@ class _Listed(Dataset[Tile | MesofaceError]):
 
 def _start_worker(_: int) -> None:
     """Ctrl-C is the training's business: its loaders go on until it has finished its step."""
-    cv2.setNumThreads(1)  # the processes are what runs in parallel
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
