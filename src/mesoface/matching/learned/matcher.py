@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -89,7 +89,8 @@ class LearnedMatcher:
         found = np.clip((start.confidence - _LOST) / (_FOUND - _LOST), 0, 1)
         weight = probability * well_seen(start) * found
         displacement = fill_by_confidence(displacement, weight**2, _STIFFNESS)
-        return _combined(Measurement(displacement, weight), second)
+        both = _combined(Measurement(displacement, weight), second)
+        return replace(both, weight=both.weight * start.space.valid)
 
     def _predict(self, start: LevelInput) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(H, W) displacement, mm, and the probability that it is right, where the face is."""
