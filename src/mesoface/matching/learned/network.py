@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from mesoface.matching.learned import fast, lookup
@@ -77,7 +78,10 @@ class SurfaceMatcher(nn.Module):
         """As :meth:`forward`, from V × (C, h, w) features that are there already."""
         place = (features, projections, position, normal, visibility, steps, self.features.groups)
         # Loops that are compiled for the CPU; elsewhere torch's own operations.
-        agreed = fast.agreement_in_photos(*place) if position.is_cpu else lookup.agreement_in_photos(*place)
+        if position.is_cpu:
+            agreed = fast.agreement_in_photos(*place, threads=torch.get_num_threads())
+        else:
+            agreed = lookup.agreement_in_photos(*place)
         points = describe_points(agreed, steps, texel_mm)
         score, volume = self.implicit_function(points)
         logits, confidence = self.regularizer(volume, score, texel_mm)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from mesoface.checkpoints import WeightsError
 from mesoface.matching.learned.matcher import LearnedMatcher
 from mesoface.matching.learned.network import SurfaceMatcher
-from mesoface.weights import read_weights
+from mesoface.weights import load_network
 
 SHIPPED = "surface_matcher.safetensors"
 
@@ -27,23 +26,7 @@ def load_matcher(
     Raises:
         WeightsError: the file is missing, damaged, or of another network.
     """
-    network = SurfaceMatcher()
-    if path is None:
-        with as_file(files("mesoface") / "assets" / SHIPPED) as shipped:
-            state = read_weights(shipped)
-    else:
-        state = read_weights(path)
-    expected = network.state_dict()
-    different = sorted(
-        name
-        for name in expected.keys() | state.keys()
-        if name not in expected or name not in state or state[name].shape != expected[name].shape
-    )
-    if different:
-        raise WeightsError(
-            f"is not of the learned matcher: {', '.join(different[:4])} differ{'…' if different[4:] else ''}",
-            path=path,
-            remedy="train it with `mesoface train`, or leave out --weights",
-        )
-    network.load_state_dict(state)
+    with as_file(files("mesoface") / "assets" / SHIPPED) as shipped:
+        network = load_network(path or shipped, "surface_matcher")
+    assert isinstance(network, SurfaceMatcher)
     return LearnedMatcher(network, device=device, threads=threads, memory_mb=memory_mb)
