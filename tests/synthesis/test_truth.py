@@ -8,8 +8,8 @@ import numpy as np
 import trimesh
 
 from mesoface.mesh import Mesh
+from mesoface.surface.subdivide import split_long_edges
 from mesoface.synthesis import SyntheticCapture, photograph
-from mesoface.synthesis.refine import split_long_edges
 from mesoface.synthesis.truth import CoarseFace, coarse_truth
 
 

@@ -12,9 +12,9 @@ from scipy.sparse.csgraph import connected_components
 
 from mesoface.face_models.model import FaceModel
 from mesoface.mesh import Mesh, compact
+from mesoface.surface.subdivide import split_long_edges, subdivide_loop
 from mesoface.synthesis.anatomy import EYES, LIPS_INNER, Chart, landmark_positions
 from mesoface.synthesis.cranium import close_behind
-from mesoface.synthesis.refine import split_long_edges, subdivide_loop
 from mesoface.synthesis.settings import SynthesisSettings
 from mesoface.synthesis.truth import CoarseFace
 

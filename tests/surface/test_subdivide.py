@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from mesoface.mesh import Mesh, unit
-from mesoface.synthesis.refine import split_long_edges, subdivide_loop
+from mesoface.surface.subdivide import split_long_edges, subdivide_loop
 
 
 @pytest.fixture
