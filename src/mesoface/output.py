@@ -21,11 +21,10 @@ from mesoface.mesh import Mesh
 from mesoface.mesh_io import read_mesh, write_obj, write_ply
 from mesoface.progress import ProgressCallback, silent
 from mesoface.report.face_report import write_report
+from mesoface.run_folder import FORMAT, base_fit, write_base_fit
 from mesoface.stages import StageClock, peak_memory_mb
 from mesoface.uvd.rasterize import grid_faces
 
-# Version of the result folder's layout.
-FORMAT = 1
 _REGION_SIZE = 192
 _PACKAGES = ("numpy", "opencv-contrib-python", "torch", "mediapipe", "embreex", "scipy")
 
@@ -71,7 +70,7 @@ def save_face(
     overwrite: bool = False,
     progress: ProgressCallback = silent,
 ) -> list[str]:
-    """Write base.obj, fine.ply, displacement.exr, confidence.png, region.ply, run.json and report.html.
+    """Write the result's meshes and maps, base_fit.npz, run.json and report.html.
 
     The folder appears when all of it is written, or not at all.
 
@@ -106,6 +105,7 @@ def save_face(
     with atomic_folder(out, overwrite=overwrite) as folder:
         with clock.stage("files and report"):
             write_obj(folder / "base.obj", face.base)
+            write_base_fit(folder / "base_fit.npz", base_fit(face.fit))
             write_ply(folder / "region.ply", region)
             if face.fine is not None:
                 _write_fine(folder, face.fine)
