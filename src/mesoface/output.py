@@ -13,6 +13,7 @@ import numpy as np
 
 import mesoface
 from mesoface.atomic import atomic_folder
+from mesoface.cameras_io import write_cameras
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import Evaluation, evaluate
 from mesoface.face import Face, FineSurface
@@ -70,7 +71,7 @@ def save_face(
     overwrite: bool = False,
     progress: ProgressCallback = silent,
 ) -> list[str]:
-    """Write the result's meshes and maps, base_fit.npz, run.json and report.html.
+    """Write the result's meshes and maps, base_fit.npz, cameras.json, run.json and report.html.
 
     The folder appears when all of it is written, or not at all.
 
@@ -106,6 +107,7 @@ def save_face(
         with clock.stage("files and report"):
             write_obj(folder / "base.obj", face.base)
             write_base_fit(folder / "base_fit.npz", base_fit(face.fit))
+            write_cameras(folder / "cameras.json", face.capture)
             write_ply(folder / "region.ply", region)
             if face.fine is not None:
                 _write_fine(folder, face.fine)
