@@ -134,4 +134,6 @@ def read_cameras(path: Path) -> RunCameras:
         raise MesofaceError(f"not a camera: {error}", path=path, remedy=remedy) from error
     if len({view.name for view in views}) != len(views):
         raise MesofaceError("two views have the same name", path=path, remedy=remedy)
-    return RunCameras(views, None if file.capture is None else path.parent / file.capture, file.capture_format)
+    return RunCameras(
+        views, None if file.capture is None else path.parent / file.capture, file.capture_format
+    )

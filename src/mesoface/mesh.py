@@ -76,6 +76,18 @@ class Mesh:
         pick = lambda a: None if a is None else a[used]  # noqa: E731
         return Mesh(self.vertices[used], faces, uv, uv_faces, pick(self.normals), pick(self.colors))
 
+    def with_one_index(self) -> Mesh:
+        """The same surface with one index for positions and UVs: vertices on a UV seam are repeated."""
+        if self.uv is None or self.uv_faces is None:
+            return self
+        pairs = self.faces.ravel() * len(self.uv) + self.uv_faces.ravel()
+        unique, corner = np.unique(pairs, return_inverse=True)
+        source = unique // len(self.uv)
+        pick = lambda a: None if a is None else a[source]  # noqa: E731
+        uv = self.uv[unique % len(self.uv)]
+        faces = corner.reshape(-1, 3)
+        return Mesh(self.vertices[source], faces, uv, None, pick(self.normals), pick(self.colors))
+
 
 def compact(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Renumber ``faces`` so that unused indices vanish; also (count,) which ones are used."""

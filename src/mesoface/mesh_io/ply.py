@@ -255,18 +255,11 @@ def write_ply(path: str | os.PathLike[str], mesh: Mesh) -> None:
     Raises:
         MesofaceError: the file cannot be written.
     """
-    vertices, faces, uv = mesh.vertices, mesh.faces, mesh.uv
-    normals, colors = mesh.normals, mesh.colors
-    if uv is not None and mesh.uv_faces is not None:
-        pairs = faces.ravel() * len(uv) + mesh.uv_faces.ravel()
-        unique, corner = np.unique(pairs, return_inverse=True)
-        source, uv = unique // len(uv), uv[unique % len(uv)]
-        faces, vertices = corner.reshape(-1, 3), vertices[source]
-        normals = None if normals is None else normals[source]
-        colors = None if colors is None else colors[source]
+    mesh = mesh.with_one_index()
+    vertices, faces = mesh.vertices, mesh.faces
     groups: list[tuple[str, str, tuple[str, ...], NDArray | None]]
-    groups = [("float", "<f4", ("x", "y", "z"), vertices), ("float", "<f4", ("nx", "ny", "nz"), normals)]
-    groups += [("float", "<f4", ("s", "t"), uv), ("uchar", "u1", ("red", "green", "blue"), colors)]
+    groups = [("float", "<f4", ("x", "y", "z"), vertices), ("float", "<f4", ("nx", "ny", "nz"), mesh.normals)]
+    groups += [("float", "<f4", ("s", "t"), mesh.uv), ("uchar", "u1", ("red", "green", "blue"), mesh.colors)]
     header, layout = [f"element vertex {len(vertices)}"], []
     for kind, dtype, names, values in groups:
         if values is not None:
