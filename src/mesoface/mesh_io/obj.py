@@ -141,10 +141,15 @@ def _per_vertex(
     return unit(total)
 
 
-def write_obj(path: str | os.PathLike[str], mesh: Mesh) -> None:
+def write_obj(path: str | os.PathLike[str], mesh: Mesh, *, material: str | None = None) -> None:
     """Write OBJ text, the same bytes for the same mesh: 0.01 µm for positions, 1e-6 for UVs and normals.
 
     UVs keep their own indices; stored normals share the vertices'. Colours are not written.
+
+    Args:
+        path: the file.
+        mesh: what is written.
+        material: name of the material, and of the ``.mtl`` file beside it that has it; None: none is named.
 
     Raises:
         MesofaceError: the file cannot be written.
@@ -160,6 +165,8 @@ def write_obj(path: str | os.PathLike[str], mesh: Mesh) -> None:
     corner = "/".join(slots)
     indices = np.stack(columns, -1).reshape(len(mesh.faces), -1) + 1
     with atomic_file(Path(path)) as temporary, temporary.open("w", encoding="ascii", newline="\n") as file:
+        if material is not None:
+            file.write(f"mtllib {material}.mtl\nusemtl {material}\n")
         _write_rows(file, "v %.5f %.5f %.5f\n", mesh.vertices)
         if mesh.uv is not None:
             _write_rows(file, "vt %.6f %.6f\n", mesh.uv)

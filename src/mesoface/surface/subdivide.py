@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from mesoface.mesh import Mesh, unit
 
@@ -114,6 +115,36 @@ def split_long_edges(
         normals = np.concatenate([normals, unit(n + m)])
         faces, origin = _split_faces(vertices, faces, middle)
         parent = parent[origin]
+
+
+def split_mesh(mesh: Mesh, wanted: NDArray[np.bool_], length: float) -> tuple[Mesh, NDArray[np.int64]]:
+    """:func:`split_long_edges` of a mesh with its UVs, which stay where they are on every face.
+
+    Args:
+        mesh: with UVs; its normals and colours are dropped.
+        wanted: (F,) faces whose edges matter.
+        length: mm.
+
+    Returns:
+        the finer mesh, and (F',) the face of ``mesh`` each of its faces lies in.
+    """
+    assert mesh.uv is not None
+    vertices, faces, parent, rounds = split_long_edges(mesh.vertices, mesh.faces, wanted, length)
+    if mesh.uv_faces is None or np.array_equal(mesh.uv_faces, mesh.faces):
+        uv = mesh.uv
+        for ends in rounds:
+            uv = np.concatenate([uv, uv[ends].mean(1)])
+        return Mesh(vertices, faces, uv), parent
+    weights = sparse.eye_array(len(mesh.vertices), format="csr")
+    for ends in rounds:
+        weights = sparse.vstack([weights, (weights[ends[:, 0]] + weights[ends[:, 1]]) / 2], format="csr")
+    corners = np.broadcast_to(mesh.faces[parent][:, None], (len(faces), 3, 3))
+    bary = np.asarray(weights[np.repeat(faces.ravel(), 3), corners.ravel()]).reshape(-1, 3, 3)
+    uv = np.einsum("fkj,fjc->fkc", bary, mesh.uv[mesh.uv_faces[parent]]).reshape(-1, 2)
+    # Corners of one vertex share a UV unless a seam runs there; sums in another order differ in the last bit.
+    keys = np.column_stack([faces.ravel(), np.rint(uv * 2**32).astype(np.int64)])
+    _, first, index = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return Mesh(vertices, faces, uv[first], index.reshape(-1, 3)), parent
 
 
 def _split_faces(

@@ -1,0 +1,109 @@
+"""Displacement maps in the base mesh's UVs: EXR in millimetres, 16-bit PNG with its scale beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.atomic import atomic_file
+from mesoface.errors import MesofaceError
+from mesoface.export.options import ExportOptions
+from mesoface.export.source import ExportSource
+from mesoface.map_io import write_exr, write_png
+from mesoface.surface.detail import DetailMaps
+
+MIDDLE = 32768
+"""The 16-bit number that means no displacement."""
+
+_FULL = 65535
+_ALONG = "along the smoothed normals of base.obj, positive outward"
+
+
+def export_exr(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
+    """Write ``displacement.exr``: millimetres, finite everywhere, 0 where nothing is displaced.
+
+    A result's own ``displacement.exr`` has NaN where nothing was measured, which DCC tools do not take well;
+    here the displacement fades out over 8 mm.
+
+    Args:
+        source: the face.
+        options: none matter here.
+        folder: where the file goes.
+
+    Returns:
+        what was written, for people.
+
+    Raises:
+        MesofaceError: nothing was measured, or the file cannot be written.
+    """
+    detail = require_detail(source)
+    write_exr(folder / "displacement.exr", detail.displacement, comment=f"millimetres {_ALONG}")
+    low, high = detail.displacement.min(), detail.displacement.max()
+    return [
+        f"displacement.exr: {detail.size}², {low:.2f} to {high:.2f} mm, 32-bit; scale 1, midlevel 0, in mm"
+    ]
+
+
+def export_png(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
+    """Write ``displacement.png``, 16 bits, and ``displacement.json``, what its numbers mean.
+
+    Args:
+        source: the face.
+        options: none matter here.
+        folder: where the files go.
+
+    Returns:
+        what was written, for people.
+
+    Raises:
+        MesofaceError: nothing was measured, or a file cannot be written.
+    """
+    displacement = require_detail(source).displacement
+    scale = full_scale(displacement)
+    write_png(folder / "displacement.png", encode_displacement(displacement, scale))
+    about = {
+        "file": "displacement.png",
+        "unit": "mm",
+        "scale": scale,
+        "midlevel": MIDDLE / _FULL,
+        "formula": "displacement in mm = (value / 65535 - midlevel) * scale",
+        "direction": _ALONG,
+    }
+    with atomic_file(folder / "displacement.json") as temporary:
+        temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    step = 1000 * scale / _FULL
+    return [f"displacement.png: scale {scale:g} mm, midlevel {MIDDLE / _FULL:.6f}, steps of {step:.2f} µm"]
+
+
+def full_scale(displacement: NDArray[np.float32]) -> float:
+    """Millimetres between black and white that hold every displacement: a round number, at least 1."""
+    reach = float(np.abs(displacement).max(initial=0)) * _FULL / (_FULL - MIDDLE)
+    return float(max(1, np.ceil(2 * reach * 10) / 10))
+
+
+def encode_displacement(displacement: NDArray[np.float32], scale: float) -> NDArray[np.uint16]:
+    """(H, W) mm → 16 bits, :data:`MIDDLE` for 0 and ``scale`` mm from black to white; clipped to that."""
+    values = np.rint(displacement.astype(np.float64) / scale * _FULL) + MIDDLE
+    return np.clip(values, 0, _FULL).astype(np.uint16)
+
+
+def decode_displacement(values: NDArray[np.uint16], scale: float) -> NDArray[np.float32]:
+    """What :func:`encode_displacement` wrote, mm."""
+    return ((values.astype(np.float64) - MIDDLE) / _FULL * scale).astype(np.float32)
+
+
+def require_detail(source: ExportSource) -> DetailMaps:
+    """The detailed surface of a face.
+
+    Raises:
+        MesofaceError: the run stopped at the base mesh.
+    """
+    if source.detail is None:
+        raise MesofaceError(
+            "there is no displacement: this run stopped at the base mesh",
+            remedy="export glb, obj, ply, usd or base, or reconstruct without --until base",
+        )
+    return source.detail

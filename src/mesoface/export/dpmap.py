@@ -1,0 +1,114 @@
+"""Displacement in FaceScape's ``dpmap`` layout (Yang et al., CVPR 2020): 16 bits, 32768 = none, ±0.914 mm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+
+from mesoface.errors import MesofaceError
+from mesoface.export.displacement import require_detail
+from mesoface.export.options import ExportOptions
+from mesoface.export.source import ExportSource
+from mesoface.images import read_header
+from mesoface.map_io import write_png
+from mesoface.mesh import Mesh, unit
+
+SIZE = 4096
+"""Side of a published dpmap, texels."""
+
+FULL_SCALE_MM = 0.914
+"""Displacement at the end of the range."""
+
+MIDDLE = 32768
+"""The number that means no displacement."""
+
+
+def export_dpmap(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
+    """Write ``dpmap.png``, 4096², in the base mesh's UVs; what exceeds ±0.914 mm is clipped, and said.
+
+    FaceScape looks a v up in row ``H - int(v · H)``, one below the texel that v lies in: our rows are
+    written one lower, so that its formula finds them.
+
+    Args:
+        source: the face.
+        options: none matter here.
+        folder: where the file goes.
+
+    Returns:
+        what was written, for people.
+
+    Raises:
+        MesofaceError: nothing was measured, or the file cannot be written.
+    """
+    displacement = require_detail(source).displacement
+    enlarged = cv2.resize(displacement, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    lowered = np.concatenate([enlarged[:1], enlarged[:-1]])
+    write_png(folder / "dpmap.png", encode_dpmap(lowered))
+    clipped = float((np.abs(displacement) > FULL_SCALE_MM).mean() / (displacement != 0).mean())
+    return [f"dpmap.png: {SIZE}², ±{FULL_SCALE_MM} mm; {100 * clipped:.1f} % of the displaced texels clipped"]
+
+
+def encode_dpmap(displacement: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """(H, W) mm → FaceScape's 16 bits; clipped to its range."""
+    values = np.rint(displacement.astype(np.float64) / FULL_SCALE_MM * MIDDLE) + MIDDLE
+    return np.clip(values, 0, 65535).astype(np.uint16)
+
+
+def decode_dpmap(values: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """(H, W) FaceScape's 16 bits → mm."""
+    return (values.astype(np.float64) - MIDDLE) / MIDDLE * FULL_SCALE_MM
+
+
+def read_dpmap(path: Path) -> NDArray[np.uint16]:
+    """A dpmap as published: (4096, 4096) uint16.
+
+    Raises:
+        MesofaceError: it cannot be read, or is of another size or pixel type.
+    """
+    header = read_header(path)
+    remedy = "give a dpmap as FaceScape publishes it: a 16-bit grey PNG"
+    if header.size != (SIZE, SIZE):
+        raise MesofaceError(
+            f"is {header.width} × {header.height} pixels, a dpmap has {SIZE} × {SIZE}",
+            path=path,
+            remedy=remedy,
+        )
+    values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.ndim != 2 or values.dtype != np.uint16:
+        raise MesofaceError("is no image of one 16-bit channel", path=path, remedy=remedy)
+    return values
+
+
+def displace_by_dpmap(mesh: Mesh, dpmap: NDArray[np.uint16]) -> Mesh:
+    """FaceScape's detailed mesh: subdivided once at the edges' middles, moved along the vertex normals.
+
+    Normals are the sum of the unit normals of the faces around; the map is looked up at the nearest texel,
+    row ``H - int(v · H)`` and column ``int(u · W)``.
+
+    Args:
+        mesh: with a UV for every vertex.
+        dpmap: (H, W) uint16.
+
+    Raises:
+        ValueError: the mesh has no UVs, or UVs that are not its vertices' own.
+    """
+    if mesh.uv is None or mesh.uv_faces is not None:
+        raise ValueError("every vertex needs one UV")
+    columns = np.column_stack([mesh.vertices, mesh.uv])
+    columns, faces = trimesh.remesh.subdivide(columns, mesh.faces)
+    vertices, uv = columns[:, :3], columns[:, 3:]
+    fine = Mesh(vertices, faces, uv)
+    per_face = np.repeat(fine.face_normals(), 3, axis=0)
+    normal = np.column_stack(
+        [np.bincount(faces.ravel(), per_face[:, axis], len(vertices)) for axis in range(3)]
+    )
+    height, width = dpmap.shape
+    row = np.clip(height - (uv[:, 1] * height).astype(int), 0, height - 1)
+    column = np.clip((uv[:, 0] * width).astype(int), 0, width - 1)
+    amount = decode_dpmap(dpmap[row, column])
+    return replace(fine, vertices=vertices + unit(normal) * amount[:, None])

@@ -1,0 +1,155 @@
+"""The formats by name, and a folder of exports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import mesoface
+from mesoface.atomic import atomic_folder
+from mesoface.errors import MesofaceError
+from mesoface.export.base import export_base
+from mesoface.export.displacement import export_exr, export_png
+from mesoface.export.dpmap import export_dpmap
+from mesoface.export.glb import export_glb
+from mesoface.export.normals import export_normals
+from mesoface.export.obj import export_obj
+from mesoface.export.options import ExportOptions
+from mesoface.export.ply import export_ply
+from mesoface.export.source import ExportSource
+from mesoface.export.usd import export_usd, require_usd
+from mesoface.progress import ProgressCallback, silent
+
+MANIFEST = "export.json"
+"""The file by which a folder of exports is known."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to export a face.
+
+    Args:
+        write: writes its files into a folder and says what it wrote, a line each.
+        measured: whether it is about the measured surface, without which there is nothing to write.
+        unit: of the lengths in it.
+    """
+
+    write: Callable[[ExportSource, ExportOptions, Path], list[str]]
+    measured: bool
+    unit: str
+
+
+FORMATS: dict[str, Format] = {
+    "glb": Format(export_glb, measured=False, unit="m"),
+    "obj": Format(export_obj, measured=False, unit="mm"),
+    "ply": Format(export_ply, measured=False, unit="mm"),
+    "usd": Format(export_usd, measured=False, unit="cm"),
+    "exr": Format(export_exr, measured=True, unit="mm"),
+    "png": Format(export_png, measured=True, unit="mm"),
+    "dpmap": Format(export_dpmap, measured=True, unit="mm"),
+    "normals": Format(export_normals, measured=True, unit="none"),
+    "base": Format(export_base, measured=False, unit="mm"),
+}
+
+
+def parse_formats(names: str) -> list[str]:
+    """``"glb,obj"`` or ``"all"`` → names of formats, each once.
+
+    Raises:
+        MesofaceError: a name is unknown, none is given, or a format needs a package that is not installed.
+    """
+    chosen = list(dict.fromkeys(name.strip().lower() for name in names.split(",") if name.strip()))
+    if chosen == ["all"]:
+        chosen = list(FORMATS)
+    known = ", ".join(FORMATS)
+    if not chosen:
+        raise MesofaceError("no format is named", remedy=f"--to takes {known}, or all")
+    for name in chosen:
+        if name not in FORMATS:
+            raise MesofaceError(f"unknown format {name!r}", remedy=f"--to takes {known}, or all")
+    if "usd" in chosen:
+        require_usd()
+    return chosen
+
+
+def check_target(out: Path, run: Path) -> None:
+    """Refuse a target that would harm the result.
+
+    Raises:
+        MesofaceError: ``out`` is the result's folder, or has it inside.
+    """
+    target, source = out.resolve(), run.resolve()
+    if target == source or target in source.parents:
+        raise MesofaceError(
+            "the export would replace the result",
+            path=out,
+            remedy="name a folder of its own, e.g. RUN/export",
+        )
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise MesofaceError(
+            f"exists already and is no folder of exports (it has no {MANIFEST})",
+            path=out,
+            remedy="name another folder",
+        )
+
+
+def export_face(
+    source: ExportSource,
+    out: str | Path,
+    formats: Sequence[str],
+    options: ExportOptions | None = None,
+    *,
+    overwrite: bool = False,
+    progress: ProgressCallback = silent,
+) -> list[str]:
+    """Write a folder of exports; it appears when all of it is written, or not at all.
+
+    Args:
+        source: from :func:`mesoface.export.face_source` or :func:`mesoface.export.read_source`.
+        out: folder to make.
+        formats: names of :data:`FORMATS`.
+        options: density, topology and frame; None for the defaults.
+        overwrite: whether an older export may be replaced.
+        progress: called after every format.
+
+    Returns:
+        what was written, a line each.
+
+    Raises:
+        MesofaceError: a format cannot be made of this face, or the folder cannot be written.
+    """
+    options = options or ExportOptions()
+    missing = [name for name in formats if FORMATS[name].measured and source.fine is None]
+    if missing:
+        able = ", ".join(name for name, format in FORMATS.items() if not format.measured)
+        raise MesofaceError(
+            f"{', '.join(missing)}: this run stopped at the base mesh, nothing was measured",
+            remedy=f"export {able}, or reconstruct without --until base",
+        )
+    if options.frame == "face":
+        source = source.upright()
+    lines: list[str] = []
+    with atomic_folder(Path(out), overwrite=overwrite) as folder:
+        for number, name in enumerate(formats):
+            progress("Exporting", number, len(formats))
+            lines += FORMATS[name].write(source, options, folder)
+        (folder / MANIFEST).write_text(_manifest(source, formats, options, folder), encoding="utf-8")
+        progress("Exporting", len(formats), len(formats))
+    return lines
+
+
+def _manifest(source: ExportSource, formats: Sequence[str], options: ExportOptions, folder: Path) -> str:
+    """What the folder holds, in which units and axes."""
+    rotation, translation = source.world
+    content = {
+        "mesoface": mesoface.__version__,
+        "files": sorted(path.name for path in folder.iterdir()),
+        "units": {name: FORMATS[name].unit for name in formats},
+        "frame": options.frame,
+        "detail_edge_mm": options.edge_mm,
+        "topology": options.topology,
+        "world_mm": {"rotation": rotation.tolist(), "translation": translation.tolist()},
+    }
+    return json.dumps(content, indent=2) + "\n"

@@ -1,0 +1,79 @@
+"""``face.glb``: mesh, colour and normal map in one file for any viewer or engine (glTF 2.0)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mesoface.export.asset import CLAY, ROUGHNESS, make_asset
+from mesoface.export.gltf import GlbBuilder
+from mesoface.export.images import jpeg, png, shrink
+from mesoface.export.normal_maps import encode_normals
+from mesoface.export.options import ExportOptions
+from mesoface.export.source import ExportSource
+
+_EDGE_MM = 2.0  # on the skin: a density for real time
+_LARGEST_IMAGE = 2048
+_METRES = 0.001
+
+
+def export_glb(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
+    """Write ``face.glb``: metres, +Y up where ``source`` is upright, metallic-roughness material.
+
+    The normal map is relative to this very mesh, and its tangents are in the file: no reader has to guess
+    them. Colour is a JPEG, the normal map a PNG, of at most 2048² both.
+
+    Args:
+        source: the face.
+        options: density and topology.
+        folder: where the file goes.
+
+    Returns:
+        what was written, for people.
+
+    Raises:
+        MesofaceError: it cannot be written, or the mesh cannot be made.
+    """
+    asset = make_asset(source, options, edge_mm=_EDGE_MM)
+    drawn = asset.drawn
+    glb = GlbBuilder()
+    attributes = {
+        "POSITION": glb.add_attribute(drawn.position * _METRES, bounds=True),
+        "NORMAL": glb.add_attribute(drawn.normal),
+        "TANGENT": glb.add_attribute(drawn.tangent),
+        # glTF has the origin of UVs at the top left.
+        "TEXCOORD_0": glb.add_attribute(drawn.uv * (1, -1) + (0, 1)),
+    }
+    indices = glb.add_indices(drawn.faces)
+    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}
+    material: dict[str, Any] = {"name": "skin", "pbrMetallicRoughness": surface}
+    if asset.color is None:
+        surface["baseColorFactor"] = [*CLAY, 1.0]
+    else:
+        color = jpeg(shrink(asset.color, _LARGEST_IMAGE))
+        surface["baseColorTexture"] = {"index": glb.add_texture(color, "image/jpeg", "color")}
+    if asset.normals is not None:
+        normals = png(shrink(encode_normals(asset.normals, np.uint8), _LARGEST_IMAGE))
+        material["normalTexture"] = {"index": glb.add_texture(normals, "image/png", "normal")}
+    rotation, translation = source.world
+    glb.document |= {
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"name": "face", "mesh": 0}],
+        "meshes": [
+            {
+                "name": "face",
+                "primitives": [{"attributes": attributes, "indices": indices, "material": 0}],
+            }
+        ],
+        "materials": [material],
+    }
+    glb.document["asset"]["extras"] = {
+        "face_model": source.model,
+        "world_mm": {"rotation": rotation.tolist(), "translation": translation.tolist()},
+    }
+    path = folder / "face.glb"
+    glb.write(path)
+    return [f"face.glb: {asset.about}, {path.stat().st_size / 1e6:.1f} MB"]

@@ -1,0 +1,93 @@
+"""The container: arrays and images into one binary glTF 2.0 file (Khronos, ISO/IEC 12113)."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import mesoface
+from mesoface.atomic import atomic_file
+
+_COMPONENTS = {np.dtype(np.float32): 5126, np.dtype(np.uint32): 5125}
+_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+_ATTRIBUTE, _INDEX = 34962, 34963
+_MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
+
+
+class GlbBuilder:
+    """Collects buffers while the glTF document, a plain dictionary, is put together around them."""
+
+    def __init__(self) -> None:
+        self.document: dict[str, Any] = {
+            "asset": {"version": "2.0", "generator": f"mesoface {mesoface.__version__}"},
+            "accessors": [],
+            "bufferViews": [],
+        }
+        self._data = bytearray()
+
+    def add_attribute(self, values: NDArray, *, bounds: bool = False) -> int:
+        """Append (N, C) floats per vertex; the accessor's number.
+
+        Args:
+            values: written as float32.
+            bounds: state the smallest and largest values, as glTF asks of positions.
+        """
+        return self._add_accessor(np.ascontiguousarray(values, np.float32), _ATTRIBUTE, bounds)
+
+    def add_indices(self, faces: NDArray[np.int64]) -> int:
+        """Append (F, 3) triangles; the accessor's number."""
+        return self._add_accessor(faces.astype(np.uint32).reshape(-1, 1), _INDEX, False)
+
+    def add_texture(self, data: bytes, mime: str, name: str) -> int:
+        """Append an encoded image; the texture's number."""
+        images, textures = (self.document.setdefault(key, []) for key in ("images", "textures"))
+        images.append({"name": name, "mimeType": mime, "bufferView": self._add_view(data)})
+        # Linear with mipmaps, clamped: beyond the border of the UV square nothing is drawn.
+        self.document.setdefault(
+            "samplers", [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
+        )
+        textures.append({"source": len(images) - 1, "sampler": 0})
+        return len(textures) - 1
+
+    def write(self, path: Path) -> None:
+        """Write the file.
+
+        Raises:
+            MesofaceError: it cannot be written.
+        """
+        document = {**self.document, "buffers": [{"byteLength": len(self._data)}]}
+        text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+        text += b" " * (-len(text) % 4)
+        data = bytes(self._data) + bytes(-len(self._data) % 4)
+        total = 12 + 8 + len(text) + 8 + len(data)
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            file.write(struct.pack("<III", _MAGIC, 2, total))
+            file.write(struct.pack("<II", len(text), _JSON) + text)
+            file.write(struct.pack("<II", len(data), _BIN) + data)
+
+    def _add_view(self, data: bytes, target: int | None = None) -> int:
+        self._data += bytes(-len(self._data) % 4)
+        view = {"buffer": 0, "byteOffset": len(self._data), "byteLength": len(data)}
+        if target is not None:
+            view["target"] = target
+        self._data += data
+        self.document["bufferViews"].append(view)
+        return len(self.document["bufferViews"]) - 1
+
+    def _add_accessor(self, values: NDArray, target: int, bounds: bool) -> int:
+        accessor: dict[str, Any] = {
+            "bufferView": self._add_view(values.tobytes(), target),
+            "componentType": _COMPONENTS[values.dtype],
+            "count": len(values),
+            "type": _TYPES[values.shape[1]],
+        }
+        if bounds:
+            accessor["min"] = [float(x) for x in values.min(0)]
+            accessor["max"] = [float(x) for x in values.max(0)]
+        self.document["accessors"].append(accessor)
+        return len(self.document["accessors"]) - 1

@@ -1,0 +1,61 @@
+"""Normal maps: the detailed surface's normals relative to a coarser mesh, or in space."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.export.tangent_space import RenderMesh
+from mesoface.mesh import unit
+from mesoface.surface.detail import DetailMaps
+from mesoface.uvd.maps import fill_outside
+from mesoface.uvd.rasterize import rasterize_uv
+
+_FLAT = np.array([0, 0, 1], np.float32)
+_LOWEST = 0.02  # smallest z of a normal in tangent space
+
+
+def tangent_normal_map(mesh: RenderMesh, skin: NDArray[np.bool_], detail: DetailMaps) -> NDArray[np.float32]:
+    """The detailed surface's normals in the tangent space of the mesh that will be drawn with them.
+
+    The tangent space is interpolated over each face and not made orthonormal again, as MikkTSpace asks of
+    shaders; the map holds what such a shader turns back into the detailed normal.
+
+    Args:
+        mesh: the mesh to be drawn.
+        skin: (F',) which faces of the mesh that ``mesh`` was made of have the detail.
+        detail: the detailed surface.
+
+    Returns:
+        (H, H, 3) unit vectors: x along u, y along v, z outward; (0, 0, 1) where there is no detail.
+    """
+    on_skin = skin[mesh.source]
+    faces = np.concatenate(
+        [mesh.faces[on_skin], mesh.faces[~on_skin]]
+    )  # skin first: it wins where UVs overlap
+    raster = rasterize_uv(mesh.uv, faces, detail.size)
+    valid = raster.valid & (raster.face < on_skin.sum())
+    axes = (mesh.tangent[:, :3], mesh.bitangent, mesh.normal)
+    frame = np.stack([raster.interpolate(axis, faces)[valid] for axis in axes], -1).astype(np.float64)
+    normal = detail.normal[valid].astype(np.float64)
+    # A frame that does not span space (a vertex whose faces cancel out) has no answer: flat.
+    solvable = np.abs(np.linalg.det(frame)) > 1e-3
+    local = np.tile(_FLAT, (len(frame), 1))
+    local[solvable] = unit(np.linalg.solve(frame[solvable], normal[solvable][..., None])[..., 0])
+    # No map can turn a normal to the other side of its face: as far as it goes.
+    local[:, 2] = np.maximum(local[:, 2], _LOWEST)
+    out = np.tile(_FLAT, (*valid.shape, 1))
+    out[valid] = unit(local)
+    # Continued beyond the islands, so that filtering at their rims takes nothing from elsewhere.
+    return unit(fill_outside(out, raster.valid))
+
+
+def object_normal_map(detail: DetailMaps) -> NDArray[np.float32]:
+    """(H, H, 3) the detailed surface's unit normals in the axes of the export, continued to the border."""
+    return unit(fill_outside(detail.normal, detail.facial))
+
+
+def encode_normals(normals: NDArray[np.float32], dtype: type[np.uint8] | type[np.uint16]) -> NDArray:
+    """Unit vectors (H, W, 3) as colours: -1 is 0, +1 is the largest number of ``dtype``."""
+    full = np.iinfo(dtype).max
+    return np.round((normals + 1) / 2 * full).astype(dtype)

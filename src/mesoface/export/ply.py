@@ -1,0 +1,48 @@
+"""``face.ply``: the dense UV grid of what was measured, with colours per vertex."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.export.asset import detailed_mesh
+from mesoface.export.options import ExportOptions
+from mesoface.export.source import ExportSource
+from mesoface.mesh import Mesh
+from mesoface.mesh_io import write_ply
+from mesoface.uvd.maps import sample_map
+
+_EDGE_MM = 1.0  # in the model's topology; the grid's own is as measured
+
+
+def export_ply(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
+    """Write ``face.ply``: binary, millimetres, normals, ``s t`` UVs, and colours where there is a texture.
+
+    Args:
+        source: the face.
+        options: density and topology; the grid where something was measured, unless told otherwise.
+        folder: where the file goes.
+
+    Returns:
+        what was written, for people.
+
+    Raises:
+        MesofaceError: it cannot be written, or the mesh cannot be made.
+    """
+    topology = "model" if source.detail is None else "grid"
+    mesh, _ = detailed_mesh(source, options, edge_mm=_EDGE_MM, topology=topology)
+    if source.color is not None:
+        mesh = _colored(mesh, source.color)
+    write_ply(folder / "face.ply", mesh)
+    color = "with colour" if mesh.colors is not None else "without colour: the result has no texture"
+    return [f"face.ply: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} triangles, {color}, millimetres"]
+
+
+def _colored(mesh: Mesh, color: NDArray[np.uint8]) -> Mesh:
+    """``mesh`` with the texture's colours at its vertices."""
+    mesh = mesh.with_one_index()
+    assert mesh.uv is not None
+    return replace(mesh, colors=np.rint(sample_map(color, mesh.uv)).astype(np.uint8))

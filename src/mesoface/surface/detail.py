@@ -1,0 +1,184 @@
+"""The measured detail on the base mesh: as maps without holes, and as meshes of any density."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.errors import MesofaceError
+from mesoface.mesh import Mesh, unit
+from mesoface.surface.fine import fine_mesh
+from mesoface.surface.subdivide import split_mesh
+from mesoface.uvd.maps import blur_masked, erode, fill_outside, sample_map
+from mesoface.uvd.rasterize import rasterize_uv
+from mesoface.uvd.space import UVDSpace, surface_normals
+
+MAX_TRIANGLES = 30_000_000
+"""Most triangles that a detailed mesh may have, by estimate."""
+
+# Beyond what was measured the detail fades out over so many mm.
+_FADE_MM = 8.0
+# Density at which the base mesh, its facets rounded, stands for itself in the maps.
+_GROUND_MM = 1.5
+# Over so many mm from the rim of what was measured, vertices go from the base to the measured surface.
+_BLEND_MM = 2.0
+# A mesh whose long edges were split has triangles of so many times the length's square, in the mean.
+_TRIANGLE = 0.22
+
+
+@dataclass(frozen=True, eq=False)
+class FineMaps:
+    """The measured surface as UV maps, as a result's files hold it.
+
+    Args:
+        position: (H, H, 3) float32 mm, 0 where nothing was measured.
+        displacement: (H, H) float32 mm along the base's smoothed normals, 0 where nothing was measured.
+        measured: (H, H).
+    """
+
+    position: NDArray[np.float32]
+    displacement: NDArray[np.float32]
+    measured: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class DetailMaps:
+    """The detailed surface as UV maps of the whole facial region.
+
+    Where nothing was measured, the base mesh is continued smoothly from what was.
+
+    Args:
+        position: (H, H, 3) float32 mm, continued beyond the facial region.
+        normal: (H, H, 3) float32 unit, of the detailed surface.
+        offset: (H, H, 3) float32 mm, from the base mesh to ``position``, fading to 0 beyond ``measured``.
+        displacement: (H, H) float32 mm along the base's smoothed normals, fading likewise; finite everywhere.
+        measured: (H, H) texels that were measured.
+        facial: (H, H) texels of the facial region.
+    """
+
+    position: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    displacement: NDArray[np.float32]
+    measured: NDArray[np.bool_]
+    facial: NDArray[np.bool_]
+
+    @property
+    def size(self) -> int:
+        """Side of the maps, texels."""
+        return self.facial.shape[0]
+
+    @property
+    def texel_mm(self) -> float:
+        """Median distance between neighbouring measured texels, mm."""
+        return UVDSpace(self.position, self.normal, self.measured).texel_mm
+
+
+def detail_maps(base: Mesh, facial: NDArray[np.bool_], fine: FineMaps) -> DetailMaps:
+    """Continue what was measured over the whole facial region.
+
+    Relief finer than the measured surface, once there is some, belongs here: added to ``position`` along
+    ``normal``, and to ``displacement``, before anything is exported.
+
+    Args:
+        base: base mesh with UVs, in the same frame as ``fine``.
+        facial: (F,) its faces in the facial region.
+        fine: the measured surface.
+    """
+    ground, parent = split_mesh(base, facial, _GROUND_MM)
+    assert ground.uv is not None
+    skin = facial[parent]
+    uv_faces = ground.faces if ground.uv_faces is None else ground.uv_faces
+    raster = rasterize_uv(ground.uv, uv_faces[skin], len(fine.measured))
+    under = fill_outside(raster.interpolate(ground.vertices, ground.faces[skin]), raster.valid)
+    outward = fill_outside(raster.interpolate(ground.vertex_normals(), ground.faces[skin]), raster.valid)
+    outward = unit(outward)
+
+    measured = fine.measured
+    texel = UVDSpace(under, outward, raster.valid).texel_mm
+    fade = _fade(measured, _FADE_MM / texel)
+    offset = fill_outside(np.where(measured[..., None], fine.position - under, 0), measured)
+    offset *= fade[..., None]
+    position = np.where(measured[..., None], fine.position, under + offset)
+    # At the very rim of the region central differences would reach into its constant continuation.
+    inner = erode(raster.valid | measured, 1)
+    normal = np.where(inner[..., None], surface_normals(position, outward), outward)
+    displacement = fill_outside(fine.displacement, measured) * fade
+    return DetailMaps(position, normal, offset, displacement, measured, raster.valid | measured)
+
+
+def model_topology_mesh(
+    base: Mesh, facial: NDArray[np.bool_], detail: DetailMaps | None, edge_mm: float
+) -> tuple[Mesh, NDArray[np.bool_]]:
+    """The detailed surface in the face model's topology: facial edges split, then moved onto the detail.
+
+    Args:
+        base: base mesh with UVs.
+        facial: (F,) its faces in the facial region.
+        detail: the detailed surface, or None where nothing was measured.
+        edge_mm: longest edge in the facial region before it is moved.
+
+    Returns:
+        the mesh, whose old vertices come first, and (F',) which of its faces are facial.
+
+    Raises:
+        MesofaceError: it would have more than ``MAX_TRIANGLES``.
+    """
+    _check_count(float(base.face_areas()[facial].sum()) / (_TRIANGLE * edge_mm**2), edge_mm)
+    mesh, parent = split_mesh(base, facial, edge_mm)
+    skin = facial[parent]
+    if detail is None:
+        return mesh, skin
+    assert mesh.uv is not None
+    uv_faces = mesh.faces if mesh.uv_faces is None else mesh.uv_faces
+    vertex, first = np.unique(mesh.faces[skin], return_index=True)
+    uv = mesh.uv[uv_faces[skin].ravel()[first]]
+    # The measured surface itself inside; towards its rim the base plus what lies between, which fades out.
+    texels = _BLEND_MM / detail.texel_mm
+    solid = erode(detail.measured, int(np.ceil(texels)))
+    surely = blur_masked(solid.astype(np.float32), np.ones_like(solid), texels / 3)
+    share = sample_map(surely, uv)[:, None]
+    vertices = mesh.vertices.copy()
+    vertices[vertex] += sample_map(detail.offset, uv)
+    vertices[vertex] = share * sample_map(detail.position, uv) + (1 - share) * vertices[vertex]
+    return replace(mesh, vertices=vertices), skin
+
+
+def grid_mesh(detail: DetailMaps, edge_mm: float | None = None) -> Mesh:
+    """The measured surface as a dense UV grid, two triangles a quad of texels.
+
+    Args:
+        detail: the detailed surface.
+        edge_mm: wanted distance of neighbouring vertices, mm; None: as it was measured.
+
+    Raises:
+        MesofaceError: it would have more than ``MAX_TRIANGLES``.
+    """
+    space = UVDSpace(detail.position, detail.normal, detail.measured)
+    if edge_mm is not None:
+        _check_count(2 * float(space.valid.sum()) * (space.texel_mm / edge_mm) ** 2, edge_mm)
+        space = space.resized(max(2, round(space.size * space.texel_mm / edge_mm)))
+    return fine_mesh(space, space.valid)
+
+
+def _check_count(triangles: float, edge_mm: float) -> None:
+    """Refuse a density before memory is taken for it."""
+    if triangles > MAX_TRIANGLES:
+        finest = np.ceil(100 * edge_mm * np.sqrt(triangles / MAX_TRIANGLES)) / 100
+        raise MesofaceError(
+            f"edges of {edge_mm:g} mm would make about {triangles / 1e6:,.0f} million triangles, "
+            f"at most {MAX_TRIANGLES / 1e6:.0f} million are made",
+            remedy=f"use --detail-edge {finest:g} or more",
+        )
+
+
+def _fade(measured: NDArray[np.bool_], texels: float) -> NDArray[np.float32]:
+    """(H, H) 1 where measured, falling smoothly to 0 over ``texels`` around it."""
+    if not measured.any():
+        return np.zeros(measured.shape, np.float32)
+    away = cv2.distanceTransform((~measured).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    x = np.clip(1 - away / texels, 0, 1)
+    return (x * x * (3 - 2 * x)).astype(np.float32)
