@@ -59,6 +59,7 @@ class View:
         camera: pinhole camera without a lens, of the image's size.
         mask: (H, W) bool, True on the subject, or None.
         image_path: where the photo came from, or None when made in memory.
+        full_size: the photo on disk with its own calibration, where it was scaled down for ``image``.
     """
 
     name: str
@@ -66,6 +67,7 @@ class View:
     camera: Camera
     mask: NDArray[np.bool_] | None = None
     image_path: Path | None = None
+    full_size: ViewSource | None = None
 
     def __post_init__(self) -> None:
         size = (self.camera.height, self.camera.width)

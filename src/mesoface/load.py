@@ -157,10 +157,7 @@ def _load_all(
 def _load(view: ViewSource, header: ImageHeader, max_size: int) -> View:
     """One view: decoded, upright, scaled down, undistorted."""
     size = (view.camera.width, view.camera.height)
-    pixels, mask = decode_photo(view.image_path)
-    if _is_turned(header, view.camera):
-        pixels = turn_upright(pixels, header.orientation)
-        mask = None if mask is None else turn_upright(mask, header.orientation)
+    pixels, mask = _decode(view, header)
     if view.mask_path is not None:
         mask = _read_mask(view.mask_path, size)
     elif mask is not None and mask.all():
@@ -186,7 +183,29 @@ def _load(view: ViewSource, header: ImageHeader, max_size: int) -> View:
         np.clip(image, 0, 1, out=image)
         if mask is not None:
             mask = cv2.remap(mask.astype(np.uint8), where, None, cv2.INTER_NEAREST).astype(bool)
-    return View(view.name, image, camera, mask, view.image_path)
+    return View(view.name, image, camera, mask, view.image_path, view if factor < 1 else None)
+
+
+def decode_full_size(view: ViewSource) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """(H, W, 3) RGB pixels of a photo at the size that it was calibrated at, upright, lens and all.
+
+    Raises:
+        CaptureError: the file is missing, or is no longer the photo that was calibrated.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return _decode(view, _matching_header(view))[0]
+
+
+def _decode(
+    view: ViewSource, header: ImageHeader
+) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.bool_] | None]:
+    """Pixels and alpha channel, turned as the calibration has them."""
+    pixels, mask = decode_photo(view.image_path)
+    if _is_turned(header, view.camera):
+        pixels = turn_upright(pixels, header.orientation)
+        mask = None if mask is None else turn_upright(mask, header.orientation)
+    return pixels, mask
 
 
 def _read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
