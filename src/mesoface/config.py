@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mesoface.errors import MesofaceError
 
@@ -13,6 +13,9 @@ Preset = Literal["fast", "default", "best", "paper"]
 Matcher = Literal["learned", "ncc"]
 Until = Literal["base", "fine"]
 Device = Literal["auto", "cpu", "cuda"]
+
+MIN_TEXTURE, MAX_TEXTURE = 64, 8192
+"""Smallest and largest side of a texture, texels."""
 
 
 class Settings(BaseModel):
@@ -43,11 +46,19 @@ class Settings(BaseModel):
     views: int = Field(10, ge=2, le=120, description="use the best so many views")
     view_ids: tuple[str, ...] | None = Field(None, description="use exactly these views")
     until: Until = Field("fine", description="stop after the base mesh, or go on to the fine mesh")
+    texture_size: int = Field(2048, ge=0, description="side of the texture, texels; 0: no texture")
     scale: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="millimetres per world unit; None to find out"
     )
     device: Device = Field("auto", description="where matching runs")
-    threads: int = Field(2, ge=1, le=64, description="threads for matching")
+    threads: int = Field(2, ge=1, le=64, description="threads for matching and texture")
+
+    @field_validator("texture_size")
+    @classmethod
+    def _check_texture_size(cls, size: int) -> int:
+        if size and not MIN_TEXTURE <= size <= MAX_TEXTURE:
+            raise ValueError(f"must be from {MIN_TEXTURE} to {MAX_TEXTURE}, or 0 for no texture")
+        return size
 
     def torch_device(self) -> str:
         """The torch device that ``device`` stands for.

@@ -14,6 +14,7 @@ from mesoface.face_models.scale import ScaleEstimate
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.mesh import Mesh
 from mesoface.stages import Stage
+from mesoface.texture import Texture
 from mesoface.uvd.space import UVDSpace
 
 
@@ -50,6 +51,7 @@ class Face:
         base: base mesh in the face model's own topology. It follows the measured surface without its
             detail where there is one, else it is the fitted model.
         fine: the measured surface, or None when the run stopped at the base.
+        texture: its colour, or None when the run stopped at the base or none was asked for.
         fit: the face model's fit to the landmarks.
         capture: the views that were used, in millimetres.
         landmarks2d: landmarks in those views.
@@ -62,6 +64,7 @@ class Face:
 
     base: Mesh
     fine: FineSurface | None
+    texture: Texture | None
     fit: FaceFit
     capture: Capture
     landmarks2d: Landmarks2D

@@ -111,6 +111,9 @@ def save_face(
             write_ply(folder / "region.ply", region)
             if face.fine is not None:
                 _write_fine(folder, face.fine)
+            if face.texture is not None:
+                write_png(folder / "texture.png", face.texture.color)
+                write_png(folder / "texture_seen.png", face.texture.seen.astype(np.float32))
             progress("Writing", 2, 3)
             write_report(folder / "report.html", face, evaluation)
         record = run_record(replace(face, stages=tuple(clock.stages)), evaluation)
@@ -208,6 +211,11 @@ def run_record(face: Face, evaluation: Evaluation | None = None) -> dict[str, ob
             "left_out": round(fine.left_out, 5),
             "filled": round(float(fine.filled.sum() / max(fine.kept.sum(), 1)), 5),
         }
+    if face.texture is not None:
+        record["texture"] = {
+            "size": face.texture.size,
+            "seen": round(float(face.texture.seen.mean()), 5),
+        }
     if evaluation is not None:
         record["evaluation"] = evaluation.to_dict()
     return record
@@ -220,6 +228,8 @@ def _summary(face: Face, evaluation: Evaluation | None) -> list[str]:
             f"fine mesh: {len(face.fine.mesh.vertices):,} vertices, "
             f"{100 * (1 - face.fine.left_out):.1f} % of the facial region"
         )
+    if face.texture is not None:
+        lines.append(f"texture: {face.texture.size} × {face.texture.size}, {len(face.capture)} photos")
     if evaluation is not None:
         accuracy = evaluation.accuracy
         lines.append(

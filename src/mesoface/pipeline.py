@@ -30,6 +30,7 @@ from mesoface.progress import ProgressCallback, silent
 from mesoface.stages import StageClock
 from mesoface.surface.conform import conform_base, measure_displacement, smooth_base
 from mesoface.surface.fine import clean_coverage, fine_mesh
+from mesoface.texture.bake import bake_texture, check_memory
 from mesoface.uvd.space import build_uvd_space
 
 # Share of the facial region without surface that is worth a warning.
@@ -62,7 +63,8 @@ def reconstruct(
     device = settings.torch_device()
     clock = clock or StageClock()
     warnings = list(capture.notes)
-    # First: a wrong name or file is told at once.
+    # First: a wrong name or file, or a lack of memory, is told at once.
+    check_memory(settings.texture_size)
     model = load_face_model(settings.face_model)
     measure = _matcher(settings, device)
 
@@ -89,7 +91,7 @@ def reconstruct(
         fit = fit_face(model, capture.cameras, landmarks2d, landmarks3d, fix_scale=1.0)
         progress("Base mesh", 1, 1)
 
-    base, fine = fit.mesh, None
+    base, fine, texture = fit.mesh, None, None
     if settings.until == "fine":
         with clock.stage("matching"):
             matched = measure(capture.views, fit.mesh, model.topology.facial, progress)
@@ -116,9 +118,21 @@ def reconstruct(
         if fine.left_out > _MUCH:
             share = f"{100 * fine.left_out:.0f} %"
             warnings.append(f"{share} of the facial region was left out: fewer than two photos see it well")
+        if settings.texture_size:
+            with clock.stage("texture"):
+                texture = bake_texture(
+                    fine,
+                    base,
+                    capture.views,
+                    settings.texture_size,
+                    occluder=fit.mesh.select_faces(~model.topology.facial),
+                    threads=settings.threads,
+                    progress=progress,
+                )
     return Face(
         base,
         fine,
+        texture,
         fit,
         capture,
         landmarks2d,

@@ -130,7 +130,11 @@ def command(
     threads: Annotated[
         int,
         typer.Option(
-            metavar="N", min=1, max=64, help="Threads for matching on the CPU.", rich_help_panel=_METHOD
+            metavar="N",
+            min=1,
+            max=64,
+            help="Threads for matching and texture on the CPU.",
+            rich_help_panel=_METHOD,
         ),
     ] = min(8, os.cpu_count() or 2),
     until: Annotated[
@@ -141,6 +145,15 @@ def command(
             rich_help_panel=_RESULT,
         ),
     ] = "fine",
+    texture_size: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Side of the texture in texels, 64 to 8192; 0 for none. At 2048 a texel is some 0.1 mm.",
+            rich_help_panel=_RESULT,
+        ),
+    ] = 2048,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -150,7 +163,8 @@ def command(
 ) -> None:
     """Photos in, measured face out.
 
-    Writes base.obj, fine.ply, displacement.exr (mm), confidence.png, region.ply, run.json and report.html.
+    Writes base.obj, fine.ply, texture.png with texture_seen.png, displacement.exr (mm), confidence.png,
+    region.ply, run.json and report.html.
     Everything is in millimetres, in the capture's own world frame times the scale that run.json states. Until
     all of it is written, --out is not touched.
 
@@ -181,6 +195,7 @@ def command(
         views=views,
         view_ids=names,
         until=until,
+        texture_size=texture_size,
         scale=scale,
         device=device,
         threads=threads,

@@ -5,14 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mesoface.capture import View
+from mesoface.errors import ReconstructionError
 from mesoface.face import FineSurface
 from mesoface.mesh import Mesh
 from mesoface.progress import ProgressCallback, silent
+from mesoface.stages import available_memory_mb
 from mesoface.texture.lookup import enlarge_rows
 from mesoface.texture.paint import paint
 from mesoface.texture.plan import plan_texture
 from mesoface.texture.skin import find_skin
 from mesoface.texture.types import Texture
+
+# What a texel takes at the worst moment, when files are written: its colour as float and as bytes, encoded.
+_BYTES_A_TEXEL = 32
+
+
+def check_memory(size: int) -> None:
+    """See that a texture of ``size``² can be had.
+
+    Raises:
+        ReconstructionError: it does not fit into what memory is free.
+    """
+    needed, free = size**2 * _BYTES_A_TEXEL / 2**20, available_memory_mb()
+    if free is not None and needed > free:
+        raise ReconstructionError(
+            f"a texture of {size}² needs {needed:,.0f} MB and {free:,.0f} MB are free",
+            remedy="ask for a smaller --texture-size, or close other programs",
+        )
 
 
 def bake_texture(
