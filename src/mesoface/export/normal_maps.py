@@ -30,9 +30,8 @@ def tangent_normal_map(mesh: RenderMesh, skin: NDArray[np.bool_], detail: Detail
         (H, H, 3) unit vectors: x along u, y along v, z outward; (0, 0, 1) where there is no detail.
     """
     on_skin = skin[mesh.source]
-    faces = np.concatenate(
-        [mesh.faces[on_skin], mesh.faces[~on_skin]]
-    )  # skin first: it wins where UVs overlap
+    # Skin first: it wins where UVs overlap.
+    faces = np.concatenate([mesh.faces[on_skin], mesh.faces[~on_skin]])
     raster = rasterize_uv(mesh.uv, faces, detail.size)
     valid = raster.valid & (raster.face < on_skin.sum())
     axes = (mesh.tangent[:, :3], mesh.bitangent, mesh.normal)

@@ -49,7 +49,8 @@ def render_mesh(mesh: Mesh) -> RenderMesh:
     if mesh.uv is None:
         raise ValueError("a tangent space needs UVs")
     mesh = replace(mesh, normals=mesh.vertex_normals()).with_one_index()
-    assert mesh.uv is not None and mesh.normals is not None
+    assert mesh.uv is not None
+    assert mesh.normals is not None
     source = np.flatnonzero(mesh.face_areas() > 0)
     if not len(source):
         raise ValueError("the mesh has no face with an area")

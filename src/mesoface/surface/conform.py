@@ -53,20 +53,27 @@ def conform_base(base: Mesh, facial: NDArray[np.bool_], space: UVDSpace, kept: N
     motion[vertex] = sample_map(space.position, uv[first]) - base.vertices[vertex]
     fixed = np.zeros(len(base.vertices), bool)
     fixed[vertex] = True
-    return base.with_vertices(base.vertices + _extend(motion, fixed, base.faces))
+    return base.with_vertices(base.vertices + extend_smoothly(motion, fixed, base.faces))
 
 
-def _extend(values: NDArray, fixed: NDArray[np.bool_], faces: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Harmonic continuation of (N, 3) ``values`` from the ``fixed`` vertices over the mesh.
+def extend_smoothly(
+    values: NDArray, fixed: NDArray[np.bool_], faces: NDArray[np.int64], *, pull: float = 1e-3
+) -> NDArray[np.float64]:
+    """Continuation of (N, 3) ``values`` from the ``fixed`` vertices over the mesh: Laplace's equation.
 
-    A small pull to zero keeps parts without any fixed vertex (eyeballs, teeth) where they are.
+    Args:
+        values: (N, 3).
+        fixed: (N,) vertices that keep their values.
+        faces: (F, 3).
+        pull: to zero, in units of an edge's. Little of it keeps parts without any fixed vertex (eyeballs,
+            teeth) where they are; with more, values fade out over edge length · √(1.5 / pull).
     """
     n = len(values)
     i, j = faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()
     adjacency = sparse.coo_matrix((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), (n, n)).tocsr()
     adjacency.data[:] = 1
     degree = np.asarray(adjacency.sum(1)).ravel()
-    laplacian = sparse.diags(degree + 1e-3) - adjacency
+    laplacian = sparse.diags(degree + pull) - adjacency
     free = ~fixed
     out = values.copy()
     if free.any() and fixed.any():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
 from mesoface.mesh import Mesh, unit
+from mesoface.surface.conform import extend_smoothly
 from mesoface.surface.fine import fine_mesh
-from mesoface.surface.subdivide import split_mesh
+from mesoface.surface.subdivide import grow_faces, split_mesh
 from mesoface.uvd.maps import blur_masked, erode, fill_outside, sample_map
 from mesoface.uvd.rasterize import rasterize_uv
 from mesoface.uvd.space import UVDSpace, surface_normals
@@ -19,12 +20,17 @@ from mesoface.uvd.space import UVDSpace, surface_normals
 MAX_TRIANGLES = 30_000_000
 """Most triangles that a detailed mesh may have, by estimate."""
 
-# Beyond what was measured the detail fades out over so many mm.
+# Beyond what was measured the detail fades out over so many mm, towards the outer rim over so many.
 _FADE_MM = 8.0
+_RIM_MM = 4.0
 # Density at which the base mesh, its facets rounded, stands for itself in the maps.
 _GROUND_MM = 1.5
 # Over so many mm from the rim of what was measured, vertices go from the base to the measured surface.
 _BLEND_MM = 2.0
+# How soon what is not skin stops following it: within some two edges of the base mesh.
+_YIELD = 0.5
+# So many rings of faces around the skin are as fine as it.
+_RINGS = 2
 # A mesh whose long edges were split has triangles of so many times the length's square, in the mean.
 _TRIANGLE = 0.22
 
@@ -48,13 +54,14 @@ class FineMaps:
 class DetailMaps:
     """The detailed surface as UV maps of the whole facial region.
 
-    Where nothing was measured, the base mesh is continued smoothly from what was.
+    Where nothing was measured, detail is continued and fades out. Towards the outer rim of the facial region,
+    beyond which the base mesh is all there is, it fades out too, or there would be a step.
 
     Args:
         position: (H, H, 3) float32 mm, continued beyond the facial region.
         normal: (H, H, 3) float32 unit, of the detailed surface.
-        offset: (H, H, 3) float32 mm, from the base mesh to ``position``, fading to 0 beyond ``measured``.
-        displacement: (H, H) float32 mm along the base's smoothed normals, fading likewise; finite everywhere.
+        offset: (H, H, 3) float32 mm, from the base mesh to ``position``.
+        displacement: (H, H) float32 mm along the base's smoothed normals, finite everywhere.
         measured: (H, H) texels that were measured.
         facial: (H, H) texels of the facial region.
     """
@@ -97,17 +104,17 @@ def detail_maps(base: Mesh, facial: NDArray[np.bool_], fine: FineMaps) -> Detail
     outward = fill_outside(raster.interpolate(ground.vertex_normals(), ground.faces[skin]), raster.valid)
     outward = unit(outward)
 
-    measured = fine.measured
+    measured, region = fine.measured, raster.valid | fine.measured
     texel = UVDSpace(under, outward, raster.valid).texel_mm
-    fade = _fade(measured, _FADE_MM / texel)
+    fade = 1 - _smooth_step(_distance(~measured) / (_FADE_MM / texel))
+    fade *= _smooth_step(_rim_distance(region) / (_RIM_MM / texel))
     offset = fill_outside(np.where(measured[..., None], fine.position - under, 0), measured)
     offset *= fade[..., None]
-    position = np.where(measured[..., None], fine.position, under + offset)
+    position = under + offset
     # At the very rim of the region central differences would reach into its constant continuation.
-    inner = erode(raster.valid | measured, 1)
-    normal = np.where(inner[..., None], surface_normals(position, outward), outward)
+    normal = np.where(erode(region, 1)[..., None], surface_normals(position, outward), outward)
     displacement = fill_outside(fine.displacement, measured) * fade
-    return DetailMaps(position, normal, offset, displacement, measured, raster.valid | measured)
+    return DetailMaps(position, normal, offset, displacement, measured, region)
 
 
 def model_topology_mesh(
@@ -128,7 +135,7 @@ def model_topology_mesh(
         MesofaceError: it would have more than ``MAX_TRIANGLES``.
     """
     _check_count(float(base.face_areas()[facial].sum()) / (_TRIANGLE * edge_mm**2), edge_mm)
-    mesh, parent = split_mesh(base, facial, edge_mm)
+    mesh, parent = split_mesh(base, grow_faces(base.faces, facial, rings=_RINGS), edge_mm)
     skin = facial[parent]
     if detail is None:
         return mesh, skin
@@ -141,23 +148,30 @@ def model_topology_mesh(
     solid = erode(detail.measured, int(np.ceil(texels)))
     surely = blur_masked(solid.astype(np.float32), np.ones_like(solid), texels / 3)
     share = sample_map(surely, uv)[:, None]
-    vertices = mesh.vertices.copy()
-    vertices[vertex] += sample_map(detail.offset, uv)
-    vertices[vertex] = share * sample_map(detail.position, uv) + (1 - share) * vertices[vertex]
-    return replace(mesh, vertices=vertices), skin
+    before = mesh.vertices[vertex]
+    after = share * sample_map(detail.position, uv) + (1 - share) * (before + sample_map(detail.offset, uv))
+    motion = np.zeros_like(mesh.vertices)
+    motion[vertex] = after - before
+    # What is not skin gives way around it, or there would be a crease.
+    on_skin = np.zeros(len(motion), bool)
+    on_skin[vertex] = True
+    motion = extend_smoothly(motion, on_skin, mesh.faces, pull=_YIELD)
+    return mesh.with_vertices(mesh.vertices + motion), skin
 
 
-def grid_mesh(detail: DetailMaps, edge_mm: float | None = None) -> Mesh:
-    """The measured surface as a dense UV grid, two triangles a quad of texels.
+def grid_mesh(fine: FineMaps, detail: DetailMaps, edge_mm: float | None = None) -> Mesh:
+    """The measured surface as a dense UV grid, up to its rim: two triangles a quad of texels.
 
     Args:
-        detail: the detailed surface.
+        fine: the measured surface.
+        detail: the same, continued.
         edge_mm: wanted distance of neighbouring vertices, mm; None: as it was measured.
 
     Raises:
         MesofaceError: it would have more than ``MAX_TRIANGLES``.
     """
-    space = UVDSpace(detail.position, detail.normal, detail.measured)
+    position = np.where(fine.measured[..., None], fine.position, detail.position)
+    space = UVDSpace(position, detail.normal, fine.measured)
     if edge_mm is not None:
         _check_count(2 * float(space.valid.sum()) * (space.texel_mm / edge_mm) ** 2, edge_mm)
         space = space.resized(max(2, round(space.size * space.texel_mm / edge_mm)))
@@ -175,10 +189,19 @@ def _check_count(triangles: float, edge_mm: float) -> None:
         )
 
 
-def _fade(measured: NDArray[np.bool_], texels: float) -> NDArray[np.float32]:
-    """(H, H) 1 where measured, falling smoothly to 0 over ``texels`` around it."""
-    if not measured.any():
-        return np.zeros(measured.shape, np.float32)
-    away = cv2.distanceTransform((~measured).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    x = np.clip(1 - away / texels, 0, 1)
-    return (x * x * (3 - 2 * x)).astype(np.float32)
+def _rim_distance(region: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(H, W) texels to what lies around ``region``; the openings inside of it do not count."""
+    around = np.pad(~region, 1, constant_values=True)
+    _, labels = cv2.connectedComponents(around.astype(np.uint8), connectivity=4)
+    return _distance(labels != labels[0, 0])[1:-1, 1:-1]
+
+
+def _distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(H, W) texels to the nearest one that is not in ``mask``."""
+    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def _smooth_step(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """0 up to 0, 1 from 1 on, without a kink between."""
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)

@@ -117,6 +117,15 @@ def split_long_edges(
         parent = parent[origin]
 
 
+def grow_faces(faces: NDArray[np.int64], chosen: NDArray[np.bool_], *, rings: int) -> NDArray[np.bool_]:
+    """(F,) the chosen faces and those around them, so that skin does not turn coarse at the very rim."""
+    for _ in range(rings):
+        touched = np.zeros(int(faces.max()) + 1, bool)
+        touched[faces[chosen].ravel()] = True
+        chosen = touched[faces].any(1)
+    return chosen
+
+
 def split_mesh(mesh: Mesh, wanted: NDArray[np.bool_], length: float) -> tuple[Mesh, NDArray[np.int64]]:
     """:func:`split_long_edges` of a mesh with its UVs, which stay where they are on every face.
 

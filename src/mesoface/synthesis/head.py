@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mesoface.face_models.model import FaceModel
 from mesoface.mesh import Mesh, compact
-from mesoface.surface.subdivide import split_long_edges, subdivide_loop
+from mesoface.surface.subdivide import grow_faces, split_long_edges, subdivide_loop
 from mesoface.synthesis.anatomy import EYES, LIPS_INNER, Chart, landmark_positions
 from mesoface.synthesis.cranium import close_behind
 from mesoface.synthesis.settings import SynthesisSettings
@@ -124,7 +124,7 @@ def _refine(
     settings: SynthesisSettings,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], CoarseFace | None]:
     """Smooth subdivision of everything, then long edges in and near the facial region are split."""
-    fine = _grown(faces, facial, rings=2)
+    fine = grow_faces(faces, facial, rings=2)
     for _ in range(3):
         values, faces = subdivide_loop(values, faces)
         facial, fine = np.tile(facial, 4), np.tile(fine, 4)
@@ -141,15 +141,6 @@ def _refine(
     if coarse is not None:
         coarse.halved.extend(rounds)
     return values, faces, facial[parent], coarse
-
-
-def _grown(faces: NDArray[np.int64], chosen: NDArray[np.bool_], *, rings: int) -> NDArray[np.bool_]:
-    """(F,) the chosen faces and those around them, so that skin does not turn coarse at the very rim."""
-    for _ in range(rings):
-        touched = np.zeros(int(faces.max()) + 1, bool)
-        touched[faces[chosen].ravel()] = True
-        chosen = touched[faces].any(1)
-    return chosen
 
 
 def _spacing(points: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
