@@ -16,6 +16,8 @@ from mesoface.atomic import atomic_folder
 from mesoface.cameras_io import write_cameras
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import Evaluation, evaluate
+from mesoface.export import ExportOptions, face_source
+from mesoface.export.glb import export_glb
 from mesoface.face import Face, FineSurface
 from mesoface.map_io import write_exr, write_png
 from mesoface.mesh import Mesh
@@ -90,7 +92,7 @@ def save_face(
         MesofaceError: the folder cannot be written.
     """
     out = Path(out)
-    progress("Writing", 0, 3)
+    progress("Writing", 0, 4)
     clock = StageClock(list(face.stages))
     evaluation, failure = None, None
     region = region_mesh(face)
@@ -102,7 +104,7 @@ def save_face(
         except MesofaceError as error:
             failure = f"error to the true surface: not measured, {error}"
             face = replace(face, warnings=(*face.warnings, failure))
-    progress("Writing", 1, 3)
+    progress("Writing", 1, 4)
     with atomic_folder(out, overwrite=overwrite) as folder:
         with clock.stage("files and report"):
             write_obj(folder / "base.obj", face.base)
@@ -114,11 +116,14 @@ def save_face(
             if face.texture is not None:
                 write_png(folder / "texture.png", face.texture.color)
                 write_png(folder / "texture_seen.png", face.texture.seen.astype(np.float32))
-            progress("Writing", 2, 3)
+            progress("Writing", 2, 4)
             write_report(folder / "report.html", face, evaluation)
+        progress("Writing", 3, 4)
+        with clock.stage("face.glb"):
+            export_glb(face_source(face).upright(), ExportOptions(), folder)
         record = run_record(replace(face, stages=tuple(clock.stages)), evaluation)
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    progress("Writing", 3, 3)
+    progress("Writing", 4, 4)
     return [*_summary(face, evaluation), *([failure] if failure else []), f"report: {out / 'report.html'}"]
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
@@ -99,6 +98,8 @@ def displace_by_dpmap(mesh: Mesh, dpmap: NDArray[np.uint16]) -> Mesh:
     """
     if mesh.uv is None or mesh.uv_faces is not None:
         raise ValueError("every vertex needs one UV")
+    import trimesh  # here, because nothing else that users wait for needs it
+
     columns = np.column_stack([mesh.vertices, mesh.uv])
     columns, faces = trimesh.remesh.subdivide(columns, mesh.faces)
     vertices, uv = columns[:, :3], columns[:, 3:]

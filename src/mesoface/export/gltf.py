@@ -54,21 +54,25 @@ class GlbBuilder:
         textures.append({"source": len(images) - 1, "sampler": 0})
         return len(textures) - 1
 
+    def encode(self) -> bytes:
+        """The file's bytes."""
+        document = {**self.document, "buffers": [{"byteLength": len(self._data)}]}
+        text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+        text += b" " * (-len(text) % 4)
+        data = bytes(self._data) + bytes(-len(self._data) % 4)
+        total = 12 + 8 + len(text) + 8 + len(data)
+        head = struct.pack("<III", _MAGIC, 2, total)
+        chunks = [struct.pack("<II", len(text), _JSON), text, struct.pack("<II", len(data), _BIN), data]
+        return b"".join([head, *chunks])
+
     def write(self, path: Path) -> None:
         """Write the file.
 
         Raises:
             MesofaceError: it cannot be written.
         """
-        document = {**self.document, "buffers": [{"byteLength": len(self._data)}]}
-        text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
-        text += b" " * (-len(text) % 4)
-        data = bytes(self._data) + bytes(-len(self._data) % 4)
-        total = 12 + 8 + len(text) + 8 + len(data)
-        with atomic_file(path) as temporary, temporary.open("wb") as file:
-            file.write(struct.pack("<III", _MAGIC, 2, total))
-            file.write(struct.pack("<II", len(text), _JSON) + text)
-            file.write(struct.pack("<II", len(data), _BIN) + data)
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(self.encode())
 
     def _add_view(self, data: bytes, target: int | None = None) -> int:
         self._data += bytes(-len(self._data) % 4)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.export.asset import detailed_mesh
-from mesoface.export.options import ExportOptions
+from mesoface.export.options import ExportOptions, Topology
 from mesoface.export.source import ExportSource
 from mesoface.mesh import Mesh
 from mesoface.mesh_io import write_ply
@@ -32,7 +32,7 @@ def export_ply(source: ExportSource, options: ExportOptions, folder: Path) -> li
     Raises:
         MesofaceError: it cannot be written, or the mesh cannot be made.
     """
-    topology = "model" if source.detail is None else "grid"
+    topology: Topology = "model" if source.detail is None else "grid"
     mesh, _ = detailed_mesh(source, options, edge_mm=_EDGE_MM, topology=topology)
     if source.color is not None:
         mesh = _colored(mesh, source.color)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,7 +67,8 @@ def face_source(face: Face) -> ExportSource:
     fine = None
     if face.fine is not None:
         fine = _fine_maps(face.fine.mesh, face.fine.displacement)
-    color = None if face.texture is None else np.round(face.texture.color * 255).astype(np.uint8)
+    # OpenCV rounds as the texture's own file does, and takes no second copy in floats.
+    color = None if face.texture is None else cv2.convertScaleAbs(face.texture.color, alpha=255)
     return _source(face.base, base_fit(face.fit), face.fit.model.name, fine, color)
 
 
@@ -104,8 +106,8 @@ def read_source(run: str | Path) -> ExportSource:
         except ValueError as error:
             raise MesofaceError(f"{error}", path=mesh_path, remedy=_AGAIN) from error
     color = None
-    if (run / "texture.png").is_file():
-        color = _read_texture(run / "texture.png")
+    if "texture" in record:
+        color = read_texture(required_file(run, "texture.png"))
     return _source(base, fit, str(record.get("face_model", "")), fine, color)
 
 
@@ -137,7 +139,7 @@ def _fine_maps(mesh: Mesh, displacement: NDArray[np.float32]) -> FineMaps:
     return FineMaps(position, np.where(measured, displacement, 0).astype(np.float32), measured)
 
 
-def _read_texture(path: Path) -> NDArray[np.uint8]:
+def read_texture(path: Path) -> NDArray[np.uint8]:
     """(T, T, 3) the texture of a result.
 
     Raises:
@@ -151,4 +153,4 @@ def _read_texture(path: Path) -> NDArray[np.uint8]:
     pixels, _ = decode_photo(path)
     if pixels.dtype != np.uint8:
         raise MesofaceError("has 16 bits a channel, 8 were expected", path=path, remedy=_AGAIN)
-    return pixels
+    return pixels.astype(np.uint8, copy=False)
