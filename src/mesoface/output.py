@@ -16,6 +16,7 @@ from mesoface.atomic import atomic_folder
 from mesoface.cameras_io import write_cameras
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import Evaluation, evaluate
+from mesoface.evaluation.heatmap import vertex_errors
 from mesoface.export import ExportOptions, face_source
 from mesoface.export.glb import export_glb
 from mesoface.face import Face, FineSurface
@@ -26,6 +27,7 @@ from mesoface.progress import ProgressCallback, silent
 from mesoface.report.face_report import write_report
 from mesoface.run_folder import FORMAT, base_fit, write_base_fit
 from mesoface.stages import StageClock, peak_memory_mb
+from mesoface.surface.fine import vertex_map
 from mesoface.uvd.rasterize import grid_faces
 
 _REGION_SIZE = 192
@@ -94,13 +96,14 @@ def save_face(
     out = Path(out)
     progress("Writing", 0, 4)
     clock = StageClock(list(face.stages))
-    evaluation, failure = None, None
+    evaluation, errors, failure = None, None, None
     region = region_mesh(face)
     surface = face.base if face.fine is None else face.fine.mesh
     if truth is not None:
         try:
             with clock.stage("evaluation"):
                 evaluation = evaluate(surface, truth, region=region)
+                errors = vertex_errors(surface, evaluation)
         except MesofaceError as error:
             failure = f"error to the true surface: not measured, {error}"
             face = replace(face, warnings=(*face.warnings, failure))
@@ -113,11 +116,14 @@ def save_face(
             write_ply(folder / "region.ply", region)
             if face.fine is not None:
                 _write_fine(folder, face.fine)
+            if face.fine is not None and errors is not None:
+                distance = vertex_map(face.fine.mesh, errors, len(face.fine.kept))
+                write_exr(folder / "error.exr", distance, comment="mm to the true surface, NaN where unknown")
             if face.texture is not None:
                 write_png(folder / "texture.png", face.texture.color)
                 write_png(folder / "texture_seen.png", face.texture.seen.astype(np.float32))
             progress("Writing", 2, 4)
-            write_report(folder / "report.html", face, evaluation)
+            write_report(folder / "report.html", face, evaluation, errors)
         progress("Writing", 3, 4)
         with clock.stage("face.glb"):
             export_glb(face_source(face).upright(), ExportOptions(), folder)

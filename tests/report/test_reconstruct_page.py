@@ -24,8 +24,11 @@ def full() -> ReportData:
         facts=[("0.05 mm", "median")],
         warnings=["view 3 is distrusted"],
         photos=[("0", PICTURE), ("1", PICTURE)],
-        base_views=[("front", PICTURE)],
-        fine_views=[("front", PICTURE), ("side", PICTURE)],
+        views=[("front", PICTURE), ("side", PICTURE)],
+        relief=[("base", PICTURE)],
+        photo_errors=[("0: PSNR 31 dB", PICTURE)],
+        photo_note="photo, face, difference",
+        command="mesoface reconstruct 'a capture' --out face",
         maps=[("displacement", PICTURE)],
         stages=[StageRow("loading", 1.5, 512.0), StageRow("matching", 4.5, 2048.0), StageRow("surface", 1.0)],
         scale="1 mm per unit, as given",
@@ -41,9 +44,10 @@ def test_everything_given_is_on_the_page_and_nothing_is_fetched() -> None:
     seen = parse(text)
     assert "script" not in seen.seen
     assert "link" not in seen.seen
-    assert len(seen.sources) == 7
+    assert len(seen.sources) == 8
     assert all(source.startswith("data:image/") for source in seen.sources)
-    assert "http" not in text
+    assert "http:" not in text
+    assert "https:" not in text
     assert "shoot &lt;7&gt;" in text
     for words in (
         "0.05 mm",
@@ -53,6 +57,8 @@ def test_everything_given_is_on_the_page_and_nothing_is_fetched() -> None:
         "chamfer",
         "fine.ply",
         "preset",
+        "PSNR 31 dB",
+        "reconstruct &#x27;a capture&#x27;",
     ):
         assert words in text
 

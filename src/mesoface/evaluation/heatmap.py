@@ -42,6 +42,7 @@ def heatmap_picture(
     prediction: Mesh,
     evaluation: Evaluation,
     *,
+    errors: NDArray[np.float64] | None = None,
     limit: float | None = None,
     forward: ArrayLike | None = None,
     up: ArrayLike | None = None,
@@ -52,6 +53,7 @@ def heatmap_picture(
     Args:
         prediction: the mesh that was evaluated.
         evaluation: of it.
+        errors: (N,) what :func:`vertex_errors` says of the two, where that is known already.
         limit: see :func:`heatmap`.
         forward: (3,) direction out of the face; guessed from the mesh when None.
         up: (3,) direction to the forehead; guessed from the mesh when None.
@@ -60,7 +62,8 @@ def heatmap_picture(
     Returns:
         (H, W, 3) RGB float32 in [0, 1].
     """
-    errors = vertex_errors(prediction, evaluation)
+    if errors is None:
+        errors = vertex_errors(prediction, evaluation)
     limit = limit or round_limit(errors)
     if forward is None or up is None:
         forward, up = face_directions(prediction)

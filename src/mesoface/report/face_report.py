@@ -2,47 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 import mesoface
 from mesoface.evaluation import Evaluation
 from mesoface.evaluation.heatmap import heatmap_picture
 from mesoface.evaluation.table import COLUMNS, rows, summary
 from mesoface.face import Face
-from mesoface.report.pictures import map_picture, photo_with_landmarks, shaded_views, symmetric_limits
-from mesoface.report.reconstruct_page import EvaluationTable, ReportData, StageRow, reconstruct_page
+from mesoface.mesh import Mesh
+from mesoface.raycast import RayCaster
+from mesoface.report.command_line import command_line
+from mesoface.report.face_surfaces import face_shadings, face_surfaces
+from mesoface.report.photo_error import LARGEST, photo_errors
+from mesoface.report.pictures import (
+    ANGLES,
+    caster_with_normals,
+    exaggerated_relief,
+    map_picture,
+    photo_with_landmarks,
+    shaded_views,
+    symmetric_limits,
+)
+from mesoface.report.reconstruct_page import (
+    EvaluationTable,
+    Figures,
+    ReportData,
+    StageRow,
+    reconstruct_page,
+)
+from mesoface.report.turnable import turnable
 from mesoface.uvd.visibility import SEEN
 
-_FILES = {
-    "base": (("base.obj", "base mesh in the face model's topology, mm"),),
-    "fine": (
-        ("base.obj", "base mesh in the face model's topology; follows the measured surface, mm"),
-        ("fine.ply", "the measured surface, with UVs and normals, mm"),
-        ("displacement.exr", "signed distance from the base along its smoothed normals, 32-bit mm"),
-        ("confidence.png", "how well the photos agree, 0 to 255"),
-    ),
-}
-_ALWAYS = (("region.ply", "the facial region, for comparisons"), ("run.json", "settings, versions, figures"))
+# (name, what it holds, what the result must have for it to be there)
+_FILES = (
+    ("face.glb", "the face for viewers and engines, metres", None),
+    ("base.obj", "base mesh in the face model's topology; follows what was measured, mm", None),
+    ("fine.ply", "the measured surface, with UVs and normals, mm", "fine"),
+    ("displacement.exr", "signed distance from the base along its smoothed normals, 32-bit mm", "fine"),
+    ("confidence.png", "how well the photos agree, 0 to 255", "fine"),
+    ("texture.png", "colour, in the base mesh's UVs", "texture"),
+    ("texture_seen.png", "255 where photos show it, 0 where it was filled in", "texture"),
+    ("error.exr", "distance to the true surface, 32-bit mm", "error"),
+    ("region.ply", "the facial region, for comparisons", None),
+    ("base_fit.npz", "the face's axes and the face model's coefficients", None),
+    ("cameras.json", "where the photos were taken from, mm", None),
+    ("run.json", "settings, versions, figures", None),
+)
+_EXAGGERATION = 3
 
 
-def write_report(path: Path, face: Face, evaluation: Evaluation | None = None) -> None:
+def write_report(
+    path: Path,
+    face: Face,
+    evaluation: Evaluation | None = None,
+    errors: NDArray[np.float64] | None = None,
+) -> None:
     """Write the self-contained page.
 
     Args:
         path: of the HTML file.
         face: the result.
         evaluation: its comparison with the true surface, where that is known.
+        errors: (N,) distances of the surface's vertices to it, from
+            :func:`mesoface.evaluation.heatmap.vertex_errors`.
     """
-    path.write_text(reconstruct_page(report_data(face, evaluation)), encoding="utf-8")
+    path.write_text(reconstruct_page(report_data(face, evaluation, errors)), encoding="utf-8")
 
 
-def report_data(face: Face, evaluation: Evaluation | None = None) -> ReportData:
-    """What the page shows of ``face``: pictures drawn, numbers put into words."""
-    forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
-    frame = face.base.select_faces(face.fit.model.topology.facial)
+def report_data(
+    face: Face, evaluation: Evaluation | None = None, errors: NDArray[np.float64] | None = None
+) -> ReportData:
+    """What the page shows of ``face``: pictures drawn, numbers put into words; see :func:`write_report`."""
     fine = face.fine
+    surface = face.base if fine is None else fine.mesh
+    caster = caster_with_normals(surface)
+    views = _views(face, caster)
+    compared, note = _photo_errors(face, caster)
     photos = [
         (view.name, photo_with_landmarks(view, points, weights))
         for view, points, weights in zip(
@@ -57,16 +96,31 @@ def report_data(face: Face, evaluation: Evaluation | None = None) -> ReportData:
         facts=_facts(face, evaluation),
         warnings=face.warnings,
         photos=photos,
-        base_views=shaded_views(face.base, forward, up, frame=frame),
-        fine_views=[] if fine is None else shaded_views(fine.mesh, forward, up, frame=frame),
+        scene=turnable(face_surfaces(face), face_shadings(face, errors)),
+        views=views,
+        relief=_relief(face, views),
+        photo_errors=compared,
+        photo_note=note,
         maps=_maps(face),
         stages=[StageRow(stage.name, stage.seconds, stage.peak_mb) for stage in face.stages],
         scale=f"Millimetres in the capture's own world frame: {face.scale}.",
         settings=[(name, str(value)) for name, value in settings if value is not None],
-        evaluation=None if evaluation is None else _evaluation(face, evaluation),
-        files=(*_FILES["base" if fine is None else "fine"], *_ALWAYS),
+        command="" if capture.path is None else command_line(capture.path, face.settings),
+        evaluation=None if evaluation is None else _evaluation(face, surface, evaluation, errors),
+        files=_files(face, errors),
         versions=f"mesoface {mesoface.__version__}",
     )
+
+
+def _files(face: Face, errors: NDArray[np.float64] | None) -> list[tuple[str, str]]:
+    """What lies beside the report."""
+    has = {
+        None: True,
+        "fine": face.fine is not None,
+        "texture": face.texture is not None,
+        "error": face.fine is not None and errors is not None,
+    }
+    return [(name, what) for name, what, needs in _FILES if has[needs]]
 
 
 def _facts(face: Face, evaluation: Evaluation | None) -> list[tuple[str, str]]:
@@ -102,9 +156,49 @@ def _maps(face: Face) -> list[tuple[str, np.ndarray]]:
     ]
 
 
-def _evaluation(face: Face, evaluation: Evaluation) -> EvaluationTable:
-    mesh = face.base if face.fine is None else face.fine.mesh
+def _views(face: Face, caster: RayCaster, angles: Sequence[str] = tuple(ANGLES)) -> Figures:
+    """Clay pictures of the caster's mesh, framed as the face."""
     forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
-    picture = heatmap_picture(mesh, evaluation, forward=forward, up=up)
+    frame = face.base.select_faces(face.fit.model.topology.facial)
+    return shaded_views(caster, forward, up, angles=angles, frame=frame)
+
+
+def _relief(face: Face, views: Figures) -> Figures:
+    """Before and after from one side: base mesh, measured surface (one of ``views``), relief exaggerated."""
+    if face.fine is None:
+        return []
+    side, measured = views[1]
+    base, high = (
+        _views(face, caster_with_normals(mesh), [side])[0][1]
+        for mesh in (face.base, exaggerated_relief(face.fine, _EXAGGERATION))
+    )
+    return [
+        ("The base mesh", base),
+        ("The measured surface", measured),
+        (f"Its relief, {_EXAGGERATION} times as high", high),
+    ]
+
+
+def _photo_errors(face: Face, caster: RayCaster) -> tuple[Figures, str]:
+    """Photo, rendering and difference of every view, and what they are."""
+    if face.fine is None:
+        return [], "Nothing was measured, so there are no colours to compare with the photos."
+    if face.texture is None:
+        return [], "No texture was made (--texture-size), so there are no colours to compare with the photos."
+    note = (
+        "Photo, textured face in its place, and their difference (black: none; yellow: "
+        f"{100 * LARGEST:.0f} % of the range, and more). The face was given one gain a colour channel. Every "
+        "photo had its part in the texture: this shows what does not fit together, not how an unseen view "
+        "would be predicted."
+    )
+    compared = photo_errors(face.capture.views, caster, face.texture)
+    return [(f"{error.view}: PSNR {error.psnr:.1f} dB", error.picture) for error in compared], note
+
+
+def _evaluation(
+    face: Face, mesh: Mesh, evaluation: Evaluation, errors: NDArray[np.float64] | None
+) -> EvaluationTable:
+    forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
+    picture = heatmap_picture(mesh, evaluation, errors=errors, forward=forward, up=up)
     picture = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     return EvaluationTable(COLUMNS, rows(evaluation), summary(evaluation), picture)

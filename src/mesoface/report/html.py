@@ -1,4 +1,4 @@
-"""Building blocks of a self-contained HTML page: no script, no request, light and dark."""
+"""Building blocks of a self-contained HTML page: no request, light and dark."""
 
 from __future__ import annotations
 
@@ -51,9 +51,33 @@ figcaption { padding: 8px 12px; font-size: 13px; color: var(--soft); overflow-wr
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr));
   gap: 8px 44px; }
 .columns > * { min-width: 0; }
+.turnable { background: var(--card); border: 1px solid var(--line); border-radius: 10px; margin-top: 12px;
+  overflow: hidden; }
+.turnable canvas { display: block; width: 100%; height: min(78vh, 720px); touch-action: none; cursor: grab; }
+.turnable canvas:active { cursor: grabbing; }
+.turnable canvas:focus-visible { outline: 2px solid var(--accent); outline-offset: -2px; }
+.turnable.failed > :not(.turnable-note) { display: none; }
+.turnable-controls:not([hidden]) { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 18px;
+  padding: 10px 14px; border-top: 1px solid var(--line); font-size: 14px; }
+.turnable fieldset { border: 1px solid var(--line); border-radius: 8px; padding: 0; margin: 0; display: flex;
+  flex-wrap: wrap; overflow: hidden; }
+.turnable fieldset label { padding: 4px 12px; cursor: pointer; }
+.turnable fieldset label:has(:checked) { background: var(--accent); color: var(--card); }
+.turnable fieldset label:has(:disabled) { opacity: 0.35; cursor: default; }
+.turnable fieldset label:has(:focus-visible) { outline: 2px solid var(--ink); outline-offset: -2px; }
+.turnable input[type="radio"] { position: absolute; opacity: 0; pointer-events: none; }
+.turnable input[type="range"] { vertical-align: middle; accent-color: var(--accent); }
+.turnable [data-legend] { max-width: 100%; height: 46px; width: auto; border-radius: 4px; }
+.turnable + p { margin-top: 22px; }
+.turnable-note { margin: 0; padding: 8px 14px; font-size: 13px; max-width: none; }
+.command { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: 9px 12px;
+  overflow-x: auto; font-size: 13px; }
 footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px solid var(--line);
   padding-top: 14px; overflow-wrap: anywhere; }
 """
+
+# Nothing is ever asked for, whatever a capture's name says: the browser itself holds the page to it.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 Picture = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -62,6 +86,7 @@ def page(title: str, body: Iterable[str]) -> str:
     """The whole document; ``body`` is HTML, made of the blocks below."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)
@@ -80,6 +105,11 @@ def section(title: str, *blocks: str) -> str:
 def paragraph(text: str, *, soft: bool = False) -> str:
     """A paragraph of plain text."""
     return f'<p class="sub">{escape(text)}</p>' if soft else f"<p>{escape(text)}</p>"
+
+
+def command(text: str) -> str:
+    """A line for the shell."""
+    return f'<pre class="command">{escape(text)}</pre>'
 
 
 def notes(texts: Iterable[str]) -> str:

@@ -57,12 +57,16 @@ class ReportData:
         facts: the few figures that matter: (figure, what it is).
         warnings: sentences for the user.
         photos: (view, picture with landmarks).
-        base_views: (caption, shaded picture) of the base mesh.
-        fine_views: the same of the fine mesh.
+        scene: HTML of the view in 3D, from :func:`mesoface.report.turnable.turnable`.
+        views: (caption, shaded picture) of the surface.
+        relief: the same of the base mesh, the surface, and the surface with its relief exaggerated.
+        photo_errors: (caption, photo beside rendering beside difference) of every view.
+        photo_note: what these are, or why there are none, a sentence.
         maps: (caption, false colour picture with legend): displacement, confidence.
         stages: time and memory.
         scale: where the millimetres come from, a sentence.
         settings: (name, value).
+        command: the command that makes the same again.
         evaluation: when the truth is known.
         files: (name, what it holds) of the files beside the report.
         versions: program and libraries, one line.
@@ -73,19 +77,23 @@ class ReportData:
     facts: Sequence[tuple[str, str]] = ()
     warnings: Sequence[str] = ()
     photos: Figures = ()
-    base_views: Figures = ()
-    fine_views: Figures = ()
+    scene: str = ""
+    views: Figures = ()
+    relief: Figures = ()
+    photo_errors: Figures = ()
+    photo_note: str = ""
     maps: Figures = ()
     stages: Sequence[StageRow] = ()
     scale: str = ""
     settings: Sequence[tuple[str, str]] = ()
+    command: str = ""
     evaluation: EvaluationTable | None = None
     files: Sequence[tuple[str, str]] = field(default_factory=tuple)
     versions: str = ""
 
 
 def reconstruct_page(data: ReportData) -> str:
-    """A self-contained HTML page: no script, no request."""
+    """A self-contained HTML page: it asks for nothing, and opens from disk."""
     lead = [f"<h1>{escape(data.title)}</h1>"]
     if data.subtitle:
         lead.append(html.paragraph(data.subtitle, soft=True))
@@ -94,31 +102,40 @@ def reconstruct_page(data: ReportData) -> str:
         lead.append(html.facts(data.facts))
     about = [
         html.section("Scale", html.paragraph(data.scale)) if data.scale else "",
-        html.section("Settings", html.pairs(data.settings)),
+        html.section(
+            "Settings",
+            html.command(data.command) if data.command else "",
+            html.pairs(data.settings),
+        ),
     ]
     files = html.section("Files", html.pairs(data.files))
     blocks = [
         *lead,
         html.section(
             "The face",
-            html.paragraph(
-                "The measured surface, without texture, in the light of a portrait studio.", soft=True
-            )
-            if data.fine_views
+            data.scene,
+            html.paragraph("Without texture, in the light of a portrait studio.", soft=True)
+            if data.views
             else "",
-            html.gallery(data.fine_views, width=250, photo=True),
+            html.gallery(data.views, width=250, photo=True),
         ),
         html.section(
-            "The base mesh" if data.fine_views else "The face",
+            "Relief",
             html.paragraph(
-                "The face model in its own topology; what was measured is stored relative to it.", soft=True
+                "Before and after measuring; the last one exaggerates what was measured, so that it is seen.",
+                soft=True,
             )
-            if data.base_views
+            if data.relief
             else "",
-            html.gallery(data.base_views, width=250, photo=True),
+            html.gallery(data.relief, width=330, photo=True),
         ),
         _evaluation(data.evaluation),
         html.section("Maps", html.gallery(data.maps, width=380)),
+        html.section(
+            "Photos against the face",
+            html.paragraph(data.photo_note, soft=True) if data.photo_note else "",
+            html.gallery(data.photo_errors, width=360, photo=True),
+        ),
         html.section(
             "Photos and landmarks",
             html.paragraph(

@@ -88,6 +88,26 @@ def fine_mesh(space: UVDSpace, kept: NDArray[np.bool_]) -> Mesh:
     return Mesh(points[used], faces, uv[used], None, normals[used].astype(np.float64))
 
 
+def vertex_map(mesh: Mesh, values: NDArray, size: int) -> NDArray[np.float32]:
+    """Values at the vertices of :func:`fine_mesh`, back on their texels.
+
+    Args:
+        mesh: one vertex a texel.
+        values: (N,) or (N, C).
+        size: H, side of the map.
+
+    Returns:
+        (H, H) or (H, H, C) float32, NaN where there is no vertex.
+    """
+    if mesh.uv is None:
+        raise ValueError("the mesh has no UVs")
+    column = np.rint(mesh.uv[:, 0] * size - 0.5).astype(np.int64)
+    row = np.rint((1 - mesh.uv[:, 1]) * size - 0.5).astype(np.int64)
+    out = np.full((size, size, *values.shape[1:]), np.nan, np.float32)
+    out[row, column] = values
+    return out
+
+
 def _border(shape: tuple[int, ...]) -> NDArray[np.bool_]:
     border = np.ones(shape, bool)
     border[1:-1, 1:-1] = False

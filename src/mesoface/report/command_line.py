@@ -1,0 +1,28 @@
+"""Settings as the command that makes the same result again."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from mesoface.config import Settings
+
+# Where and how fast it is computed, not what.
+_MACHINE = {"device", "threads", "memory_mb"}
+
+
+def command_line(capture: Path, settings: Settings) -> str:
+    """``mesoface reconstruct`` with every setting that is not the default, ready for a shell.
+
+    Args:
+        capture: the capture's folder.
+        settings: as the result was made.
+    """
+    words = ["mesoface", "reconstruct", str(capture), "--out", "face"]
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if name in _MACHINE or value == Settings.model_fields[name].default:
+            continue
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        words += [f"--{name.replace('_', '-')}", text]
+    return shlex.join(words)

@@ -1,0 +1,170 @@
+"""The turnable 3D view of a page: surfaces packed into the page, drawn by ``assets/turnable.js``.
+
+A vertex takes 20 bytes, little endian: position as 4 × uint16 over the surface's bounding box (of a face, a
+few micrometres a step), normal as 4 × int16, place in the UV maps as 2 × uint16 (column, row). Fine relief is
+in a picture of normals instead of in vertices, and so is everything that colours the surface.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.mesh import Mesh, unit
+from mesoface.report import html
+
+RGB = NDArray[np.uint8]
+Light = Literal["clay", "normals", "bare", "lit"]
+
+_MODES: tuple[Light, ...] = ("clay", "normals", "bare", "lit")  # numbered as the shader does
+_VERTEX = np.dtype([("position", "<u2", 4), ("normal", "<i2", 4), ("uv", "<u2", 2)])
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """A surface of the view.
+
+    Args:
+        name: for people, unique.
+        mesh: x to the subject's left, y up, z out of the face, mm; with normals.
+        shadings: names of the shadings that it can be shown in.
+        relief: (H, H, 4) uint8 in UV, or None: fine normals as ``n · 127.5 + 127.5`` in the mesh's axes, and
+            255 where there is surface, 0 where there is none.
+    """
+
+    name: str
+    mesh: Mesh
+    shadings: Sequence[str]
+    relief: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Shading:
+    """A way to colour the surfaces.
+
+    Args:
+        name: for people, unique.
+        light: ``clay`` and ``normals`` need no picture; ``bare`` shows the picture as it is, ``lit`` in soft
+            light, for false colours.
+        picture: (H, W, 3) uint8 in UV, or None.
+        legend: (h, w, 3) uint8, the colour bar of a false colour.
+    """
+
+    name: str
+    light: Light
+    picture: RGB | None = None
+    legend: RGB | None = None
+
+
+def turnable(surfaces: Sequence[Surface], shadings: Sequence[Shading]) -> str:
+    """HTML of the view: canvas, controls, data and script. One to a page.
+
+    Args:
+        surfaces: at least one; the first is shown first.
+        shadings: the first must fit every surface.
+    """
+    pictures = {s.name: _picture(s.picture) for s in shadings if s.picture is not None}
+    pictures |= {f"relief of {s.name}": _picture(s.relief) for s in surfaces if s.relief is not None}
+    reach = np.max([np.abs(surface.mesh.vertices).max(0) for surface in surfaces], axis=0)
+    data = {
+        "radius": float(reach[:2].max()),
+        "surfaces": [_surface(surface) for surface in surfaces],
+        "shadings": [
+            {
+                "name": shading.name,
+                "mode": _MODES.index(shading.light),
+                "picture": None if shading.picture is None else shading.name,
+            }
+            for shading in shadings
+        ],
+        "pictures": pictures,
+    }
+    legends = "".join(
+        f'<img data-legend="{escape(s.name)}" alt="colours of {escape(s.name)}" '
+        f'src="{html.data_uri(s.legend)}" width="{s.legend.shape[1]}" height="{s.legend.shape[0]}" hidden>'
+        for s in shadings
+        if s.legend is not None
+    )
+    flat = all(surface.relief is None for surface in surfaces)
+    relief = (
+        f'<label{" hidden" * flat}>Relief <input type="range" min="0" max="4" step="0.1" value="1"> '
+        "<output></output></label>"
+    )
+    return (
+        '<div class="turnable">\n<canvas tabindex="0" role="img" aria-label="the face in 3D"></canvas>\n'
+        '<div class="turnable-controls" hidden>\n'
+        f"{_choice('surface', [surface.name for surface in surfaces])}\n"
+        f"{_choice('shading', [shading.name for shading in shadings])}\n{relief}\n{legends}</div>\n"
+        '<p class="sub turnable-note">Drag to turn, with shift to move; click, then wheel or + and − to '
+        "zoom; 0 or a double click goes back. Two fingers move and zoom.</p>\n"
+        "<noscript>The view in 3D needs JavaScript; the pictures below do not.</noscript>\n"
+        f'<script type="application/json">{_json(data)}</script>\n</div>\n<script>\n{_script()}</script>'
+    )
+
+
+def _surface(surface: Surface) -> dict[str, Any]:
+    """A surface as the script reads it."""
+    mesh = surface.mesh.with_one_index()
+    low, high = mesh.vertices.min(0), mesh.vertices.max(0)
+    extent = np.maximum(high - low, 1e-6)
+    vertices = np.zeros(len(mesh.vertices), _VERTEX)
+    vertices["position"][:, :3] = np.rint((mesh.vertices - low) / extent * 65535)
+    vertices["normal"][:, :3] = np.rint(unit(mesh.vertex_normals()) * 32767)
+    if mesh.uv is not None:
+        place = np.column_stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]])
+        vertices["uv"] = np.rint(np.clip(place, 0, 1) * 65535)
+    wide = len(vertices) > 65536
+    return {
+        "name": surface.name,
+        "shadings": list(surface.shadings),
+        "origin": low.tolist(),
+        "extent": extent.tolist(),
+        "relief": None if surface.relief is None else f"relief of {surface.name}",
+        "vertices": _text(vertices.tobytes()),
+        "faces": _text(mesh.faces.astype("<u4" if wide else "<u2").tobytes()),
+        "corners": mesh.faces.size,
+        "wide": wide,
+    }
+
+
+def _picture(picture: NDArray[np.uint8]) -> dict[str, str]:
+    """Colours as JPEG; normals with their mask as PNG, which keeps them."""
+    if picture.shape[2] == 3:
+        return {"type": "image/jpeg", "data": html.data_uri(picture, photo=True).split(",")[1]}
+    bgra = np.ascontiguousarray(picture[..., [2, 1, 0, 3]])
+    ok, encoded = cv2.imencode(".png", bgra, [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    if not ok:
+        raise ValueError(f"the picture of the shape {picture.shape} cannot be encoded")
+    return {"type": "image/png", "data": _text(encoded.tobytes())}
+
+
+def _choice(name: str, options: Sequence[str]) -> str:
+    """Radio buttons, the first one chosen."""
+    buttons = "".join(
+        f'<label><input type="radio" name="{name}" value="{escape(option)}"{" checked" * (i == 0)}>'
+        f"{escape(option)}</label>"
+        for i, option in enumerate(options)
+    )
+    return f'<fieldset aria-label="{name}">{buttons}</fieldset>'
+
+
+def _json(data: dict[str, Any]) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(data).replace("<", "\\u003c")
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _script() -> str:
+    return (files("mesoface") / "assets" / "turnable.js").read_text(encoding="utf-8")
