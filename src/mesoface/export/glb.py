@@ -42,7 +42,6 @@ def export_glb(source: ExportSource, options: ExportOptions, folder: Path) -> li
     attributes = {
         "POSITION": glb.add_attribute(drawn.position * _METRES, bounds=True),
         "NORMAL": glb.add_attribute(drawn.normal),
-        "TANGENT": glb.add_attribute(drawn.tangent),
         # glTF has the origin of UVs at the top left.
         "TEXCOORD_0": glb.add_attribute(drawn.uv * (1, -1) + (0, 1)),
     }
@@ -55,6 +54,7 @@ def export_glb(source: ExportSource, options: ExportOptions, folder: Path) -> li
         color = jpeg(shrink(asset.color, _LARGEST_IMAGE))
         surface["baseColorTexture"] = {"index": glb.add_texture(color, "image/jpeg", "color")}
     if asset.normals is not None:
+        attributes["TANGENT"] = glb.add_attribute(drawn.tangent)
         normals = png(shrink(encode_normals(asset.normals, np.uint8), _LARGEST_IMAGE))
         material["normalTexture"] = {"index": glb.add_texture(normals, "image/png", "normal")}
     rotation, translation = source.world

@@ -1,0 +1,103 @@
+"""A folder of exports: whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mesoface.errors import MesofaceError
+from mesoface.export import FORMATS, ExportOptions, export_face
+from mesoface.export.formats import check_target, parse_formats
+from mesoface.mesh_io import read_mesh
+
+
+def test_all_formats_at_once_and_a_manifest(world_cap, tmp_path, monkeypatch):
+    monkeypatch.setattr("mesoface.export.dpmap.SIZE", 256)
+    pytest.importorskip("pxr", reason="needs mesoface[usd]")
+    steps = []
+    lines = export_face(
+        world_cap,
+        tmp_path / "out",
+        list(FORMATS),
+        ExportOptions(edge_mm=4.0),
+        progress=lambda label, done, total: steps.append((done, total)),
+    )
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {
+        *("face.glb", "face.obj", "face.mtl", "face_color.png", "face_normal.png", "face.ply", "face.usdz"),
+        *("displacement.exr", "displacement.png", "displacement.json", "dpmap.png"),
+        *("normal_tangent.png", "normal_object.png", "base.obj", "base_fit.json", "export.json"),
+    }
+    manifest = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert set(manifest["files"]) == names - {"export.json"}
+    assert manifest["units"]["glb"] == "m"
+    np.testing.assert_allclose(manifest["world_mm"]["rotation"], world_cap.fit.rotation)
+    assert all(any(name.split(".")[0] in line for line in lines) for name in ("face.glb", "dpmap.png"))
+    assert steps[0] == (0, len(FORMATS))
+    assert steps[-1] == (len(FORMATS), len(FORMATS))
+
+
+def test_the_world_frame_is_the_captures(world_cap, tmp_path):
+    export_face(world_cap, tmp_path / "out", ["base"], ExportOptions(frame="world"))
+    mesh = read_mesh(tmp_path / "out" / "base.obj")
+    np.testing.assert_allclose(mesh.vertices, world_cap.base.vertices, atol=1e-4)
+
+
+def test_a_failing_format_leaves_nothing(world_cap, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(FORMATS, "png", replace(FORMATS["png"], write=fail))
+    with pytest.raises(MesofaceError, match="disk is full"):
+        export_face(world_cap, tmp_path / "a" / "out", ["exr", "png"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_older_export_is_replaced_whole(world_cap, tmp_path):
+    export_face(world_cap, tmp_path / "out", ["exr"])
+    with pytest.raises(MesofaceError, match="exists already"):
+        export_face(world_cap, tmp_path / "out", ["base"])
+    export_face(world_cap, tmp_path / "out", ["base"], overwrite=True)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"base.obj", "base_fit.json", "export.json"}
+
+
+def test_what_was_not_measured_is_refused_before_anything_is_written(world_cap, tmp_path):
+    source = replace(world_cap, fine=None)
+    with pytest.raises(MesofaceError, match="exr, dpmap: this run stopped at the base"):
+        export_face(source, tmp_path / "out", ["glb", "exr", "dpmap"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_formats():
+    assert parse_formats(" GLB, obj,glb,") == ["glb", "obj"]
+    pytest.importorskip("pxr", reason="needs mesoface[usd]")
+    assert parse_formats("all") == list(FORMATS)
+
+
+@pytest.mark.parametrize("names", ["", " , ", "fbx", "glb,obj.gz"])
+def test_unknown_formats_are_refused_with_the_known_ones(names):
+    with pytest.raises(MesofaceError, match="glb, obj, ply"):
+        parse_formats(names)
+
+
+def test_targets(tmp_path):
+    run = tmp_path / "runs" / "face"
+    run.mkdir(parents=True)
+    for good in (tmp_path / "new", run / "export"):
+        check_target(good, run)
+    for bad in (run, run.parent, tmp_path):
+        with pytest.raises(MesofaceError, match="replace the result"):
+            check_target(bad, run)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "0.jpg").touch()
+    with pytest.raises(MesofaceError, match="no folder of exports"):
+        check_target(tmp_path / "photos", run)
+
+
+@pytest.mark.parametrize("edge", [0, -1, float("nan"), float("inf")])
+def test_an_edge_that_is_no_length_is_refused(edge):
+    with pytest.raises(ValueError, match="edge_mm"):
+        ExportOptions(edge_mm=edge)
