@@ -56,7 +56,7 @@ def test_facescapes_formula_finds_what_was_measured(upright_cap, tmp_path):
     u, v = (column + 0.5) / detail.size, 1 - (row + 0.5) / detail.size
     found = decode_dpmap(dpmap[SIZE - (v * SIZE).astype(int), (u * SIZE).astype(int)])
     # nearest lookup is off by half a texel at most
-    np.testing.assert_allclose(found, detail.displacement[row, column], atol=0.01)
+    np.testing.assert_allclose(found, detail.displacement[row, column], atol=0.015)
     assert np.abs(found).max() > 0.15
 
 
@@ -69,7 +69,7 @@ def test_the_mesh_displaced_by_it_follows_the_surface(upright_cap, tmp_path):
     inner &= np.linalg.norm(base.uv - (0.65, 0.5), axis=1) > 0.1  # nothing was measured there
     height = np.linalg.norm(own, axis=1) - 80
     wanted = 0.2 * np.sin(50 * base.uv[:, 0]) * np.cos(40 * base.uv[:, 1])
-    np.testing.assert_allclose(height[inner], wanted[inner], atol=0.01)
+    np.testing.assert_allclose(height[inner], wanted[inner], atol=0.015)
 
 
 def small(path):
