@@ -8,9 +8,11 @@ from functools import partial
 
 import numpy as np
 import pytest
+import trimesh
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import evaluate
+from mesoface.export import face_source, read_source
 from mesoface.map_io import read_exr
 from mesoface.mesh_io import read_mesh
 from mesoface.output import check_target, facial_region, region_mesh, run_record, save_face, surface_file
@@ -36,6 +38,22 @@ def test_displacement_reproduces_the_fine_mesh(sample_face, tmp_path):
     np.testing.assert_allclose(moved, written.vertices, atol=1e-3)
     np.testing.assert_array_equal(np.isfinite(displacement), fine.kept)
     assert np.abs(displacement[fine.kept]).max() > 0.1, "a displacement of nothing proves nothing"
+
+
+def test_face_glb_is_the_face_in_metres_and_the_folder_can_be_exported(sample_face, tmp_path):
+    save_face(sample_face, tmp_path / "face")
+    scene = trimesh.load(tmp_path / "face" / "face.glb", process=False)
+    assert scene.units == "meters"
+    upright = face_source(sample_face).upright().base.vertices
+    np.testing.assert_allclose(scene.bounds * 1000, [upright.min(0), upright.max(0)], atol=2)
+    assert upright[:, 2].argmax() in np.flatnonzero(np.linalg.norm(upright[:, :2], axis=1) < 40), "the nose"
+    read, given = read_source(tmp_path / "face"), face_source(sample_face)
+    np.testing.assert_allclose(read.fine.position, given.fine.position, atol=1e-3)
+    np.testing.assert_array_equal(read.fine.measured, given.fine.measured)
+    np.testing.assert_array_equal(read.fit.facial, given.fit.facial)
+    assert (read.color is None) == (given.color is None)
+    if given.color is not None:
+        np.testing.assert_array_equal(read.color, given.color)
 
 
 def test_the_region_covers_the_facial_mask_whether_measured_or_not(sample_face):
