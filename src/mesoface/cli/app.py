@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import mesoface
-from mesoface.cli import evaluate, export, inspect, reconstruct, synth, synth_dataset, train, weights
+from mesoface.cli import evaluate, export, inspect, reconstruct, synth, synth_dataset, train, view, weights
 from mesoface.errors import MesofaceError
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
@@ -34,6 +34,7 @@ app.command(name="inspect")(inspect.command)
 app.command(name="reconstruct")(reconstruct.command)
 app.command(name="export")(export.command)
 app.command(name="evaluate")(evaluate.command)
+app.command(name="view")(view.command)
 app.command(name="synth")(synth.command)
 app.command(name="synth-dataset")(synth_dataset.command)
 app.add_typer(train.app)
