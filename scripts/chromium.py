@@ -149,7 +149,7 @@ def chromium_page(width: int = 1200, height: int = 900) -> Iterator[Page]:
         command = [program, *flags, f"--user-data-dir={profile}", "about:blank"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            with connect(_page_address(Path(profile), process), max_size=None) as socket:
+            with connect(_page_address(Path(profile), process), max_size=None, ping_interval=None) as socket:
                 yield Page(socket)
         finally:
             process.terminate()

@@ -1,0 +1,217 @@
+"""The viewer: a web page of its own on this machine, made by viser (which brings its client: no network)."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import numpy as np
+import viser
+from numpy.typing import NDArray
+
+from mesoface.camera import Camera
+from mesoface.mesh import unit
+from mesoface.viewer.cameras import covering_field_of_view, field_of_view, photo_plane, quaternion
+from mesoface.viewer.result import RGB, ViewedResult
+from mesoface.viewer.shading import UNIT, Shading, legend, shaded_glb, shadings
+
+Array = NDArray[np.float64]
+
+_FIELD_OF_VIEW = np.radians(20.0)
+_THUMBNAIL = 256  # of the photos in the frusta, pixels
+_FREE = "free"  # looking through no camera
+# Direction to the light (to the subject's left, up, out of the face), its strength.
+_LIGHTS = (((-0.70, 0.65, 0.80), 2.2), ((0.85, -0.05, 0.75), 0.8), ((0.3, 0.9, -0.4), 0.7))
+_AMBIENT = 0.5
+
+
+class Viewer:
+    """Shows a result until it is closed.
+
+    Args:
+        result: what is shown.
+        host: address that is listened on; photos of people are nobody else's business, so this machine's own.
+        port: where to listen; a following one where that is taken.
+    """
+
+    def __init__(self, result: ViewedResult, *, host: str = "127.0.0.1", port: int = 8080):
+        self._result = result
+        self._cameras = {view.name: view.camera.scaled_world(UNIT) for view in result.views}
+        self._lock = threading.Lock()  # viser calls back from many threads
+        self._photo: viser.ImageHandle | None = None
+        self._server = viser.ViserServer(host, port, label=f"mesoface · {result.name}", verbose=False)
+        self._frusta = self._server.scene.add_frame("/cameras", show_axes=False)
+        self._stage()
+        self._controls()
+        self._draw_cameras()
+        self._draw_surface()
+
+    @property
+    def port(self) -> int:
+        """Where the page is."""
+        return self._server.get_port()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.stop()
+
+    def wait(self) -> None:
+        """Serve until somebody interrupts."""
+        self._server.sleep_forever()
+
+    @property
+    def _center(self) -> Array:
+        """(3,) middle of the face, viewer's unit."""
+        mesh = next(iter(self._result.surfaces.values())).mesh
+        return (mesh.vertices.min(0) + mesh.vertices.max(0)) / 2 * UNIT
+
+    def _distances(self) -> Array:
+        """(V,) of the capture's cameras from the face, viewer's unit."""
+        return np.array([np.linalg.norm(camera.center - self._center) for camera in self._cameras.values()])
+
+    def _stage(self) -> None:
+        """Lights, and from where the face is first seen."""
+        server, axes = self._server, self._result.fit.rotation
+        server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
+        server.scene.set_up_direction(tuple(axes[:, 1]))
+        server.scene.configure_default_lights(enabled=False)
+        server.scene.add_light_ambient("/lights/ambient", intensity=_AMBIENT)
+        for index, (direction, strength) in enumerate(_LIGHTS):
+            towards = axes @ unit(np.array(direction))
+            server.scene.add_light_directional(
+                f"/lights/{index}", intensity=strength, position=tuple(towards.tolist())
+            )
+        mesh = next(iter(self._result.surfaces.values())).mesh
+        half = 0.65 * float(np.ptp(mesh.vertices @ axes, axis=0)[:2].max()) * UNIT
+        # a portrait lens, but before the capture's own cameras, which would stand in the way
+        distance = min(half / np.tan(_FIELD_OF_VIEW / 2), 0.6 * self._distances().min())
+        camera = server.initial_camera
+        camera.fov, camera.near, camera.far = float(2 * np.arctan(half / distance)), 0.01, 100.0
+        camera.look_at = self._center
+        camera.position = self._center + axes[:, 2] * distance
+
+    def _controls(self) -> None:
+        """The panel."""
+        gui, result = self._server.gui, self._result
+        names = list(result.surfaces)
+        self._surface = gui.add_dropdown("Surface", names, hint="how far the run went")
+        self._shading = gui.add_dropdown("Shading", shadings(result, result.surfaces[names[0]]))
+        self._legend = gui.add_image(np.full((2, 2, 3), 255, np.uint8), visible=False)
+        with gui.add_folder("Cameras"):
+            self._show_frusta = gui.add_checkbox("Show", initial_value=True)
+            self._through = gui.add_dropdown(
+                "Look through", [_FREE, *self._cameras], hint="or click a camera in the scene"
+            )
+            self._fade = gui.add_slider(
+                "Photo", 0.0, 1.0, 0.05, 0.5, hint="0: only the face, 1: only the photo", disabled=True
+            )
+        if result.notes:
+            gui.add_markdown("\n".join(f"*{_plain(note)}.*\n" for note in result.notes))
+        self._surface.on_update(lambda _: self._choose_surface())
+        self._shading.on_update(lambda _: self._draw_surface())
+        self._show_frusta.on_update(lambda _: self._look())
+        self._through.on_update(lambda _: self._look())
+        self._fade.on_update(lambda _: self._draw_photo())
+
+    def _choose_surface(self) -> None:
+        """Another surface, which cannot be shown in every shading."""
+        names = shadings(self._result, self._result.surfaces[self._surface.value])
+        shading = self._shading.value
+        self._shading.options = names
+        self._shading.value = shading if shading in names else names[0]
+        self._draw_surface()
+
+    def _draw_surface(self) -> None:
+        """Put the chosen surface in the chosen shading in place of the last one."""
+        with self._lock:
+            surface = self._result.surfaces[self._surface.value]
+            shading: Shading = self._shading.value
+            if shading not in shadings(self._result, surface):
+                return  # about to be replaced by one that fits
+            self._server.scene.add_glb("/face", shaded_glb(self._result, surface, shading))
+            bar = legend(surface, shading)
+            self._legend.visible = bar is not None
+            if bar is not None:
+                self._legend.image = bar
+
+    def _draw_cameras(self) -> None:
+        """A frustum for every camera, with its photo; clicked, it is looked through."""
+        distance = float(np.median(self._distances()))
+        for name, camera in self._cameras.items():
+            photo = self._result.photos.get(name)
+            frustum = self._server.scene.add_camera_frustum(
+                f"/cameras/{_path(name)}",
+                fov=field_of_view(camera),
+                aspect=camera.width / camera.height,
+                scale=0.1 * distance,
+                thickness=0.001 * distance,
+                color=(180, 83, 42),
+                image=None if photo is None else _thumbnail(photo),
+                wxyz=quaternion(camera),
+                position=camera.center,
+            )
+            frustum.on_click(partial(self._choose_camera, name))
+
+    def _choose_camera(self, name: str, _: object) -> None:
+        """As if ``name`` had been chosen in the panel."""
+        self._through.value = name
+
+    def _look(self) -> None:
+        """Through the chosen camera, or around freely."""
+        name = self._through.value
+        self._frusta.visible = self._show_frusta.value and name == _FREE
+        self._fade.disabled = name not in self._result.photos
+        if name != _FREE:
+            for client in self._server.get_clients().values():
+                _stand_at(client, self._cameras[name], self._center)
+        self._draw_photo()
+
+    def _draw_photo(self) -> None:
+        """The photo before the face, as strong as the slider says."""
+        with self._lock:
+            name = self._through.value
+            photo, strength = self._result.photos.get(name), self._fade.value
+            if self._photo is not None:
+                self._photo.remove()
+                self._photo = None
+            if photo is None or strength == 0:
+                return
+            camera = self._cameras[name]
+            depth = 0.5 * float(camera.to_camera(self._center)[2])
+            plane = photo_plane(camera, depth)
+            alpha = np.full((*photo.shape[:2], 1), round(255 * strength), np.uint8)
+            self._photo = self._server.scene.add_image(
+                "/photo",
+                np.concatenate([photo, alpha], -1),
+                plane.width,
+                plane.height,
+                wxyz=quaternion(camera),
+                position=plane.center,
+                cast_shadow=False,
+                receive_shadow=False,
+            )
+
+
+def _stand_at(client: viser.ClientHandle, camera: Camera, center: Array) -> None:
+    """Put a browser's eye where ``camera`` is, with all of its photo in the window."""
+    depth = float(camera.to_camera(center)[2])
+    with client.atomic():
+        client.camera.up_direction = -camera.R[1]
+        client.camera.position = camera.center
+        client.camera.look_at = camera.center + camera.forward * depth
+        client.camera.fov = covering_field_of_view(camera, client.camera.aspect)
+
+
+def _thumbnail(photo: RGB) -> RGB:
+    step = max(1, max(photo.shape[:2]) // _THUMBNAIL)
+    return np.ascontiguousarray(photo[::step, ::step])
+
+
+def _path(name: str) -> str:
+    """A view's name as one step of a scene path."""
+    return name.replace("/", "_")
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown leaves alone."""
+    return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>()#+-.!|" else letter for letter in text)
