@@ -75,10 +75,10 @@ def parse_formats(names: str) -> list[str]:
 
 
 def check_target(out: Path, run: Path) -> None:
-    """Refuse a target that would harm the result.
+    """Refuse a target that would harm something.
 
     Raises:
-        MesofaceError: ``out`` is the result's folder, or has it inside.
+        MesofaceError: ``out`` is the result's folder, has it inside, or holds something else than exports.
     """
     target, source = out.resolve(), run.resolve()
     if target == source or target in source.parents:
@@ -87,6 +87,10 @@ def check_target(out: Path, run: Path) -> None:
             path=out,
             remedy="name a folder of its own, e.g. RUN/export",
         )
+    _check_replaceable(out)
+
+
+def _check_replaceable(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise MesofaceError(
             f"exists already and is no folder of exports (it has no {MANIFEST})",
@@ -121,6 +125,7 @@ def export_face(
         MesofaceError: a format cannot be made of this face, or the folder cannot be written.
     """
     options = options or ExportOptions()
+    _check_replaceable(Path(out))
     missing = [name for name in formats if FORMATS[name].measured and source.fine is None]
     if missing:
         able = ", ".join(name for name, format in FORMATS.items() if not format.measured)

@@ -27,8 +27,8 @@ _RIM_MM = 4.0
 _GROUND_MM = 1.5
 # Over so many mm from the rim of what was measured, vertices go from the base to the measured surface.
 _BLEND_MM = 2.0
-# How soon what is not skin stops following it: within some two edges of the base mesh.
-_YIELD = 0.5
+# What is not skin follows it less and less, over so many mm.
+_YIELD_MM = 4.0
 # So many rings of faces around the skin are as fine as it.
 _RINGS = 2
 # A mesh whose long edges were split has triangles of so many times the length's square, in the mean.
@@ -155,7 +155,8 @@ def model_topology_mesh(
     # What is not skin gives way around it, or there would be a crease.
     on_skin = np.zeros(len(motion), bool)
     on_skin[vertex] = True
-    motion = extend_smoothly(motion, on_skin, mesh.faces, pull=_YIELD)
+    pull = 1.5 * (min(edge_mm, _YIELD_MM) / _YIELD_MM) ** 2
+    motion = extend_smoothly(motion, on_skin, mesh.faces, pull=pull)
     return mesh.with_vertices(mesh.vertices + motion), skin
 
 
