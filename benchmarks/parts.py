@@ -23,17 +23,20 @@ from prepared import CAPTURES, prepare
 from rich.table import Table
 from tables import make_console
 
+from mesoface.matching.classical import ClassicalMatcher
 from mesoface.matching.learned import SurfaceMatcher, fast, network
 from mesoface.matching.learned import matcher as learned
 from mesoface.matching.learned.features import Features
 from mesoface.matching.learned.implicit_function import ImplicitFunction
 from mesoface.matching.learned.matcher import LearnedMatcher
+from mesoface.matching.learned.refinement import Refinement
 from mesoface.matching.learned.regularizer import Regularizer
 from mesoface.matching.levels import LevelInput
 from mesoface.matching.matcher import Measurement, well_seen
 
 # Where the matcher's code looks its parts up. None of them calls another.
 PARTS: dict[str, tuple[Any, str]] = {
+    "correlation": (ClassicalMatcher, "answer"),
     "photos": (learned, "resample_photo"),
     "features": (Features, "forward"),
     "sampling": (fast, "agreement_in_photos"),
@@ -41,7 +44,7 @@ PARTS: dict[str, tuple[Any, str]] = {
     "implicit function": (ImplicitFunction, "forward"),
     "regulariser": (Regularizer, "forward"),
     "read-out": (network, "soft_argmin"),
-    "gaps": (learned, "fill_by_confidence"),
+    "refinement": (Refinement, "forward"),
 }
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 

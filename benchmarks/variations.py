@@ -17,7 +17,9 @@ from mesoface.matching.classical import ClassicalLevel, ClassicalMatcher
 from mesoface.matching.learned import Prediction, SurfaceMatcher, fast
 from mesoface.matching.learned.implicit_function import describe_points
 from mesoface.matching.learned.matcher import PRESETS, LearnedMatcher, NetworkLevel
+from mesoface.matching.learned.opinion import Opinion
 from mesoface.matching.learned.readout import soft_argmin
+from mesoface.matching.learned.refinement import Refinement
 from mesoface.matching.learned.weights import load_matcher
 from mesoface.matching.levels import LevelInput
 from mesoface.matching.matcher import Measurement, well_seen
@@ -101,6 +103,20 @@ def plain_views(prepared: Prepared, given: Given) -> Match:
     return prepared.match(Varied(_learned(given), PRESETS["default"], measure))
 
 
+def without_refinement(prepared: Prepared, given: Given) -> Match:
+    """The displacement is the soft-argmin, as the regulariser left it."""
+    matcher = _learned(given)
+
+    def unchanged(
+        self: Refinement, surface: Tensor, displacement: Tensor, opinion: Opinion, step: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return displacement, refine(self, surface, displacement, opinion, step)[1]
+
+    refine = Refinement.forward
+    with patch.object(Refinement, "forward", unchanged):
+        return prepared.match(matcher)
+
+
 def without_regularizer(prepared: Prepared, given: Given) -> Match:
     """The displacement is read off the implicit function's own cost, texel by texel."""
 
@@ -145,14 +161,15 @@ def _match_by_cost(
     position: Tensor,
     normal: Tensor,
     visibility: Tensor,
+    opinion: Opinion,
     steps: Tensor,
     texel_mm: float,
 ) -> Prediction:
     """:meth:`SurfaceMatcher.match` without the regulariser."""
     groups = network.features.groups
     agreed = fast.agreement_in_photos(features, projections, position, normal, visibility, steps, groups)
-    points = describe_points(agreed, steps, texel_mm)
-    score, _ = network.implicit_function(points)
+    points = describe_points(agreed, opinion, steps, texel_mm)
+    score, _ = network.implicit_function(points, opinion, steps)
     score = score.movedim(-1, 0)
     confidence = torch.logit(torch.softmax(score, 0).amax(0), eps=1e-4)
     return Prediction(score, soft_argmin(score, steps), confidence, score)
@@ -166,7 +183,8 @@ VARIATIONS = (
     Variation("matcher", "classical", classical),
     Variation("parts", "all", learned),
     Variation("parts", "plain mean and variance over the views", plain_views),
-    Variation("parts", "no regulariser", without_regularizer),
+    Variation("parts", "no refinement", without_refinement),
+    Variation("parts", "no regulariser, no refinement", without_regularizer),
     Variation("search", "cascade up to 256²", up_to(256)),
     Variation("search", "one volume of 201 × 256²", _with_levels(_ONE_VOLUME)),
     *(Variation("size", f"up to {size}²", up_to(size)) for size in (256, 512, 768, 1024)),

@@ -28,8 +28,8 @@ class Settings(BaseModel):
 
     face_model: str = Field("generic", description="`generic`, `ict`, or the path of a face model")
     matcher: Matcher = Field(
-        "ncc",
-        description="how photos are compared; ncc = classical photo-consistency, learned = with a network",
+        "learned",
+        description="how photos are compared; learned = correlation and a network, ncc = correlation alone",
     )
     preset: Preset = Field(
         "default",

@@ -6,6 +6,7 @@ import numpy as np
 
 from mesoface.training.baseline import _camera, classical_answer
 from mesoface.training.patches import patch_tile
+from mesoface.training.validation import Answer
 
 
 def test_cameras_come_back_from_their_projections():
@@ -19,7 +20,7 @@ def test_cameras_come_back_from_their_projections():
 def test_it_measures_something_on_most_patches():
     """Better than staying on the base, on patches that are hard on purpose."""
     tiles = [patch_tile(np.random.default_rng([2, n]), 48) for n in range(6)]
-    found = [classical_answer(tile) for tile in tiles]
+    found = [Answer(tile, (a := classical_answer(tile)).displacement, a.weight) for tile in tiles]
     better = [
         answer.error[answer.known].mean() < np.abs(answer.tile.truth[answer.known]).mean() for answer in found
     ]

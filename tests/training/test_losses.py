@@ -12,6 +12,7 @@ from mesoface.training.losses import (
     displacement_loss,
     distribution_loss,
     make_target,
+    relative_loss,
     slope_loss,
 )
 
@@ -59,8 +60,8 @@ def test_displacement_counts_in_steps(target):
     assert displacement_loss(target.truth, target) == 0
     half = displacement_loss(target.truth + 0.125, target)
     double = displacement_loss(target.truth + 0.5, target)
-    assert half == pytest.approx(0.25, abs=1e-5), "half a step: 0.5²/(2·0.5)"
-    assert double == pytest.approx(1.75, abs=1e-5), "two steps: 2 - 0.25"
+    assert half == pytest.approx(math.log(3), abs=1e-5), "half a step: log(1 + 0.5 / 0.25)"
+    assert double == pytest.approx(math.log(9), abs=1e-5)
 
 
 def test_slope_counts_in_mm_per_mm_and_not_offsets(target):
@@ -114,3 +115,15 @@ def test_gradients_are_those_of_the_losses():
     displacement = torch.randn(4, 4, dtype=torch.float64, generator=generator).requires_grad_()
     assert torch.autograd.gradcheck(lambda d: displacement_loss(d, target), displacement)
     assert torch.autograd.gradcheck(lambda d: slope_loss(d, target), displacement)
+
+
+def test_a_relative_loss_is_below_one_where_the_network_is_better():
+    assert float(relative_loss(torch.tensor(0.2), torch.tensor(0.4), 0.0)) == pytest.approx(0.5)
+    assert float(relative_loss(torch.tensor(0.2), torch.tensor(0.0), 0.1)) == pytest.approx(2.0)
+
+
+def test_nothing_is_gained_by_a_worse_classical_answer():
+    own, classical = torch.tensor(0.2, requires_grad=True), torch.tensor(0.4, requires_grad=True)
+    relative_loss(own, classical, 0.1).backward()
+    assert own.grad is not None
+    assert classical.grad is None

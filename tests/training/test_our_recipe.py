@@ -38,7 +38,7 @@ def test_the_matching_stage_trains_features_and_implicit_function(values, tile):
 
 def test_the_regularizer_stage_trains_everything(values, tile):
     recipe = our_recipe(check_config(values(), "regularizer"), "regularizer")
-    assert gradients(recipe, tile) == {"features", "implicit_function", "regularizer"}
+    assert gradients(recipe, tile) == {"features", "implicit_function", "regularizer", "refinement"}
 
 
 def test_the_second_stage_starts_from_the_first_and_may_freeze_it(values, tile, tmp_path):
@@ -47,7 +47,7 @@ def test_the_second_stage_starts_from_the_first_and_may_freeze_it(values, tile, 
     save_tensors(path, first.state_dict())
     config = check_config(values(matching=str(path), freeze_matching=True), "regularizer")
     recipe = our_recipe(config, "regularizer")
-    assert gradients(recipe, tile) == {"regularizer"}
+    assert gradients(recipe, tile) == {"regularizer", "refinement"}
     for name, value in first.state_dict().items():
         assert torch.equal(recipe.network.state_dict()[name], value), name
 
@@ -92,7 +92,9 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(values, tile):
 def test_augmentation_is_a_setting(values, tile, augment, same):
     recipe = our_recipe(check_config(values(augment=augment), "matching"), "matching")
     prepared = recipe.prepare(tile, np.random.default_rng(3))
-    assert (prepared is tile) is same
+    assert (prepared.position is tile.position) is same
+    assert prepared.classical is not None
+    assert prepared.classical.displacement.shape == tile.truth.shape
     assert np.array_equal(prepared.position, recipe.prepare(tile, np.random.default_rng(3)).position)
 
 
@@ -107,5 +109,4 @@ def test_a_few_steps_on_one_tile_bring_its_cost_towards_the_truth(values, tile):
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert losses[0] == pytest.approx(np.log(len(tile.steps)), abs=0.3), "knows nothing"
     assert losses[-1] < 0.95 * losses[0]

@@ -103,8 +103,8 @@ def test_truth_is_nan_where_the_surface_is_out_of_reach():
     normal[..., 2] = 1
     x, y = np.meshgrid(np.linspace(-1, 1, 8), np.linspace(-1, 1, 8))
     space = UVDSpace(np.stack([x, y, 0 * x], -1).astype(np.float32), normal, np.ones((8, 8), bool))
-    assert np.isnan(true_displacement(space, sampled(lambda x, y: 2.0), 1.0)).all()
-    assert np.isfinite(true_displacement(space, sampled(lambda x, y: 1.4), 1.0)).all()
+    assert np.isnan(true_displacement(space, sampled(lambda x, y: 2.6), 1.0)).all()
+    assert np.isfinite(true_displacement(space, sampled(lambda x, y: 2.4), 1.0)).all()
 
 
 @pytest.mark.parametrize("seed", range(6))

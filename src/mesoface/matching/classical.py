@@ -41,10 +41,10 @@ COARSE = (
     ClassicalLevel(256, 2.1, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0),
 )
 """Levels that find the face; finer ones measure it."""
-CLASSICAL_512 = ClassicalLevel(
-    512, 0.9, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2
+_FAST = (
+    *COARSE,
+    ClassicalLevel(512, 0.9, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2),
 )
-_FAST = (*COARSE, CLASSICAL_512)
 _DEFAULT = (
     *_FAST,
     ClassicalLevel(768, 0.45, 0.15, window=2.5, stiffness=0.5, base_mm=0.7, normal_mm=2.5, smooth=1.2),
@@ -55,6 +55,31 @@ _BEST = (
     ClassicalLevel(1024, 0.4, 0.1, window=2.8, stiffness=0.5, base_mm=0.7, normal_mm=1.5, smooth=2.4),
 )
 PRESETS: dict[str, tuple[ClassicalLevel, ...]] = {"fast": _FAST, "default": _DEFAULT, "best": _BEST}
+
+
+@dataclass(frozen=True, eq=False)
+class ClassicalAnswer:
+    """What correlation says of one level: all of it, and the surface that was made of it.
+
+    Args:
+        scores: (D, H, H) float32 in [-1, 1], mean correlation at each displacement.
+        peak: (H, H) float32 mm, where each texel's own correlation is highest.
+        trust: (H, H) float32 in [0, 1], how much that is to be trusted.
+        displacement: (H, H) float32 mm, robustly smoothed, without gaps.
+        weight: (H, H) float32 in [0, 1], how much it is to be trusted.
+    """
+
+    scores: NDArray[np.float32]
+    peak: NDArray[np.float32]
+    trust: NDArray[np.float32]
+    displacement: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+    @property
+    def measurement(self) -> Measurement:
+        """The surface alone."""
+        return Measurement(self.displacement, self.weight)
+
 
 # Peak correlation at or below which a texel counts as not measured.
 _LOWEST_SCORE = 0.3
@@ -77,6 +102,10 @@ class ClassicalMatcher:
 
     def measure(self, start: LevelInput) -> Measurement:
         """See :class:`mesoface.matching.matcher.Matcher`."""
+        return self.answer(start).measurement
+
+    def answer(self, start: LevelInput) -> ClassicalAnswer:
+        """As :meth:`measure`, with what it was read off from."""
         level, space, views = start.level, start.space, start.views
         assert isinstance(level, ClassicalLevel)
         pairs = choose_pairs([view.camera for view in views], space.position[space.valid].mean(0))
@@ -84,16 +113,16 @@ class ClassicalMatcher:
         scores = self._correlate(space, images, start.visibility, pairs, level.steps, level.window)
         peak = find_peak(scores, level.steps)
         confidence = np.clip((peak.score - _LOWEST_SCORE) / (1 - _LOWEST_SCORE), 0, 1) ** 3
-        trust = confidence * well_seen(start) * peak.interior
+        trust = (confidence * well_seen(start) * peak.interior).astype(np.float32)
         displacement, weight = smooth_robustly(
             peak.displacement,
-            trust.astype(np.float32),
+            trust,
             space.valid,
             stiffness=level.stiffness,
             sigma=level.smooth,
             scale_mm=3 * level.step_mm,
         )
-        return Measurement(displacement, weight)
+        return ClassicalAnswer(scores, peak.displacement, trust, displacement, weight)
 
 
 def _correlation_on(device: str, threads: int) -> Callable[..., NDArray[np.float32]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mesoface.training.tile import Tile
 
 # Largest error of a tile's base that is drawn, share of the search range.
-_LARGEST_SHIFT = 0.35
+_LARGEST_SHIFT = 0.5
 # Largest noise that is added, standard deviation in [0, 1] at the tile's own scale.
 _NOISE = 0.03
 # A tile that has as many views as this often is shown with fewer.
@@ -21,8 +21,8 @@ _FEWEST = 2
 def augmented(tile: Tile, rng: np.random.Generator) -> Tile:
     """The tile, differently disturbed for every state of ``rng``.
 
-    Fewer views; in half of the tiles each photo's exposure and white balance, noise, blur and a shift of its
-    camera; and a base that lies smoothly elsewhere, with the truth moved against it.
+    Fewer views; in a third of the tiles each photo's exposure and white balance, noise, blur and a shift of
+    its camera; and a base that lies smoothly elsewhere, with the truth moved against it.
 
     Args:
         tile: any tile with two views at least.
@@ -31,7 +31,7 @@ def augmented(tile: Tile, rng: np.random.Generator) -> Tile:
     tile = _with_base_elsewhere(_with_fewer_views(tile, rng), rng)
     if rng.uniform() < 0.3:
         tile = _mirrored(tile)
-    return _photographed_worse(tile, rng) if rng.uniform() < 0.5 else tile
+    return _photographed_worse(tile, rng) if rng.uniform() < 0.35 else tile
 
 
 def _with_fewer_views(tile: Tile, rng: np.random.Generator) -> Tile:

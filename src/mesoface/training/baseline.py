@@ -1,4 +1,4 @@
-"""What the classical matcher makes of a tile: the bar that a trained one has to clear."""
+"""What the classical matcher makes of a tile: where ours starts from, and the bar that it has to clear."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from numpy.typing import NDArray
 
 from mesoface.camera import Camera
 from mesoface.capture import View
-from mesoface.matching.classical import PRESETS, ClassicalLevel, ClassicalMatcher
+from mesoface.matching.classical import PRESETS, ClassicalAnswer, ClassicalLevel, ClassicalMatcher
 from mesoface.matching.levels import LevelInput
 from mesoface.training.tile import Tile
-from mesoface.training.validation import Answer
 from mesoface.uvd.space import UVDSpace
 
 # Side of a facial mask, mm: a level of so many texels has texels of this over their number.
 _FACE_MM = 210.0
 
 
-def classical_answer(tile: Tile) -> Answer:
+def classical_answer(tile: Tile) -> ClassicalAnswer:
     """One pass of the classical matcher, with the windows of the cascade's level of the same texel size."""
     views = tuple(
         View(str(v), image.astype(np.float32), _camera(projection, image.shape[1], image.shape[0]))
@@ -28,8 +27,7 @@ def classical_answer(tile: Tile) -> Answer:
     )
     space = UVDSpace(tile.position, tile.normal, np.ones(tile.truth.shape, bool))
     start = LevelInput(_level(tile), space, views, tile.visibility, np.ones(space.valid.shape, np.float32))
-    measured = ClassicalMatcher(threads=1).measure(start)
-    return Answer(tile, measured.displacement, measured.weight)
+    return ClassicalMatcher(threads=1).answer(start)
 
 
 def _level(tile: Tile) -> ClassicalLevel:

@@ -24,14 +24,14 @@ from mesoface.training.truth import TrueSurface
 from mesoface.uvd.space import UVDSpace, build_uvd_space
 from mesoface.uvd.visibility import SEEN
 
-TILES_PER_LEVEL: Mapping[int, int] = {64: 1, 128: 2, 256: 4, 512: 8, 768: 8, 1024: 8}
-"""Side of a level's UV maps → tiles that are cut from each of its passes."""
+TILES_PER_LEVEL: Mapping[int, int] = {128: 1, 256: 2, 512: 12, 768: 16, 1024: 8}
+"""Side of a level's UV maps → tiles that are cut from each of its passes: most where the network measures."""
 
 _ALL_VIEWS = 120
 # All levels finer than this start from what it measured.
 _LAST_SIZE = 512
 # Truth is looked for beyond the reach, too: there the network shall say that it does not know.
-_BEYOND = 1.5
+_BEYOND = 3.0
 # Squares are chosen on a map of about so many texels a side.
 _OVERVIEW = 160
 # Steps and reaches of a level are varied by up to this factor, so that the network learns no single number.

@@ -68,10 +68,10 @@ class LossWeights(_Section):
     """Weights of the parts of the loss of our network."""
 
     sigma: float = Field(0.6, gt=0, description="of the Gaussian around the truth, steps")
-    cost: float = Field(0.3, ge=0, description="cross-entropy of the implicit function's own cost")
-    distribution: float = Field(1.0, ge=0, description="cross-entropy after the regulariser")
-    displacement: float = Field(1.0, ge=0, description="smooth L1, steps")
-    slope: float = Field(0.5, ge=0, description="L1 of the slopes, mm per mm")
+    cost: float = Field(0.1, ge=0, description="cross-entropy of the implicit function's own cost")
+    distribution: float = Field(0.3, ge=0, description="cross-entropy after the regulariser")
+    displacement: float = Field(2.0, ge=0, description="log error, relative to the classical matcher's")
+    slope: float = Field(1.0, ge=0, description="L1 of the slopes, relative to the classical matcher's")
     confidence: float = Field(0.2, ge=0, description="cross-entropy of: within a step of the truth")
 
 

@@ -20,7 +20,7 @@ from mesoface.training.patches import patch_tile
 from mesoface.training.tile import Tile, count_tiles, read_tiles, write_tiles
 
 # Part of a pool's name: to be raised whenever `patch_tile` makes another patch of the same random numbers.
-_GENERATION = 1
+_GENERATION = 2
 # What random numbers are for: streams that never meet.
 _CHOICE, _PREPARE, _LOSS, _ORDER, _PATCH = range(5)
 

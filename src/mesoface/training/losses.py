@@ -2,8 +2,9 @@
 
 The distribution over the displacements is compared with a Gaussian around the truth, as Xiao et al. 2022 do
 with their matching cost (there as a mean square error over sampled points; here as a cross-entropy over the
-searched displacements, which punishes a second, wrong peak). The displacement itself is compared in steps,
-so that levels with coarse and fine steps count alike, and its slope in mm per mm: shading is what people see.
+searched displacements, which punishes a second, wrong peak). The displacement itself, and its slope (shading
+is what people see), are compared relative to the classical matcher's errors on the same tile: so a sharp and
+well lit tile, where a hundredth of a millimetre is worth something, counts as much as a noisy one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mesoface.uvd.visibility import SEEN
+
+# Error, steps, from which on a relative improvement counts, not an absolute one.
+_FINE_STEPS = 0.25
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,13 @@ def distribution_loss(scores: Tensor, target: Target, sigma: float) -> Tensor:
 
 
 def displacement_loss(displacement: Tensor, target: Target) -> Tensor:
-    """Smooth L1 of the (H, W) displacement, in steps: quadratic below half a step, linear above."""
-    error = (displacement - target.truth) / target.step_mm
-    each = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.5, reduction="none")
-    return masked_mean(each, target.inside)
+    """log(1 + e / ¼) of the error e of the (H, W) displacement, in steps.
+
+    An error of a tenth of a step is worth as much effort as one of several steps: the median counts, not only
+    the mean.
+    """
+    error = (displacement - target.truth).abs() / target.step_mm
+    return masked_mean(torch.log1p(error / _FINE_STEPS), target.inside)
 
 
 def slope_loss(displacement: Tensor, target: Target) -> Tensor:
@@ -84,6 +91,17 @@ def slope_loss(displacement: Tensor, target: Target) -> Tensor:
     along_u = masked_mean((error[:, 1:] - error[:, :-1]).abs(), both_u)
     along_v = masked_mean((error[1:] - error[:-1]).abs(), both_v)
     return (along_u + along_v) / 2
+
+
+def relative_loss(own: Tensor, classical: Tensor, floor: float) -> Tensor:
+    """A loss as a share of the classical matcher's: below 1 is better than it.
+
+    Args:
+        own: loss of the network.
+        classical: the same loss of the classical matcher's answer.
+        floor: of the same unit, added to it: errors this small are not worth fighting for.
+    """
+    return own / (classical.detach() + floor)
 
 
 def confidence_loss(confidence: Tensor, displacement: Tensor, target: Target) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mesoface.matching.learned import SurfaceMatcher
+from mesoface.matching.learned.opinion import Opinion
 from mesoface.matching.learned.readout import soft_argmin
 from mesoface.training.augment import augmented
+from mesoface.training.baseline import classical_answer
 from mesoface.training.checkpoint import load_weights
 from mesoface.training.config import LossWeights, RegularizerConfig, TrainingConfig, TrainingError
 from mesoface.training.losses import (
@@ -19,13 +21,17 @@ from mesoface.training.losses import (
     displacement_loss,
     distribution_loss,
     make_target,
+    relative_loss,
     slope_loss,
 )
 from mesoface.training.recipe import Stage
 from mesoface.training.tile import Tile
 
 # Parts of the matcher before and after the matching cost.
-_UP_TO_COST, _AFTER_COST = ("features.", "implicit_function."), ("regularizer.",)
+_UP_TO_COST, _AFTER_COST = ("features.", "implicit_function."), ("regularizer.", "refinement.")
+
+# Losses of the classical matcher that are small already; slopes are in mm per mm.
+_FLOOR, _FLOOR_SLOPE = 0.1, 0.02
 
 
 @dataclass(eq=False)
@@ -46,8 +52,9 @@ class OurRecipe:
     augment: bool = True
 
     def prepare(self, tile: Tile, rng: np.random.Generator) -> Tile:
-        """The tile with noise, blur, fewer views and the like."""
-        return augmented(tile, rng) if self.augment else tile
+        """The tile with noise, blur, fewer views and the like, and what the classical matcher makes of it."""
+        tile = augmented(tile, rng) if self.augment else tile
+        return replace(tile, classical=classical_answer(tile))
 
     def loss(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Weighted sum of the losses of :mod:`mesoface.training.losses`, and each of them."""
@@ -59,11 +66,16 @@ class OurRecipe:
         cost = distribution_loss(prediction.cost, target, sigma)
         if self.stage == "matching":
             return cost, {"cost": float(cost.detach())}
+        classical = inputs["opinion"].displacement
         parts = {
             "cost": cost,
             "distribution": distribution_loss(prediction.logits, target, sigma),
-            "displacement": displacement_loss(displacement, target),
-            "slope": slope_loss(displacement, target),
+            "displacement": relative_loss(
+                displacement_loss(displacement, target), displacement_loss(classical, target), _FLOOR
+            ),
+            "slope": relative_loss(
+                slope_loss(displacement, target), slope_loss(classical, target), _FLOOR_SLOPE
+            ),
             "confidence": confidence_loss(prediction.confidence, displacement, target),
         }
         total = torch.stack([getattr(self.weights, name) * part for name, part in parts.items()]).sum()
@@ -84,7 +96,7 @@ class OurRecipe:
 
 
 def our_recipe(config: TrainingConfig, stage: Stage) -> OurRecipe:
-    """Our matcher with first weights: random, or those of ``init``, or of the ``matching`` stage.
+    """Our matcher with first weights: nearly the classical matcher, or ``init``, or the other stage's.
 
     Raises:
         MesofaceError: weights do not fit, or the precision is none that it trains in.
@@ -96,6 +108,7 @@ def our_recipe(config: TrainingConfig, stage: Stage) -> OurRecipe:
             remedy='set it to "32-true"',
         )
     network = SurfaceMatcher()
+    network.start_from_classical()
     frozen: tuple[str, ...] = _AFTER_COST if stage == "matching" else ()
     if isinstance(config, RegularizerConfig):
         if config.matching is not None:
@@ -120,6 +133,7 @@ def _inputs(tile: Tile, device: torch.device) -> dict:
         "position": tensor(tile.position),
         "normal": tensor(tile.normal),
         "visibility": tensor(tile.visibility),
+        "opinion": Opinion.of(tile.classical or classical_answer(tile), device),
         "steps": tensor(tile.steps),
         "texel_mm": tile.texel_mm,
     }

@@ -21,7 +21,7 @@ from mesoface.training.checks import TruthError
 from mesoface.training.tile import write_tiles
 
 MANIFEST = "tiles.json"
-_RECIPE = 1  # to be raised whenever the same capture makes other tiles
+_RECIPE = 2  # to be raised whenever the same capture makes other tiles
 _DEEPEST = 3  # folders below the one that is named in which captures are looked for
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mesoface.atomic import atomic_file
 from mesoface.capture import View
 from mesoface.errors import MesofaceError
+from mesoface.matching.classical import ClassicalAnswer
 from mesoface.matching.images import resample_photo
 from mesoface.uvd.space import UVDSpace
 
@@ -39,6 +40,7 @@ class Tile:
         texel_mm: distance between texels.
         step_mm: distance between the displacements that are tried.
         reach_mm: displacements from -reach to +reach are tried.
+        classical: the classical matcher's answer, where it was asked for. It is not written to shards.
     """
 
     images: tuple[NDArray[np.float16], ...]
@@ -50,6 +52,7 @@ class Tile:
     texel_mm: float
     step_mm: float
     reach_mm: float
+    classical: ClassicalAnswer | None = None
 
     @property
     def steps(self) -> NDArray[np.float64]:

@@ -67,7 +67,8 @@ class Validator:
         found: list[Answer] = []
         for tile in self._tiles:
             self._log.progress("classical matcher", len(found), len(self._tiles))
-            found.append(classical_answer(tile))
+            classical = classical_answer(tile)
+            found.append(Answer(tile, classical.displacement, classical.weight))
         self._log.progress("classical matcher", len(found), len(self._tiles))
         measured = figures(found)
         self._classical = {f"classical_{name}": value for name, value in measured.items()}

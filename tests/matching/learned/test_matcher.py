@@ -11,6 +11,7 @@ from mesoface.matching.choice import choose_matcher
 from mesoface.matching.classical import ClassicalMatcher
 from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.learned.matcher import LearnedMatcher, NetworkLevel
+from mesoface.matching.learned.opinion import Opinion, closeness
 from mesoface.matching.learned.readout import soft_argmin
 from mesoface.matching.learned.regularizer import Regularizer, halvings
 from mesoface.matching.learned.weights import load_matcher
@@ -78,6 +79,31 @@ def test_the_user_s_number_of_torch_threads_is_left_alone(network, start):
     assert torch.get_num_threads() == before
 
 
+def test_training_starts_from_the_classical_answer(network, start):
+    network.start_from_classical()
+    found = LearnedMatcher(network, threads=1).measure(start)
+    classical = ClassicalMatcher(threads=1).measure(start)
+    sure = start.space.valid & (classical.weight > 0.3)
+    assert sure.mean() > 0.2
+    difference = np.abs(found.displacement - classical.displacement)[sure] / start.level.step_mm
+    assert np.median(difference) < 0.1
+    assert np.percentile(difference, 95) < 0.5
+
+
+def test_the_opinion_is_laid_along_the_steps(start):
+    opinion = Opinion.of(ClassicalMatcher(threads=1).answer(start), "cpu")
+    steps = torch.from_numpy(start.level.steps).float()
+    distance = opinion.distance(steps)
+    assert distance.shape == (96, 96, len(steps))
+    nearest = steps[distance.abs().argmin(-1)]
+    assert (nearest - opinion.displacement).abs().max() <= start.level.step_mm / 2 + 1e-5
+    bell = closeness(distance)
+    assert bell.max() <= 0
+    assert bell.min() == pytest.approx(-4.5), "however far off, it is no worse than this"
+    corner = opinion.part(slice(3, 7), slice(10, 20))
+    assert [tuple(value.shape) for value in corner] == [(len(steps), 4, 10), *[(4, 10)] * 4]
+
+
 def test_soft_argmin_is_the_mean_around_the_best_step():
     steps = torch.arange(-3, 4) * 0.5
     logits = torch.full((7, 1, 2), -20.0)
@@ -97,9 +123,9 @@ def test_the_regulariser_looks_equally_far_at_every_level():
 def test_the_regulariser_takes_maps_of_any_size(shape):
     torch.manual_seed(0)
     regularizer = Regularizer()
-    logits, confidence = regularizer(torch.randn(16, *shape, 7), torch.zeros(*shape, 7), 0.3)
+    logits, surface = regularizer(torch.randn(16, *shape, 7), torch.zeros(*shape, 7), 0.3)
     assert logits.shape == (*shape, 7)
-    assert confidence.shape == shape
+    assert surface.shape == (18, *shape)
 
 
 class TestWeights:

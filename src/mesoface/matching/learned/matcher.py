@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mesoface.matching.classical import CLASSICAL_512, COARSE, ClassicalLevel, ClassicalMatcher
-from mesoface.matching.displacement import fill_by_confidence
+from mesoface.matching.classical import COARSE, ClassicalLevel, ClassicalMatcher
+from mesoface.matching.classical import PRESETS as CLASSICAL
 from mesoface.matching.images import resample_photo
 from mesoface.matching.learned.network import SurfaceMatcher
+from mesoface.matching.learned.opinion import Opinion
 from mesoface.matching.levels import LevelInput
 from mesoface.matching.matcher import Measurement, well_seen
 
@@ -25,20 +26,14 @@ _HALO = 32
 _GRID = 16
 # Memory that one point of a strip takes on its way through the network, bytes.
 _POINT_BYTES = 400
-# Confidence at which a texel and its surroundings count the same.
-_STIFFNESS = 0.05
 # The network only refines: where the levels before are less sure of what they found, so is it. A surface
 # that lies out of reach looks to it like one that is hard to see.
 _LOST, _FOUND = 0.05, 0.15
-# The classical matcher's confidence is the third power of a correlation and so the lower number of the two.
-_SECOND = 3.0
-# Weight where neither measured, so that there is a mean.
-_LEAST = 1e-4
 
 
 @dataclass(frozen=True)
 class NetworkLevel(ClassicalLevel):
-    """A level that the network measures; the classical settings are for the second opinion."""
+    """A level that the network measures, from the answer of the classical matcher with these settings."""
 
 
 _NETWORK_512 = NetworkLevel(512, 0.9, 0.15, 0.8, 1.5, window=2.5, stiffness=0.5, smooth=1.2)
@@ -47,16 +42,15 @@ _NETWORK_1024 = NetworkLevel(1024, 0.4, 0.1, 0.7, 1.5, window=2.8, stiffness=0.5
 # At 512² the network is better than the correlation, too, but takes five times as long.
 PRESETS: dict[str, tuple[ClassicalLevel, ...]] = {
     "fast": (*COARSE, _NETWORK_512),
-    "default": (*COARSE, CLASSICAL_512, _NETWORK_768),
+    "default": (*CLASSICAL["default"][:-1], _NETWORK_768),
     "best": (*COARSE, _NETWORK_512, _NETWORK_768, _NETWORK_1024),
 }
 
 
 class LearnedMatcher:
-    """A trained network, and the classical matcher beside it.
+    """A trained network that goes on from the classical matcher's answer.
 
-    Coarse levels only find the face, and are the classical matcher's: it does so as well, in less time. The
-    finest are measured by the network, and its answer is averaged with the classical one.
+    Coarse levels only find the face, and are the classical matcher's alone: it does so as well, in less time.
 
     Args:
         network: in evaluation mode or not; it is not trained here.
@@ -76,23 +70,23 @@ class LearnedMatcher:
 
     def measure(self, start: LevelInput) -> Measurement:
         """See :class:`mesoface.matching.matcher.Matcher`."""
-        second = self._classical.measure(start)
+        classical = self._classical.answer(start)
         if not isinstance(start.level, NetworkLevel):
-            return second
+            return classical.measurement
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads)
         try:
             with torch.inference_mode():
-                displacement, probability = self._predict(start)
+                displacement, probability = self._predict(start, Opinion.of(classical, self._device))
         finally:
             torch.set_num_threads(before)
         found = np.clip((start.confidence - _LOST) / (_FOUND - _LOST), 0, 1)
         weight = probability * well_seen(start) * found
-        displacement = fill_by_confidence(displacement, weight**2, _STIFFNESS)
-        both = _combined(Measurement(displacement, weight), second)
-        return replace(both, weight=both.weight * start.space.valid)
+        return Measurement(displacement, weight)
 
-    def _predict(self, start: LevelInput) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _predict(
+        self, start: LevelInput, opinion: Opinion
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(H, W) displacement, mm, and the probability that it is right, where the face is."""
         space, level = start.space, start.level
         points = space.position[space.valid].astype(np.float64)
@@ -116,6 +110,7 @@ class LearnedMatcher:
                 self._tensor(position[outer]),
                 self._tensor(space.normal[outer]),
                 self._tensor(start.visibility[:, *outer]),
+                opinion.part(*outer),
                 steps,
                 space.texel_mm,
             )
@@ -140,10 +135,3 @@ class LearnedMatcher:
             outer = slice(max(first - _HALO, 0), min(last + _HALO, len(valid)))
             strips.append((slice(first, last), (outer, slice(left, right))))
         return strips
-
-
-def _combined(first: Measurement, second: Measurement) -> Measurement:
-    """The mean of two measurements by their weights: their errors are not the same ones."""
-    a, b = first.weight + _LEAST, _SECOND * (second.weight + _LEAST)
-    displacement = (a * first.displacement + b * second.displacement) / (a + b)
-    return Measurement(displacement.astype(np.float32), np.maximum(first.weight, second.weight))

@@ -11,8 +11,17 @@ from torch import Tensor, nn
 from mesoface.matching.learned import fast, lookup
 from mesoface.matching.learned.features import Features
 from mesoface.matching.learned.implicit_function import ImplicitFunction, describe_points
+from mesoface.matching.learned.opinion import Opinion
 from mesoface.matching.learned.readout import soft_argmin
+from mesoface.matching.learned.refinement import Refinement
 from mesoface.matching.learned.regularizer import Regularizer
+
+# At the start of training, how much the score follows correlation and the surface made of it, and by how much
+# the layers are quieter that are added to them.
+_CLASSICAL = (1.0, 0.4)
+_QUIET = 0.1
+# And the logit of the share that its surface has in the answer.
+_SHARE = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +42,29 @@ class Prediction:
 
 
 class SurfaceMatcher(nn.Module):
-    """Features → visibility-weighted agreement → implicit function → regulariser → soft-argmin."""
+    """Features → visibility-weighted agreement → implicit function → regulariser → soft-argmin → refinement.
+
+    The classical matcher's answer to the same question goes in, and what is learned is what to add to it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.features = Features()
         self.implicit_function = ImplicitFunction(self.features.groups)
         self.regularizer = Regularizer()
+        self.refinement = Refinement()
+
+    @torch.no_grad()
+    def start_from_classical(self) -> None:
+        """First weights for training: the answer is about the classical matcher's."""
+        function = self.implicit_function
+        function.classical.copy_(torch.tensor(_CLASSICAL))
+        for last in (function.cost, self.regularizer.logit, self.refinement.third):
+            for parameter in last.parameters():
+                parameter.mul_(_QUIET)
+        share = self.refinement.third.bias
+        assert share is not None
+        share[0] = _SHARE
 
     def forward(
         self,
@@ -48,6 +73,7 @@ class SurfaceMatcher(nn.Module):
         position: Tensor,
         normal: Tensor,
         visibility: Tensor,
+        opinion: Opinion,
         steps: Tensor,
         texel_mm: float,
     ) -> Prediction:
@@ -59,11 +85,12 @@ class SurfaceMatcher(nn.Module):
             position: (H, W, 3) mm, the base surface.
             normal: (H, W, 3) unit, the direction of D.
             visibility: (V, H, W) in [0, 1].
+            opinion: of the classical matcher.
             steps: (D,) equally spaced displacements to try, mm.
             texel_mm: distance between texels.
         """
         features = [self.features(image) for image in images]
-        return self.match(features, projections, position, normal, visibility, steps, texel_mm)
+        return self.match(features, projections, position, normal, visibility, opinion, steps, texel_mm)
 
     def match(
         self,
@@ -72,6 +99,7 @@ class SurfaceMatcher(nn.Module):
         position: Tensor,
         normal: Tensor,
         visibility: Tensor,
+        opinion: Opinion,
         steps: Tensor,
         texel_mm: float,
     ) -> Prediction:
@@ -82,8 +110,11 @@ class SurfaceMatcher(nn.Module):
             agreed = fast.agreement_in_photos(*place, threads=torch.get_num_threads())
         else:
             agreed = lookup.agreement_in_photos(*place)
-        points = describe_points(agreed, steps, texel_mm)
-        score, volume = self.implicit_function(points)
-        logits, confidence = self.regularizer(volume, score, texel_mm)
+        points = describe_points(agreed, opinion, steps, texel_mm)
+        score, volume = self.implicit_function(points, opinion, steps)
+        logits, surface = self.regularizer(volume, score, texel_mm)
         logits = logits.movedim(-1, 0)
-        return Prediction(logits, soft_argmin(logits, steps), confidence, score.movedim(-1, 0))
+        coarse = soft_argmin(logits, steps)
+        displacement, confidence = self.refinement(surface, coarse, opinion, steps[1] - steps[0])
+        displacement = displacement.clamp(steps[0], steps[-1])
+        return Prediction(logits, displacement, confidence, score.movedim(-1, 0))

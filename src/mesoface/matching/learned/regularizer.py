@@ -39,7 +39,6 @@ class Regularizer(nn.Module):
         super().__init__()
         self.enter, self.down, self.across, self.leave = (_Convolution(channels) for _ in range(4))
         self.logit = Pointwise(channels, 1)
-        self.confidence = nn.Sequential(Pointwise(channels + 2, channels), nn.ReLU(), Pointwise(channels, 1))
 
     def forward(self, volume: Tensor, score: Tensor, texel_mm: float) -> tuple[Tensor, Tensor]:
         """Regularise.
@@ -50,7 +49,8 @@ class Regularizer(nn.Module):
             texel_mm: distance between texels.
 
         Returns:
-            logits (H, W, D), and the logit (H, W) of the confidence that the most likely step is right.
+            logits (H, W, D), and what the volume says at the surface itself: (channels + 2, H, W), of which
+            the last are the highest probability and the entropy.
         """
         depth = halvings(texel_mm)
         height, width = volume.shape[1:3]
@@ -64,7 +64,7 @@ class Regularizer(nn.Module):
         p = log_p.exp()
         expected = (p * x).sum(-1)  # (channels, H, W): the features of the surface itself
         shape = torch.stack([p.amax(-1), (p * log_p).sum(-1)])
-        return logits, self.confidence(torch.cat([expected, shape]))[0]
+        return logits, torch.cat([expected, shape])
 
     def _coarser(self, x: Tensor, depth: int) -> Tensor:
         """What the surroundings, at half the resolution and below, have to say."""

@@ -46,13 +46,13 @@ class Scale:
 
 
 def draw_scale(rng: np.random.Generator, size: int) -> Scale:
-    """A level like those of :data:`mesoface.matching.classical.PRESETS`, detail levels more often.
+    """A level like those of :data:`mesoface.matching.classical.PRESETS`, nearly always a detail level.
 
     Args:
         rng: source of chance.
         size: side of the patch, texels.
     """
-    texel = log_uniform(rng, 0.18, 1.0) if rng.uniform() < 0.75 else log_uniform(rng, 1.0, 3.5)
+    texel = log_uniform(rng, 0.18, 1.0) if rng.uniform() < 0.9 else log_uniform(rng, 1.0, 3.5)
     detail = texel < _DETAIL_MM
     photo = min(texel * log_uniform(rng, 0.4, 1.8), log_uniform(rng, 0.12, 0.8))
     return Scale(

@@ -18,7 +18,7 @@ _UP = np.array([0.0, 0.0, 1.0], np.float32)
 # The relief that the smoothed surface misses takes up at most this share of the reach.
 _RELIEF_SHARE = 0.6
 # How far beyond the reach the true displacement is told, reaches.
-_TOLD = 1.5
+_TOLD = 2.5
 
 
 def draw_space(rng: np.random.Generator, surface: Surface, scale: Scale) -> UVDSpace:
@@ -64,7 +64,7 @@ def true_displacement(space: UVDSpace, heights: HeightField, reach_mm: float) ->
     Args:
         space: (H, H) texels.
         heights: the true surface.
-        reach_mm: the surface is looked for half as far again.
+        reach_mm: the surface is looked for two and a half times as far.
 
     Returns:
         (H, H) mm, NaN where it was not met.
@@ -75,13 +75,13 @@ def true_displacement(space: UVDSpace, heights: HeightField, reach_mm: float) ->
         point = position + normal * d[..., None]
         return point[..., 2] - heights.at(point[..., :2])
 
-    steps = np.linspace(-_TOLD * reach_mm, _TOLD * reach_mm, 25)
+    steps = np.linspace(-_TOLD * reach_mm, _TOLD * reach_mm, 41)
     height = np.stack([above(np.full(space.valid.shape, d)) for d in steps])
     crosses = (height[:-1] <= 0) & (height[1:] > 0)
     middle = np.abs(steps[:-1] + steps[1:])[:, None, None]
     first = np.where(crosses, middle, np.inf).argmin(0)
     low, high = steps[first], steps[first + 1]
-    for _ in range(10):  # bisection: 2^-10 of a 25th of the range
+    for _ in range(10):  # bisection: 2^-10 of a 40th of the range
         half = (low + high) / 2
         inside = above(half) <= 0
         low, high = np.where(inside, half, low), np.where(inside, high, half)
