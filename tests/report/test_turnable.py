@@ -85,3 +85,21 @@ def test_no_name_ends_the_script_or_becomes_a_tag(drawn_face):
     assert text.count("</script>") == 2
     assert payload(text)["surfaces"][0]["name"] == evil
     assert all(source.startswith("data:") for source in parse(text).sources)
+
+
+def test_even_pictures_of_noise_leave_room_in_the_page():
+    """A page may have 15 MB: the largest surface and pictures of a face, incompressible, stay below 12."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:250, :250] / 249.0
+    index = (np.arange(249)[:, None] * 250 + np.arange(249)).ravel()
+    faces = np.concatenate([index[:, None] + (0, 1, 251), index[:, None] + (0, 251, 250)])
+    uv = np.column_stack([x.ravel(), y.ravel()])
+    mesh = Mesh(rng.normal(size=(250 * 250, 3)), faces, uv, None, rng.normal(size=(250 * 250, 3)))
+    relief = rng.integers(0, 256, (1024, 1024, 4), np.uint8)
+    shadings = [
+        Shading("texture", "bare", rng.integers(0, 256, (1024, 1024, 3), np.uint8)),
+        Shading("confidence", "lit", rng.integers(0, 256, (512, 512, 3), np.uint8)),
+        Shading("error", "lit", rng.integers(0, 256, (512, 512, 3), np.uint8)),
+    ]
+    text = turnable([Surface("a", mesh, [], relief), Surface("b", mesh, [])], shadings)
+    assert len(text) < 12e6

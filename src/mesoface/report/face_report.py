@@ -26,6 +26,7 @@ from mesoface.report.pictures import (
     photo_with_landmarks,
     shaded_views,
     symmetric_limits,
+    texture_picture,
 )
 from mesoface.report.reconstruct_page import (
     EvaluationTable,
@@ -149,7 +150,9 @@ def _maps(face: Face) -> list[tuple[str, np.ndarray]]:
     views = map_picture(
         seen, fine.space.valid, "views that see it", limits=(0, max(2, len(face.capture))), colormap="viridis"
     )
+    texture = [] if face.texture is None else [("Texture", texture_picture(face.texture))]
     return [
+        *texture,
         ("Displacement from the base mesh along its smoothed normals", displacement),
         ("Confidence: how well the photos agree", confidence),
         ("How many photos see each place", views),
@@ -192,7 +195,11 @@ def _photo_errors(face: Face, caster: RayCaster) -> tuple[Figures, str]:
         "would be predicted."
     )
     compared = photo_errors(face.capture.views, caster, face.texture)
-    return [(f"{error.view}: PSNR {error.psnr:.1f} dB", error.picture) for error in compared], note
+    return [(f"{error.view}: {_decibels(error.psnr)}", error.picture) for error in compared], note
+
+
+def _decibels(psnr: float) -> str:
+    return f"PSNR {psnr:.1f} dB" if np.isfinite(psnr) else "nothing of the face in sight"
 
 
 def _evaluation(

@@ -16,6 +16,7 @@ from mesoface.mesh import Mesh
 from mesoface.raycast import RayCaster
 from mesoface.rendering import shade, turntable_cameras
 from mesoface.surface.fine import fine_mesh
+from mesoface.texture import Texture
 from mesoface.uvd.maps import blur_masked
 
 RGB = NDArray[np.uint8]
@@ -83,6 +84,15 @@ def map_picture(
         picture, size, interpolation=cv2.INTER_AREA if width < values.shape[1] else cv2.INTER_NEAREST
     )
     picture = add_legend(picture, limits, label, colormap=colormap)
+    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def texture_picture(texture: Texture, *, width: int = 560) -> RGB:
+    """The texture; what was filled in is paler."""
+    size = (width, width)
+    color = cv2.resize(texture.color, size, interpolation=cv2.INTER_AREA)
+    seen = cv2.resize(texture.seen.astype(np.float32), size, interpolation=cv2.INTER_AREA)[..., None]
+    picture = color * (0.4 + 0.6 * seen) + 0.6 * (1 - seen)
     return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 

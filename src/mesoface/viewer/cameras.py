@@ -49,6 +49,13 @@ def field_of_view(camera: Camera) -> float:
     return float(2 * np.arctan2(camera.height / 2, camera.K[1, 1]))
 
 
+def frustum_scale(camera: Camera, depth: float) -> float:
+    """The ``scale`` for viser, which keeps a frustum's volume and not its length, to be ``depth`` long."""
+    half_height = np.tan(field_of_view(camera) / 2)
+    half_width = half_height * camera.width / camera.height
+    return float(depth * np.cbrt(half_width * half_height / 3))
+
+
 def covering_field_of_view(camera: Camera, aspect: float) -> float:
     """Vertical, radians: of a window of ``aspect`` (width / height) that has the whole photo in it.
 

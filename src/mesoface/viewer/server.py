@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from mesoface.camera import Camera
 from mesoface.mesh import unit
-from mesoface.viewer.cameras import covering_field_of_view, field_of_view, photo_plane, quaternion
+from mesoface.viewer.cameras import (
+    covering_field_of_view,
+    field_of_view,
+    frustum_scale,
+    photo_plane,
+    quaternion,
+)
 from mesoface.viewer.result import RGB, ViewedResult
 from mesoface.viewer.shading import UNIT, Shading, legend, shaded_glb, shadings
 
@@ -21,8 +27,8 @@ _FIELD_OF_VIEW = np.radians(20.0)
 _THUMBNAIL = 256  # of the photos in the frusta, pixels
 _FREE = "free"  # looking through no camera
 # Direction to the light (to the subject's left, up, out of the face), its strength.
-_LIGHTS = (((-0.70, 0.65, 0.80), 2.2), ((0.85, -0.05, 0.75), 0.8), ((0.3, 0.9, -0.4), 0.7))
-_AMBIENT = 0.5
+_LIGHTS = (((-0.75, 0.65, 0.55), 2.5), ((0.85, -0.05, 0.60), 0.6), ((0.3, 0.9, -0.4), 0.7))
+_AMBIENT = 0.3
 
 
 class Viewer:
@@ -32,6 +38,9 @@ class Viewer:
         result: what is shown.
         host: address that is listened on; photos of people are nobody else's business, so this machine's own.
         port: where to listen; a following one where that is taken.
+
+    Attributes:
+        server: viser's, for whoever wants to add something to the scene. Its unit is the metre.
     """
 
     def __init__(self, result: ViewedResult, *, host: str = "127.0.0.1", port: int = 8080):
@@ -39,8 +48,8 @@ class Viewer:
         self._cameras = {view.name: view.camera.scaled_world(UNIT) for view in result.views}
         self._lock = threading.Lock()  # viser calls back from many threads
         self._photo: viser.ImageHandle | None = None
-        self._server = viser.ViserServer(host, port, label=f"mesoface · {result.name}", verbose=False)
-        self._frusta = self._server.scene.add_frame("/cameras", show_axes=False)
+        self.server = viser.ViserServer(host, port, label=f"mesoface · {result.name}", verbose=False)
+        self._frusta = self.server.scene.add_frame("/cameras", show_axes=False)
         self._stage()
         self._controls()
         self._draw_cameras()
@@ -49,32 +58,62 @@ class Viewer:
     @property
     def port(self) -> int:
         """Where the page is."""
-        return self._server.get_port()
+        return self.server.get_port()
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.stop()
+        self.server.stop()
 
     def wait(self) -> None:
         """Serve until somebody interrupts."""
-        self._server.sleep_forever()
+        self.server.sleep_forever()
+
+    def show(self, surface: str, shading: Shading) -> None:
+        """As if both had been chosen in the panel.
+
+        Raises:
+            ValueError: there is no such surface, or it cannot be shown so.
+        """
+        if surface not in self._result.surfaces:
+            raise ValueError(f"surface must be one of {list(self._result.surfaces)}, got {surface!r}")
+        names = shadings(self._result, self._result.surfaces[surface])
+        if shading not in names:
+            raise ValueError(f"shading must be one of {names}, got {shading!r}")
+        self._surface.value = surface
+        self._shading.value = shading
+
+    def look_through(self, name: str | None, *, photo: float = 0.5) -> None:
+        """Stand where a camera stood, or nowhere in particular again.
+
+        Args:
+            name: of the view, or None.
+            photo: how strongly its photo covers the face, 0 to 1.
+
+        Raises:
+            ValueError: there is no such view.
+        """
+        if name is not None and name not in self._cameras:
+            raise ValueError(f"view must be one of {list(self._cameras)}, got {name!r}")
+        self._fade.value = photo
+        self._through.value = _FREE if name is None else name
 
     @property
-    def _center(self) -> Array:
+    def center(self) -> Array:
         """(3,) middle of the face, viewer's unit."""
         mesh = next(iter(self._result.surfaces.values())).mesh
         return (mesh.vertices.min(0) + mesh.vertices.max(0)) / 2 * UNIT
 
     def _distances(self) -> Array:
         """(V,) of the capture's cameras from the face, viewer's unit."""
-        return np.array([np.linalg.norm(camera.center - self._center) for camera in self._cameras.values()])
+        return np.array([np.linalg.norm(camera.center - self.center) for camera in self._cameras.values()])
 
     def _stage(self) -> None:
         """Lights, and from where the face is first seen."""
-        server, axes = self._server, self._result.fit.rotation
+        server, axes = self.server, self._result.fit.rotation
         server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
         server.scene.set_up_direction(tuple(axes[:, 1]))
         server.scene.configure_default_lights(enabled=False)
+        server.scene.configure_environment_map(None)
         server.scene.add_light_ambient("/lights/ambient", intensity=_AMBIENT)
         for index, (direction, strength) in enumerate(_LIGHTS):
             towards = axes @ unit(np.array(direction))
@@ -87,12 +126,12 @@ class Viewer:
         distance = min(half / np.tan(_FIELD_OF_VIEW / 2), 0.6 * self._distances().min())
         camera = server.initial_camera
         camera.fov, camera.near, camera.far = float(2 * np.arctan(half / distance)), 0.01, 100.0
-        camera.look_at = self._center
-        camera.position = self._center + axes[:, 2] * distance
+        camera.look_at = self.center
+        camera.position = self.center + axes[:, 2] * distance
 
     def _controls(self) -> None:
         """The panel."""
-        gui, result = self._server.gui, self._result
+        gui, result = self.server.gui, self._result
         names = list(result.surfaces)
         self._surface = gui.add_dropdown("Surface", names, hint="how far the run went")
         self._shading = gui.add_dropdown("Shading", shadings(result, result.surfaces[names[0]]))
@@ -128,7 +167,7 @@ class Viewer:
             shading: Shading = self._shading.value
             if shading not in shadings(self._result, surface):
                 return  # about to be replaced by one that fits
-            self._server.scene.add_glb("/face", shaded_glb(self._result, surface, shading))
+            self.server.scene.add_glb("/face", shaded_glb(self._result, surface, shading))
             bar = legend(surface, shading)
             self._legend.visible = bar is not None
             if bar is not None:
@@ -139,21 +178,20 @@ class Viewer:
         distance = float(np.median(self._distances()))
         for name, camera in self._cameras.items():
             photo = self._result.photos.get(name)
-            frustum = self._server.scene.add_camera_frustum(
+            frustum = self.server.scene.add_camera_frustum(
                 f"/cameras/{_path(name)}",
                 fov=field_of_view(camera),
                 aspect=camera.width / camera.height,
-                scale=0.1 * distance,
+                scale=frustum_scale(camera, 0.2 * distance),
                 thickness=0.001 * distance,
                 color=(180, 83, 42),
                 image=None if photo is None else _thumbnail(photo),
                 wxyz=quaternion(camera),
                 position=camera.center,
             )
-            frustum.on_click(partial(self._choose_camera, name))
+            frustum.on_click(partial(self._clicked, name))
 
-    def _choose_camera(self, name: str, _: object) -> None:
-        """As if ``name`` had been chosen in the panel."""
+    def _clicked(self, name: str, _: object) -> None:
         self._through.value = name
 
     def _look(self) -> None:
@@ -162,8 +200,8 @@ class Viewer:
         self._frusta.visible = self._show_frusta.value and name == _FREE
         self._fade.disabled = name not in self._result.photos
         if name != _FREE:
-            for client in self._server.get_clients().values():
-                _stand_at(client, self._cameras[name], self._center)
+            for client in self.server.get_clients().values():
+                _stand_at(client, self._cameras[name], self.center)
         self._draw_photo()
 
     def _draw_photo(self) -> None:
@@ -177,10 +215,10 @@ class Viewer:
             if photo is None or strength == 0:
                 return
             camera = self._cameras[name]
-            depth = 0.5 * float(camera.to_camera(self._center)[2])
+            depth = 0.5 * float(camera.to_camera(self.center)[2])
             plane = photo_plane(camera, depth)
             alpha = np.full((*photo.shape[:2], 1), round(255 * strength), np.uint8)
-            self._photo = self._server.scene.add_image(
+            self._photo = self.server.scene.add_image(
                 "/photo",
                 np.concatenate([photo, alpha], -1),
                 plane.width,

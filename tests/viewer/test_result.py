@@ -1,0 +1,104 @@
+"""Results are read as they are; what is missing is said, what is broken refused."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+import mesoface
+from mesoface.errors import MesofaceError
+from mesoface.map_io import write_exr
+from mesoface.mesh_io import write_ply
+from mesoface.viewer.result import read_result
+from tests.viewer.conftest import RADIUS, SIZE, ball_front
+
+
+def test_a_result_is_read_with_its_photos(ball_run):
+    result = read_result(ball_run.run)
+    assert list(result.surfaces) == ["fine", "base"]
+    for surface in result.surfaces.values():
+        np.testing.assert_allclose(np.linalg.norm(surface.mesh.vertices, axis=1), RADIUS, atol=1e-3)
+        np.testing.assert_allclose(surface.confidence, surface.mesh.uv[:, 0], atol=0.02)
+        assert surface.errors is None
+    assert result.texture.shape == (SIZE, SIZE, 3)
+    capture = mesoface.load_capture(ball_run.capture)
+    for view in capture.views:
+        np.testing.assert_allclose(result.photos[view.name] / 255, view.image, atol=0.003)
+    assert result.notes == ("no errors: the true surface is not known (--truth)",)
+
+
+def test_a_detailed_mesh_comes_first_when_there_is_one(ball_run):
+    write_ply(ball_run.run / "detailed.ply", ball_run.mesh)
+    assert list(read_result(ball_run.run).surfaces) == ["detailed", "fine", "base"]
+
+
+def test_errors_against_a_truth_given_now(ball_run, tmp_path):
+    write_ply(tmp_path / "truth.ply", ball_front(RADIUS + 1))
+    result = read_result(ball_run.run, truth=tmp_path / "truth.ply")
+    for surface in result.surfaces.values():
+        known = surface.errors[np.isfinite(surface.errors)]
+        assert len(known) > 0.7 * len(surface.errors)
+        np.testing.assert_allclose(known, 1, atol=0.02)
+
+
+def test_errors_that_the_run_measured(ball_run):
+    errors = np.arange(SIZE * SIZE, dtype=np.float32).reshape(SIZE, SIZE)
+    write_exr(ball_run.run / "error.exr", errors)
+    result = read_result(ball_run.run)
+    np.testing.assert_array_equal(result.surfaces["fine"].errors, errors.ravel())
+    assert result.surfaces["base"].errors is None
+
+
+def test_photos_that_are_gone_are_a_note_unless_asked_for(ball_run, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.move(ball_run.capture, moved)
+    result = read_result(ball_run.run)
+    assert result.photos == {}
+    assert any("cameras without photos" in note and "--capture" in note for note in result.notes)
+    assert len(read_result(ball_run.run, capture=moved).photos) == len(result.views)
+    with pytest.raises(MesofaceError):
+        read_result(ball_run.run, capture=tmp_path / "nowhere")
+
+
+def test_a_photo_that_changed_is_not_shown(ball_run, drawn_rig):
+    """The capture now has other photos, of another size, under the same names."""
+    from mesoface.formats import facescape
+
+    rig = drawn_rig(4, size=(60, 80))
+    shutil.rmtree(ball_run.capture)
+    ball_run.capture.mkdir()
+    facescape.write(ball_run.capture, rig.photos, rig.cameras)
+    result = read_result(ball_run.run)
+    assert result.photos == {}
+    assert sum("no longer the one" in note for note in result.notes) == 4
+
+
+def test_a_run_that_stopped_at_the_base(ball_run):
+    ball_run.record(settings={"until": "base"})
+    for name in ("fine.ply", "confidence.png"):
+        (ball_run.run / name).unlink()
+    result = read_result(ball_run.run)
+    assert list(result.surfaces) == ["base"]
+    assert result.surfaces["base"].confidence is None
+
+
+@pytest.mark.parametrize(
+    "name", ["base.obj", "fine.ply", "cameras.json", "base_fit.npz", "confidence.png", "texture.png"]
+)
+def test_an_incomplete_result_is_refused_by_the_missing_file(ball_run, name):
+    (ball_run.run / name).unlink()
+    with pytest.raises(MesofaceError, match=name.replace(".", r"\.")):
+        read_result(ball_run.run)
+
+
+def test_another_layout_is_refused(ball_run):
+    ball_run.record(format=1)
+    with pytest.raises(MesofaceError, match="layout 1"):
+        read_result(ball_run.run)
+
+
+def test_a_folder_that_is_no_result_is_refused(tmp_path):
+    with pytest.raises(MesofaceError, match=r"no run\.json"):
+        read_result(tmp_path)
