@@ -110,10 +110,11 @@ def test_a_base_mesh_alone_is_clay(base_only, tmp_path):
     assert len(read(tmp_path / "face.glb").faces) > 1000
 
 
-def test_a_large_texture_is_made_smaller(upright_cap, tmp_path):
-    source = replace(upright_cap, color=np.zeros((2100, 2100, 3), np.uint8))
+@pytest.mark.parametrize(("side", "written"), [(2100, 2048), (768, 1024), (64, 64)])
+def test_textures_have_powers_of_two_that_engines_take(upright_cap, tmp_path, side, written):
+    source = replace(upright_cap, color=np.zeros((side, side, 3), np.uint8))
     export_glb(source, ExportOptions(edge_mm=20), tmp_path)
-    assert read(tmp_path / "face.glb").visual.material.baseColorTexture.size == (2048, 2048)
+    assert read(tmp_path / "face.glb").visual.material.baseColorTexture.size == (written, written)
 
 
 def validator() -> Path | None:

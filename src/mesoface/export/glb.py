@@ -9,7 +9,7 @@ import numpy as np
 
 from mesoface.export.asset import CLAY, ROUGHNESS, make_asset
 from mesoface.export.gltf import GlbBuilder
-from mesoface.export.images import jpeg, png, shrink
+from mesoface.export.images import jpeg, png, to_power_of_two
 from mesoface.export.normal_maps import encode_normals
 from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
@@ -23,7 +23,7 @@ def export_glb(source: ExportSource, options: ExportOptions, folder: Path) -> li
     """Write ``face.glb``: metres, +Y up where ``source`` is upright, metallic-roughness material.
 
     The normal map is relative to this very mesh, and its tangents are in the file: no reader has to guess
-    them. Colour is a JPEG, the normal map a PNG, of at most 2048² both.
+    them. Colour is a JPEG, the normal map a PNG; their sides are powers of two, 2048 at most.
 
     Args:
         source: the face.
@@ -51,11 +51,11 @@ def export_glb(source: ExportSource, options: ExportOptions, folder: Path) -> li
     if asset.color is None:
         surface["baseColorFactor"] = [*CLAY, 1.0]
     else:
-        color = jpeg(shrink(asset.color, _LARGEST_IMAGE))
+        color = jpeg(to_power_of_two(asset.color, _LARGEST_IMAGE))
         surface["baseColorTexture"] = {"index": glb.add_texture(color, "image/jpeg", "color")}
     if asset.normals is not None:
         attributes["TANGENT"] = glb.add_attribute(drawn.tangent)
-        normals = png(shrink(encode_normals(asset.normals, np.uint8), _LARGEST_IMAGE))
+        normals = png(to_power_of_two(encode_normals(asset.normals, np.uint8), _LARGEST_IMAGE))
         material["normalTexture"] = {"index": glb.add_texture(normals, "image/png", "normal")}
     rotation, translation = source.world
     glb.document |= {

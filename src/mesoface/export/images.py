@@ -9,13 +9,17 @@ from numpy.typing import NDArray
 _JPEG_QUALITY = 92
 
 
-def shrink(pixels: NDArray[np.uint8], largest: int) -> NDArray[np.uint8]:
-    """(H, W, 3) pixels, scaled down to at most ``largest`` a side."""
-    side = max(pixels.shape[:2])
-    if side <= largest:
+def to_power_of_two(pixels: NDArray[np.uint8], largest: int) -> NDArray[np.uint8]:
+    """(S, S, 3) pixels, scaled up to the next power of two a side, or down to ``largest``.
+
+    Engines stream and compress textures of such sizes only.
+    """
+    side = len(pixels)
+    wanted = min(largest, 1 << (side - 1).bit_length())
+    if wanted == side:
         return pixels
-    scale = largest / side
-    return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    how = cv2.INTER_AREA if wanted < side else cv2.INTER_LINEAR
+    return cv2.resize(pixels, (wanted, wanted), interpolation=how)
 
 
 def jpeg(pixels: NDArray[np.uint8]) -> bytes:
