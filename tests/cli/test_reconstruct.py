@@ -13,12 +13,17 @@ from mesoface.mesh_io import read_mesh
 
 FILES = [
     "base.obj",
+    "base_fit.npz",
+    "cameras.json",
     "confidence.png",
     "displacement.exr",
+    "face.glb",
     "fine.ply",
     "region.ply",
     "report.html",
     "run.json",
+    "texture.png",
+    "texture_seen.png",
 ]
 
 
@@ -159,6 +164,9 @@ def test_until_base_and_view_ids(command, sample_capture, place):
     assert run.code == 0, run.err
     assert sorted(path.name for path in (place / "face").iterdir()) == [
         "base.obj",
+        "base_fit.npz",
+        "cameras.json",
+        "face.glb",
         "region.ply",
         "report.html",
         "run.json",

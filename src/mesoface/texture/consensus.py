@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,10 @@ _DARK, _BRIGHT = 0.03, 0.97
 _LOG_SCALE = 0.1
 _ROUNDS = 8
 # Colours that differ from the consensus by more than this are shine or something before the face.
-_COLOR_SCALE, _COLOR_START = 0.06, 0.5
+_COLOR_SCALE, _COLOR_START = 0.25, 0.5
+# Share of the photos (by weight) that must agree: with fewer there is no telling who is wrong, from the
+# second on it is clear.
+_MAJORITY, _CLEAR = 0.65, 0.85
 
 
 def solve_gains(colors: NDArray, weights: NDArray) -> Array:
@@ -74,18 +79,29 @@ def solve_offsets(values: Array, weights: NDArray, scale: float) -> Array:
     return offsets
 
 
-def agreement(colors: NDArray, weights: NDArray) -> NDArray[np.float32]:
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How far photos agree about colour.
+
+    Args:
+        factor: (V, H, W) in [0, 1], what is left of each photo's weight.
+        clear: (H, W) in [0, 1], whether most of them agree: else every factor is 1.
+    """
+
+    factor: NDArray[np.float32]
+    clear: NDArray[np.float32]
+
+
+def find_agreement(colors: NDArray, weights: NDArray) -> Agreement:
     """How far each photo's colour is what the photos see in common, texel by texel.
 
     Shine moves with the camera, and an occluder that the geometry does not have (hair, a hand) covers one
-    photo and not the next. With fewer than three photos nobody can tell which one is wrong.
+    photo and not the next. With fewer than three photos nobody can tell which one is wrong, nor where all
+    of them differ (strands of hair).
 
     Args:
         colors: (V, H, W, 3) without detail, gains applied.
         weights: (V, H, W) ≥ 0.
-
-    Returns:
-        (V, H, W) in [0, 1].
     """
     weights = np.asarray(weights, np.float32)
     factor = np.ones_like(weights)
@@ -96,4 +112,6 @@ def agreement(colors: NDArray, weights: NDArray) -> NDArray[np.float32]:
         squared = ((colors - mean) ** 2).mean(-1)
         width = _COLOR_SCALE + (_COLOR_START - _COLOR_SCALE) * max(0.0, 1 - round_ / 4)
         factor = np.where(many, 1 / (1 + squared / width**2) ** 2, 1).astype(np.float32)
-    return factor
+    agreed = (weights * factor).sum(0) / np.maximum(weights.sum(0), 1e-9)
+    clear = np.clip((agreed - _MAJORITY) / (_CLEAR - _MAJORITY), 0, 1).astype(np.float32)
+    return Agreement(factor**clear, clear)

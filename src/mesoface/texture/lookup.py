@@ -12,7 +12,7 @@ Map = NDArray[np.float32]
 
 
 def pixel_map(position: Map, camera: Camera) -> Map:
-    """(S, S, 2) where each point of a position map (S, S, 3) lies in the photo, pixels; far off if nowhere."""
+    """(S, S, 2) where the points of a position map (S, S, 3) lie in the photo, pixels; far off if nowhere."""
     pixels, _ = camera.project(position)
     return np.nan_to_num(pixels, nan=-1e6).clip(-1e6, 1e6).astype(np.float32)
 

@@ -54,7 +54,7 @@ def _paint_color(out: Map, plan: TexturePlan, rows: range) -> None:
 
 
 def _add_detail(out: Map, plan: TexturePlan, v: int, photo: Map, pixels: Map, rows: range) -> None:
-    """The share of photo ``v`` in the detail onto ``rows`` of ``out``; ``pixels`` (S, S, 2) says where it is."""
+    """What photo ``v``, looked up at ``pixels`` (S, S, 2), has of the detail onto ``rows`` of ``out``."""
     size = len(out)
     share = enlarge_rows(plan.detail[v], rows, size)
     columns = np.flatnonzero(share.any(0))

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from mesoface.capture import View
 from mesoface.mesh import Mesh
-from mesoface.texture.consensus import agreement, solve_gains, solve_offsets
+from mesoface.texture.consensus import Agreement, find_agreement, solve_gains, solve_offsets
 from mesoface.texture.lookup import look_up, pixel_map
 from mesoface.texture.photo import face_photo
 from mesoface.texture.skin import Skin
-from mesoface.texture.weights import weigh_views
-from mesoface.uvd.maps import blur_masked, dilate, fill_outside
+from mesoface.texture.weights import ViewWeights, weigh_views
+from mesoface.uvd.maps import blur_masked, fill_outside
 
 Maps = NDArray[np.float32]
 
@@ -24,10 +24,10 @@ Maps = NDArray[np.float32]
 _COLOR_SIZE = 384
 # Where colour ends and detail begins: standard deviation of the Gaussian between them, mm.
 _SPLIT_MM = 2.5
+# Weight from which on colour is not filled in.
+_LEAST = 1e-4
 # Share of the mean weight below which detail fades into the fill.
-_FAINT = 0.02
-# How far beyond the surface's rim photos are still looked up, in texels of the weights.
-_PADDING = 3
+_FAINT = 1e-4
 # Detail that tells how sharp a photo is has this size, mm; sharpness counts up to this factor.
 _SHARP_MM, _SHARPEST = 0.8, 2.0
 
@@ -65,29 +65,36 @@ def plan_texture(skin: Skin, views: Sequence[View], occluder: Mesh | None = None
     """
     weights = weigh_views(skin, views, occluder)
     coarse = skin.resized(min(_COLOR_SIZE, skin.space.size))
-    valid, size, texel_mm = coarse.space.valid, coarse.space.size, coarse.space.texel_mm
-    visible = _resize(weights.color, size) * valid
+    size, texel_mm = coarse.space.size, coarse.space.texel_mm
+    visible = _resize(weights.color, size) * coarse.space.valid
     colors = np.stack([_lay_out(coarse, view) for view in views])
-    gains = solve_gains(colors.reshape(len(views), -1, 3), visible.reshape(len(views), -1)).astype(np.float32)
+    gains = solve_gains(_thin(colors), _thin(visible)).astype(np.float32)
     colors *= gains[:, None, None]
-    smooth = np.stack(
-        [blur_masked(c, w > 0, _SPLIT_MM / texel_mm) for c, w in zip(colors, visible, strict=True)]
-    )
-    trusted = visible * agreement(smooth, visible)
-    total = trusted.sum(0)
-    color = np.einsum("vhw,vhwc->hwc", trusted, smooth) / np.maximum(total, 1e-9)[..., None]
-    color = fill_outside(color, total > 1e-3)
-
+    smooth = np.stack([blur_masked(c, w, _SPLIT_MM / texel_mm) for c, w in zip(colors, visible, strict=True)])
+    agreement = find_agreement(smooth, visible)
     sharpness = _sharpness(colors - smooth, visible, _SHARP_MM / texel_mm)
-    rays = weights.detail.shape[1]
-    shown = weights.detail * _resize(trusted / np.maximum(visible, 1e-9), rays) * sharpness[:, None, None]
-    known = shown.sum(0) > 0
-    scale = float(shown.sum(0)[known].mean()) if known.any() else 1.0
-    detail = shown / (shown.sum(0) + _FAINT * scale)
-    seen = detail.sum(0)
-    inside = skin.resized(rays).space.valid
-    detail = np.stack([_pad(d, inside) for d in detail])
-    return TexturePlan(skin, tuple(views), gains, color, smooth, detail, _pad(seen, inside))
+    detail = _share_detail(weights, agreement, sharpness)
+    color = _mean(smooth, visible * agreement.factor)
+    return TexturePlan(skin, tuple(views), gains, color, smooth, detail, detail.sum(0))
+
+
+def _mean(colors: Maps, weights: Maps) -> Maps:
+    """(H, W, 3) weighted mean of (V, H, W, 3), continued where there is no weight."""
+    total = weights.sum(0)
+    mean = np.einsum("vhw,vhwc->hwc", weights, colors) / np.maximum(total, 1e-9)[..., None]
+    return fill_outside(mean, total > _LEAST)
+
+
+def _share_detail(weights: ViewWeights, agreement: Agreement, sharpness: NDArray[np.float32]) -> Maps:
+    """(V, R, R) each photo's share of the detail; their sum falls from 1 to 0 where none sees anything."""
+    size = weights.detail.shape[1]
+    # Where photos contradict each other (strands of hair) the best of them is no better than their mean.
+    clear = _resize(agreement.clear[None], size)[0]
+    shown = weights.detail**clear * weights.color ** (1 - clear)
+    shown *= _resize(agreement.factor, size) * sharpness[:, None, None]
+    total = shown.sum(0)
+    typical = float(total[total > 0].mean()) if total.any() else 1.0
+    return shown / (total + _FAINT * typical)
 
 
 def _lay_out(skin: Skin, view: View) -> Maps:
@@ -102,16 +109,17 @@ def _sharpness(detail: Maps, weights: Maps, sigma: float) -> NDArray[np.float32]
     energy = np.stack(
         [blur_masked((d**2).mean(-1), w > 0, 4 * sigma) for d, w in zip(detail, weights, strict=True)]
     )
-    logs = np.log(np.maximum(energy, 1e-6)) / 2
-    offsets = solve_offsets(logs.reshape(len(logs), -1), weights.reshape(len(weights), -1), 0.3)
+    logs = np.log(np.maximum(_thin(energy), 1e-6)) / 2
+    offsets = solve_offsets(logs, _thin(weights), 0.3)
     return np.clip(np.exp(offsets), 1 / _SHARPEST, _SHARPEST).astype(np.float32)
+
+
+def _thin(maps: Maps) -> Maps:
+    """(V, S, S[, C]) → (V, N[, C]): one texel in nine, plenty for one number a photo."""
+    thinned = maps[:, 1::3, 1::3]
+    return thinned.reshape(len(maps), -1, *maps.shape[3:])
 
 
 def _resize(maps: Maps, size: int) -> Maps:
     """(V, S, S) → (V, size, size)."""
     return np.stack([cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in maps])
-
-
-def _pad(weight: Maps, inside: NDArray[np.bool_]) -> Maps:
-    """A map continued a little beyond the surface: interpolation at the rim must not fade it."""
-    return fill_outside(weight, inside) * dilate(inside, _PADDING)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from mesoface.face import FineSurface
 from mesoface.mesh import Mesh
-from mesoface.uvd.maps import fill_outside
+from mesoface.uvd.maps import fill_outside, resize_map
 from mesoface.uvd.rasterize import grid_faces, rasterize_uv
 from mesoface.uvd.space import UVDSpace, smooth_normals
 
 # Reach of the normals' smoothing: a photo's weight shall follow the form, not the pores.
-_NORMAL_MM = 2.0
+_NORMAL_MM = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +23,14 @@ class Skin:
     """Where every texel lies in space.
 
     Args:
-        space: position (S, S, 3) mm on the measured surface, continued beyond it; normal (S, S, 3) unit,
-            smoothed; valid (S, S) what photos may colour: the measured surface, and the openings in it (eyes,
-            mouth, nostrils) on the base mesh.
+        space: position (S, S, 3) mm on the measured surface, and on the base mesh where nothing was measured;
+            normal (S, S, 3) unit, smoothed; valid (S, S) what photos may colour: the measured surface, and
+            the openings in it (eyes, mouth, nostrils) on the base mesh.
+        covered: (S, S) where there is a surface at all: also what is only known as the base mesh.
     """
 
     space: UVDSpace
+    covered: NDArray[np.bool_]
 
     def mesh(self) -> Mesh:
         """The surface as triangles, for ray casting."""
@@ -36,7 +38,8 @@ class Skin:
 
     def resized(self, size: int) -> Skin:
         """The same at another resolution."""
-        return Skin(self.space.resized(size))
+        covered = resize_map(self.covered.astype(np.float32), np.ones_like(self.covered), size) > 0.5
+        return Skin(self.space.resized(size), covered)
 
 
 def find_skin(fine: FineSurface, base: Mesh) -> Skin:
@@ -52,16 +55,14 @@ def find_skin(fine: FineSurface, base: Mesh) -> Skin:
     if base.uv is None:
         raise ValueError("the base mesh has no UVs")
     raster = rasterize_uv(base.uv, base.faces if base.uv_faces is None else base.uv_faces, fine.space.size)
-    openings = _enclosed(fine.kept) & raster.valid
-    valid = fine.kept | openings
-    measured = fine.space.displaced(fine.displacement)
-    position = np.where(
-        openings[..., None], raster.interpolate(base.vertices.astype(np.float32), base.faces), measured
-    )
-    position = fill_outside(position, valid)
+    kept = fine.kept
+    valid, covered = kept | (_enclosed(kept) & raster.valid), kept | raster.valid
+    fitted = raster.interpolate(base.vertices, base.faces)
+    position = np.where(kept[..., None], fine.space.displaced(fine.displacement), fitted)
+    position = fill_outside(position, covered)
     space = UVDSpace(position, fine.space.normal, valid)
-    normal = smooth_normals(position, valid, _NORMAL_MM / space.texel_mm, fine.space.normal)
-    return Skin(UVDSpace(position, normal, valid))
+    normal = smooth_normals(position, covered, _NORMAL_MM / space.texel_mm, fine.space.normal)
+    return Skin(UVDSpace(position, normal, valid), covered)
 
 
 def _enclosed(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:

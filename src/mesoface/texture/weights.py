@@ -1,4 +1,4 @@
-"""How well each photo shows each texel: by visibility, angle, resolution and the distance to what hides it."""
+"""How well each photo shows each texel: visibility, angle, resolution, distance to what hides it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,32 @@ from mesoface.capture import View
 from mesoface.mesh import Mesh, unit
 from mesoface.raycast import RayCaster
 from mesoface.texture.skin import Skin
-from mesoface.uvd.visibility import inside_image
+from mesoface.uvd.maps import dilate, erode
+from mesoface.uvd.space import UVDSpace
 
 Maps = NDArray[np.float32]
+# Surfaces to cast rays at, each with how far behind it a texel must lie to be hidden, mm.
+_Casters = Sequence[tuple[RayCaster, float]]
 
 RAY_SIZE = 256
 """Side of the maps of weights, texels: they are smooth, and rays are the costly part."""
 
-# Cosine between normal and direction to the camera: useless below the first, at its best from the second on.
-_GRAZING, _FACING = 0.15, 0.7
-# Something counts as hidden when it lies this far behind what is met first, mm.
-_TOLERANCE_MM = 1.0
+# Least cosine between normal and direction to the camera.
+_GRAZING = 0.1
+# A texel is hidden when it lies this far behind what is met first, mm, and so do those around it up to a
+# distance of some mm: a measured surface is a little bumpy, and bumps do not hide skin.
+_TOLERANCE_MM, _BUMP_MM = 1.0, 1.5
+# The base mesh around the face is only fitted: it does not hide the rim that it adjoins.
+_FITTED_TOLERANCE_MM = 5.0
 # What the surface and the calibration are off moves an occluder's edge over the skin behind: colour is taken
 # at full weight only this far from it, mm. Colour without detail fades over more, which nobody sees.
-_DETAIL_MARGIN_MM, _COLOR_MARGIN_MM = 4.0, 16.0
-# Sharper views win: the power of the weight with which detail is mixed.
-_PREFERENCE = 3.0
+_DETAIL_MARGIN_MM, _COLOR_MARGIN_MM = 1.5, 3.0
+# Weight at the edge itself: what no photo shows better is taken from there.
+_AT_EDGE = 0.02
+# Texels by which an edge found by rays is off.
+_MIXED_TEXELS = 1.5
+# Pixels at an outline in which skin and background mix, and over which weights fade in after that.
+_MIXED_PX, _FADE_PX = 1.5, 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +47,7 @@ class ViewWeights:
 
     Args:
         color: (V, R, R) for colour without detail: changes slowly from photo to photo.
-        detail: (V, R, R) for detail: nearly all of it comes from the photo that shows it best.
+        detail: (V, R, R) for detail: also by how many pixels the photo has of the texel.
     """
 
     color: Maps
@@ -53,27 +63,44 @@ def weigh_views(skin: Skin, views: Sequence[View], occluder: Mesh | None = None)
         occluder: further surface that hides the face (ears, neck), or None.
     """
     skin = skin.resized(min(RAY_SIZE, skin.space.size))
-    space, valid = skin.space, skin.space.valid
-    casters = [RayCaster(mesh) for mesh in (skin.mesh(), occluder) if mesh is not None]
-    points, normals = space.position[valid].astype(np.float64), space.normal[valid].astype(np.float64)
-    color, detail = (np.zeros((len(views), *valid.shape), np.float32) for _ in range(2))
-    for v, view in enumerate(views):
-        center = view.camera.center
-        cosine = np.einsum("nk,nk->n", unit(center - points), normals)
-        seen = (cosine > _GRAZING) & inside_image(view, points)
-        ask = np.flatnonzero(seen)
-        for caster in casters:
-            ask = ask[~caster.blocked(center, points[ask], _TOLERANCE_MM)]
-        visible = np.zeros(valid.shape, bool)
-        visible[tuple(index[ask] for index in np.nonzero(valid))] = True
-        hidden_mm = _distance(visible | ~valid) * space.texel_mm
-        footprint = view.camera.to_camera(points)[:, 2] / view.camera.K[0, 0]  # mm a pixel
-        margin = np.minimum(hidden_mm[valid], _pixels_to_edge(view, points) * footprint)
-        facing = np.clip((cosine - _GRAZING) / (_FACING - _GRAZING), 0, 1) * visible[valid]
-        resolution = np.maximum(cosine, 0) / footprint
-        color[v][valid] = facing * _ramp(margin / _COLOR_MARGIN_MM)
-        detail[v][valid] = facing * _ramp(margin / _DETAIL_MARGIN_MM) * resolution**_PREFERENCE
+    casters = [(RayCaster(skin.mesh()), _TOLERANCE_MM)]
+    if occluder is not None:
+        casters.append((RayCaster(occluder), _FITTED_TOLERANCE_MM))
+    pairs = [_weigh_view(skin, view, casters) for view in views]
+    color, detail = (np.stack(maps) for maps in zip(*pairs, strict=True))
     return ViewWeights(color, detail)
+
+
+def _weigh_view(skin: Skin, view: View, casters: _Casters) -> tuple[Maps, Maps]:
+    """(R, R) both weights of one photo."""
+    space, valid = skin.space, skin.space.valid
+    points, normals = space.position[valid].astype(np.float64), space.normal[valid].astype(np.float64)
+    footprint = view.camera.to_camera(points)[:, 2] / view.camera.K[0, 0]  # mm a pixel
+    cosine = np.einsum("nk,nk->n", unit(view.camera.center - points), normals)
+    hidden_texels = _distance(~_find_hidden(space, view, cosine > _GRAZING, casters))[valid]
+    margin = (hidden_texels - _MIXED_TEXELS) * space.texel_mm
+    edge_px = np.minimum(_to_photo_edge(view, points), _to_outline(view, skin, np.median(footprint)))
+    seen = np.clip((cosine - _GRAZING) / (1 - _GRAZING), 0, 1)
+    seen *= (hidden_texels > 0) * np.clip((edge_px - _MIXED_PX) / _FADE_PX, 0, 1)
+    color, detail = np.zeros((2, *valid.shape), np.float32)
+    color[valid] = seen * _fade(margin / _COLOR_MARGIN_MM)
+    # Pixels per mm; the root, because the skin is foreshortened in one direction only.
+    resolution = np.sqrt(np.maximum(cosine, 0)) / footprint
+    detail[valid] = seen * _fade(margin / _DETAIL_MARGIN_MM) * resolution
+    return color, detail
+
+
+def _find_hidden(
+    space: UVDSpace, view: View, facing: NDArray[np.bool_], casters: _Casters
+) -> NDArray[np.bool_]:
+    """(R, R) which of the valid texels that are ``facing`` (N,) the camera have something before them."""
+    hidden = np.zeros(space.valid.shape, bool)
+    row, column = (index[facing] for index in np.nonzero(space.valid))
+    points = space.position[row, column]
+    for caster, tolerance in casters:
+        hidden[row, column] |= caster.blocked(view.camera.center, points, tolerance)
+    bump = round(_BUMP_MM / space.texel_mm)
+    return dilate(erode(hidden, bump), bump)
 
 
 def _distance(mask: NDArray[np.bool_]) -> Maps:
@@ -83,18 +110,39 @@ def _distance(mask: NDArray[np.bool_]) -> Maps:
     return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
 
 
-def _pixels_to_edge(view: View, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) distance of points (N, 3) to the photo's edge and that of its mask, pixels; 0 outside."""
+def _to_photo_edge(view: View, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) distance of points (N, 3) to the photo's edge and that of its mask, pixels; ≤ 0 outside."""
     pixels, _ = view.camera.project(points)
     last = np.array([view.camera.width, view.camera.height]) - 1
-    distance = np.nan_to_num(np.minimum(pixels, last - pixels).min(1), nan=0.0)
+    distance = np.nan_to_num(np.minimum(pixels, last - pixels).min(1), nan=-1.0)
     if view.mask is not None:
         x, y = np.rint(np.clip(np.nan_to_num(pixels), 0, last)).astype(int).T
         distance = np.minimum(distance, _distance(view.mask)[y, x])
-    return np.maximum(distance, 0)
+    return distance
 
 
-def _ramp(x: NDArray) -> NDArray:
-    """0 at 0, 1 from 1 on, without kinks."""
+def _to_outline(view: View, skin: Skin, footprint: float) -> NDArray[np.float64]:
+    """(N,) distance of the N valid texels to the outline of all that is covered, in pixels of the photo.
+
+    The outline is found on a grid in the photo, as coarse as the texels are (``footprint``: mm a pixel).
+    """
+    covered = skin.covered | skin.space.valid
+    pixels, _ = view.camera.project(skin.space.position[covered])
+    known = np.isfinite(pixels).all(1)
+    distance = np.zeros(len(pixels))
+    if known.any():
+        cell = 1.5 * skin.space.texel_mm / footprint
+        x, y = (
+            np.rint((pixels[known] - pixels[known].min(0)) / cell).astype(int) + 2
+        ).T  # two empty cells around
+        grid = np.zeros((y.max() + 3, x.max() + 3), np.uint8)
+        grid[y, x] = 1
+        grid = cv2.morphologyEx(grid, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+        distance[known] = (_distance(grid > 0)[y, x] - 1) * cell
+    return distance[skin.space.valid[covered]]
+
+
+def _fade(x: NDArray) -> NDArray:
+    """``_AT_EDGE`` up to 0, 1 from 1 on, without kinks."""
     x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
+    return _AT_EDGE + (1 - _AT_EDGE) * x * x * (3 - 2 * x)
