@@ -99,7 +99,8 @@ def match(
                 remedy="check the calibration with `mesoface inspect`",
             )
         before = resize_map(confidence, np.ones(confidence.shape, bool), level.size)
-        start = LevelInput(level, space, rig.views, visibility, before)
+        last = number == len(levels) - 1
+        start = LevelInput(level, space, rig.views, visibility, before, last)
         if on_level is not None:
             on_level(start)
         measured = matcher.measure(start)
@@ -107,7 +108,7 @@ def match(
         before = before if number else np.zeros_like(before)
         confidence = np.where(seen, np.maximum(measured.weight, _KEEP * before), 0).astype(np.float32)
         displacement = measured.displacement
-        if number < len(levels) - 1:
+        if not last:
             sigma = level.base_mm / space.texel_mm
             displacement = blur_masked(displacement, np.maximum(measured.weight, _LEAST_WEIGHT), sigma)
         space = space.recentred(displacement, space.valid, level.normal_mm)

@@ -53,6 +53,7 @@ class LevelInput:
         views: the V views that are still trusted, their cameras as corrected so far.
         visibility: (V, H, H) how well each of them sees each texel.
         confidence: (H, H) how well the levels before have measured ``space``; 1 at the first.
+        last: whether no finer level follows.
     """
 
     level: Level
@@ -60,6 +61,7 @@ class LevelInput:
     views: tuple[View, ...]
     visibility: NDArray[np.float32]
     confidence: NDArray[np.float32]
+    last: bool = False
 
 
 def levels_for(

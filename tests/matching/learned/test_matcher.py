@@ -8,7 +8,7 @@ import torch
 from mesoface.checkpoints import WeightsError
 from mesoface.errors import MesofaceError
 from mesoface.matching.choice import choose_matcher
-from mesoface.matching.classical import ClassicalMatcher
+from mesoface.matching.classical import ClassicalLevel, ClassicalMatcher
 from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.learned.matcher import LearnedMatcher, NetworkLevel
 from mesoface.matching.learned.opinion import Opinion, closeness
@@ -102,6 +102,19 @@ def test_the_opinion_is_laid_along_the_steps(start):
     assert bell.min() == pytest.approx(-4.5), "however far off, it is no worse than this"
     corner = opinion.part(slice(3, 7), slice(10, 20))
     assert [tuple(value.shape) for value in corner] == [(len(steps), 4, 10), *[(4, 10)] * 4]
+
+
+@pytest.mark.parametrize(
+    ("size", "last", "networks"), [(512, True, True), (512, False, False), (256, True, False)]
+)
+def test_where_photos_are_too_coarse_for_its_levels_it_measures_the_last(
+    network, start, size, last, networks
+):
+    level = ClassicalLevel(size, 1.2, 0.3, base_mm=1.0, normal_mm=2.0, window=2.0, stiffness=0.5)
+    start = replace(start, level=level, last=last)
+    found = LearnedMatcher(network, threads=1).measure(start)
+    classical = ClassicalMatcher(threads=1).measure(start)
+    assert np.array_equal(found.displacement, classical.displacement) is not networks
 
 
 def test_soft_argmin_is_the_mean_around_the_best_step():

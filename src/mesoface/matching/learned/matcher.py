@@ -71,7 +71,7 @@ class LearnedMatcher:
     def measure(self, start: LevelInput) -> Measurement:
         """See :class:`mesoface.matching.matcher.Matcher`."""
         classical = self._classical.answer(start)
-        if not isinstance(start.level, NetworkLevel):
+        if not _for_network(start):
             return classical.measurement
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads)
@@ -135,3 +135,8 @@ class LearnedMatcher:
             outer = slice(max(first - _HALO, 0), min(last + _HALO, len(valid)))
             strips.append((slice(first, last), (outer, slice(left, right))))
         return strips
+
+
+def _for_network(start: LevelInput) -> bool:
+    """Whether the network measures a level: its own, and the last where photos are too coarse for those."""
+    return isinstance(start.level, NetworkLevel) or (start.last and start.level.size >= _NETWORK_512.size)
