@@ -96,6 +96,7 @@ def test_even_pictures_of_noise_leave_room_in_the_page():
     uv = np.column_stack([x.ravel(), y.ravel()])
     mesh = Mesh(rng.normal(size=(250 * 250, 3)), faces, uv, None, rng.normal(size=(250 * 250, 3)))
     relief = rng.integers(0, 256, (1024, 1024, 4), np.uint8)
+    relief[..., 3] = 255
     shadings = [
         Shading("texture", "bare", rng.integers(0, 256, (1024, 1024, 3), np.uint8)),
         Shading("confidence", "lit", rng.integers(0, 256, (512, 512, 3), np.uint8)),

@@ -100,13 +100,13 @@ def test_it_listens_on_this_machine_only(viewer):
 
 def test_a_clicked_camera_is_looked_through(viewer, page):
     until(page, lambda c: c.max() < 245, "the ball")
+    shown = middle(page)
     client = next(iter(viewer.server.get_clients().values()))
     name, camera = next(iter(viewer._cameras.items()))
     # before the camera, looking at it: its photo fills the middle
     client.camera.up_direction = -camera.R[1]
     client.camera.position = camera.center + camera.forward * 0.45
     client.camera.look_at = camera.center
-    shown = middle(page)
     until(page, lambda c: np.abs(c - shown).max() > 5, "the camera's frustum")
     time.sleep(1)
     width, height = page.evaluate("[innerWidth, innerHeight]")

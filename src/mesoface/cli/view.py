@@ -54,7 +54,7 @@ def command(
     """
     try:
         from mesoface.viewer.server import Viewer
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MesofaceError(
             f"the viewer needs {error.name}, which is not installed",
             remedy='pip install "mesoface[view]"; report.html shows the face without it',

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import threading
+from contextlib import redirect_stdout
 from functools import partial
 
 import numpy as np
@@ -48,7 +50,8 @@ class Viewer:
         self._cameras = {view.name: view.camera.scaled_world(UNIT) for view in result.views}
         self._lock = threading.Lock()  # viser calls back from many threads
         self._photo: viser.ImageHandle | None = None
-        self.server = viser.ViserServer(host, port, label=f"mesoface · {result.name}", verbose=False)
+        with redirect_stdout(io.StringIO()):  # viser announces itself at length
+            self.server = viser.ViserServer(host, port, label=f"mesoface · {result.name}", verbose=False)
         self._frusta = self.server.scene.add_frame("/cameras", show_axes=False)
         self._stage()
         self._controls()
@@ -79,8 +82,9 @@ class Viewer:
         names = shadings(self._result, self._result.surfaces[surface])
         if shading not in names:
             raise ValueError(f"shading must be one of {names}, got {shading!r}")
-        self._surface.value = surface
+        self._offer(names)
         self._shading.value = shading
+        self._surface.value = surface
 
     def look_through(self, name: str | None, *, photo: float = 0.5) -> None:
         """Stand where a camera stood, or nowhere in particular again.
@@ -155,10 +159,15 @@ class Viewer:
     def _choose_surface(self) -> None:
         """Another surface, which cannot be shown in every shading."""
         names = shadings(self._result, self._result.surfaces[self._surface.value])
-        shading = self._shading.value
-        self._shading.options = names
-        self._shading.value = shading if shading in names else names[0]
+        self._offer(names)
+        if self._shading.value not in names:
+            self._shading.value = names[0]
         self._draw_surface()
+
+    def _offer(self, names: list[Shading]) -> None:
+        """Let ``names`` be chosen among."""
+        if list(self._shading.options) != names:
+            self._shading.options = names
 
     def _draw_surface(self) -> None:
         """Put the chosen surface in the chosen shading in place of the last one."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mesoface.evaluation.heatmap import round_limit
 from mesoface.export.gltf import GlbBuilder
-from mesoface.export.images import jpeg, shrink
+from mesoface.export.images import jpeg, to_power_of_two
 from mesoface.false_color import add_legend, colorize
 from mesoface.rendering import CLAY
 from mesoface.viewer.result import RGB, ViewedResult, ViewedSurface
@@ -53,7 +53,9 @@ def shaded_glb(result: ViewedResult, surface: ViewedSurface, shading: Shading) -
         assert result.texture is not None
         assert mesh.uv is not None
         attributes["TEXCOORD_0"] = glb.add_attribute(mesh.uv * (1, -1) + (0, 1))
-        image = glb.add_texture(jpeg(shrink(result.texture, _LARGEST_TEXTURE)), "image/jpeg", "texture")
+        image = glb.add_texture(
+            jpeg(to_power_of_two(result.texture, _LARGEST_TEXTURE)), "image/jpeg", "texture"
+        )
         surface_color["baseColorTexture"] = {"index": image}
     elif shading == "clay":
         surface_color["baseColorFactor"] = [*(_linear(np.array(CLAY))).tolist(), 1.0]
