@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from plain_blend import plan_plain_blend
 from prediction import FaceInPhoto, find_face, predict, psnr
 from seams import measure_seams
 
+from mesoface.camera import Camera
+from mesoface.capture import View
 from mesoface.mesh import Mesh
 from mesoface.texture.paint import paint
 from mesoface.texture.plan import TexturePlan
@@ -28,17 +31,22 @@ def skin():
 
 
 def test_a_step_where_the_photo_changes_is_measured(skin):
+    """A camera straight above the sheet, and the same photo twice, the second one brighter."""
+    camera = Camera([[640, 0, 319.5], [0, 640, 319.5], [0, 0, 1]], np.diag([1, -1, -1]), [0, 0, 64], 640, 640)
+    grain = 0.5 + 0.02 * np.random.default_rng(0).standard_normal((640, 640, 3)).astype(np.float32)
+    photos = tuple(View(name, cv2.GaussianBlur(grain, (0, 0), 3), camera) for name in "ab")
     left = np.broadcast_to((np.arange(SIZE) < 32).astype(np.float32), (SIZE, SIZE))
-    nothing = np.zeros((SIZE, SIZE, 3), np.float32)
-    plan = TexturePlan(skin, (), np.ones((2, 3)), nothing, nothing, np.stack([left, 1 - left]), left)
-    noise = 0.01 * np.random.default_rng(0).standard_normal((256, 256, 3))
-    smooth = measure_seams(plan, noise)
-    assert smooth.across == pytest.approx(smooth.beside, rel=0.2)
-    assert smooth.inside == pytest.approx(smooth.beside, rel=0.1)
-    step = np.where(np.arange(256)[None, :, None] < 128, 0.1, 0)
-    seam = measure_seams(plan, noise + step)
-    assert seam.across == pytest.approx(25.5, rel=0.1)
-    assert seam.beside == pytest.approx(smooth.beside, rel=0.05)
+    nothing = np.zeros((2, SIZE, SIZE, 3), np.float32)
+    shares = np.stack([left, 1 - left])
+    plan = TexturePlan(skin, photos, np.ones((2, 3), np.float32), nothing[0], nothing, shares, shares.sum(0))
+    color = paint(plan, 256)
+    even = measure_seams(plan, color)
+    assert even.across == pytest.approx(even.photo, rel=0.05)
+    assert even.inside == pytest.approx(even.photo, rel=0.3)
+    step = np.where(np.arange(256)[None, :, None] < 128, 0, np.float32(0.1))
+    seam = measure_seams(plan, color + step)
+    assert seam.across > even.across + 20
+    assert seam.photo == pytest.approx(even.photo)
 
 
 @pytest.fixture
