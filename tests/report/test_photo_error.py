@@ -52,6 +52,13 @@ def test_what_no_photo_shows_is_not_compared(drawn_face, view):
     assert np.isnan(only(drawn_face, view, nothing).psnr)
 
 
+def test_the_inside_of_the_surface_is_not_compared(drawn_face, view):
+    rotation, center = drawn_face.fit.rotation, drawn_face.base.vertices.mean(0)
+    R, t = look_at(center - rotation @ (0, 0, 600), center, rotation[:, 1])
+    behind = Camera(view.camera.K, R, t, 300, 400)
+    assert np.isnan(only(drawn_face, View("0", view.image, behind)).psnr)
+
+
 def test_the_picture_is_photo_rendering_difference(drawn_face, view):
     picture = only(drawn_face, view).picture
     width = picture.shape[1] // 3

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mesoface.camera import Camera
 from mesoface.capture import View
 from mesoface.false_color import colorize
-from mesoface.raycast import RayCaster
+from mesoface.mesh import Mesh
+from mesoface.raycast import Hits, RayCaster
 from mesoface.texture.types import Texture
 from mesoface.uvd.maps import sample_map
 
@@ -64,7 +65,9 @@ def _compare(caster: RayCaster, texture: NDArray[np.float32], view: View) -> Pho
     mesh = caster.mesh
     assert mesh.uv is not None
     sampled = sample_map(texture, hits.interpolate(mesh.uv, mesh.faces)).reshape(*photo.shape[:2], 4)
-    shown = hits.hit.reshape(photo.shape[:2]) & (sampled[..., 3] > 0.5)
+    # Through an open mouth a ray may meet the inside of a cheek, which has no colour.
+    facing = np.einsum("nk,nk->n", _facets(mesh, hits), camera.rays(camera.pixel_grid()).reshape(-1, 3)) < 0
+    shown = (hits.hit & facing).reshape(photo.shape[:2]) & (sampled[..., 3] > 0.5)
     color, truth = sampled[shown][:, :3], photo[shown]
     gain = (color * truth).sum(0) / np.maximum((color**2).sum(0), 1e-9)
     rendering = photo.copy()
@@ -75,6 +78,12 @@ def _compare(caster: RayCaster, texture: NDArray[np.float32], view: View) -> Pho
     false = np.where(shown[..., None], false, 0.25 + 0.5 * photo.mean(-1, keepdims=True))
     panels = np.hstack([photo, rendering, false])
     return PhotoError(view.name, psnr, np.round(np.clip(panels, 0, 1) * 255).astype(np.uint8))
+
+
+def _facets(mesh: Mesh, hits: Hits) -> NDArray[np.float64]:
+    """(N, 3) normals of the faces that were hit, of any length; without a meaning where none was."""
+    a, b, c = mesh.vertices[mesh.faces[hits.face].T]
+    return np.cross(b - a, c - a)
 
 
 def _framed(view: View, points: NDArray[np.float64]) -> tuple[NDArray[np.float32], Camera]:
