@@ -84,9 +84,7 @@ def _weigh_view(skin: Skin, view: View, casters: _Casters) -> tuple[Maps, Maps]:
     seen *= (hidden_texels > 0) * np.clip((edge_px - _MIXED_PX) / _FADE_PX, 0, 1)
     color, detail = np.zeros((2, *valid.shape), np.float32)
     color[valid] = seen * _fade(margin / _COLOR_MARGIN_MM)
-    # Pixels per mm; the root, because the skin is foreshortened in one direction only.
-    resolution = np.sqrt(np.maximum(cosine, 0)) / footprint
-    detail[valid] = seen * _fade(margin / _DETAIL_MARGIN_MM) * resolution
+    detail[valid] = seen * _fade(margin / _DETAIL_MARGIN_MM) / footprint
     return color, detail
 
 
@@ -131,7 +129,7 @@ def _to_outline(view: View, skin: Skin, footprint: float) -> NDArray[np.float64]
     known = np.isfinite(pixels).all(1)
     distance = np.zeros(len(pixels))
     if known.any():
-        cell = 1.5 * skin.space.texel_mm / footprint
+        cell = skin.space.texel_mm / footprint
         x, y = (
             np.rint((pixels[known] - pixels[known].min(0)) / cell).astype(int) + 2
         ).T  # two empty cells around
