@@ -1,8 +1,8 @@
 """``cameras.json``: from where the photos of a result were taken, in plain JSON.
 
 Everything is in the result's own world frame and in millimetres, with OpenCV's axes (x right, y down, z
-forward), ``x_cam = R @ x_world + t``, pixel centres at integers. The cameras are those of the photos as they were
-used: undistorted, without a lens, and corrected where the photos disagreed with the calibration.
+forward), ``x_cam = R @ x_world + t``, pixel centres at integers. The cameras are those of the photos as they
+were used: undistorted, without a lens, and corrected where the photos disagreed with the calibration.
 """
 
 from __future__ import annotations
