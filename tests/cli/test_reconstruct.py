@@ -6,10 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from mesoface.evaluation import evaluate
 from mesoface.map_io import read_exr
 from mesoface.mesh_io import read_mesh
+from mesoface.run_folder import FORMAT
 
 FILES = [
     "base.obj",
@@ -65,18 +67,19 @@ def test_the_surface_is_right_and_whole(result, sample_capture):
 
 
 def test_the_python_interface_makes_the_very_same_face(result, sample_face):
-    """And so two runs of one capture do, with another number of threads."""
+    """And so do two runs of one capture with other numbers of threads, but for the network's rounding."""
     out, _ = result
-    fine = read_mesh(out / "fine.ply")
-    np.testing.assert_array_equal(fine.faces, sample_face.fine.mesh.faces)
-    np.testing.assert_array_equal(fine.vertices, sample_face.fine.mesh.vertices.astype(np.float32))
+    fine, same = read_mesh(out / "fine.ply"), sample_face.fine.mesh
+    assert len(fine.vertices) == pytest.approx(len(same.vertices), rel=1e-4)
+    apart, _ = cKDTree(same.vertices).query(fine.vertices)
+    assert np.percentile(apart, 99.9) < 5e-3
     np.testing.assert_allclose(read_mesh(out / "base.obj").vertices, sample_face.base.vertices, atol=1e-4)
 
 
 def test_run_json_says_how_the_face_was_made(result):
     out, _ = result
     run = json.loads((out / "run.json").read_text())
-    assert run["format"] == 1
+    assert run["format"] == FORMAT
     assert run["unit"] == "mm"
     assert run["mm_per_unit"] == 1.0
     assert run["scale"] == {"source": "given", "relative_uncertainty": 0.0}
@@ -92,7 +95,9 @@ def test_run_json_says_how_the_face_was_made(result):
         "base mesh",
         "matching",
         "surface",
+        "texture",
         "files and report",
+        "face.glb",
     ]
     for stage in run["stages"]:
         assert stage["seconds"] >= 0
