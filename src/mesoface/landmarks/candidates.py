@@ -35,9 +35,8 @@ def without_doubles(faces: Sequence[Array]) -> list[Array]:
     return kept
 
 
-def prominence(points: Array, camera: Camera) -> float:
+def prominence(points: Array, width: int, height: int) -> float:
     """How much a face is the subject of its photo, in [0, 1]: its size, halved towards the picture's edge."""
-    width, height = camera.width, camera.height
     off_center = np.abs(face_center(points) / (width, height) - 0.5).max() * 2
     return min(1.0, face_size(points) / min(width, height)) * (1 - 0.5 * min(1.0, float(off_center)))
 
@@ -56,7 +55,10 @@ def choose_main_face(cameras: Sequence[Camera], candidates: Sequence[Sequence[Ar
     Returns:
         per view an index into its candidates, or None where the view has none.
     """
-    alone = [_most_prominent(faces, camera) for camera, faces in zip(cameras, candidates, strict=True)]
+    alone = [
+        most_prominent(faces, camera.width, camera.height)
+        for camera, faces in zip(cameras, candidates, strict=True)
+    ]
     if all(len(faces) <= 1 for faces in candidates):
         return alone
     best, best_score = alone, -1.0
@@ -74,14 +76,16 @@ def choose_main_face(cameras: Sequence[Camera], candidates: Sequence[Sequence[Ar
             agreeing = [n for n, gap in enumerate(gaps) if gap < _AGREEMENT]
             if agreeing:
                 nearest = min(agreeing, key=gaps.__getitem__)
-                choice[k], score = nearest, score + prominence(faces[nearest], cameras[k])
+                choice[k] = nearest
+                score += prominence(faces[nearest], cameras[k].width, cameras[k].height)
         if score > best_score:
             best, best_score = choice, score
     return best
 
 
-def _most_prominent(faces: Sequence[Array], camera: Camera) -> int | None:
-    scores = [prominence(face, camera) for face in faces]
+def most_prominent(faces: Sequence[Array], width: int, height: int) -> int | None:
+    """Index of the face that is the subject of a photo of ``width`` × ``height``, None without a face."""
+    scores = [prominence(face, width, height) for face in faces]
     return int(np.argmax(scores)) if scores else None
 
 

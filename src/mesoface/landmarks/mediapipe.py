@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mesoface.camera import Camera
 from mesoface.capture import Capture
 from mesoface.errors import LandmarkError
-from mesoface.landmarks.candidates import choose_main_face, face_size, without_doubles
+from mesoface.landmarks.candidates import choose_main_face, face_size, most_prominent, without_doubles
 from mesoface.landmarks.crop import Crop
 from mesoface.landmarks.networks import FaceNetworks
 from mesoface.landmarks.rays import closest_points_to_rays
@@ -81,13 +81,42 @@ class MediapipeDetector:
         if sum(face is not None for face in faces) < 2:
             raise _too_few(capture, faces)
 
-        points = np.full((len(images), COUNT, 2), np.nan)
-        weights = np.zeros((len(images), COUNT))
+        refined = []
         for v, (image, face) in enumerate(zip(images, faces, strict=True)):
-            if face is not None:
-                points[v], weights[v] = self._refine(image, face)
+            refined.append(self._refine(image, face))
             self._progress("landmarks", v + 1, len(images))
-        return Landmarks2D(points, weights, SCHEME, tuple(notes))
+        points, weights = zip(*refined, strict=True)
+        return Landmarks2D(np.stack(points), np.stack(weights), SCHEME, tuple(notes))
+
+    def detect_uncalibrated(self, images: Iterable[Pixels], names: Sequence[str]) -> Landmarks2D:
+        """Find the face in each photo on its own, where no cameras tell what the others see.
+
+        Args:
+            images: (H, W, 3) RGB photos, one after another; no two are held at a time.
+            names: of the photos, for notes.
+
+        Returns:
+            (V, 478) points, as :meth:`detect`. Of several faces the most prominent one is taken. No face in
+            any photo is not an error here.
+        """
+        self._networks = self._networks or FaceNetworks()
+        means: tuple[Callable[[Pixels], list[Crop]], ...] = (
+            lambda image: _whole(image, _UPRIGHT),
+            lambda image: _whole(image, _TURNED),
+            _tiles,
+        )
+        refined, notes = [], []
+        for v, (image, name) in enumerate(zip(images, names, strict=True)):
+            faces: list[Array] = []
+            for places in means:
+                faces = faces or self._search(image, places(image))
+            if len(faces) > 1:
+                notes.append(f"photo {name}: {len(faces)} faces; the larger and more central one was taken")
+            i = most_prominent(faces, image.shape[1], image.shape[0])
+            refined.append(self._refine(image, None if i is None else faces[i]))
+            self._progress("landmarks", v + 1, len(names))
+        points, weights = zip(*refined, strict=True)
+        return Landmarks2D(np.stack(points), np.stack(weights), SCHEME, tuple(notes))
 
     def _find_everywhere(self, images: Sequence[Pixels], cameras: Sequence[Camera]) -> list[list[Array]]:
         """Per view the faces in it, (478, 3) landmarks each, by ever more costly means."""
@@ -150,9 +179,14 @@ class MediapipeDetector:
             ):
                 found[v] = [face]
 
-    def _refine(self, image: Pixels, face: Array) -> tuple[Array, Array]:
-        """Landmarks (478, 2) and weights (478,) as the mean over several crops around ``face`` (478, 3)."""
+    def _refine(self, image: Pixels, face: Array | None) -> tuple[Array, Array]:
+        """Landmarks (478, 2) and weights (478,) as the mean over several crops around ``face`` (478, 3).
+
+        NaN and 0 where there is no face.
+        """
         assert self._networks is not None
+        if face is None:
+            return np.full((COUNT, 2), np.nan), np.zeros(COUNT)
         again = self._networks.place(image, Crop.around(face[:, :2], _MARGIN))
         crop = Crop.around((face if again is None else again)[:, :2], _MARGIN)
         answers = [self._networks.place(image, crop.jittered(*jitter)) for jitter in _JITTER]
