@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +35,19 @@ def shared() -> Callable[[str], Path]:
         return root / name
 
     return find
+
+
+@pytest.fixture
+def open_browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, int], Any]]:
+    """``open_browser(900, 700)`` → the page of a headless Chromium of that size; or skip."""
+    pytest.importorskip("websockets", reason="needs websockets, of the extra mesoface[view]")
+    monkeypatch.syspath_prepend(REPOSITORY / "scripts")
+    from chromium import NAMES, chromium_page, find_chromium
+
+    if find_chromium() is None:
+        pytest.skip(f"needs one of {', '.join(NAMES)}")
+    with ExitStack() as open_pages:
+        yield lambda width, height: open_pages.enter_context(chromium_page(width, height))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,9 @@ READER = Path(__file__).parent / "draw_glb.js"
 
 
 @pytest.fixture
-def page():
-    """A headless Chromium's page, or skip."""
-    pytest.importorskip("websockets", reason="needs websockets, of the extra mesoface[view]")
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-    from chromium import NAMES, chromium_page, find_chromium
-
-    if find_chromium() is None:
-        pytest.skip(f"needs one of {', '.join(NAMES)}")
-    with chromium_page(400, 400) as page:
-        yield page
+def page(open_browser):
+    """A headless Chromium's page."""
+    return open_browser(400, 400)
 
 
 def test_a_browser_draws_it_in_its_size(upright_cap, tmp_path, page):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,19 +14,11 @@ from mesoface.texture.types import Texture
 from mesoface.uvd.rasterize import texel_centers
 from mesoface.uvd.space import UVDSpace
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
 
 @pytest.fixture
-def browser_page():
-    """A headless Chromium's page, or skip."""
-    pytest.importorskip("websockets", reason="needs websockets, of the extra mesoface[view]")
-    from chromium import NAMES, chromium_page, find_chromium
-
-    if find_chromium() is None:
-        pytest.skip(f"needs one of {', '.join(NAMES)}")
-    with chromium_page(900, 1000) as page:
-        yield page
+def browser_page(open_browser):
+    """A headless Chromium's page."""
+    return open_browser(900, 1000)
 
 
 SIZE = 96

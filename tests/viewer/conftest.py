@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,8 +15,6 @@ from mesoface.mesh import Mesh
 from mesoface.mesh_io import write_obj, write_ply
 from mesoface.run_folder import FORMAT, BaseFit, write_base_fit
 from mesoface.uvd.rasterize import grid_faces, texel_centers
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 SIZE, RADIUS = 48, 80.0
 

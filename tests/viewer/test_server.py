@@ -23,16 +23,12 @@ def viewer(ball_run):
 
 
 @pytest.fixture
-def page(viewer):
+def page(viewer, open_browser):
     """A browser that shows it."""
-    from chromium import NAMES, chromium_page, find_chromium
-
-    if find_chromium() is None:
-        pytest.skip(f"needs one of {', '.join(NAMES)}")
-    with chromium_page(1000, 700) as page:
-        page.open(f"http://localhost:{viewer.port}/")
-        page.wait("document.querySelector('canvas')")
-        yield page
+    page = open_browser(1000, 700)
+    page.open(f"http://localhost:{viewer.port}/")
+    page.wait("document.querySelector('canvas')")
+    return page
 
 
 def middle(page) -> np.ndarray:
