@@ -30,8 +30,8 @@ def test_a_missing_folder_and_a_file_are_refused(tmp_path):
 
 
 def test_an_unknown_format_is_refused(tmp_path):
-    with pytest.raises(CaptureError, match=r"no capture format 'metashape'.*facescape, colmap, nerfstudio"):
-        read_source(tmp_path, "metashape")
+    with pytest.raises(CaptureError, match=r"no capture format 'polaroid'.*plain, facescape, colmap"):
+        read_source(tmp_path, "polaroid")
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 from mesoface.capture import CaptureSource
 from mesoface.errors import CaptureError
-from mesoface.formats import colmap, facescape, nerfstudio
+from mesoface.formats import colmap, facescape, nerfstudio, plain
 
 
 class CaptureFormat(Protocol):
@@ -34,7 +34,7 @@ class CaptureFormat(Protocol):
         ...
 
 
-FORMATS = {module.NAME: cast(CaptureFormat, module) for module in (facescape, colmap, nerfstudio)}
+FORMATS = {module.NAME: cast(CaptureFormat, module) for module in (plain, facescape, colmap, nerfstudio)}
 
 
 def read_source(path: str | Path, format: str | None = None) -> CaptureSource:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from mesoface.camera import Camera
 from mesoface.errors import CaptureError
 from mesoface.images import SUFFIXES
 from mesoface.lens import Array, Lens
 
-MAX_JSON_BYTES = 64 * 2**20
+MAX_JSON_BYTES = (
+    32 * 2**20
+)  # small enough that brackets alone, at some 60 bytes each in memory, stay below 1 GB
+
+Layout = TypeVar("Layout", bound=BaseModel)
 
 
 def inside(folder: Path, name: str, *, said_by: Path) -> Path:
@@ -36,7 +41,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        CaptureError: it cannot be opened, is larger than 64 MB, is not JSON, or holds something else than
+        CaptureError: it cannot be opened, is larger than 32 MB, is not JSON, or holds something else than
             an object.
     """
     if path.stat().st_size > MAX_JSON_BYTES:
@@ -64,6 +69,22 @@ def read_json(path: Path) -> dict[str, Any]:
             remedy="see docs/formats.md for the layout",
         )
     return content
+
+
+def validated(layout: type[Layout], content: object, *, said_by: Path) -> Layout:
+    """``content``, parsed already, as the pydantic model ``layout``.
+
+    Raises:
+        CaptureError: it is not laid out so; names the first key that is wrong.
+    """
+    try:
+        return layout.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CaptureError(
+            f"{where}: {first['msg']}", path=said_by, remedy="see docs/formats.md for the layout"
+        ) from error
 
 
 def list_photos(folder: Path, *, deep: bool = False) -> dict[str, Path]:

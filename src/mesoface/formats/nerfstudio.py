@@ -11,13 +11,21 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from mesoface.camera import Camera, OpenCVLens
 from mesoface.capture import CaptureSource, ViewSource
 from mesoface.errors import CaptureError
 from mesoface.formats.colmap_lens import ColmapLens
-from mesoface.formats.files import inside, list_photos, listed, make_camera, read_json, unique_names
+from mesoface.formats.files import (
+    inside,
+    list_photos,
+    listed,
+    make_camera,
+    read_json,
+    unique_names,
+    validated,
+)
 from mesoface.images import SUFFIXES, read_header
 from mesoface.lens import Lens
 
@@ -81,15 +89,7 @@ def read(path: Path) -> CaptureSource:
         raise CaptureError(
             "no transforms.json here", path=path, remedy="name a folder in nerfstudio's layout"
         )
-    try:
-        transforms = _Transforms.model_validate(read_json(file))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise CaptureError(
-            f"{where}: {first['msg']}", path=file, remedy="see docs/formats.md for the layout"
-        ) from error
-
+    transforms = validated(_Transforms, read_json(file), said_by=file)
     photos = [_photo(path, frame.file_path, file) for frame in transforms.frames]
     notes, missing = (
         [],
