@@ -10,7 +10,7 @@ import sys
 import time
 
 from mesoface.load import load_capture
-from mesoface.workers import run_jobs
+from mesoface.workers import End, Worker, prepare_workers, run_jobs
 
 
 def test_every_job_is_run_once_and_failures_stay_their_own() -> None:
@@ -36,6 +36,24 @@ def test_a_process_that_dies_is_one_failed_job() -> None:
     for code in (3, 0):
         (outcome,) = run_jobs(os._exit, [code], workers=1)
         assert f"exit code {code}" in str(outcome.error)
+
+
+def test_how_a_job_ended_is_said(tmp_path) -> None:
+    ends = {math.sqrt: (-1.0, End.FAILED), load_capture: (tmp_path, End.REFUSED), os._exit: (3, End.DIED)}
+    for function, (job, end) in ends.items():
+        (outcome,) = run_jobs(function, [job], workers=1)
+        assert outcome.end == end, outcome.error
+    (outcome,) = run_jobs(math.sqrt, [4.0], workers=1)
+    assert outcome.end == End.DONE
+
+
+def test_a_job_that_hangs_is_ended_when_its_time_is_over() -> None:
+    prepare_workers()
+    worker = Worker(time.sleep, 600.0, limit=0.2)
+    outcome = worker.finish()
+    assert outcome.end == End.LATE
+    assert "longer than 0.2 s" in str(outcome.error)
+    assert not _alive(worker.pid)
 
 
 def test_jobs_run_in_one_thread_and_leave_the_environment_alone() -> None:

@@ -45,15 +45,6 @@ class StageClock:
         return sum(stage.seconds for stage in self.stages)
 
 
-def available_memory_mb() -> float | None:
-    """Memory that can be had without swapping, MB; None where the system does not say."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.is_file():
-        return None
-    line = next((line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:")), None)
-    return None if line is None else int(line.split()[1]) / 1024
-
-
 def peak_memory_mb() -> float:
     """Highest resident memory of this process so far, MB."""
     status = Path("/proc/self/status")

@@ -11,13 +11,15 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import cv2
@@ -29,6 +31,18 @@ Result = TypeVar("Result")
 
 # One thread in each process: the processes are what runs in parallel.
 _SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_SECONDS_TO_LEAVE = 10.0  # for a process that has given its answer; threads in native code may hang
+
+
+class End(StrEnum):
+    """How a job came to its end."""
+
+    DONE = "done"
+    REFUSED = "refused"  # by an error for people: the same again would end the same
+    FAILED = "failed"  # by any other exception
+    DIED = "died"  # its process ended without a word
+    LATE = "late"  # it was ended, having taken longer than it may
+    LOST = "lost"  # the machine that it ran on is gone
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +53,77 @@ class Outcome(Generic[Job, Result]):
         job: which one.
         result: what it returned, None when it failed.
         error: why it failed, in one line, or None.
+        end: which kind of end that is.
     """
 
     job: Job
     result: Result | None
     error: str | None
+    end: End = End.DONE
+
+
+class Worker(Generic[Job, Result]):
+    """One job in a process of its own, from now on.
+
+    Args:
+        function: of a module (it travels by its name); its result must be picklable.
+        job: its argument; picklable.
+        limit: seconds that it may take; None for as long as it likes.
+    """
+
+    def __init__(self, function: Callable[[Job], Result], job: Job, *, limit: float | None = None):
+        context = multiprocessing.get_context("forkserver")
+        ours, theirs = context.Pipe(duplex=False)
+        self.job = job
+        self.answer: Connection = ours
+        """Ready, for :func:`multiprocessing.connection.wait`, when the job has ended."""
+        self._process = context.Process(target=_work, args=(function, job, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._limit = limit
+        self._deadline = None if limit is None else time.monotonic() + limit
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def remaining(self) -> float | None:
+        """Seconds until it has taken longer than it may, not below 0; None where it may take any time."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def finish(self) -> Outcome[Job, Result]:
+        """Wait for the end, or bring it about when the time is over; once."""
+        if not self.answer.poll(self.remaining()):
+            self.kill()
+            return Outcome(self.job, None, f"took longer than {self._limit:g} s", End.LATE)
+        try:
+            result, error, end = self.answer.recv()
+            self._process.join(_SECONDS_TO_LEAVE)
+        except EOFError:  # it ended without a word
+            self._process.join()
+            result, error, end = None, _describe_exit(self._process.exitcode or 0), End.DIED
+        self.kill()
+        return Outcome(self.job, result, error, end)
+
+    def kill(self) -> None:
+        """End the process, whatever it does; it is gone when this returns."""
+        self._process.kill()
+        self._process.join()
+        self.answer.close()
+
+
+def prepare_workers(preload: Sequence[str] = ()) -> None:
+    """Start the server that workers are forked from, if it does not run yet.
+
+    Args:
+        preload: names of modules that the processes shall have loaded already.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", __name__, *preload])
+    with _environment(_SINGLE_THREADED):
+        forkserver.ensure_running()
 
 
 def run_jobs(
@@ -59,62 +139,51 @@ def run_jobs(
         workers: processes at a time.
         preload: names of modules that the processes shall have loaded already.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", __name__, *preload])
-    with _environment(_SINGLE_THREADED):
-        forkserver.ensure_running()
+    prepare_workers(preload)
     waiting = list(reversed(jobs))
-    running: dict[Connection, tuple[Job, BaseProcess]] = {}
-    process: BaseProcess
+    running: dict[Connection, Worker[Job, Result]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                job = waiting.pop()
-                ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(function, job, theirs), daemon=True)
-                process.start()
-                theirs.close()
-                running[ours] = (job, process)
+                worker = Worker(function, waiting.pop())
+                running[worker.answer] = worker
             for ready in connection.wait(list(running)):
                 assert isinstance(ready, Connection)
-                job, process = running.pop(ready)
-                yield _outcome(job, process, ready)
+                yield running.pop(ready).finish()
     finally:
-        for ours, (_, process) in running.items():
-            process.kill()
-            process.join()
-            ours.close()
+        for worker in running.values():
+            worker.kill()
 
 
-def _outcome(job: Job, process: BaseProcess, ready: Connection) -> Outcome[Job, Any]:
-    """What a process that has ended, or is about to, had to say."""
-    with ready:
-        try:
-            result, error = ready.recv()
-        except EOFError:  # it ended without a word
-            process.join()
-            code = process.exitcode or 0
-            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
-            result, error = None, f"its process ended with {how}{hint}"
-    process.join()
-    return Outcome(job, result, error)
+def _describe_exit(code: int) -> str:
+    """How a process that said nothing ended."""
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+    return f"its process ended with {how}{hint}"
 
 
 def _work(function: Callable[[Job], Any], job: Job, report: Connection) -> None:
     """Body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _offer_to_the_memory_killer()
     cv2.setNumThreads(1)
     try:
-        answer: tuple[Any, str | None] = (function(job), None)
+        answer: tuple[Any, str | None, End] = (function(job), None, End.DONE)
     except MesofaceError as error:
-        answer = (None, str(error))
+        answer = (None, str(error), End.REFUSED)
     except Exception as error:
         at = traceback.extract_tb(error.__traceback__)[-1]
-        answer = (None, f"{type(error).__name__}: {error} ({os.path.basename(at.filename)}:{at.lineno})")
+        where = f"{os.path.basename(at.filename)}:{at.lineno}"
+        answer = (None, f"{type(error).__name__}: {error} ({where})", End.FAILED)
     report.send(answer)
     report.close()
+
+
+def _offer_to_the_memory_killer() -> None:
+    """When memory runs out a job shall go, and neither its parent, who would retry it, nor the desktop."""
+    with suppress(OSError):  # only Linux has it
+        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _end_with_parent() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from mesoface.capture import View
 from mesoface.errors import ReconstructionError
 from mesoface.face import FineSurface
+from mesoface.memory import available_memory_mb
 from mesoface.mesh import Mesh
 from mesoface.progress import ProgressCallback, silent
-from mesoface.stages import available_memory_mb
 from mesoface.texture.lookup import enlarge_rows
 from mesoface.texture.paint import paint
 from mesoface.texture.plan import plan_texture

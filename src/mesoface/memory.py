@@ -1,0 +1,67 @@
+"""How much memory there is to be had, and how much a process has: containers' limits included."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_MB = 2**20
+# (limit, use) in a group's folder: cgroup v2, then v1
+_COUNTERS = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+
+
+def available_memory_mb() -> float | None:
+    """Memory that can be had without swapping, MB; None where the system does not say.
+
+    The least of what the machine has left and of what the process's control groups allow still.
+    """
+    free = _field(Path("/proc/meminfo"), "MemAvailable:")
+    left = [] if free is None else [free / 1024]
+    left += [room for group in _groups() if (room := _room(group)) is not None]
+    return min(left, default=None)
+
+
+def resident_memory_mb(pid: int) -> float:
+    """Resident memory of a process, MB; 0 when it has ended, or where the system does not say."""
+    kilobytes = _field(Path(f"/proc/{pid}/status"), "VmRSS:")
+    return 0.0 if kilobytes is None else kilobytes / 1024
+
+
+def _groups(said: Path = Path("/proc/self/cgroup"), root: Path = _CGROUPS) -> Iterator[Path]:
+    """Folders of the control groups that the process's memory counts in, the innermost first."""
+    try:
+        lines = said.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        if number != "0" and "memory" not in controllers.split(","):
+            continue
+        top = root if number == "0" else root / "memory"
+        group = top / path.lstrip("/")
+        yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(top))
+
+
+def _room(group: Path) -> float | None:
+    """What a control group allows still, MB; pages that are files' copies can be had back."""
+    for limit, use in _COUNTERS:
+        try:
+            allowed, used = (group / limit).read_text().strip(), int((group / use).read_text())
+        except OSError:
+            continue
+        if allowed == "max" or int(allowed) >= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+            return None
+        cached = _field(group / "memory.stat", "inactive_file") or 0
+        return max(0.0, (int(allowed) - used + cached) / _MB)
+    return None
+
+
+def _field(file: Path, name: str) -> int | None:
+    """The number after ``name`` in a file of lines that begin with names."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.split(maxsplit=1)[:1] == [name]), None)
