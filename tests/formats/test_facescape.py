@@ -44,6 +44,24 @@ def test_written_views_read_back(folder, rig):
         assert (view.camera.width, view.camera.height) == (camera.width, camera.height)
 
 
+def test_numbers_and_scale_are_written_and_read(rig, tmp_path):
+    facescape.write(tmp_path, rig.photos, rig.cameras, numbers=[7, 30, 12], mm_per_unit=41.5)
+    source = read_source(tmp_path)
+    assert {view.name: view.camera.center.tolist() for view in source.views} == {
+        name: pytest.approx(camera.center.tolist())
+        for name, camera in zip(("7", "30", "12"), rig.cameras, strict=True)
+    }
+    assert source.mm_per_unit == 41.5
+    assert source.notes == ()
+
+
+@pytest.mark.parametrize("scale", [0, -1.0, "41", True, float("inf"), [1]])
+def test_a_scale_that_is_none_is_refused(folder, scale):
+    edit(folder, mm_per_unit=scale)
+    with pytest.raises(CaptureError, match="mm_per_unit must be a number above 0"):
+        read_source(folder)
+
+
 def test_convention_params_are_opencvs(folder):
     """K, Rt and distortion as cv2.projectPoints takes them, pixel centres at integers."""
     import cv2

@@ -40,6 +40,19 @@ def test_captures_are_found_at_any_depth_and_named_after_their_folders(captures:
         find_captures([deep, other])
 
 
+def test_a_list_names_captures_and_they_are_named_after_it(captures: Path, tmp_path: Path) -> None:
+    (captures / "001").mkdir()
+    shutil.move(captures / "good", captures / "001" / "01")
+    (tmp_path / "train.txt").write_text("captures/001/01\ncaptures/moved\n")
+    found = find_captures([tmp_path / "train.txt"])
+    assert found == {"train-001-01": captures / "001" / "01", "train-moved": captures / "moved"}
+    (tmp_path / "one.txt").write_text("captures/001/01\n")
+    assert list(find_captures([tmp_path / "one.txt"])) == ["one-01"]
+    (tmp_path / "bad.txt").write_text("captures/001\n")
+    with pytest.raises(MesofaceError, match=r"001 is no capture .*params\.json"):
+        find_captures([tmp_path / "bad.txt"])
+
+
 def test_a_refused_truth_skips_its_capture_and_keeps_the_others(captures: Path, tmp_path: Path) -> None:
     out = tmp_path / "tiles"
     with pytest.raises(MesofaceError, match=r"1 of 1 captures failed: moved .*true surface") as none_left:

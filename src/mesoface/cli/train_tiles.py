@@ -14,8 +14,9 @@ def command(
     captures: Annotated[
         list[Path],
         typer.Option(
-            metavar="DIR",
-            help="A capture in FaceScape's layout, or a folder that holds such; may be given several times.",
+            metavar="DIR|LIST",
+            help="A capture in FaceScape's layout, a folder that holds such, or a text file that names one a "
+            "line; may be given several times.",
         ),
     ],
     out: Annotated[
@@ -37,7 +38,7 @@ def command(
         float | None,
         typer.Option(
             metavar="MM",
-            help="Millimetres per unit of the captures' worlds. Left out: what each truth.json says.",
+            help="Millimetres per unit of the captures' worlds. Left out: what each capture says.",
             min=1e-6,
             show_default=False,
         ),

@@ -2,7 +2,7 @@
 
 For each view i the JSON object has ``i_K`` (3×3), ``i_Rt`` (3×4, world → camera, OpenCV axes),
 ``i_distortion`` (k1 k2 p1 p2 k3), ``i_width``, ``i_height`` and ``i_valid``. Pixel centres are at integers.
-The layout does not state the world's unit.
+The published layout does not state the world's unit; ours has a key ``mm_per_unit`` where it is known.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from mesoface.formats.files import as_array, list_photos, listed, make_camera, r
 
 NAME = "facescape"
 LOOKS_FOR = "params.json"
+MM_PER_UNIT = "mm_per_unit"
+"""Our own key of ``params.json``; whoever does not know it does not see it."""
 _KEY = re.compile(r"(\d{1,6})_(K|Rt|distortion|width|height|valid)")
 
 
@@ -44,7 +46,8 @@ def read(path: Path) -> CaptureSource:
     params_path = path / "params.json"
     if not params_path.is_file():
         raise CaptureError("no params.json here", path=path, remedy="name a folder in FaceScape's layout")
-    params = _by_view(read_json(params_path))
+    content = read_json(params_path)
+    params = _by_view(content)
     if not params:
         raise CaptureError(
             'describes no view: no key like "0_K"',
@@ -67,19 +70,27 @@ def read(path: Path) -> CaptureSource:
         notes.append(f"in params.json without a photo: {listed(missing)}")
     if extra := [file.name for stem, file in photos.items() if not stem.isdigit() or int(stem) not in params]:
         notes.append(f"photos that params.json does not describe: {listed(extra)}")
-    return CaptureSource(path, NAME, views, tuple(notes))
+    return CaptureSource(path, NAME, views, tuple(notes), _scale(content, params_path))
 
 
 def write(
-    path: str | Path, photos: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera], *, quality: int = 95
+    path: str | Path,
+    photos: Sequence[NDArray[np.uint8]],
+    cameras: Sequence[Camera],
+    *,
+    numbers: Sequence[int] | None = None,
+    mm_per_unit: float | None = None,
+    quality: int = 95,
 ) -> None:
-    """Write photos and cameras in FaceScape's layout, as views 0, 1, 2, …
+    """Write photos and cameras in FaceScape's layout.
 
     Args:
         path: an existing folder.
         photos: V × (H, W, 3) uint8 RGB.
         cameras: V cameras of the photos' sizes, each with no lens or an :class:`OpenCVLens` of at most
             five coefficients.
+        numbers: the views' numbers; 0, 1, 2, … when left out.
+        mm_per_unit: millimetres per world unit, where it shall be stated.
         quality: of the JPEG files, 1 to 100.
 
     Raises:
@@ -88,8 +99,8 @@ def write(
     path = Path(path)
     if len(photos) != len(cameras):
         raise ValueError(f"{len(photos)} photos but {len(cameras)} cameras")
-    params: dict[str, Any] = {}
-    for i, (photo, camera) in enumerate(zip(photos, cameras, strict=True)):
+    params: dict[str, Any] = {} if mm_per_unit is None else {MM_PER_UNIT: mm_per_unit}
+    for i, photo, camera in zip(numbers or range(len(photos)), photos, cameras, strict=True):
         if photo.dtype != np.uint8 or photo.shape != (camera.height, camera.width, 3):
             raise ValueError(
                 f"photo {i} is {photo.dtype} {photo.shape}, its camera {camera.width}×{camera.height}"
@@ -119,6 +130,20 @@ def _by_view(content: dict[str, Any]) -> dict[int, dict[str, Any]]:
         if match := _KEY.fullmatch(key):
             params.setdefault(int(match[1]), {})[match[2]] = value
     return dict(sorted(params.items()))
+
+
+def _scale(content: dict[str, Any], said_by: Path) -> float | None:
+    """Millimetres per world unit where ``params.json`` says so."""
+    scale = content.get(MM_PER_UNIT)
+    if scale is None:
+        return None
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < float("inf"):
+        raise CaptureError(
+            f"{MM_PER_UNIT} must be a number above 0, got {scale!r}",
+            path=said_by,
+            remedy="correct it, or leave it out",
+        )
+    return float(scale)
 
 
 def _camera(view: int, values: dict[str, Any], said_by: Path) -> Camera:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from zlib import crc32
 import numpy as np
 
 import mesoface
+from mesoface.capture_list import read_capture_list
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.formats import facescape
 from mesoface.load import load_capture
@@ -66,13 +68,13 @@ def prepare_tiles(
     work can be interrupted, and captures added.
 
     Args:
-        folders: captures in FaceScape's layout, or folders that hold such.
+        folders: captures in FaceScape's layout, folders that hold such, or lists of captures.
         out: folder for the shards.
         workers: processes at a time.
         truth_name: file in each capture's folder that holds the true surface; None: ``gt.ply`` in it, else
             ``<its name>.ply`` beside it.
         scale: millimetres per unit of the captures' worlds, the truth's included; None: what each
-            ``truth.json`` says.
+            ``params.json``, else ``truth.json`` says.
         seed: of the choice of tiles.
         size: side of a tile, texels.
         per_level: tiles of each level; see :func:`mesoface.training.captures.capture_tiles`.
@@ -123,27 +125,47 @@ def prepare_tiles(
 def find_captures(folders: Sequence[str | Path]) -> dict[str, Path]:
     """{name for a shard: folder} of all captures in FaceScape's layout in ``folders``, sorted.
 
+    Args:
+        folders: captures, folders that hold such, or lists of captures
+            (:func:`mesoface.capture_list.read_capture_list`).
+
     Raises:
-        MesofaceError: a folder holds none.
+        MesofaceError: a folder holds none, or a list names a folder that is none.
     """
     found: dict[str, Path] = {}
     for root in map(Path, folders):
-        levels = ["/".join(["*"] * depth + [facescape.LOOKS_FOR]) for depth in range(_DEEPEST + 1)]
-        captures = sorted({file.parent for level in levels for file in root.glob(level)})
-        if not captures:
-            raise MesofaceError(
-                "no capture in FaceScape's layout here (no params.json)",
-                path=root,
-                remedy="make some with `mesoface synth-dataset`, or name their folder",
-            )
-        for capture in captures:
-            inside = capture.relative_to(root).parts
-            name = "-".join((root.resolve().name, *inside))
+        for name, capture in (_listed_captures(root) if root.is_file() else _captures_below(root)).items():
             if found.setdefault(name, capture) != capture:
                 raise MesofaceError(
                     f"two captures would be named {name}", path=capture, remedy="rename one of the folders"
                 )
     return found
+
+
+def _captures_below(root: Path) -> dict[str, Path]:
+    """Captures at most :data:`_DEEPEST` folders below ``root``, or itself, named after their folders."""
+    levels = ["/".join(["*"] * depth + [facescape.LOOKS_FOR]) for depth in range(_DEEPEST + 1)]
+    captures = sorted({file.parent for level in levels for file in root.glob(level)})
+    if not captures:
+        raise MesofaceError(
+            "no capture in FaceScape's layout here (no params.json)",
+            path=root,
+            remedy="make some with `mesoface synth-dataset`, or name their folder",
+        )
+    return {"-".join((root.resolve().name, *path.relative_to(root).parts)): path for path in captures}
+
+
+def _listed_captures(file: Path) -> dict[str, Path]:
+    """Captures of a list, named after it and after what tells their folders apart."""
+    captures = [Path(os.path.normpath(folder)) for folder in read_capture_list(file)]
+    if lacking := [capture for capture in captures if not facescape.detect(capture)]:
+        raise MesofaceError(
+            f"{lacking[0]} is no capture in FaceScape's layout (no params.json)",
+            path=file,
+            remedy="correct the line, or remove it",
+        )
+    shared = os.path.commonpath([capture.absolute().parent for capture in captures])
+    return {"-".join((file.stem, *path.absolute().relative_to(shared).parts)): path for path in captures}
 
 
 def _truth_of(folder: Path, name: str | None) -> Path:
@@ -157,7 +179,7 @@ def _truth_of(folder: Path, name: str | None) -> Path:
 def write_shard(job: TilesJob) -> int:
     """Make the tiles of one capture; their number."""
     capture, truth = load_capture(job.capture), read_mesh(job.truth)
-    scale = job.scale if job.scale is not None else _stated_scale(job.capture)
+    scale = job.scale or capture.mm_per_unit or _stated_scale(job.capture)
     rng = np.random.default_rng([job.seed, crc32(job.shard.stem.encode())])
     capture = capture.in_millimetres(scale)
     truth = truth.with_vertices(truth.vertices * scale)
