@@ -10,7 +10,17 @@ from typing import Protocol, cast
 
 from mesoface.capture import CaptureSource
 from mesoface.errors import CaptureError
-from mesoface.formats import colmap, facescape, nerfstudio, plain
+from mesoface.formats import (
+    colmap,
+    facescape,
+    meshroom,
+    metashape,
+    nerfstudio,
+    opencv,
+    openmvg,
+    plain,
+    realitycapture,
+)
 
 
 class CaptureFormat(Protocol):
@@ -34,7 +44,20 @@ class CaptureFormat(Protocol):
         ...
 
 
-FORMATS = {module.NAME: cast(CaptureFormat, module) for module in (plain, facescape, colmap, nerfstudio)}
+FORMATS = {
+    module.NAME: cast(CaptureFormat, module)
+    for module in (
+        plain,
+        facescape,
+        colmap,
+        nerfstudio,
+        metashape,
+        realitycapture,
+        openmvg,
+        meshroom,
+        opencv,  # last: its files have no name of their own
+    )
+}
 
 
 def read_source(path: str | Path, format: str | None = None) -> CaptureSource:

@@ -37,6 +37,28 @@ def inside(folder: Path, name: str, *, said_by: Path) -> Path:
     return folder / relative
 
 
+def read_limited(path: Path, limit: int) -> bytes:
+    """A file's content.
+
+    Raises:
+        CaptureError: it cannot be opened, or is larger than ``limit`` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise CaptureError(
+            f"cannot be opened: {error.strerror}", path=path, remedy="check the file and who may read it"
+        ) from error
+    if len(data) > limit:
+        raise CaptureError(
+            f"is larger than {limit / 2**20:g} MB",
+            path=path,
+            remedy="check that it is the calibration; leave points and tracks out when you export it",
+        )
+    return data
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
@@ -44,18 +66,9 @@ def read_json(path: Path) -> dict[str, Any]:
         CaptureError: it cannot be opened, is larger than 32 MB, is not JSON, or holds something else than
             an object.
     """
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise CaptureError(
-            f"is larger than {MAX_JSON_BYTES // 2**20} MB",
-            path=path,
-            remedy="check that it is the calibration",
-        )
+    data = read_limited(path, MAX_JSON_BYTES)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise CaptureError(
-            f"cannot be opened: {error.strerror}", path=path, remedy="check the file and who may read it"
-        ) from error
+        content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise CaptureError(
             f"is not JSON ({error})",
@@ -92,6 +105,21 @@ def list_photos(folder: Path, *, deep: bool = False) -> dict[str, Path]:
     found = folder.rglob("*") if deep else folder.glob("*")
     photos = (path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
     return {path.relative_to(folder).as_posix(): path for path in sorted(photos) if path.is_file()}
+
+
+def list_files(folder: Path, suffix: str, *, deep: bool = True) -> list[Path]:
+    """The files with a suffix, in whatever case, in ``folder`` or also below it, sorted by name."""
+    found = folder.rglob("*") if deep else folder.glob("*")
+    return sorted(path for path in found if path.suffix.lower() == suffix and path.is_file())
+
+
+def head_of(path: Path, count: int = 8192) -> str:
+    """The beginning of a file as text, whatever its encoding; nothing where it cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            return file.read(count).decode("utf-8-sig", "replace")
+    except OSError:
+        return ""
 
 
 def make_camera(

@@ -52,9 +52,9 @@ class Distortion(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     model: LensModel = Field(
-        description="opencv: k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]]. brown: k1 k2 k3 k4 p1 p2, radial "
-        "up to r⁸. All others: COLMAP's camera model of that name in capitals, its parameters behind the "
-        "principal point."
+        description="opencv: k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]]. brown: k1 k2 k3 k4 p1 p2. "
+        "All others: COLMAP's camera model of that name in capitals, its parameters after the principal "
+        "point."
     )
     coefficients: Annotated[list[_Number], Field(max_length=32)]
 
