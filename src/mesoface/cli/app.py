@@ -11,7 +11,18 @@ from rich.console import Console
 from rich.markup import escape
 
 import mesoface
-from mesoface.cli import evaluate, export, inspect, reconstruct, synth, synth_dataset, train, view, weights
+from mesoface.cli import (
+    evaluate,
+    export,
+    facescape,
+    inspect,
+    reconstruct,
+    synth,
+    synth_dataset,
+    train,
+    view,
+    weights,
+)
 from mesoface.errors import MesofaceError
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
@@ -38,6 +49,7 @@ app.command(name="view")(view.command)
 app.command(name="synth")(synth.command)
 app.command(name="synth-dataset")(synth_dataset.command)
 app.add_typer(train.app)
+app.add_typer(facescape.app)
 app.add_typer(weights.app)
 
 
