@@ -47,7 +47,17 @@ def load_capture(
     Raises:
         CaptureError: the calibration or a photo cannot be used; names the file and what to do.
     """
-    source = read_source(path, format)
+    return load_source(read_source(path, format), names=names, max_size=max_size, progress=progress)
+
+
+def load_source(
+    source: CaptureSource,
+    *,
+    names: Sequence[str] | None = None,
+    max_size: int = 2048,
+    progress: ProgressCallback = silent,
+) -> Capture:
+    """As :func:`load_capture`, of a calibration that has been read, or made, already."""
     views = _chosen(source, names)
     _check_rig(source, [view.camera for view in views])
     with warnings.catch_warnings():

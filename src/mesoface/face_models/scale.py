@@ -7,6 +7,7 @@ Metric captures say so themselves. For the others the face is the ruler: the vis
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,14 +97,30 @@ def estimate_scale(
             path=capture.path,
             remedy=_NO_SCALE,
         )
-    iris = _iris(capture.cameras, landmarks2d, landmarks3d)
-    pupils = _pupils(landmarks3d, eyes_open=iris is not None)
-    if iris is None and pupils is None:
+    estimate = scale_from_eyes(capture.cameras, landmarks2d, landmarks3d)
+    if estimate is None:
         raise ReconstructionError(
             "the world's scale is unknown, and the eyes were not located to tell it",
             path=capture.path,
             remedy=_NO_SCALE,
         )
+    return estimate
+
+
+def scale_from_eyes(
+    cameras: Sequence[Camera], landmarks2d: Landmarks2D, landmarks3d: Landmarks3D
+) -> ScaleEstimate | None:
+    """Millimetres per world unit from the irises and the pupils' distance; None where neither was located.
+
+    Args:
+        cameras: V cameras; with a lens, the landmarks are in distorted pixels.
+        landmarks2d: MediaPipe's 478 points in their photos.
+        landmarks3d: the same, triangulated, in world units.
+    """
+    iris = _iris(cameras, landmarks2d, landmarks3d)
+    pupils = _pupils(landmarks3d, eyes_open=iris is not None)
+    if iris is None and pupils is None:
+        return None
     if iris is None or pupils is None:
         (scale, spread), source = (iris, "iris") if iris is not None else (pupils, "pupils")  # type: ignore[misc]
         return ScaleEstimate(scale, source, spread)
@@ -128,7 +145,7 @@ def eye_opening(points: Array, side: int) -> float:
 
 
 def _iris(
-    cameras: tuple[Camera, ...], landmarks2d: Landmarks2D, landmarks3d: Landmarks3D
+    cameras: Sequence[Camera], landmarks2d: Landmarks2D, landmarks3d: Landmarks3D
 ) -> tuple[float, float] | None:
     """(mm per unit, relative standard deviation) from the irises' horizontal diameters, or None."""
     facing = _facing(landmarks3d.points)

@@ -109,11 +109,17 @@ def sharpness_of(view: View, points: Array) -> float:
         view: the photo.
         points: (L, 2) landmarks in it; NaN where unknown.
     """
-    low, high = _box(view, points)
-    patch = view.image[low[1] : high[1] + 1, low[0] : high[0] + 1]
+    return face_sharpness(view.image, points)
+
+
+def face_sharpness(image: NDArray, points: Array) -> float:
+    """:func:`sharpness_of` an (H, W, 3) RGB image, uint8 or float in [0, 1]."""
+    low, high = _box(image.shape[1::-1], points)
+    patch = image[low[1] : high[1] + 1, low[0] : high[0] + 1]
     factor = _SHARPNESS_SIZE / max(patch.shape[:2])
     size = (max(8, round(patch.shape[1] * factor)), max(8, round(patch.shape[0] * factor)))
-    grey = cv2.cvtColor(cv2.resize(patch, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(patch, size, interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small.astype(np.float32), cv2.COLOR_RGB2GRAY)
     contrast = float(grey.var())
     return float(cv2.Laplacian(grey, cv2.CV_32F).var()) / contrast if contrast > 0 else 0.0
 
@@ -129,9 +135,9 @@ def _quality(view: View, points: Array) -> float:
     return share_inside(view, points) ** 2
 
 
-def _box(view: View, points: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last pixel of the landmarks' bounding box, inside the photo."""
-    last = np.array([view.camera.width - 1, view.camera.height - 1])
+def _box(size: tuple[int, ...], points: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last pixel of the landmarks' bounding box, inside a photo of ``size`` (width, height)."""
+    last = np.array(size) - 1
     low = np.clip(np.floor(np.nanmin(points, 0)), 0, last - 8)
     high = np.clip(np.ceil(np.nanmax(points, 0)), low + 8, last)
     return low.astype(np.int64), high.astype(np.int64)
