@@ -45,7 +45,7 @@ _SIZE = ("image_size", "imageSize", "resolution")
 _WIDTH, _HEIGHT = ("image_width", "image_Width", "width"), ("image_height", "image_Height", "height")
 _FISHEYE = ("fisheye", "equidistant", "opencv_fisheye")
 _BROWN = ("plumb_bob", "rational_polynomial", "opencv", "radtan", "brown", "pinhole", "")
-_BEGINS = re.compile(rf'^\s*"?({"|".join(_K)})"?\s*:', re.MULTILINE)
+_BEGINS = re.compile(rf'(?:^|[{{,])\s*"?({"|".join(_K)})"?\s*:', re.MULTILINE)
 
 
 def detect(path: Path) -> bool:
@@ -90,7 +90,7 @@ def _view(name: str, file: Path, photo: Path, photos: Photos) -> ViewSource:
     """One view."""
     content = read_json(file) if file.suffix.lower() == ".json" else read_yaml(file)
     try:
-        K = _matrix(_first(content, _K, "the camera matrix"))
+        K = _matrix(_first(content, _K, "camera matrix"))
         R, t = _pose(content)
         size = _size(content, photo)
         lens = _lens(content)
