@@ -21,6 +21,35 @@ Job = TypeVar("Job")
 
 
 @contextmanager
+def locked_folder(path: str | Path) -> Iterator[Path]:
+    """A folder that only one process of this machine fills at a time.
+
+    Args:
+        path: the folder; made when it does not exist.
+
+    Raises:
+        MesofaceError: another process is at work in it, or it cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise MesofaceError(
+            f"cannot be used as a folder: {error.strerror}", path=path, remedy="name another place"
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield path
+    except BlockingIOError as error:
+        raise MesofaceError(
+            "another process is filling this folder", path=path, remedy="wait for it, or name another folder"
+        ) from error
+    finally:
+        os.close(handle)  # and the lock with it
+
+
+@contextmanager
 def resumable_folder(path: str | Path, manifest: str, recipe: Mapping[str, Any]) -> Iterator[Path]:
     """A folder that only one process fills at a time, and only by one recipe.
 
@@ -35,28 +64,14 @@ def resumable_folder(path: str | Path, manifest: str, recipe: Mapping[str, Any])
         MesofaceError: the folder holds other things or another recipe's results, another process is at
             work in it, or it cannot be written.
     """
-    path, wanted = Path(path), json.loads(json.dumps(recipe))
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise MesofaceError(
-            f"cannot be used as a folder: {error.strerror}", path=path, remedy="name another place"
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _check_recipe(path, manifest, wanted)  # before anything is removed: the folder may be another's
-        remove_leftovers(path)
+    wanted = json.loads(json.dumps(recipe))
+    with locked_folder(path) as folder:
+        _check_recipe(folder, manifest, wanted)  # before anything is removed: the folder may be another's
+        remove_leftovers(folder)
         try:
-            yield path
+            yield folder
         finally:
-            remove_leftovers(path)
-    except BlockingIOError as error:
-        raise MesofaceError(
-            "another process is filling this folder", path=path, remedy="wait for it, or name another folder"
-        ) from error
-    finally:
-        os.close(handle)  # and the lock with it
+            remove_leftovers(folder)
 
 
 def _check_recipe(path: Path, manifest: str, recipe: dict[str, Any]) -> None:
@@ -145,11 +160,23 @@ def run_all(
             failed.append(f"{name_of(outcome.job)} ({outcome.error})")
         progress(label, done_before + number, total)
     if failed:
-        named = sorted(failed)
-        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-        raise IncompleteError(
-            f"{len(failed)} of {total} {kind} failed: {'; '.join(named[:_MOST_NAMED])}{more}",
-            path=path,
-            remedy="mend that and run the same command again; the others are kept",
-        )
+        raise incomplete(failed, total, kind, path=path)
     return results
+
+
+def incomplete(failed: Sequence[str], total: int, kind: str, *, path: Path) -> IncompleteError:
+    """The error that names some of the jobs that failed.
+
+    Args:
+        failed: the jobs, each with its reason.
+        total: how many jobs there were.
+        kind: what a job makes, in the plural, for people.
+        path: the folder they fill.
+    """
+    named = sorted(failed)
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    return IncompleteError(
+        f"{len(failed)} of {total} {kind} failed: {'; '.join(named[:_MOST_NAMED])}{more}",
+        path=path,
+        remedy="mend that and run the same command again; the others are kept",
+    )

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 import mesoface
 from mesoface.cli import (
+    batch,
     evaluate,
     export,
     facescape,
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.command(name="inspect")(inspect.command)
 app.command(name="reconstruct")(reconstruct.command)
+app.command(name="batch")(batch.command)
 app.command(name="export")(export.command)
 app.command(name="evaluate")(evaluate.command)
 app.command(name="view")(view.command)

@@ -1,0 +1,148 @@
+"""``--engine ray``: attempts on the machines of a Ray cluster, which share a file system.
+
+Ray is asked for little: to find a machine with free cores and memory, and to say when that machine is lost.
+On it an attempt runs in a process of its own, as it does locally, with the same limit of time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mesoface.batch.engine import Ended
+from mesoface.batch.job import Attempt, Made
+from mesoface.batch.need import MemoryNeed
+from mesoface.errors import MesofaceError
+from mesoface.workers import End, Outcome, Worker, prepare_workers
+
+_AHEAD = 2  # attempts handed over for each that can run at a time: no machine shall wait for the next
+_START = "start a cluster with `ray start --head`, or use --engine local"
+
+
+class RayEngine:
+    """Runs each attempt on some machine of a cluster.
+
+    Args:
+        function: what an attempt does; of a module that all machines have.
+        address: of the cluster, as ``10.0.0.1:6379``, or ``auto`` for the one that this machine is part of.
+        threads: cores that an attempt keeps busy.
+        need: memory that a machine must have free for an attempt; it learns from those that end.
+        limit: seconds that an attempt may take.
+        preload: modules that the processes shall have loaded already.
+
+    Raises:
+        MesofaceError: Ray is not installed, there is no cluster, or none of its machines is large enough.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Attempt], Made],
+        *,
+        address: str,
+        threads: int,
+        need: MemoryNeed,
+        limit: float | None = None,
+        preload: Sequence[str] = (),
+    ):
+        self._ray = _connected(address)
+        self._function, self._limit, self._preload = function, limit, tuple(preload)
+        self._threads, self._need = threads, need
+        self._largest_mb = self._find_largest()
+        self._running: dict[Any, Attempt] = {}  # by the reference that Ray gives
+
+    def has_room(self) -> bool:
+        """Whether the cluster, as large as it is now, has something to do for less than the next minute."""
+        cores = self._asked(lambda: self._ray.cluster_resources().get("CPU", 0.0))
+        return len(self._running) < _AHEAD * max(1, int(cores // self._threads))
+
+    def start(self, attempt: Attempt) -> None:
+        """Hand an attempt over."""
+        task = self._ray.remote(_attempt_in_process).options(
+            num_cpus=self._threads,
+            memory=int(min(self._need.mb, self._largest_mb) * 2**20),
+            max_retries=0,  # the schedule repeats what was lost, and moves the claim
+        )
+        reference = self._asked(lambda: task.remote(self._function, attempt, self._limit, self._preload))
+        self._running[reference] = attempt
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """What has ended; comes back after ``seconds`` when nothing has."""
+        references = list(self._running)
+        ready, _ = self._asked(lambda: self._ray.wait(references, num_returns=1, timeout=seconds))
+        return [self._outcome(reference) for reference in ready]
+
+    def __enter__(self) -> RayEngine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for reference in self._running:
+            self._ray.cancel(reference, force=True)
+        self._ray.shutdown()
+
+    def _outcome(self, reference: Any) -> Ended:
+        """What an attempt came back with, or what became of its machine."""
+        attempt = self._running.pop(reference)
+        errors = self._ray.exceptions
+        try:
+            result, error, end = self._ray.get(reference)
+            if result is not None:
+                self._need.measured(result.peak_mb)
+            return Outcome(attempt, result, error, end)
+        except errors.RayTaskError as failure:  # our own code, before the process of the attempt began
+            return Outcome(attempt, None, _last_line(failure), End.FAILED)
+        except errors.RayError as failure:
+            return Outcome(attempt, None, f"its machine was lost ({type(failure).__name__})", End.LOST)
+
+    def _find_largest(self) -> float:
+        """Memory of the largest machine that has the cores, MB."""
+        machines = [node["Resources"] for node in self._asked(self._ray.nodes) if node["Alive"]]
+        fitting = [m.get("memory", 0) / 2**20 for m in machines if m.get("CPU", 0) >= self._threads]
+        if max(fitting, default=0) < self._need.mb:
+            self._ray.shutdown()
+            raise MesofaceError(
+                f"none of the cluster's {len(machines)} machines has {self._threads} cores and "
+                f"{self._need.mb:,.0f} MB of memory for a capture",
+                remedy="use fewer --threads or a smaller --memory-per-capture, or larger machines",
+            )
+        return max(fitting)
+
+    def _asked(self, question: Callable[[], Any]) -> Any:
+        """The cluster's answer."""
+        try:
+            return question()
+        except (self._ray.exceptions.RayError, ConnectionError) as error:
+            raise MesofaceError(
+                f"the Ray cluster does not answer any more ({_last_line(error)})",
+                remedy="start it again and go on with --resume; what was finished is kept",
+            ) from error
+
+
+def _attempt_in_process(
+    function: Callable[[Attempt], Made], attempt: Attempt, limit: float | None, preload: Sequence[str]
+) -> tuple[Made | None, str | None, End]:
+    """What Ray runs on a machine: (result, error, end) of an attempt in a process of its own."""
+    prepare_workers(preload)
+    outcome = Worker(function, attempt, limit=limit).finish()
+    return outcome.result, outcome.error, outcome.end
+
+
+def _connected(address: str) -> Any:
+    """The module ``ray``, connected to the cluster."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would report its use over the network
+    try:
+        import ray
+    except ImportError as error:
+        raise MesofaceError(
+            "--engine ray needs Ray, which is not installed", remedy="pip install 'mesoface[ray]'"
+        ) from error
+    try:
+        ray.init(address=address, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        raise MesofaceError(f"no Ray cluster at {address} ({_last_line(error)})", remedy=_START) from error
+    return ray
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,79 @@
+"""What a batch is made of: a capture, one attempt at it, and what that reports."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mesoface.config import Settings
+
+
+@dataclass(frozen=True)
+class CaptureJob:
+    """A capture of a batch and what its result shall be.
+
+    Args:
+        id: its name, unique in the batch, and that of its result's folder.
+        capture: its folder.
+        out: the batch's folder; the result will be ``out / id``.
+        settings: of the reconstruction.
+        recipe: :func:`mesoface.batch.provenance.recipe_of` the settings, where the batch was started.
+        format: name of the capture's format, or None to look at the folder.
+        truth: name of the file in the capture's folder that is its true surface, or None.
+    """
+
+    id: str
+    capture: Path
+    out: Path
+    settings: Settings
+    recipe: Mapping[str, Any]
+    format: str | None = None
+    truth: str | None = None
+
+    @property
+    def result(self) -> Path:
+        """Where the result will be."""
+        return self.out / self.id
+
+    @property
+    def truth_path(self) -> Path | None:
+        """The true surface, where there is one."""
+        path = None if self.truth is None else self.capture / self.truth
+        return path if path is not None and path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One go at a capture.
+
+    Args:
+        job: the capture.
+        number: 1 for the first.
+        token: a name that no other attempt has.
+    """
+
+    job: CaptureJob
+    number: int = 1
+    token: str = field(default_factory=lambda: secrets.token_hex(6))
+
+    @property
+    def folder(self) -> Path:
+        """Where it works: beside the result, under a name that leftovers are known by."""
+        return self.job.out / f".{self.job.id}-{self.token}"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What an attempt that came to its end reports.
+
+    Args:
+        peak_mb: highest resident memory of its process, MB.
+        unwritten: why the result could not be written, None when it was: the disk is to blame then, and not
+            the capture.
+    """
+
+    peak_mb: float
+    unwritten: str | None = None

@@ -1,0 +1,196 @@
+"""What a result was made of, written beside it: whether it still is what would be made today.
+
+``made_from.json`` says the settings, the version, the weights and other files that these name, and the
+capture: its calibration as it was understood, and every photo by size, time and SHA-256. A photo is read
+again only when its size or time differ, so looking at thousands of results takes seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+import mesoface
+from mesoface.batch.job import CaptureJob
+from mesoface.capture import CaptureSource
+from mesoface.config import Settings
+from mesoface.errors import MesofaceError
+from mesoface.face_models.loading import ict_path
+from mesoface.formats import read_source
+from mesoface.run_folder import FORMAT, read_record
+
+NAME = "made_from.json"
+_MACHINE = {"device", "threads", "memory_mb"}  # where and how fast it is computed, not what
+_FILES = ("weights", "face_model")  # settings that may name a file or a folder
+
+
+class FileState(BaseModel):
+    """A file as it was.
+
+    Args:
+        bytes: its size.
+        modified: time of its last change, nanoseconds.
+        sha256: of its content.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bytes: int
+    modified: int
+    sha256: str
+
+
+class MadeFrom(BaseModel):
+    """What ``made_from.json`` holds.
+
+    Args:
+        recipe: :func:`recipe_of` the settings.
+        calibration: SHA-256 of the capture's cameras as they were read.
+        inputs: photos, masks and true surface, by path relative to the capture.
+        results: names of the result's files.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: dict[str, Any]
+    calibration: str
+    inputs: dict[str, FileState]
+    results: list[str]
+
+
+def recipe_of(settings: Settings) -> dict[str, Any]:
+    """What decides a result besides its capture: version, settings, and what is in the files that they name.
+
+    Settings of the machine (device, threads, memory) are not in it.
+
+    Raises:
+        MesofaceError: a file that the settings name cannot be read.
+    """
+    values = settings.model_dump(mode="json", exclude=_MACHINE)
+    named = {name: Path(str(values[name])) for name in _FILES if values[name] is not None}
+    if settings.face_model == "ict":
+        named["face_model"] = ict_path()
+    shipped = Path(str(files("mesoface") / "assets"))
+    return {
+        "mesoface": mesoface.__version__,
+        "layout": FORMAT,
+        "settings": values,
+        "files": {
+            "shipped": _sha256_of_tree(shipped),
+            **{name: _sha256_of_tree(path) for name, path in named.items() if path.exists()},
+        },
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class CaptureInput:
+    """What a result depends on of its capture.
+
+    Args:
+        calibration: SHA-256 of the cameras.
+        files: {path relative to the capture: path} of photos, masks and the true surface.
+    """
+
+    calibration: str
+    files: Mapping[str, Path]
+
+
+def capture_input(capture: Path, format: str | None, truth: Path | None = None) -> CaptureInput:
+    """What a result depends on of the capture in a folder, which is parsed; no photo is opened.
+
+    Raises:
+        CaptureError: the calibration cannot be used.
+    """
+    source = read_source(capture, format)
+    paths = [path for view in source.views for path in (view.image_path, view.mask_path) if path is not None]
+    if truth is not None:
+        paths.append(truth)
+    return CaptureInput(_sha256_of_cameras(source), {_relative(path, capture): path for path in paths})
+
+
+def write_made_from(result: Path, recipe: Mapping[str, Any], made_of: CaptureInput) -> None:
+    """Write ``made_from.json`` into a finished result.
+
+    Raises:
+        OSError: a photo cannot be read any more, or the file not be written.
+    """
+    states = {name: _state(path) for name, path in sorted(made_of.files.items())}
+    results = sorted([path.name for path in result.iterdir()] + [NAME])
+    made = MadeFrom(recipe=dict(recipe), calibration=made_of.calibration, inputs=states, results=results)
+    (result / NAME).write_text(json.dumps(made.model_dump(), indent=1) + "\n", encoding="utf-8")
+
+
+def is_current(job: CaptureJob) -> bool:
+    """Whether the capture's result is there, complete, and made with the same recipe from the same capture.
+
+    What cannot be read, here or in the capture, is not current: to do it again shows why.
+    """
+    try:
+        made = MadeFrom.model_validate_json((job.result / NAME).read_bytes())
+        read_record(job.result)
+        if made.recipe != json.loads(json.dumps(job.recipe)):
+            return False
+        if not all((job.result / name).is_file() for name in made.results):
+            return False
+        now = capture_input(job.capture, job.format, job.truth_path)
+        return (
+            made.calibration == now.calibration
+            and made.inputs.keys() == now.files.keys()
+            and all(_is_same(state, now.files[name]) for name, state in made.inputs.items())
+        )
+    except (OSError, ValidationError, MesofaceError):
+        return False
+
+
+def _is_same(before: FileState, path: Path) -> bool:
+    stat = path.stat()
+    if stat.st_size != before.bytes:
+        return False
+    return stat.st_mtime_ns == before.modified or _sha256([path]) == before.sha256
+
+
+def _state(path: Path) -> FileState:
+    stat = path.stat()
+    return FileState(bytes=stat.st_size, modified=stat.st_mtime_ns, sha256=_sha256([path]))
+
+
+def _relative(path: Path, capture: Path) -> str:
+    return path.relative_to(capture).as_posix() if path.is_relative_to(capture) else str(path)
+
+
+def _sha256_of_cameras(source: CaptureSource) -> str:
+    """Of names, cameras and scale, bit for bit."""
+    digest = hashlib.sha256(json.dumps([source.format, source.mm_per_unit]).encode())
+    for view in source.views:
+        camera = view.camera
+        digest.update(json.dumps([view.name, camera.width, camera.height, repr(camera.lens)]).encode())
+        for numbers in (camera.K, camera.R, camera.t):
+            digest.update(np.ascontiguousarray(numbers, np.float64).tobytes())
+    return digest.hexdigest()
+
+
+def _sha256_of_tree(path: Path) -> str:
+    """Of a file, or of all files in a folder with their names."""
+    members = sorted(member for member in path.rglob("*") if member.is_file()) if path.is_dir() else [path]
+    try:
+        return _sha256(member for member in members if "__pycache__" not in member.parts)
+    except OSError as error:
+        raise MesofaceError(
+            f"cannot be read: {error.strerror}", path=error.filename, remedy="check who may read it"
+        ) from error
+
+
+def _sha256(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

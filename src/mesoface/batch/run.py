@@ -1,0 +1,247 @@
+"""A batch from its inputs to its summary, and nothing of how single captures are done."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from mesoface.atomic import remove_leftovers
+from mesoface.batch.attempt import PRELOAD, attempt_capture
+from mesoface.batch.claims import release_all
+from mesoface.batch.cluster import RayEngine
+from mesoface.batch.engine import Engine
+from mesoface.batch.inputs import find_captures
+from mesoface.batch.job import CaptureJob
+from mesoface.batch.live import BatchProgress, batch_progress
+from mesoface.batch.local import LocalEngine
+from mesoface.batch.need import MemoryNeed
+from mesoface.batch.page import write_page
+from mesoface.batch.provenance import is_current, recipe_of
+from mesoface.batch.schedule import run_schedule
+from mesoface.batch.summary import CaptureRow, capture_row, check_folder, write_csv, write_json
+from mesoface.config import Settings
+from mesoface.errors import MesofaceError
+from mesoface.face_models import load_face_model
+from mesoface.progress import ProgressCallback, progress_bars, silent
+from mesoface.report.command_line import command_line
+from mesoface.resumable import incomplete, locked_folder
+
+EngineName = Literal["local", "ray"]
+
+_FILE_READERS = 16  # threads that look at results: they wait for the file system
+_SAVE_EVERY = 60.0  # s between summaries that are written on the way
+_SAVE_SHARE = 20  # and no more than 1/20 of the time goes into them
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How a batch is worked through; nothing here changes a result.
+
+    Args:
+        resume: whether to go on with the batch in the folder.
+        engine: ``local``, processes of this machine, or ``ray``, the machines of a cluster.
+        address: of the cluster.
+        workers: captures at a time on this machine; None for as many as it has cores for their threads.
+        memory_mb: memory that a capture needs, until one has been measured; None for a guess.
+        limit: seconds that an attempt at a capture may take; None for any time.
+        retries: further attempts at a capture whose process failed, died or hung.
+    """
+
+    resume: bool = False
+    engine: EngineName = "local"
+    address: str = "auto"
+    workers: int | None = None
+    memory_mb: float | None = None
+    limit: float | None = 1800.0
+    retries: int = 1
+
+
+def run_batch(
+    inputs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    settings: Settings | None = None,
+    options: BatchOptions | None = None,
+    format: str | None = None,
+    truth: str | None = None,
+    console: Console | None = None,
+) -> list[CaptureRow]:
+    """Reconstruct every capture into ``out``/<id>, and write ``batch.json``, ``.csv`` and ``.html`` there.
+
+    A capture that fails stops no other. Each result appears complete or not at all, so the work can be
+    interrupted in any way and resumed: results that are complete and were made with the same settings,
+    weights and version from the same photos are kept.
+
+    Args:
+        inputs: captures, folders that hold some, lists; see :func:`mesoface.batch.inputs.find_captures`.
+        out: the batch's folder.
+        settings: of the reconstructions; None for the defaults.
+        options: how to go about it; None for the defaults.
+        format: the captures' format, or None to look at each folder.
+        truth: name of the file in each capture's folder that is its true surface; None where there is none.
+        console: where progress is shown; None for standard error.
+
+    Returns:
+        what came of each capture, in the order of the inputs.
+
+    Raises:
+        MesofaceError: an input or a setting is wrong, ``out`` holds other things or cannot be written, or the
+            cluster is gone.
+        IncompleteError: some captures failed; all others are done.
+    """
+    out, settings, options = Path(out), settings or Settings(), options or BatchOptions()
+    console = console or Console(stderr=True)
+    captures = find_captures(inputs, out=out)
+    _check_settings(settings)
+    recipe = recipe_of(settings)
+    jobs = [
+        CaptureJob(name, capture, out.absolute(), settings, recipe, format, truth)
+        for name, capture in captures.items()
+    ]
+    with locked_folder(out):
+        check_folder(out, jobs, resume=options.resume)
+        remove_leftovers(out)
+        release_all(out)
+        batch = _Batch(out, jobs, settings)
+        batch.save(elapsed=0.0, ended=0)  # from here on the folder is known as a batch's
+        with progress_bars(console) as progress:
+            batch.keep_current(progress)
+        try:
+            _work_off(batch, options, console)
+        finally:
+            release_all(out)
+            remove_leftovers(out)
+    rows = batch.rows()
+    failed = [f"{row.id} ({row.error})" for row in rows if row.error is not None]
+    if failed:
+        raise incomplete(failed, len(jobs), "captures", path=out)
+    return rows
+
+
+def _work_off(batch: _Batch, options: BatchOptions, console: Console) -> None:
+    """Do what is left of a batch; the summary is written whatever stops it."""
+    left = batch.left()
+    with batch_progress(console, len(batch.jobs), len(batch.jobs) - len(left)) as shown:
+        try:
+            if left:
+                with _engine(batch, options, len(left)) as engine:
+                    for done in run_schedule(left, engine, retries=options.retries, started=shown.started):
+                        batch.add(done.job, done.error)
+                        shown.done(done)
+                        batch.save_now_and_then(shown)
+        except BaseException:
+            with suppress(MesofaceError):  # the disk may be what is wrong
+                batch.save(elapsed=shown.elapsed, ended=shown.ended)
+            raise
+        batch.save(elapsed=shown.elapsed, ended=shown.ended)
+
+
+def _engine(batch: _Batch, options: BatchOptions, count: int) -> Engine:
+    """What runs the attempts."""
+    threads = batch.settings.threads
+    need = MemoryNeed(batch.largest_peak_mb() if options.memory_mb is None else options.memory_mb)
+    if options.engine == "ray":
+        return RayEngine(
+            attempt_capture,
+            address=options.address,
+            threads=threads,
+            need=need,
+            limit=options.limit,
+            preload=PRELOAD,
+        )
+    workers = options.workers or max(1, (os.cpu_count() or 1) // threads)
+    return LocalEngine(
+        attempt_capture, workers=min(workers, count), need=need, limit=options.limit, preload=PRELOAD
+    )
+
+
+class _Batch:
+    """The captures of a batch and what came of them so far."""
+
+    def __init__(self, out: Path, jobs: Sequence[CaptureJob], settings: Settings):
+        self.out, self.jobs, self.settings = out, jobs, settings
+        self._rows: dict[str, CaptureRow] = {}
+        self._saved, self._save_takes = time.monotonic(), 0.0
+
+    def keep_current(self, progress: ProgressCallback = silent) -> None:
+        """Count those as done whose results are there already."""
+        present = [job for job in self.jobs if job.result.is_dir()]
+        if not present:
+            return
+        label = "Looking at results"
+        progress(label, 0, len(present))
+        with ThreadPoolExecutor(_FILE_READERS) as pool:
+            for number, (job, current) in enumerate(
+                zip(present, pool.map(is_current, present), strict=True), 1
+            ):
+                if current:
+                    self.add(job, None)
+                progress(label, number, len(present))
+
+    def add(self, job: CaptureJob, error: str | None) -> None:
+        """A capture came to its end."""
+        if error is not None and job.result.is_dir():
+            error += " (an older result is still in its folder)"
+        self._rows[job.id] = capture_row(job, error)
+
+    def left(self) -> list[CaptureJob]:
+        """The captures that are still to be done."""
+        return [job for job in self.jobs if job.id not in self._rows]
+
+    def rows(self) -> list[CaptureRow]:
+        """What came of the captures, in the order of the inputs."""
+        return [self._rows[job.id] for job in self.jobs if job.id in self._rows]
+
+    def largest_peak_mb(self) -> float | None:
+        """Memory of the largest capture so far, MB."""
+        return max((row.peak_mb for row in self._rows.values() if row.peak_mb is not None), default=None)
+
+    def save_now_and_then(self, shown: BatchProgress) -> None:
+        """Write the summary when it is old enough: it can be looked at while the batch runs."""
+        if time.monotonic() - self._saved > max(_SAVE_EVERY, _SAVE_SHARE * self._save_takes):
+            self.save(elapsed=shown.elapsed, ended=shown.ended)
+
+    def save(self, *, elapsed: float, ended: int) -> None:
+        """Write the summary of what there is, of a run of so many seconds in which so many captures ended."""
+        begun, rows = time.monotonic(), self.rows()
+        total = len(self.jobs)
+        timing = {"seconds": round(elapsed, 1), "ended": ended}
+        write_json(self.out, rows, total=total, recipe=self.jobs[0].recipe, timing=timing)
+        write_csv(self.out / "batch.csv", rows)
+        command = command_line(Path("CAPTURE"), self.settings)
+        write_page(self.out, rows, total=total, elapsed=elapsed, made_now=ended, command=command)
+        self._saved = time.monotonic()
+        self._save_takes = self._saved - begun
+
+
+def _check_settings(settings: Settings) -> None:
+    """Say what is wrong with the settings once, and not of every capture.
+
+    Raises:
+        MesofaceError: there is no such device, face model or weights.
+    """
+    from mesoface.matching.choice import choose_matcher
+    from mesoface.matching.paper.reconstruct import load_paper_networks
+
+    device = settings.torch_device()
+    load_face_model(settings.face_model)
+    if settings.until == "base":
+        return
+    if settings.preset == "paper":
+        load_paper_networks(settings.weights)
+        return
+    choose_matcher(
+        settings.matcher,
+        settings.weights,
+        device=device,
+        threads=settings.threads,
+        memory_mb=settings.memory_mb,
+    )

@@ -1,0 +1,194 @@
+"""What came of a batch, as data: ``batch.json`` and ``batch.csv``.
+
+All but what stands under ``timing`` (and the CSV's last two columns) depends on the captures and the settings
+alone, however often the batch was interrupted.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mesoface
+from mesoface.atomic import atomic_file
+from mesoface.batch.job import CaptureJob
+from mesoface.errors import MesofaceError
+from mesoface.run_folder import read_record
+
+NAME = "batch.json"
+FORMAT = 1
+"""Version of the file's layout."""
+
+Figures = dict[str, float | int | str | None]
+_COLUMNS = (
+    "views",
+    "landmark_error_px",
+    "scale_source",
+    "measured",
+    "texel_mm",
+    "vertices",
+    "mean_mm",
+    "median_mm",
+    "p90_mm",
+    "within_0.2_mm",
+    "normals_deg",
+    "completeness_mm",
+)
+
+
+@dataclass(frozen=True)
+class CaptureRow:
+    """What came of one capture.
+
+    Args:
+        id: its name in the batch.
+        capture: its folder.
+        error: why there is no result, or None.
+        figures: of the result, by the names of the CSV's columns; None where one is not known.
+        warnings: what the result warns of.
+        seconds: that the result took; None without one.
+        peak_mb: memory that it took; None without one.
+    """
+
+    id: str
+    capture: Path
+    error: str | None
+    figures: Figures
+    warnings: tuple[str, ...] = ()
+    seconds: float | None = None
+    peak_mb: float | None = None
+
+
+def capture_row(job: CaptureJob, error: str | None) -> CaptureRow:
+    """What came of a capture, from its result's ``run.json`` or from the reason why there is none.
+
+    Raises:
+        MesofaceError: there should be a result, and its record cannot be read.
+    """
+    if error is not None:
+        return CaptureRow(job.id, job.capture, error, dict.fromkeys(_COLUMNS))
+    record = read_record(job.result)
+    surface, scale = record.get("surface", {}), record.get("scale", {})
+    truth = record.get("evaluation", {})
+    accuracy, completeness = truth.get("accuracy", {}), truth.get("completeness", {})
+    left_out = surface.get("left_out")
+    figures: Figures = {
+        "views": len(record["capture"]["views"]),
+        "landmark_error_px": _rounded(record.get("landmark_error_px"), 3),
+        "scale_source": scale.get("source"),
+        "measured": _rounded(None if left_out is None else 1 - left_out, 5),
+        "texel_mm": surface.get("texel_mm"),
+        "vertices": surface.get("vertices"),
+        "mean_mm": _rounded(accuracy.get("mean"), 4),
+        "median_mm": _rounded(accuracy.get("median"), 4),
+        "p90_mm": _rounded(accuracy.get("p90"), 4),
+        "within_0.2_mm": _rounded(accuracy.get("within", {}).get("0.2"), 4),
+        "normals_deg": _rounded(accuracy.get("normal_angle"), 3),
+        "completeness_mm": _rounded(completeness.get("mean"), 4),
+    }
+    warnings = tuple(record.get("warnings", ()))
+    return CaptureRow(job.id, job.capture, None, figures, warnings, record["seconds"], record["peak_mb"])
+
+
+def write_json(
+    out: Path,
+    rows: Iterable[CaptureRow],
+    *,
+    total: int,
+    recipe: Mapping[str, Any],
+    timing: Mapping[str, float | int | str],
+) -> None:
+    """Write ``batch.json``.
+
+    Args:
+        out: the batch's folder.
+        rows: of the captures that came to an end; when it is not all, the file says that it is not complete.
+        total: how many captures the batch has.
+        recipe: see :func:`mesoface.batch.provenance.recipe_of`.
+        timing: how this run of the batch was made.
+
+    Raises:
+        MesofaceError: it cannot be written.
+    """
+    listed = [
+        {
+            "id": row.id,
+            "capture": str(row.capture),
+            "status": "failed" if row.error is not None else "done",
+            "reason": row.error,
+            "figures": row.figures,
+            "warnings": list(row.warnings),
+            "timing": {"seconds": row.seconds, "peak_mb": row.peak_mb},
+        }
+        for row in rows
+    ]
+    failed = sum(row["status"] == "failed" for row in listed)
+    content = {
+        "format": FORMAT,
+        "mesoface": mesoface.__version__,
+        "settings": recipe["settings"],
+        "complete": len(listed) == total,
+        "counts": {"captures": total, "done": len(listed) - failed, "failed": failed},
+        "captures": listed,
+        "timing": dict(timing),
+    }
+    with atomic_file(out / NAME) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, rows: Sequence[CaptureRow]) -> None:
+    """Write ``batch.csv``: a line a capture, an empty cell where nothing is known.
+
+    Raises:
+        MesofaceError: it cannot be written.
+    """
+    head = ["id", "capture", "status", "reason", "warnings", *_COLUMNS, "seconds", "peak_mb"]
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(head)
+        for row in rows:
+            status = "done" if row.error is None else "failed"
+            figures = [row.figures[name] for name in _COLUMNS]
+            reason = row.error or ""
+            table.writerow(
+                [row.id, row.capture, status, reason, len(row.warnings), *figures, row.seconds, row.peak_mb]
+            )
+
+
+def is_batch(folder: Path) -> bool:
+    """Whether a batch has written into ``folder``."""
+    try:
+        content = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and "captures" in content
+
+
+def check_folder(out: Path, jobs: Sequence[CaptureJob], *, resume: bool) -> None:
+    """Refuse a folder that a batch may not write into.
+
+    Raises:
+        MesofaceError: it holds other things, or a batch's results and ``resume`` was not said.
+    """
+    entries = list(out.iterdir()) if out.is_dir() else []
+    if entries and not is_batch(out):
+        raise MesofaceError("this folder holds other things than a batch", path=out, remedy="name another")
+    if entries and not resume:
+        raise MesofaceError(
+            "holds a batch already", path=out, remedy="pass --resume to go on, or name another folder"
+        )
+    for job in jobs:
+        if job.result.exists() and not (job.result / "run.json").is_file():
+            raise MesofaceError(
+                f"{job.id} in it is no result, and a result would replace it",
+                path=out,
+                remedy="move it away, or name another folder",
+            )
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(float(value), digits)

@@ -1,0 +1,51 @@
+"""A small picture of a result for lists of many: the frontal photo beside the surface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.capture import View
+from mesoface.face import Face
+from mesoface.report.pictures import shaded_views
+
+THUMBNAIL = "thumbnail.jpg"
+_WIDTH, _HEIGHT = 132, 168  # of each half
+_MARGIN = 0.2  # around the landmarks, of their extent
+_QUALITY = 82
+
+
+def write_thumbnail(path: Path, face: Face) -> None:
+    """Write the picture of ``face``, some 8 kB of JPEG.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
+    frame = face.base.select_faces(face.fit.model.topology.facial)
+    surface = face.base if face.fine is None else face.fine.mesh
+    size = (_WIDTH, _HEIGHT)
+    ((_, clay),) = shaded_views(surface, forward, up, angles=["front"], frame=frame, size=size)
+    frontal = int(np.argmin([camera.forward @ forward for camera in face.capture.cameras]))
+    photo = _around(face.capture.views[frontal], face.landmarks2d.points[frontal])
+    picture = np.concatenate([photo, clay], axis=1)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), quality)
+    path.write_bytes(data.tobytes())
+
+
+def _around(view: View, points: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """(H, W, 3) the part of a photo around landmarks (L, 2), with grey where there is no photo."""
+    low, high = np.nanmin(points, 0), np.nanmax(points, 0)
+    scale = min(np.array([_WIDTH, _HEIGHT]) / np.maximum((high - low) * (1 + 2 * _MARGIN), 1))
+    shift = np.array([_WIDTH - 1, _HEIGHT - 1]) / 2 - scale * (low + high) / 2
+    move = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    # Blurred first: warping alone takes single pixels of a larger photo.
+    smooth = cv2.GaussianBlur(view.image, (0, 0), max(0.4 / scale, 0.01)) if scale < 1 else view.image
+    crop = cv2.warpAffine(
+        smooth, move, (_WIDTH, _HEIGHT), flags=cv2.INTER_LINEAR, borderValue=(0.5, 0.5, 0.5)
+    )
+    return np.round(np.clip(crop, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,150 @@
+"""``mesoface batch``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from mesoface.cli.settings_options import INPUT, FormatOption, takes_settings
+from mesoface.config import Settings
+from mesoface.errors import InterruptedJobsError
+
+_BATCH, _MACHINES = "Batch", "Machines"
+
+
+@takes_settings(threads=1)
+def command(
+    settings: Settings,
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Captures; folders that hold some, at any depth; text files that list some, a path a line.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Folder for the results, a folder for each capture.", rich_help_panel=_BATCH
+        ),
+    ],
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the batch in --out. Results that are complete and were made with the same "
+            "settings, weights and version from the same photos are kept; all others are made again.",
+            rich_help_panel=_BATCH,
+        ),
+    ] = False,
+    retries: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=100,
+            help="Further attempts at a capture whose process failed, died or hung; at the end, when all "
+            "others are done. A capture that is at fault itself is not tried again.",
+            rich_help_panel=_BATCH,
+        ),
+    ] = 1,
+    time_limit: Annotated[
+        float,
+        typer.Option(
+            metavar="MINUTES",
+            min=0.01,
+            max=100_000,
+            help="End an attempt at a capture that takes longer.",
+            rich_help_panel=_BATCH,
+        ),
+    ] = 30.0,
+    format: FormatOption = None,
+    truth_name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="File in each capture's folder with its true surface, in mm, where that is known: the "
+            "summary then has the errors.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            metavar="local|ray",
+            help="local: processes of this machine. ray: the machines of a Ray cluster, which need the same "
+            "mesoface with `mesoface[ray]`, and inputs and --out under the same paths on a shared file "
+            "system.",
+            rich_help_panel=_MACHINES,
+        ),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=1024,
+            help="Captures at a time on this machine, fewer where memory is short. Left out: cores divided "
+            "by --threads.",
+            show_default=False,
+            rich_help_panel=_MACHINES,
+        ),
+    ] = None,
+    memory_per_capture: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MB",
+            min=1,
+            help="Memory that a capture needs, until the first one has been measured. Left out: that of the "
+            "results that are there, or 3000.",
+            show_default=False,
+            rich_help_panel=_MACHINES,
+        ),
+    ] = None,
+    address: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Of the Ray cluster; auto: the one that this machine is part of.",
+            rich_help_panel=_MACHINES,
+        ),
+    ] = "auto",
+) -> None:
+    """Reconstruct many captures; one that fails, crashes or hangs stops no other.
+
+    Each capture's result is what `mesoface reconstruct` makes, in a folder of its own below --out. Beside
+    them batch.html, batch.csv and batch.json say what came of each: pictures, figures, reasons of failures.
+    The command can be stopped in any way, and goes on with --resume.
+
+    Exit code 3 when some captures failed; the others are done.
+
+    Example: `mesoface batch shoot/ --out faces/`
+
+    A list, on a cluster, with what is there kept:
+    `mesoface batch list.txt --out /shared/faces --engine ray --address 10.0.0.1:6379 --resume`
+    """
+    from mesoface.batch.run import BatchOptions, run_batch
+
+    options = BatchOptions(
+        resume=resume,
+        engine=engine,
+        address=address,
+        workers=workers,
+        memory_mb=memory_per_capture,
+        limit=60 * time_limit,
+        retries=retries,
+    )
+    try:
+        rows = run_batch(inputs, out, settings=settings, options=options, format=format, truth=truth_name)
+    except KeyboardInterrupt as stop:
+        raise InterruptedJobsError(
+            "interrupted; the captures that were complete are kept",
+            path=out,
+            remedy="run the same command with --resume to go on",
+        ) from stop
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"captures: {len(rows)} done", markup=False)
+    console.print(f"summary: {out / 'batch.html'}", markup=False)
