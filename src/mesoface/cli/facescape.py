@@ -149,6 +149,50 @@ def prepare_command(
     typer.echo(f"prepared: {len(records)} captures in {out}, report: {out / 'report.html'}")
 
 
+@app.command(name="evaluate")
+def evaluate_command(
+    runs: Annotated[
+        Path,
+        typer.Argument(
+            help="What `mesoface batch` wrote for the split's list, or a folder of results.",
+            show_default=False,
+        ),
+    ],
+    prepared: Annotated[Path, typer.Argument(help="The prepared folder.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the tables; figures that are in it are kept.")
+    ],
+    split: Annotated[
+        str, typer.Option(metavar="NAME", help="Which captures: a key of the prepared folder's id.json.")
+    ] = "eval",
+    samples: Annotated[
+        int, typer.Option(metavar="N", help="Points drawn on each surface.", min=1000, max=2_000_000)
+    ] = 100_000,
+    workers: Workers = 1,
+) -> None:
+    """Measure the results of a split against the scans: by expression, overall, and the ten worst.
+
+    Chamfer distance, mean normal error, completeness, and the distances as `mesoface evaluate` has them, as
+    table.md, table.csv, table.json and report.html. Results that were measured before are not measured again.
+
+    Exit code 3 when captures of the split have no result or could not be measured; the tables name them.
+
+    Example: `mesoface facescape evaluate runs prepared --split eval --out evaluation`
+    """
+    from mesoface.facescape.evaluate import evaluate_split
+
+    with _resumable(out) as progress:
+        table = evaluate_split(
+            prepared, runs, out, split=split, samples=samples, workers=workers, progress=progress
+        )
+    if (overall := table.overall()) is not None:
+        typer.echo(
+            f"{len(table.figures)} captures: chamfer {overall.chamfer:.3f} mm, "
+            f"normals {overall.normals:.2f}°, {100 * overall.complete:.1f} % complete"
+        )
+    typer.echo(f"tables: {out / 'report.html'}")
+
+
 @app.command(name="synth")
 def synth_command(
     out: Annotated[
