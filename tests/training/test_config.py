@@ -127,8 +127,8 @@ def test_differences_name_what_a_run_must_not_change(values):
     assert differences(written | {"colour": 1}, old) == ["colour: of another version of mesoface"]
     new = check_config(values(augment=False, optimizer={"rate": 0.5, "warmup": 2}), "matching")
     assert differences(old.model_dump(mode="json"), new) == [
-        "augment: True, now False",
         "optimizer.rate: 0.01, now 0.5",
+        "augment: True, now False",
     ]
 
 

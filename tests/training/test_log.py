@@ -52,14 +52,14 @@ def test_averages_are_of_the_steps_since_the_last():
 def test_a_validation_is_a_line_and_a_row(tmp_path):
     screen = io.StringIO()
     log = Log(tmp_path, 0, 100, tensorboard=False, console=Console(file=screen, width=60))
-    figures = dict.fromkeys(
-        ("mean_mm", "median_mm", "mean_steps", "surest_mm", "fine_mm", "coarse_mm", "unmeasured_mm"), 0.0625
-    )
     with log.shown():
         log.step(50, 0.25)
-        log.validation(50, figures)
-    assert "step 50: error mean 0.0625 mm, median 0.0625 mm" in screen.getvalue()
-    assert (tmp_path / "validation.csv").read_text().splitlines()[1].startswith("50,0.0625,")
+        log.validation(50, {"mean_mm": 0.0625, "fine_mm": 0.5}, "mean 0.0625 mm", "error 0.0625 mm")
+    assert "step 50: mean 0.0625 mm\n" in screen.getvalue()
+    assert "loss 0.25, error 0.0625 mm" in screen.getvalue()
+    assert (tmp_path / "validation.csv").read_text().splitlines() == [
+        "step,mean_mm,fine_mm", "50,0.0625,0.5"
+    ]  # fmt: skip
     assert log.last_validation == 50
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mesoface.errors import MesofaceError
 from mesoface.training import run
 from mesoface.training.tile import Tile
 
@@ -83,8 +84,12 @@ def main(file: str, pause: str = "0") -> None:
     from mesoface.training.config import read_config
 
     run.make_recipe = lambda config, stage: ToyRecipe(float(pause))  # type: ignore[assignment]
-    outcome = run.train(read_config(Path(file), "matching"), "matching")
-    sys.exit(0 if outcome.finished else 130)
+    try:
+        outcome = run.train(read_config(Path(file), "matching"), "matching")
+    except MesofaceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(0 if outcome.finished or outcome.weights is None else 130)
 
 
 if __name__ == "__main__":

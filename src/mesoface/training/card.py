@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from torch import nn
 import mesoface
 from mesoface.atomic import atomic_file
 from mesoface.training.checkpoint import save_tensors
-from mesoface.training.config import PatchSource, Source, TrainingConfig
+from mesoface.training.config import PatchSource, RunConfig, Source, StreamSource, TrainingConfig
 from mesoface.training.recipe import Stage
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
@@ -37,7 +38,7 @@ class TrainingCard(BaseModel):
 
     format: Literal["mesoface-trained-1"] = "mesoface-trained-1"
     network: str
-    stage: Stage
+    stage: Stage | Literal["meso"]
     parameters: int
     data: tuple[str, ...]
     config: dict[str, Any]
@@ -52,20 +53,33 @@ class TrainingCard(BaseModel):
 
 
 def training_card(
-    config: TrainingConfig,
-    stage: Stage,
+    config: RunConfig,
     network: nn.Module,
     *,
+    name: str,
+    stage: Stage | Literal["meso"],
+    data: Sequence[str],
     steps: int,
     seconds: float,
-    figures: dict[str, float],
+    figures: Mapping[str, float],
 ) -> TrainingCard:
-    """The card of ``network`` after ``steps`` that took ``seconds``; ``figures`` of the last validation."""
+    """The card of a network after a training, or in its course.
+
+    Args:
+        config: of the run.
+        network: that was trained.
+        name: of the network, as in ``mesoface.weights.NETWORKS``.
+        stage: what was trained.
+        data: what it was trained on, in words.
+        steps: that were done.
+        seconds: that they took.
+        figures: of the last validation.
+    """
     return TrainingCard(
-        network=_NAMES[config.network, stage],
+        network=name,
         stage=stage,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        data=tuple(_described(source) for source in config.data),
+        data=tuple(data),
         config=config.model_dump(mode="json"),
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         seed=config.seed,
@@ -86,10 +100,17 @@ def save_network(folder: Path, network: nn.Module, card: TrainingCard) -> Path:
     return folder / WEIGHTS
 
 
-def _described(source: Source) -> str:
+def network_name(config: TrainingConfig, stage: Stage) -> str:
+    """Whose weights a stage's training writes."""
+    return _NAMES[config.network, stage]
+
+
+def described(source: Source) -> str:
+    """A source of tiles in words."""
     if isinstance(source, PatchSource):
         return f"{source.pool} skin patches of {source.size} x {source.size} texels, seed {source.seed}"
-    return f"tiles of captures in {source.folder.name}"
+    packed = "packed " if isinstance(source, StreamSource) else ""
+    return f"{packed}tiles of captures in {source.folder.name}"
 
 
 def _machine() -> str:

@@ -38,6 +38,8 @@ class Header(BaseModel):
     step: int
     seconds: float
     config: dict[str, Any]
+    data: tuple[str, ...] | None = None
+    """What each source held; None in checkpoints of versions that did not note it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from mesoface.errors import MesofaceError
 from mesoface.progress import ProgressCallback, silent
-from mesoface.training.config import PatchSource, Source, TileSource, TrainingError
+from mesoface.training.config import PatchSource, Source, StreamSource, TileSource, TrainingError
+from mesoface.training.pack import PackedTiles, tile_files
 from mesoface.training.patches import patch_tile
+from mesoface.training.stream import TileStream
 from mesoface.training.tile import Tile, count_tiles, read_tiles, write_tiles
 
 # Part of a pool's name: to be raised whenever `patch_tile` makes another patch of the same random numbers.
@@ -26,7 +28,13 @@ _CHOICE, _PREPARE, _LOSS, _ORDER, _PATCH = range(5)
 
 
 class TileSet(Protocol):
-    """Tiles that are numbered from 0."""
+    """Tiles that are numbered from 0.
+
+    Args:
+        contents: tells them from others, in words.
+    """
+
+    contents: str
 
     def __len__(self) -> int:
         """How many there are."""
@@ -45,14 +53,9 @@ class ShardedTiles:
     """
 
     def __init__(self, folder: Path):
-        self.shards = sorted(folder.glob("*.npz"))
-        if not self.shards:
-            raise TrainingError(
-                "has no shards of tiles" if folder.is_dir() else "no such folder",
-                path=folder,
-                remedy="make them with `mesoface train tiles`",
-            )
+        self.shards = tile_files(folder)
         self._ends = np.cumsum([count_tiles(shard) for shard in self.shards])
+        self.contents = f"{len(self)} tiles in {len(self.shards)} files"
 
     def __len__(self) -> int:
         """How many tiles there are."""
@@ -71,6 +74,7 @@ class PatchPool:
     def __init__(self, source: PatchSource):
         self._source = source
         self._folder = source.cache / f"generation{_GENERATION}-seed{source.seed}-size{source.size}"
+        self.contents = f"{source.pool} patches of generation {_GENERATION}"
 
     def __len__(self) -> int:
         """How many different patches there are."""
@@ -90,7 +94,9 @@ class PatchPool:
 
 def open_source(source: Source) -> TileSet:
     """The tiles that a source of the configuration stands for."""
-    return ShardedTiles(source.folder) if isinstance(source, TileSource) else PatchPool(source)
+    if isinstance(source, PatchSource):
+        return PatchPool(source)
+    return ShardedTiles(source.folder) if isinstance(source, TileSource) else PackedTiles(source.folder)
 
 
 class Samples:
@@ -103,23 +109,67 @@ class Samples:
         sources: of the configuration.
         seed: of the training.
         prepare: what is done to a tile before it is used; see ``Recipe.prepare``.
+        lanes: samples of a step; see :class:`~mesoface.training.stream.TileStream`.
+
+    Raises:
+        MesofaceError: a source is not there, or holds nothing of use.
     """
 
     def __init__(
-        self, sources: Sequence[Source], seed: int, prepare: Callable[[Tile, np.random.Generator], Tile]
+        self,
+        sources: Sequence[Source],
+        seed: int,
+        prepare: Callable[[Tile, np.random.Generator], Tile],
+        lanes: int = 1,
     ):
-        self._sets = [open_source(source) for source in sources]
+        self._seed, self._prepare = seed, prepare
+        self._sources = [_draws(source, [seed, _ORDER, n], lanes) for n, source in enumerate(sources)]
         weights = np.array([source.weight for source in sources])
         self._shares = weights / weights.sum()
-        self._seed, self._prepare = seed, prepare
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """What each source holds, in words."""
+        return tuple(source.contents for source in self._sources)
 
     def __getitem__(self, k: int) -> Tile:
         """Sample ``k``, prepared."""
-        chosen = int(np.random.default_rng([self._seed, _CHOICE, k]).choice(len(self._sets), p=self._shares))
-        tiles = self._sets[chosen]
-        order = _order(self._seed, chosen, len(tiles), k // len(tiles))
-        tile = tiles[int(order[k % len(tiles)])]
+        chosen = self._chosen(k)
+        tile = self._sources[chosen].tile(k, lambda k: self._chosen(k) == chosen)
         return self._prepare(tile, np.random.default_rng([self._seed, _PREPARE, k]))
+
+    def _chosen(self, k: int) -> int:
+        """The source of sample ``k``."""
+        if len(self._shares) == 1:
+            return 0
+        return int(np.random.default_rng([self._seed, _CHOICE, k]).choice(len(self._shares), p=self._shares))
+
+
+class _Draws(Protocol):
+    """Which tile of a source sample k is, if it is one of this source."""
+
+    contents: str
+
+    def tile(self, k: int, wanted: Callable[[int], bool]) -> Tile:
+        """The tile; ``wanted`` says which other samples are of this source."""
+        ...
+
+
+def _draws(source: Source, key: list[int], lanes: int) -> _Draws:
+    if isinstance(source, StreamSource):
+        return TileStream(PackedTiles(source.folder), key, lanes, source.buffer)
+    return _Rounds(open_source(source), key)
+
+
+class _Rounds:
+    """Tiles anywhere in a set, in another order every time all of them have come."""
+
+    def __init__(self, tiles: TileSet, key: list[int]):
+        self._tiles, self._key, self.contents = tiles, key, tiles.contents
+
+    def tile(self, k: int, wanted: Callable[[int], bool]) -> Tile:
+        turn, place = divmod(k, len(self._tiles))
+        return self._tiles[int(_order((*self._key, turn), len(self._tiles))[place])]
 
 
 def loss_rng(seed: int, k: int) -> np.random.Generator:
@@ -128,9 +178,9 @@ def loss_rng(seed: int, k: int) -> np.random.Generator:
 
 
 @lru_cache(maxsize=32)
-def _order(seed: int, source: int, count: int, turn: int) -> NDArray[np.int64]:
+def _order(key: tuple[int, ...], count: int) -> NDArray[np.int64]:
     """In which order the tiles of a source come in one round."""
-    return np.random.default_rng([seed, _ORDER, source, turn]).permutation(count)
+    return np.random.default_rng(key).permutation(count)
 
 
 def load_samples(samples: Samples, indices: Sequence[int], workers: int) -> Iterator[Tile]:

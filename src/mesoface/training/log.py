@@ -136,27 +136,17 @@ class Log:
         self._training.add(step, values)
         self._add_events("training", step, values)
 
-    def validation(self, step: int, values: Mapping[str, float]) -> None:
-        """Errors on the validation tiles."""
+    def validation(self, step: int, values: Mapping[str, float], sentence: str, short: str) -> None:
+        """Figures of a validation: a row, a line with ``sentence``, and what is ``short`` in the bar."""
         self._validation.add(step, values)
         self._add_events("validation", step, values)
-        self._error = f"error {values['mean_mm']:.4f} mm"
+        self._error = short
         self._show(step)
-        self.console.print(
-            f"step {step}: error mean {values['mean_mm']:.4f} mm, median {values['median_mm']:.4f} mm, "
-            f"{values['mean_steps']:.3f} steps; surest 80 % {values['surest_mm']:.4f} mm; "
-            f"fine {values['fine_mm']:.4f} mm (unmeasured {values['unmeasured_mm']:.4f} mm)",
-            soft_wrap=True,
-        )
+        self.say(f"step {step}: {sentence}")
 
-    def classical(self, values: Mapping[str, float]) -> None:
-        """What the classical matcher makes of the validation tiles: a line, once."""
-        self.console.print(
-            f"classical matcher on them: error mean {values['mean_mm']:.4f} mm, median "
-            f"{values['median_mm']:.4f} mm, {values['mean_steps']:.3f} steps; "
-            f"fine {values['fine_mm']:.4f} mm",
-            soft_wrap=True,
-        )
+    def say(self, sentence: str) -> None:
+        """A line above the bar."""
+        self.console.print(sentence, soft_wrap=True)
 
     def _show(self, step: int) -> None:
         self._bars.update(

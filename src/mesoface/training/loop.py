@@ -21,11 +21,12 @@ from torch import Tensor, nn
 
 from mesoface.training.average import WeightAverage
 from mesoface.training.card import WEIGHTS
-from mesoface.training.checkpoint import Header, save_checkpoint
+from mesoface.training.checkpoint import Checkpoint, Header, save_checkpoint
 from mesoface.training.config import TrainingConfig, TrainingError
 from mesoface.training.data import Samples, load_samples, loss_rng
 from mesoface.training.interrupt import StopRequest
 from mesoface.training.log import Averages, Log
+from mesoface.training.processes import Processes
 from mesoface.training.recipe import Recipe, Stage
 from mesoface.training.resume import CHECKPOINTS, bad_batch, last_checkpoint
 from mesoface.training.schedule import learning_rate
@@ -70,6 +71,7 @@ class Training:
         stage: what is trained.
         recipe: the network with first weights, and its loss.
         fabric: launched.
+        processes: of ``fabric``.
         stop: asked after every step whether to end here.
 
     Raises:
@@ -77,19 +79,25 @@ class Training:
     """
 
     def __init__(
-        self, config: TrainingConfig, stage: Stage, recipe: Recipe, fabric: Fabric, stop: StopRequest
+        self,
+        config: TrainingConfig,
+        stage: Stage,
+        recipe: Recipe,
+        fabric: Fabric,
+        processes: Processes,
+        stop: StopRequest,
     ):
         self._config, self._stage, self._recipe, self._fabric = config, stage, recipe, fabric
-        self._stop = stop
+        self._processes, self._stop = processes, stop
+        self._share = config.batch // processes.count
+        self._samples, last = processes.together(self._opened)
         trained = [parameter for parameter in recipe.network.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(trained, weight_decay=config.optimizer.weight_decay)
         self._objective, self._stepper = fabric.setup(_Objective(recipe.network), self._optimizer)
         self.step, self._seconds = 0, 0.0
-        last = last_checkpoint(config, stage)
         if last is not None:
             last.restore(recipe.network, self._optimizer)
             self.step, self._seconds = last.header.step, last.header.seconds
-        self._samples = Samples(config.data, config.seed, recipe.prepare)
         self._log = self._validator = self._average = None
         if fabric.is_global_zero:
             self._log = Log(config.out, self.step, config.steps, tensorboard=config.tensorboard)
@@ -97,6 +105,12 @@ class Training:
             if config.average:
                 earlier = last.average if last is not None else {}
                 self._average = WeightAverage(recipe.network, config.average, earlier)
+
+    def _opened(self) -> tuple[Samples, Checkpoint | None]:
+        """The data, and where to go on from."""
+        config = self._config
+        samples = Samples(config.data, config.seed, self._recipe.prepare, lanes=config.batch)
+        return samples, last_checkpoint(config, self._stage, samples.contents)
 
     def run(self) -> Outcome:
         """Train to the last step, or until it is asked to stop.
@@ -114,28 +128,28 @@ class Training:
     def _run(self) -> None:
         config, means = self._config, Averages()
         if self._due(config.validation.every):  # the very start; or a crash came between checkpoint and this
-            self._validate()
+            self._processes.together(self._validate)
         tiles = load_samples(self._samples, self._indices(), config.machine.workers)
-        share = config.batch // config.machine.devices
         began = time.monotonic() - self._seconds
         while self.step < config.steps:
-            values = self._one_step(list(islice(tiles, share)))
+            batch = self._processes.together(lambda: list(islice(tiles, self._share)))
+            values = self._one_step(batch)
             self.step += 1
             self._seconds = time.monotonic() - began
             if self._average is not None:
                 self._average.update(self.step)
             means.add(values)
-            stopped = self._any(self._stop())
+            stopped = self._processes.any(self._stop())
             if self._log is not None:
                 self._log.step(self.step, values["loss"])
                 if self._due(config.log_every):
                     self._log.training(self.step, means.take() | {"seconds": self._seconds})
             if self._due(config.checkpoint_every) or stopped:
-                self._keep()
+                self._processes.together(self._keep)
             if stopped:
                 return
             if self._due(config.validation.every):
-                self._validate()
+                self._processes.together(self._validate)
 
     def _one_step(self, tiles: Sequence[Tile]) -> dict[str, float]:
         """One optimiser step on this process's share of a batch; loss, its parts, gradient and rate."""
@@ -153,7 +167,7 @@ class Training:
                 fabric.backward(loss / len(tiles))
             rows.append({"loss": float(loss.detach())} | parts)
         norm = self._clip()
-        means = self._over_processes({name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
+        means = self._processes.mean({name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
         if not np.isfinite([norm, *means.values()]).all():
             self._refuse(tiles, first, rows, norm)
         self._stepper.step()
@@ -174,19 +188,26 @@ class Training:
         self, tiles: Sequence[Tile], first: int, rows: Sequence[dict[str, float]], norm: float
     ) -> None:
         """Stop before NaN gets into the weights; each process keeps the tiles that it had."""
-        path = self._config.out / bad_batch(self._fabric.global_rank)
+        path = self._config.out / bad_batch(self._processes.rank)
         write_tiles(path, tiles)
         wrong = [
             f"{name} of sample {first + n} is {value}"
             for n, row in enumerate(rows)
             for name, value in row.items()
             if not np.isfinite(value)
-        ] or [f"the gradient's norm is {norm}"]
-        raise TrainingError(
-            f"step {self.step}: {'; '.join(wrong)}; this file has the batch, and the last checkpoint stays",
-            path=path,
-            remedy="look at these tiles; or start again, with --fresh and a lower optimizer.rate",
-        )
+        ]
+        named = self._processes.any(bool(wrong))
+        what = "; ".join(wrong) or f"the gradient's norm is {norm}"
+
+        def say() -> None:
+            if wrong or not named:
+                raise TrainingError(
+                    f"step {self.step}: {what}; this file has the batch, and the last checkpoint stays",
+                    path=path,
+                    remedy="look at these tiles; or start again, with --fresh and a lower optimizer.rate",
+                )
+
+        self._processes.together(say)
 
     def _keep(self) -> None:
         """Write a checkpoint."""
@@ -196,6 +217,7 @@ class Training:
                 step=self.step,
                 seconds=self._seconds,
                 config=self._config.model_dump(mode="json"),
+                data=self._samples.contents,
             )
             average = self._average.state if self._average is not None else {}
             folder = self._config.out / CHECKPOINTS
@@ -206,31 +228,15 @@ class Training:
         if self._validator is not None:
             with self._average.used() if self._average is not None else nullcontext():
                 self._validator.validate(self.step, self._seconds)
-        self._fabric.barrier()
 
     def _indices(self) -> list[int]:
         """The samples that are this process's, from the next step on."""
-        config, rank = self._config, self._fabric.global_rank
-        share = config.batch // config.machine.devices
+        config, first = self._config, self._processes.rank * self._share
         return [
-            step * config.batch + rank * share + n
+            step * config.batch + first + n
             for step in range(self.step, config.steps)
-            for n in range(share)
+            for n in range(self._share)
         ]
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self._config.steps
-
-    def _over_processes(self, values: dict[str, float]) -> dict[str, float]:
-        """Means over the processes, the same in all of them."""
-        if self._fabric.world_size == 1:
-            return values
-        local = torch.tensor(list(values.values()), dtype=torch.float64, device=self._fabric.device)
-        return dict(zip(values, torch.as_tensor(self._fabric.all_reduce(local)).tolist(), strict=True))
-
-    def _any(self, flag: bool) -> bool:
-        """Whether ``flag`` is set in any process, so that all of them do the same."""
-        if self._fabric.world_size == 1:
-            return flag
-        gathered = self._fabric.all_gather(torch.tensor(flag, device=self._fabric.device))
-        return bool(torch.as_tensor(gathered).any())

@@ -11,9 +11,8 @@ from pathlib import Path
 from mesoface.atomic import remove_leftovers
 from mesoface.training.card import CARD, WEIGHTS
 from mesoface.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
-from mesoface.training.config import TrainingConfig, TrainingError, differences
+from mesoface.training.config import RunConfig, TrainingError, differences
 from mesoface.training.log import LOG, TENSORBOARD, VALIDATION_LOG
-from mesoface.training.recipe import Stage
 from mesoface.training.validator import PICTURE
 
 CHECKPOINTS = "checkpoints"
@@ -61,8 +60,13 @@ def start_afresh(out: Path) -> None:
         path.unlink()
 
 
-def last_checkpoint(config: TrainingConfig, stage: Stage) -> Checkpoint | None:
+def last_checkpoint(config: RunConfig, stage: str, data: tuple[str, ...]) -> Checkpoint | None:
     """Where the run in ``config.out`` goes on from; None where there is none yet.
+
+    Args:
+        config: of the run.
+        stage: what is trained.
+        data: what the sources hold now; see ``Samples.contents``. With other tiles sample k is another one.
 
     Raises:
         MesofaceError: the checkpoint is damaged, or of a run with another configuration, and what differs.
@@ -76,6 +80,9 @@ def last_checkpoint(config: TrainingConfig, stage: Stage) -> Checkpoint | None:
     changed = differences(last.header.config, config)
     if changed:
         _refuse(config.out, f"holds a training with another configuration: {'; '.join(changed)}")
+    for number, (before, now) in enumerate(zip(last.header.data or data, data, strict=True)):
+        if before != now:
+            _refuse(config.out, f"holds a training on other data: data.{number} had {before}, has {now}")
     if last.header.step > config.steps:
         _refuse(
             config.out, f"holds a training that is at step {last.header.step} already, past {config.steps}"

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import torch
 
 from mesoface.errors import MesofaceError
-from mesoface.training.config import Machine, TrainingConfig
+from mesoface.training.config import Machine, TrainingConfig, TrainingError
 from mesoface.training.interrupt import StopRequest
 from mesoface.training.loop import Outcome, Training
+from mesoface.training.processes import Processes, end_helpers, lost_helper
 from mesoface.training.recipe import Recipe, Stage
 from mesoface.training.resume import locked, start_afresh
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+# One of these says where the first of several machines is.
+_ELSEWHERE = {"MASTER_ADDR", "SLURM_JOB_ID"}
 
 
 def train(config: TrainingConfig, stage: Stage, *, fresh: bool = False) -> Outcome:
@@ -32,19 +38,42 @@ def train(config: TrainingConfig, stage: Stage, *, fresh: bool = False) -> Outco
     """
     fabric = make_fabric(config.machine)
     fabric.launch()
-    if not fabric.is_global_zero:
-        return _train(config, stage, fabric)
-    with locked(config.out):
-        if fresh:
-            start_afresh(config.out)
-        return _train(config, stage, fabric)
+    if config.machine.threads is not None:
+        torch.set_num_threads(config.machine.threads)  # after Fabric's own choice
+    processes = Processes(fabric)
+    try:
+        return _train(config, stage, fresh, fabric, processes)
+    except MesofaceError:
+        if processes.rank == 0:
+            raise
+        return Outcome(0, False, None)  # the first process has it, too, and says it
+    except RuntimeError as error:
+        lost = lost_helper(fabric)
+        if lost is None:
+            raise
+        raise TrainingError(
+            f"{lost}; the last checkpoint stays",
+            path=config.out,
+            remedy="look for its message above, or whether memory ran out; the same command goes on",
+        ) from error
+    finally:
+        end_helpers(fabric)
 
 
-def _train(config: TrainingConfig, stage: Stage, fabric: Fabric) -> Outcome:
-    fabric.barrier()
-    torch.manual_seed(config.seed)
-    with StopRequest() as stop:
-        return Training(config, stage, make_recipe(config, stage), fabric, stop).run()
+def _train(
+    config: TrainingConfig, stage: Stage, fresh: bool, fabric: Fabric, processes: Processes
+) -> Outcome:
+    def claim() -> None:
+        if processes.rank == 0:
+            held.enter_context(locked(config.out))
+            if fresh:
+                start_afresh(config.out)
+
+    with ExitStack() as held, StopRequest() as stop:
+        processes.together(claim)
+        torch.manual_seed(config.seed)
+        recipe = processes.together(lambda: make_recipe(config, stage))
+        return Training(config, stage, recipe, fabric, processes, stop).run()
 
 
 def make_recipe(config: TrainingConfig, stage: Stage) -> Recipe:
@@ -74,8 +103,6 @@ def make_fabric(machine: Machine) -> Fabric:
         raise MesofaceError(
             "training needs lightning-fabric, which is not installed", remedy="pip install 'mesoface[train]'"
         ) from None
-    if machine.threads is not None:
-        torch.set_num_threads(machine.threads)
     gpus = torch.cuda.device_count()
     device = ("cuda" if gpus else "cpu") if machine.device == "auto" else machine.device
     if device == "cuda" and machine.devices > gpus:
@@ -83,10 +110,16 @@ def make_fabric(machine: Machine) -> Fabric:
             f"machine.devices = {machine.devices} GPUs were asked for, there are {gpus}",
             remedy='lower machine.devices, or set machine.device = "cpu"',
         )
+    if machine.nodes > 1 and not os.environ.keys() & _ELSEWHERE:
+        raise TrainingError(
+            f"machine.nodes = {machine.nodes}: nothing says where the first of them is",
+            remedy="set MASTER_ADDR, MASTER_PORT and NODE_RANK on each, or start it by torchrun or srun",
+        )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     return Fabric(
         accelerator=device,
         devices=machine.devices,
-        strategy="ddp" if machine.devices > 1 else "auto",
+        num_nodes=machine.nodes,
+        strategy="ddp" if machine.devices * machine.nodes > 1 else "auto",
         precision=machine.precision,
     )

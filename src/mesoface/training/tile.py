@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,13 +112,7 @@ def write_tiles(path: str | Path, tiles: Sequence[Tile]) -> None:
     Raises:
         MesofaceError: the file cannot be written.
     """
-    arrays: dict[str, NDArray] = {}
-    for n, tile in enumerate(tiles):
-        arrays |= {f"{n}/image{v}": image for v, image in enumerate(tile.images)}
-        arrays |= {f"{n}/{name}": getattr(tile, name) for name in ("projections", "position", "normal")}
-        arrays[f"{n}/visibility"] = tile.visibility.astype(np.float16)
-        arrays[f"{n}/truth"] = tile.truth
-        arrays[f"{n}/numbers"] = np.array([tile.texel_mm, tile.step_mm, tile.reach_mm])
+    arrays = {f"{n}/{name}": array for n, tile in enumerate(tiles) for name, array in to_arrays(tile).items()}
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -134,7 +128,8 @@ def read_tiles(path: str | Path, indices: Sequence[int] | None = None) -> list[T
         MesofaceError: it is no such file, or a tile in it is not sound.
     """
     with _opened_shard(Path(path)) as arrays:
-        return [_tile_from(arrays, n) for n in (range(_count(arrays)) if indices is None else indices)]
+        wanted = range(_count(arrays)) if indices is None else indices
+        return [from_arrays(lambda name, n=n: arrays[f"{n}/{name}"]) for n in wanted]  # type: ignore[misc]
 
 
 def count_tiles(path: str | Path) -> int:
@@ -171,16 +166,34 @@ def _count(arrays: np.lib.npyio.NpzFile) -> int:
     return len({name.split("/")[0] for name in arrays.files})
 
 
-def _tile_from(arrays: np.lib.npyio.NpzFile, n: int) -> Tile:
-    projections = arrays[f"{n}/projections"]
-    position, truth = arrays[f"{n}/position"], arrays[f"{n}/truth"]
-    texel_mm, step_mm, reach_mm = (float(number) for number in arrays[f"{n}/numbers"])
+def to_arrays(tile: Tile) -> dict[str, NDArray]:
+    """A tile as named arrays, the form in which it is stored; its classical answer is left out."""
+    return {
+        **{f"image{v}": image for v, image in enumerate(tile.images)},
+        "projections": tile.projections,
+        "position": tile.position,
+        "normal": tile.normal,
+        "visibility": tile.visibility.astype(np.float16),
+        "truth": tile.truth,
+        "numbers": np.array([tile.texel_mm, tile.step_mm, tile.reach_mm]),
+    }
+
+
+def from_arrays(array: Callable[[str], NDArray]) -> Tile:
+    """The tile of which ``array`` has the named arrays of :func:`to_arrays`.
+
+    Raises:
+        ValueError: their shapes or numbers do not belong together.
+        KeyError: ``array`` lacks one, and says so.
+    """
+    projections, truth = array("projections"), array("truth")
+    texel_mm, step_mm, reach_mm = (float(number) for number in array("numbers"))
     tile = Tile(
-        tuple(arrays[f"{n}/image{v}"] for v in range(len(projections))),
+        tuple(array(f"image{v}") for v in range(len(projections))),
         projections,
-        position,
-        arrays[f"{n}/normal"],
-        arrays[f"{n}/visibility"].astype(np.float32),
+        array("position"),
+        array("normal"),
+        array("visibility").astype(np.float32),
         truth,
         texel_mm,
         step_mm,
@@ -190,7 +203,7 @@ def _tile_from(arrays: np.lib.npyio.NpzFile, n: int) -> Tile:
     sound = (
         truth.shape == (size, size)
         and 0 < size <= _LARGEST_TILE
-        and position.shape == tile.normal.shape == (size, size, 3)
+        and tile.position.shape == tile.normal.shape == (size, size, 3)
         and tile.visibility.shape == (views, size, size)
         and projections.shape == (views, 3, 4)
         and all(image.ndim == 3 and image.shape[2] == 3 for image in tile.images)
@@ -198,5 +211,5 @@ def _tile_from(arrays: np.lib.npyio.NpzFile, n: int) -> Tile:
         and 0 < step_mm <= reach_mm < np.inf
     )
     if not sound:
-        raise ValueError(f"tile {n} has shapes or numbers that do not belong together")
+        raise ValueError("a tile has shapes or numbers that do not belong together")
     return tile

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.false_color import colorize, percentile_limits
 from mesoface.progress import ProgressCallback, silent
+from mesoface.training.contact_sheet import contact_sheet, spread_out
 from mesoface.training.recipe import Recipe
 from mesoface.training.tile import Tile
 from mesoface.uvd.visibility import SEEN
@@ -19,8 +19,6 @@ from mesoface.uvd.visibility import SEEN
 _FINE_MM, _COARSE_MM = 0.6, 1.5
 # Share of the texels that the network is surest of, whose error is reported apart.
 _SUREST = 0.8
-# Tiles in the picture, its pixels for each map, and above each column of maps.
-_SHOWN, _SIDE, _LINE = 6, 192, 20
 _TITLES = ("photo", "truth, full reach", "answer, same scale", "error, 0 to 1 step", "confidence")
 
 
@@ -89,25 +87,34 @@ def figures(found: Sequence[Answer]) -> dict[str, float]:
     }
 
 
+def in_words(values: Mapping[str, float]) -> str:
+    """:func:`figures` as a sentence."""
+    return (
+        f"error mean {values['mean_mm']:.4f} mm, median {values['median_mm']:.4f} mm, "
+        f"{values['mean_steps']:.3f} steps; surest 80 % {values['surest_mm']:.4f} mm; "
+        f"fine {values['fine_mm']:.4f} mm (unmeasured {values['unmeasured_mm']:.4f} mm)"
+    )
+
+
 def picture(found: Sequence[Answer]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8: a row for a tile; its best view, truth, answer, error in steps, confidence.
 
     Truth and answer share a scale, blue to red over what is searched; the error goes from black to white over
     one step.
     """
-    rows = [np.concatenate([_title(words) for words in _TITLES], axis=1)]
-    for answer in [found[int(n)] for n in np.linspace(0, len(found) - 1, min(_SHOWN, len(found))).round()]:
-        reach = (-answer.tile.reach_mm, answer.tile.reach_mm)
-        best = int(answer.tile.visibility.sum((1, 2)).argmax())
-        maps = [
-            answer.tile.images[best].astype(np.float64),
-            colorize(np.where(answer.known, answer.tile.truth, np.nan), reach, "balance"),
-            colorize(answer.displacement, reach, "balance"),
-            colorize(answer.error / answer.tile.step_mm, (0.0, 1.0), "magma"),
-            colorize(answer.confidence, percentile_limits(answer.confidence), "viridis"),
-        ]
-        rows.append(np.concatenate([_square(image) for image in maps], axis=1))
-    return np.round(np.concatenate(rows).clip(0, 1) * 255).astype(np.uint8)
+    return contact_sheet(_TITLES, [_row(answer) for answer in spread_out(found)])
+
+
+def _row(answer: Answer) -> list[NDArray[np.float64]]:
+    reach = (-answer.tile.reach_mm, answer.tile.reach_mm)
+    best = int(answer.tile.visibility.sum((1, 2)).argmax())
+    return [
+        answer.tile.images[best].astype(np.float64),
+        colorize(np.where(answer.known, answer.tile.truth, np.nan), reach, "balance"),
+        colorize(answer.displacement, reach, "balance"),
+        colorize(answer.error / answer.tile.step_mm, (0.0, 1.0), "magma"),
+        colorize(answer.confidence, percentile_limits(answer.confidence), "viridis"),
+    ]
 
 
 def _surest(answer: Answer) -> NDArray[np.bool_]:
@@ -121,24 +128,3 @@ def _surest(answer: Answer) -> NDArray[np.bool_]:
 def _mean(parts: Sequence[NDArray]) -> float:
     count = sum(map(len, parts))
     return float(sum(part.sum(dtype=np.float64) for part in parts) / count) if count else float("nan")
-
-
-def _title(words: str) -> NDArray[np.float64]:
-    """``words`` above a column of the picture."""
-    strip = np.ones((_LINE, _SIDE, 3))
-    origin = (4, _LINE - 6)
-    cv2.putText(strip, words, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0.15,) * 3, 1, cv2.LINE_AA)
-    return strip
-
-
-def _square(image: NDArray) -> NDArray[np.float64]:
-    """``image`` fitted into a square of the picture, a white line around it."""
-    height, width = image.shape[:2]
-    inner = _SIDE - 4
-    scale = inner / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    fitted = cv2.resize(image.astype(np.float64), size, interpolation=cv2.INTER_NEAREST)
-    square = np.ones((_SIDE, _SIDE, 3))
-    top, left = (_SIDE - size[1]) // 2, (_SIDE - size[0]) // 2
-    square[top : top + size[1], left : left + size[0]] = fitted
-    return square

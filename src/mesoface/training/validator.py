@@ -6,14 +6,14 @@ from PIL import Image
 
 from mesoface.atomic import atomic_file
 from mesoface.training.baseline import classical_answer
-from mesoface.training.card import save_network, training_card
+from mesoface.training.card import described, network_name, save_network, training_card
 from mesoface.training.config import TrainingConfig
 from mesoface.training.data import validation_tiles
 from mesoface.training.interrupt import StopRequest
 from mesoface.training.log import Log
 from mesoface.training.recipe import Recipe, Stage
 from mesoface.training.tile import Tile
-from mesoface.training.validation import Answer, answers, figures, picture
+from mesoface.training.validation import Answer, answers, figures, in_words, picture
 
 PICTURE = "validation.png"
 
@@ -47,8 +47,10 @@ class Validator:
         measured = figures(found)
         card = training_card(
             self._config,
-            self._stage,
             network,
+            name=network_name(self._config, self._stage),
+            stage=self._stage,
+            data=[described(source) for source in self._config.data],
             steps=step,
             seconds=seconds,
             figures=measured | self._classical,
@@ -56,7 +58,8 @@ class Validator:
         save_network(self._config.out, network, card)
         with atomic_file(self._config.out / PICTURE) as temporary:
             Image.fromarray(picture(found)).save(temporary)
-        self._log.validation(step, measured)  # last: with it this validation is done
+        # last: with it this validation is done
+        self._log.validation(step, measured, in_words(measured), f"error {measured['mean_mm']:.4f} mm")
 
     def _prepare(self) -> None:
         """Tiles, and what the classical matcher makes of them."""
@@ -72,4 +75,4 @@ class Validator:
         self._log.progress("classical matcher", len(found), len(self._tiles))
         measured = figures(found)
         self._classical = {f"classical_{name}": value for name, value in measured.items()}
-        self._log.classical(measured)
+        self._log.say(f"classical matcher on them: {in_words(measured)}")
