@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -174,22 +174,36 @@ def generate_capture(job: GenerateJob) -> None:
     if job.scan:
         scan = made.truth.with_vertices((made.truth.vertices - world.t) @ world.R / world.mm_per_unit)
         write_ply(job.folder.with_suffix(".ply"), scan)
+    cameras = [
+        camera.moved(world.R.T, -world.R.T @ world.t).scaled_world(1 / world.mm_per_unit)
+        for camera in made.calibration
+    ]
     with atomic_folder(job.folder) as folder:
-        params: dict[str, Any] = {}
-        for view, (photo, camera) in enumerate(zip(made.photos, made.calibration, strict=True)):
-            camera = camera.moved(world.R.T, -world.R.T @ world.t).scaled_world(1 / world.mm_per_unit)
-            if view % _EVERY_SIDEWAYS == _EVERY_SIDEWAYS - 1:
-                photo, camera = on_its_side(photo, camera)
-            params |= _entry(view, camera)
-            Image.fromarray(photo).save(folder / f"{view}.jpg", quality=_QUALITY)
-        failed = len(made.photos)  # a photo that structure from motion could not place
-        params |= _entry(failed, made.calibration[0]) | {
-            f"{failed}_Rt": np.zeros((3, 4)).tolist(),
-            f"{failed}_matches": 0,
-            f"{failed}_valid": False,
-        }
-        Image.fromarray(made.photos[0]).save(folder / f"{failed}.jpg", quality=_QUALITY)
-        (folder / "params.json").write_text(json.dumps(params), encoding="utf-8")
+        write_published(folder, made.photos, cameras)
+
+
+def write_published(folder: Path, photos: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera]) -> None:
+    """Write photos and ``params.json`` as FaceScape publishes them.
+
+    Every third camera is turned onto its side, and one more view has a photo but no valid calibration, as a
+    photo that structure from motion could not place.
+
+    Args:
+        folder: an existing one.
+        photos: V × (H, W, 3).
+        cameras: V, each with no lens or one of five coefficients.
+    """
+    params: dict[str, Any] = {}
+    for view, (photo, camera) in enumerate(zip(photos, cameras, strict=True)):
+        if view % _EVERY_SIDEWAYS == _EVERY_SIDEWAYS - 1:
+            photo, camera = on_its_side(photo, camera)
+        params |= _entry(view, camera)
+        Image.fromarray(photo).save(folder / f"{view}.jpg", quality=_QUALITY)
+    lost = len(photos)
+    params |= _entry(lost, cameras[0])
+    params |= {f"{lost}_Rt": np.zeros((3, 4)).tolist(), f"{lost}_matches": 0, f"{lost}_valid": False}
+    Image.fromarray(photos[0]).save(folder / f"{lost}.jpg", quality=_QUALITY)
+    (folder / "params.json").write_text(json.dumps(params), encoding="utf-8")
 
 
 def on_its_side(photo: NDArray[np.uint8], camera: Camera) -> tuple[NDArray[np.uint8], Camera]:
