@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from mesoface.errors import ReconstructionError
 from mesoface.face import Face, FineSurface
 from mesoface.face_models import load_face_model
 from mesoface.face_models.fitting import fit_face
-from mesoface.face_models.scale import estimate_scale
+from mesoface.face_models.model import FaceFit, FaceModel
+from mesoface.face_models.scale import ScaleEstimate, estimate_scale
 from mesoface.landmarks import (
     Landmarks2D,
     Landmarks3D,
@@ -26,6 +27,8 @@ from mesoface.landmarks.selection import select_views
 from mesoface.matching.cascade import Match, match
 from mesoface.matching.choice import choose_matcher
 from mesoface.mesh import Mesh
+from mesoface.meso.choice import choose_predictor, why_no_relief
+from mesoface.meso.predict import Predictor, predict_relief
 from mesoface.progress import ProgressCallback, silent
 from mesoface.stages import StageClock
 from mesoface.surface.conform import conform_base, measure_displacement, smooth_base
@@ -37,6 +40,31 @@ from mesoface.uvd.space import build_uvd_space
 _MUCH = 0.1
 # Share from which on there is no face: what remains are chance agreements.
 _NEARLY_ALL = 0.9
+
+
+Measure = Callable[[Sequence[View], Mesh, NDArray[np.bool_], ProgressCallback], Match]
+"""Measures the surface that the views show around a base mesh with a facial mask (F,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FoundFace:
+    """A face that was found in a capture, and not measured yet.
+
+    Args:
+        capture: the views to go on with, in millimetres.
+        landmarks2d: landmarks in them.
+        landmarks3d: landmarks in space, mm.
+        scale: where the millimetres come from.
+        fit: the face model's fit to the landmarks.
+        warnings: what the user should know, one sentence each.
+    """
+
+    capture: Capture
+    landmarks2d: Landmarks2D
+    landmarks3d: Landmarks3D
+    scale: ScaleEstimate
+    fit: FaceFit
+    warnings: tuple[str, ...]
 
 
 def reconstruct(
@@ -60,14 +88,26 @@ def reconstruct(
         MesofaceError: the capture does not allow a reconstruction; says why and what to do.
     """
     settings = settings or Settings()
-    device = settings.torch_device()
     clock = clock or StageClock()
-    warnings = list(capture.notes)
     # First: a wrong name or file, or a lack of memory, is told at once.
     check_memory(settings.texture_size)
     model = load_face_model(settings.face_model)
-    measure = _matcher(settings, device)
+    measure, predictor = choose_measure(settings), choose_predictor(settings)
+    found = find_face(capture, settings, model, landmarks=landmarks, progress=progress, clock=clock)
+    return measure_face(found, settings, measure, predictor, progress=progress, clock=clock)
 
+
+def find_face(
+    capture: Capture,
+    settings: Settings,
+    model: FaceModel,
+    *,
+    landmarks: Landmarks2D | None = None,
+    progress: ProgressCallback = silent,
+    clock: StageClock,
+) -> FoundFace:
+    """The first half of :func:`reconstruct`: landmarks, views, scale, and the face model fitted to them."""
+    warnings = list(capture.notes)
     with clock.stage("landmarks"):
         if settings.view_ids is not None:
             keep = [capture.names.index(name) for name in capture.select_names(settings.view_ids).names]
@@ -90,8 +130,22 @@ def reconstruct(
         progress("Base mesh", 0, 1)
         fit = fit_face(model, capture.cameras, landmarks2d, landmarks3d, fix_scale=1.0)
         progress("Base mesh", 1, 1)
+    return FoundFace(capture, landmarks2d, landmarks3d, scale, fit, tuple(warnings))
 
-    base, fine, texture = fit.mesh, None, None
+
+def measure_face(
+    found: FoundFace,
+    settings: Settings,
+    measure: Measure,
+    predictor: Predictor | None,
+    *,
+    progress: ProgressCallback = silent,
+    clock: StageClock,
+) -> Face:
+    """The second half of :func:`reconstruct`: the surface around the fitted model, and what is made of it."""
+    capture, landmarks2d, landmarks3d, fit = found.capture, found.landmarks2d, found.landmarks3d, found.fit
+    model, warnings = fit.model, list(found.warnings)
+    base, fine, texture, relief = fit.mesh, None, None, None
     if settings.until == "fine":
         with clock.stage("matching"):
             matched = measure(capture.views, fit.mesh, model.topology.facial, progress)
@@ -129,25 +183,30 @@ def reconstruct(
                     threads=settings.threads,
                     progress=progress,
                 )
+        if reason := why_no_relief(settings):
+            warnings.append(f"no relief was predicted: {reason}")
+        if predictor is not None and texture is not None:
+            with clock.stage("mesoscopic detail"):
+                relief = predict_relief(fine, texture, capture.views, predictor, progress=progress)
     return Face(
         base,
         fine,
         texture,
+        relief,
         fit,
         capture,
         landmarks2d,
         landmarks3d,
-        scale,
+        found.scale,
         settings,
         tuple(clock.stages),
         tuple(warnings),
     )
 
 
-def _matcher(
-    settings: Settings, device: str
-) -> Callable[[Sequence[View], Mesh, NDArray[np.bool_], ProgressCallback], Match]:
-    """How the surface is measured around a base mesh with a facial mask; weights are read at once."""
+def choose_measure(settings: Settings) -> Measure:
+    """How the surface is measured around a base mesh; weights are read at once."""
+    device = settings.torch_device()
     if settings.preset == "paper":
         # Here, because torch takes seconds to import.
         from mesoface.matching.paper.reconstruct import load_paper_networks, match_paper

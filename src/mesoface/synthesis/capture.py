@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from zlib import crc32
 
 import cv2
 import numpy as np
@@ -19,19 +18,16 @@ from mesoface.face_models import load_face_model
 from mesoface.face_models.model import FaceModel
 from mesoface.mesh import Mesh
 from mesoface.progress import ProgressCallback, silent
-from mesoface.synthesis import anatomy
 from mesoface.synthesis.complexion import Complexion
-from mesoface.synthesis.cranium import make_neck
-from mesoface.synthesis.eyes import make_eyes
-from mesoface.synthesis.head import Head, make_head
+from mesoface.synthesis.head import Head
 from mesoface.synthesis.lights import draw_lighting
-from mesoface.synthesis.pigment import CLOTH, paint
-from mesoface.synthesis.relief import make_relief
+from mesoface.synthesis.motion import REST, Pose
 from mesoface.synthesis.render import render
 from mesoface.synthesis.rig import make_rig, miscalibrate
-from mesoface.synthesis.scene import LitScene, Part, light_scene
+from mesoface.synthesis.scene import LitScene, light_scene
 from mesoface.synthesis.sensor import defocus, expose, meter
 from mesoface.synthesis.settings import SynthesisSettings
+from mesoface.synthesis.subject import Subject, chance, placed
 from mesoface.synthesis.truth import coarse_truth
 
 
@@ -50,6 +46,7 @@ class SyntheticCapture:
         complexion: of the skin.
         seed: it all came from.
         settings: likewise.
+        gain: exposure common to all photos.
     """
 
     photos: tuple[NDArray[np.uint8], ...]
@@ -62,6 +59,7 @@ class SyntheticCapture:
     complexion: Complexion
     seed: int
     settings: SynthesisSettings
+    gain: float
 
 
 def make_capture(
@@ -110,90 +108,128 @@ def photograph(
     Args and errors as for :func:`make_capture`; ``threads`` is how many photos are rendered at once, by
     default as many as there are cores.
     """
-    if seed < 0:
-        raise MesofaceError(f"seed must not be negative, got {seed}")
-    settings = settings or SynthesisSettings()
-    face_model = load_face_model(model) if isinstance(model, str) else model
-    total = settings.views + 2
-    progress("synthesis", 0, total)
-
-    head = make_head(face_model, settings, _chance(seed, "head"))
-    skin = Complexion.draw(_chance(seed, "complexion"))
-    relief = make_relief(head, skin, _chance(seed, "relief"))
-    albedo = paint(head, relief, skin, _chance(seed, "pigment"))
-    normals = head.mesh.vertex_normals()
-    mesh = head.mesh.with_vertices(head.mesh.vertices + relief.height[:, None] * normals)
-    shine = (0.5 + skin.oil) * (1 + 1.5 * relief.lips) * head.grown
-    parts = [Part(mesh, albedo, shine, np.full(len(shine), 22.0))]
-    face = head.landmarks[list(anatomy.FACE_OVAL)]
-    middle = face.mean(0) + np.array([0, 0, 10.0])
-    audience = middle + np.array([0, 0, settings.distance_mm])
-    parts += make_eyes(head.landmarks, audience, _chance(seed, "eyes"))
-    if not head.grown.all():
-        neck = make_neck(head.landmarks)
-        size = len(neck.vertices)
-        parts.append(Part(neck, np.full((size, 3), CLOTH), np.zeros(size), np.ones(size)))
-    parts, middle = _place(parts, middle, _chance(seed, "pose"))
-    truth, truth_error = parts[0].mesh.select_faces(head.facial), np.zeros(1)
-    if head.coarse is not None:
-        truth, truth_error = coarse_truth(head.coarse, parts[0].mesh, head.facial)
-    progress("synthesis", 1, total)
-
-    scene = light_scene(parts, draw_lighting(_chance(seed, "lights")), _chance(seed, "light rays"))
-    progress("synthesis", 2, total)
-    height, width = np.ptp(face[:, 1]), np.ptp(truth.vertices[:, 0])
-    cameras = make_rig(middle, height, max(width, 168.0), settings, _chance(seed, "rig"))
-    photos = _expose_all(scene, cameras, truth, seed, settings, threads or os.cpu_count() or 1, progress)
-    calibration = cameras
-    if settings.calibration_px > 0:
-        calibration = miscalibrate(cameras, middle, settings.calibration_px, _chance(seed, "calibration"))
-    return SyntheticCapture(
-        photos, cameras, calibration, truth, truth_error, scene, head, skin, seed, settings
-    )
+    studio = Studio.set_up(seed=seed, model=model, settings=settings or SynthesisSettings())
+    return studio.take(REST, threads=threads, progress=progress)
 
 
-def _chance(seed: int, purpose: str) -> np.random.Generator:
-    """A stream of its own for every purpose: changing the number of views must not change the face."""
-    return np.random.default_rng([seed, crc32(purpose.encode())])
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """What stays while a head moves: whose it is, the cameras, the lights, the exposure.
+
+    Args:
+        subject: the person.
+        cameras: V, lens included, mm.
+        calibration: V, as they are written down.
+        turn: (3, 3) rotation from the face model's frame to the world.
+        shift: (3,) likewise, mm.
+    """
+
+    subject: Subject
+    cameras: tuple[Camera, ...]
+    calibration: tuple[Camera, ...]
+    turn: NDArray[np.float64]
+    shift: NDArray[np.float64]
+
+    @classmethod
+    def set_up(
+        cls, *, seed: int, model: str | FaceModel, settings: SynthesisSettings, expressions: int = 0
+    ) -> Studio:
+        """Draw the person and put cameras around the face as it is at rest.
+
+        Args:
+            seed: decides everything that ``settings`` does not.
+            model: a face model, or what :func:`mesoface.face_models.load_face_model` takes.
+            settings: sizes, number of views, strengths.
+            expressions: how many expressions the person can make beside the first.
+
+        Raises:
+            FaceModelError: the model cannot be loaded, or has no landmarks.
+            MesofaceError: ``seed`` is negative.
+        """
+        if seed < 0:
+            raise MesofaceError(f"seed must not be negative, got {seed}")
+        face_model = load_face_model(model) if isinstance(model, str) else model
+        subject = Subject.draw(seed, face_model, settings, expressions)
+        pose = chance(seed, "pose")
+        turn = Rotation.from_euler("yxz", pose.normal(0, 4.0, 3), degrees=True).as_matrix()
+        shift = pose.normal(0, 15.0, 3)
+        middle = turn @ subject.middle + shift
+        skin = placed(subject.parts(REST)[:1], REST, turn, shift)[0].mesh
+        width = np.ptp(skin.vertices[skin.faces[subject.head.facial].ravel(), 0])
+        rig = chance(seed, "rig")
+        cameras = make_rig(middle, subject.face_height, max(float(width), 168.0), settings, rig)
+        calibration = cameras
+        if settings.calibration_px > 0:
+            off = chance(seed, "calibration")
+            calibration = miscalibrate(cameras, middle, settings.calibration_px, off)
+        return cls(subject, cameras, calibration, turn, shift)
+
+    def take(
+        self,
+        pose: Pose,
+        *,
+        frame: int = 0,
+        gain: float | None = None,
+        threads: int | None = None,
+        progress: ProgressCallback = silent,
+    ) -> SyntheticCapture:
+        """Light the head in ``pose`` and photograph it.
+
+        Args:
+            pose: what it does.
+            frame: number of the photo in a video; each has noise of its own.
+            gain: exposure; None to meter it.
+            threads: how many photos are rendered at once; None: as many as there are cores.
+            progress: told about every view.
+        """
+        subject, head = self.subject, self.subject.head
+        seed, settings = subject.seed, subject.settings
+        progress("synthesis", 0, settings.views + 2)
+        parts = placed(subject.parts(pose), pose, self.turn, self.shift)
+        truth, truth_error = parts[0].mesh.select_faces(head.facial), np.zeros(1)
+        if head.coarse is not None:
+            truth, truth_error = coarse_truth(head.coarse, parts[0].mesh, head.facial)
+        progress("synthesis", 1, settings.views + 2)
+
+        scene = light_scene(parts, draw_lighting(chance(seed, "lights")), chance(seed, "light rays"))
+        progress("synthesis", 2, settings.views + 2)
+        radiances = _render_all(scene, self.cameras, settings, threads or os.cpu_count() or 1, progress)
+        if gain is None:
+            middle = len(self.cameras) // 2
+            gain = meter(radiances[middle], _seen_pixels(truth, self.cameras[middle]))
+        photos = []
+        for i, radiance in enumerate(radiances):
+            seen = defocus(radiance, settings.blur_px, chance(seed, f"focus {i}"))
+            grain = chance(seed, f"grain {i} of frame {frame}") if frame else None
+            photos.append(expose(seen, gain, settings, chance(seed, f"sensor {i}"), grain))
+        return SyntheticCapture(
+            photos=tuple(photos),
+            cameras=self.cameras,
+            calibration=self.calibration,
+            truth=truth,
+            truth_error=truth_error,
+            scene=scene,
+            head=head,
+            complexion=subject.complexion,
+            seed=seed,
+            settings=settings,
+            gain=gain,
+        )
 
 
-def _place(
-    parts: list[Part], middle: NDArray[np.float64], rng: np.random.Generator
-) -> tuple[list[Part], NDArray[np.float64]]:
-    """The parts turned and moved a little in the world, and where the middle of the face came to be."""
-    turn = Rotation.from_euler("yxz", rng.normal(0, 4.0, 3), degrees=True).as_matrix()
-    shift = rng.normal(0, 15.0, 3)
-
-    def moved(part: Part) -> Part:
-        mesh = part.mesh
-        normals = None if mesh.normals is None else mesh.normals @ turn.T
-        moved_mesh = Mesh(mesh.vertices @ turn.T + shift, mesh.faces, normals=normals)
-        return Part(moved_mesh, part.albedo, part.gloss, part.sharpness)
-
-    return [moved(part) for part in parts], turn @ middle + shift
-
-
-def _expose_all(
+def _render_all(
     scene: LitScene,
     cameras: tuple[Camera, ...],
-    truth: Mesh,
-    seed: int,
     settings: SynthesisSettings,
     threads: int,
     progress: ProgressCallback,
-) -> tuple[NDArray[np.uint8], ...]:
+) -> list[NDArray[np.float32]]:
     with ThreadPoolExecutor(min(len(cameras), threads)) as pool:
         radiances = []
         for radiance in pool.map(lambda camera: render(scene, camera, settings.supersample), cameras):
             radiances.append(radiance)
             progress("synthesis", 2 + len(radiances), settings.views + 2)
-    middle = len(cameras) // 2
-    gain = meter(radiances[middle], _seen_pixels(truth, cameras[middle]))
-    photos = []
-    for i, radiance in enumerate(radiances):
-        seen = defocus(radiance, settings.blur_px, _chance(seed, f"focus {i}"))
-        photos.append(expose(seen, gain, settings, _chance(seed, f"sensor {i}")))
-    return tuple(photos)
+    return radiances
 
 
 def _seen_pixels(truth: Mesh, camera: Camera) -> NDArray[np.bool_]:

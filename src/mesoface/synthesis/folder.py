@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -71,11 +72,20 @@ def synthesize(
     return Path(out)
 
 
-def write_capture(folder: Path, made: SyntheticCapture, model: str) -> None:
-    """Write a synthetic capture's files into an existing ``folder``; ``model`` is its face model's name."""
+def write_capture(
+    folder: Path, made: SyntheticCapture, model: str, more: Mapping[str, object] | None = None
+) -> None:
+    """Write a synthetic capture's files into an existing ``folder``.
+
+    Args:
+        folder: there already.
+        made: what is written.
+        model: its face model's name.
+        more: what ``truth.json`` shall say beside :func:`describe`.
+    """
     facescape.write(folder, made.photos, made.calibration, quality=made.settings.jpeg_quality)
     write_ply(folder / "gt.ply", made.truth)
-    text = json.dumps(describe(made, model), indent=1)
+    text = json.dumps(describe(made, model) | dict(more or {}), indent=1)
     (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -39,6 +40,9 @@ class Head:
         identity: coefficients it was made from.
         expression: likewise.
         coarse: of the facial surface, where a smaller truth was asked for.
+        motions: (K, N, 3) where each vertex goes as the head makes each of the other faces that were asked
+            for, mm. They move one topology, so the skin goes with them.
+        landmark_motions: (K, 478, 3) likewise.
     """
 
     mesh: Mesh
@@ -52,15 +56,23 @@ class Head:
     identity: NDArray[np.float64]
     expression: NDArray[np.float64]
     coarse: CoarseFace | None
+    motions: NDArray[np.float64]
+    landmark_motions: NDArray[np.float64]
 
 
-def make_head(model: FaceModel, settings: SynthesisSettings, rng: np.random.Generator) -> Head:
+def make_head(
+    model: FaceModel,
+    settings: SynthesisSettings,
+    rng: np.random.Generator,
+    others: Sequence[NDArray[np.float64]] = (),
+) -> Head:
     """Draw an identity and an expression from ``model``'s prior and refine the surface.
 
     Args:
         model: any face model with MediaPipe landmarks.
         settings: expression strength and triangle size.
         rng: source of chance.
+        others: K further expressions that the head shall be able to make, coefficients.
 
     Raises:
         FaceModelError: the model lacks landmarks.
@@ -76,19 +88,34 @@ def make_head(model: FaceModel, settings: SynthesisSettings, rng: np.random.Gene
     keep = _connected_to(faces, facial)
     faces, facial = faces[keep], facial[keep]
     opening = _opening_depth(chart, mean)
-    shape = shape - opening[:, None] * [0.0, 0.0, 1.0]
-    points, faces, model_faces = close_behind(np.column_stack([shape, mean]), faces)
+    pockets = opening[:, None] * [0.0, 0.0, 1.0]
+    shape, *made = (each - pockets for each in (shape, *(model.shape(identity, other) for other in others)))
+    landmarks = landmark_positions(model, shape)
+    landmark_motions = [landmark_positions(model, other) - landmarks for other in made]
+    points, faces, model_faces = close_behind(np.column_stack([shape, mean, *made]), faces)
+    motions = points[:, 6:] - np.tile(points[:, :3], len(made))
     facial = np.concatenate([facial, np.zeros(len(faces) - model_faces, bool)])
     own = np.zeros(len(points))
     own[faces[:model_faces].ravel()] = 1.0
     opening = np.concatenate([opening, np.zeros(len(points) - len(opening))])
 
-    values = np.column_stack([points, own, opening])
+    values = np.column_stack([points[:, :6], own, opening, motions])
     values, faces, facial, coarse = _refine(values, faces, facial, settings)
-    mesh, reference, grown, opening = Mesh(values[:, :3], faces), values[:, 3:6], values[:, 6], values[:, 7]
-    landmarks, spacing = landmark_positions(model, shape), _spacing(reference, faces)
+    reference = values[:, 3:6]
     return Head(
-        mesh, reference, facial, grown, opening, spacing, landmarks, chart, identity, expression, coarse
+        mesh=Mesh(values[:, :3], faces),
+        reference=reference,
+        facial=facial,
+        grown=values[:, 6],
+        opening=values[:, 7],
+        spacing=_spacing(reference, faces),
+        landmarks=landmarks,
+        chart=chart,
+        identity=identity,
+        expression=expression,
+        coarse=coarse,
+        motions=values[:, 8:].reshape(len(values), -1, 3).swapaxes(0, 1),
+        landmark_motions=np.array(landmark_motions).reshape(-1, 478, 3),
     )
 
 

@@ -13,7 +13,11 @@ _SHOT, _READ = 1.2e-4, 1.5e-6
 
 
 def expose(
-    radiance: NDArray[np.float32], gain: float, settings: SynthesisSettings, rng: np.random.Generator
+    radiance: NDArray[np.float32],
+    gain: float,
+    settings: SynthesisSettings,
+    rng: np.random.Generator,
+    grain: np.random.Generator | None = None,
 ) -> NDArray[np.uint8]:
     """Develop one photo.
 
@@ -22,6 +26,8 @@ def expose(
         gain: exposure common to all views.
         settings: jitter and noise.
         rng: this view's own.
+        grain: of the noise, where it shall be another than the ``rng``'s: in the next frame of a video the
+            exposure is the same, and the noise is not.
 
     Returns:
         (H, W, 3) uint8 sRGB.
@@ -29,7 +35,7 @@ def expose(
     exposure = gain * np.exp(rng.normal(0, settings.exposure_jitter))
     balance = np.exp(rng.normal(0, settings.white_balance_jitter, 3) * [1, 0, 1])
     signal = radiance * (exposure * balance).astype(np.float32)
-    noise = rng.standard_normal(signal.shape, np.float32)
+    noise = (grain or rng).standard_normal(signal.shape, np.float32)
     signal = (
         signal + np.sqrt(settings.noise * (_SHOT * np.maximum(signal, 0) + _READ)).astype(np.float32) * noise
     )
