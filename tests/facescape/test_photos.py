@@ -10,7 +10,7 @@ from mesoface.errors import CaptureError
 from mesoface.facescape.photos import prepared_photo, readable_views
 from mesoface.formats import facescape
 
-BARREL, PINCUSHION = (-0.25, 0.05, 0.001, -0.002, 0.0), (0.25, 0.05, 0.001, -0.002, 0.0)
+BARREL, PINCUSHION = (-0.25, 0.05, 0.001, -0.002, 0.0), (0.8, 0.05, 0.001, -0.002, 0.0)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_it_is_what_an_ideal_camera_sees(views, lens):
     photo, camera = prepared_photo(sources[0], 320)
     assert camera.lens is None
     np.testing.assert_array_equal(camera.K, sources[0].camera.K)
-    inside = (slice(60, -60), slice(60, -60))
+    inside = (slice(100, -100), slice(60, -60))  # on the ball, whose outline is not smooth
     difference = np.abs(photo[inside].astype(int) - ideal[0][inside])
     assert np.median(difference) <= 2
     assert np.percentile(difference, 99) <= 14

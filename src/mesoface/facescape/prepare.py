@@ -91,6 +91,7 @@ def prepare(
     selection_file = _metadata(root, selection, SELECTION)
     view_table = None if selection_file is None else Selection(selection_file)
     splits_file = _metadata(root, splits, SPLITS)
+    given_splits = None if splits_file is None else read_splits(splits_file)
     model = load_face_model(settings.face_model)  # a wrong name is told at once
     recipe = {
         "format": "mesoface prepared FaceScape",
@@ -105,7 +106,7 @@ def prepare(
             if below.exists():  # it may have been in one that was removed
                 remove_leftovers(below)
         records = read_records(folder)
-        split_of = _splits(captures, records, splits_file, settings)
+        split_of = _splits(captures, records, given_splits, settings)
         failed: dict[CaptureId, str] = {}
         jobs, alignments = list[PrepareJob](), dict[CaptureId, Alignment]()
         for id, split in split_of.items():
@@ -153,15 +154,15 @@ def _digest(file: Path | None) -> str | None:
 def _splits(
     captures: Mapping[CaptureId, RawCapture],
     records: Mapping[CaptureId, Record],
-    file: Path | None,
+    given: Mapping[str, list[CaptureId]] | None,
     settings: PrepareSettings,
 ) -> dict[CaptureId, str]:
     """The split of every capture that is to be prepared."""
-    if file is not None:
-        named = {id: split for split, ids in read_splits(file).items() for id in ids}
+    if given is not None:
+        named = {id: split for split, ids in given.items() for id in ids}
         if not any(id in captures for id in named):
             raise MesofaceError(
-                "names no capture that is there", path=file, remedy="give that of these people"
+                f"{SPLITS} names no capture that is there", remedy="give that of these people"
             )
         return {id: named[id] for id in captures if id in named}
     by_person = split_people(

@@ -72,7 +72,13 @@ def prepare_capture(job: PrepareJob) -> None:
         )
         face = reconstruct(
             load_capture(images),
-            Settings(until="base", face_model=job.settings.face_model, views=len(numbers), threads=1),
+            Settings(
+                until="base",
+                face_model=job.settings.face_model,
+                matcher="ncc",  # nothing is matched: no weights need be read
+                views=len(numbers),
+                threads=1,
+            ),
         )
         maps = _maps(job, face)
     _link_scan(job)

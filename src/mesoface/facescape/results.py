@@ -44,6 +44,8 @@ def find_results(folder: PreparedFolder, runs: str | Path, wanted: Collection[Ca
         raise MesofaceError("no such folder", path=runs, remedy="name the folder that `mesoface batch` wrote")
     found: dict[CaptureId, Path] = {}
     for record in sorted(runs.glob("*/run.json")):
+        if record.parent.name.startswith("."):  # not finished
+            continue
         capture = read_cameras(record.parent / "cameras.json").capture
         id = None if capture is None else folder.id_of(capture)
         if id is None or id not in wanted:
