@@ -22,7 +22,8 @@ from mesoface.checkpoints import State, WeightsError, check_file, first_line, re
 from mesoface.errors import MesofaceError
 from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.paper import ImplicitFunction, Regularizer
-from mesoface.meso import MesoGenerator
+from mesoface.meso.generator import MesoGenerator
+from mesoface.meso.relief_network import ReliefGenerator
 from mesoface.progress import ProgressCallback, silent
 from mesoface.training.card import CARD, WEIGHTS, TrainingCard
 
@@ -33,7 +34,9 @@ _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _LISTED = 6  # names in a message at most
 _LONGEST = 120  # characters of a name in a message
 
-NetworkName = Literal["surface_matcher", "implicit_function", "regularizer", "meso_generator"]
+NetworkName = Literal[
+    "surface_matcher", "implicit_function", "regularizer", "meso_generator", "relief_generator"
+]
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ NETWORKS = (
     Network("implicit_function", "features and matching cost", lambda _: ImplicitFunction()),
     Network("regularizer", "3D U-Net over the matching costs", lambda _: Regularizer()),
     Network("meso_generator", "texture to mesoscopic displacement", _build_generator),
+    Network("relief_generator", "texture, light and form to mesoscopic relief", lambda _: ReliefGenerator()),
 )
 
 
@@ -249,7 +253,7 @@ def describe(path: str | Path) -> Description:
     card = read_card(path) if path.suffix == ".safetensors" else None
     about = Description(network, _width(network, state), _learned(network, state), state, card)
     if card is not None:
-        ngf = card.ngf if isinstance(card, WeightsCard) else None
+        ngf = card.ngf if isinstance(card, WeightsCard) else about.ngf  # a training's does not have it
         if (card.network, ngf) != (network.name, about.ngf):
             raise WeightsError(
                 f"is of the {network.name} (ngf {about.ngf}), its card of the {card.network} (ngf {ngf})",

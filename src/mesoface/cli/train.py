@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mesoface.cli import train_tiles
+from mesoface.cli import train_meso, train_pack, train_tiles
 from mesoface.errors import InterruptedJobsError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command(name="tiles")(train_tiles.command)
+app.command(name="pack")(train_pack.command)
+app.command(name="meso")(train_meso.command)
 
 Config = Annotated[
     Path,
@@ -37,6 +39,26 @@ Config = Annotated[
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Start again from nothing: what is in the run's folder goes.")
 ]
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="GPUs, or processes on the CPU, of this machine. Left out: what the configuration says.",
+        min=1,
+        max=64,
+        show_default=False,
+    ),
+]
+Nodes = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Machines, on each of which this command is started; docs/training.md says how.",
+        min=1,
+        max=1024,
+        show_default=False,
+    ),
+]
 
 
 @app.callback()
@@ -46,7 +68,9 @@ def _group(context: typer.Context) -> None:
 
 
 @app.command(name="matching")
-def matching_command(config: Config, fresh: Fresh = False) -> None:
+def matching_command(
+    config: Config, fresh: Fresh = False, devices: Devices = None, nodes: Nodes = None
+) -> None:
     """Train image features and implicit function through the matching cost.
 
     Writes checkpoints, log.csv, validation.csv, validation.png, weights.safetensors and card.json into the
@@ -54,23 +78,25 @@ def matching_command(config: Config, fresh: Fresh = False) -> None:
 
     Example: `mesoface train matching --config configs/matching.toml`
     """
-    _train("matching", config, fresh)
+    _train("matching", config, fresh, devices, nodes)
 
 
 @app.command(name="regularizer")
-def regularizer_command(config: Config, fresh: Fresh = False) -> None:
+def regularizer_command(
+    config: Config, fresh: Fresh = False, devices: Devices = None, nodes: Nodes = None
+) -> None:
     """Train the regulariser, and by default all before it, from the weights of the matching stage.
 
     Example: `mesoface train regularizer --config configs/regularizer.toml`
     """
-    _train("regularizer", config, fresh)
+    _train("regularizer", config, fresh, devices, nodes)
 
 
-def _train(stage: Stage, file: Path, fresh: bool) -> None:
-    from mesoface.training.config import read_config
+def _train(stage: Stage, file: Path, fresh: bool, devices: int | None, nodes: int | None) -> None:
+    from mesoface.training.config import on_machine, read_config
     from mesoface.training.run import train
 
-    config = read_config(file, stage)
+    config = on_machine(read_config(file, stage), stage, devices=devices, nodes=nodes)
     outcome = train(config, stage, fresh=fresh)
     if outcome.weights is None:  # one of several processes, of which the first one speaks
         return
