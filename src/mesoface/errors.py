@@ -20,7 +20,8 @@ class MesofaceError(Exception):
     def __init__(self, message: str, *, path: str | Path | None = None, remedy: str | None = None):
         self.message, self.path, self.remedy = message, path, remedy
         text = f"{path}: {message}" if path is not None else message
-        super().__init__(f"{text} — {remedy}" if remedy else text)
+        # One line, whatever a file had in the names that are quoted.
+        super().__init__(" ".join((f"{text} — {remedy}" if remedy else text).splitlines()))
 
 
 class CaptureError(MesofaceError):

@@ -202,9 +202,23 @@ def decode_full_size(view: ViewSource) -> NDArray[np.uint8] | NDArray[np.uint16]
     Raises:
         CaptureError: the file is missing, or is no longer the photo that was calibrated.
     """
+    return read_full_size(view)[0]
+
+
+def read_full_size(
+    view: ViewSource,
+) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.bool_] | None]:
+    """A photo as :func:`decode_full_size`, and its mask (H, W): that of the file, or the alpha channel.
+
+    Raises:
+        CaptureError: a file is missing, or is no longer the photo that was calibrated.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return _decode(view, _matching_header(view))[0]
+        pixels, mask = _decode(view, _matching_header(view))
+    if view.mask_path is not None:
+        mask = _read_mask(view.mask_path, (view.camera.width, view.camera.height))
+    return pixels, mask
 
 
 def _decode(

@@ -51,10 +51,16 @@ def test_the_named_format_wins(capture_folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["../0.jpg", "/etc/passwd", "a/../../b.jpg", "..\\0.jpg", "C:\\0.jpg", "", "a\0b"]
+    "name", ["../0.jpg", "/etc/passwd", "a/../../b.jpg", "..\\0.jpg", "C:\\0.jpg", "", ".", "a\0b"]
 )
 def test_paths_stay_inside_the_capture(tmp_path, name):
     with pytest.raises(CaptureError, match="leads out of"):
+        inside(tmp_path, name, said_by=tmp_path / "transforms.json")
+
+
+@pytest.mark.parametrize("name", ["9" * 300, "a/" * 2000 + "b.jpg", "\ud800.jpg"])
+def test_names_that_no_file_has_are_refused(tmp_path, name):
+    with pytest.raises(CaptureError, match="no file can be called"):
         inside(tmp_path, name, said_by=tmp_path / "transforms.json")
 
 

@@ -13,11 +13,13 @@ from rich.markup import escape
 import mesoface
 from mesoface.cli import (
     batch,
+    convert,
     evaluate,
     export,
     facescape,
     inspect,
     reconstruct,
+    schema,
     synth,
     synth_dataset,
     train,
@@ -35,8 +37,8 @@ app = typer.Typer(
     help="Calibrated face photos in; a measured, pore-level 3D face out.\n\n"
     "Start with `mesoface inspect CAPTURE`, then `mesoface reconstruct CAPTURE --out DIR`.\n\n"
     "A capture is a folder with photos of one face at one moment and the cameras' calibration: FaceScape's "
-    "`params.json`, a COLMAP model, or nerfstudio's `transforms.json`. Exit codes: 0 done, 2 something to "
-    "mend (one line says what), 3 some of many captures failed, 130 interrupted.",
+    "`params.json`, a COLMAP model, Metashape's XML and others (docs/formats.md). Exit codes: 0 done, 2 "
+    "something to mend (one line says what), 3 some of many captures failed, 130 interrupted.",
     invoke_without_command=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -46,6 +48,8 @@ app.command(name="inspect")(inspect.command)
 app.command(name="reconstruct")(reconstruct.command)
 app.command(name="batch")(batch.command)
 app.command(name="export")(export.command)
+app.command(name="convert")(convert.command)
+app.command(name="schema")(schema.command)
 app.command(name="evaluate")(evaluate.command)
 app.command(name="view")(view.command)
 app.command(name="synth")(synth.command)

@@ -14,8 +14,9 @@ def command(
     format: Annotated[
         str | None,
         typer.Option(
-            metavar="facescape|colmap|nerfstudio",
-            help="Format of the calibration. Left out: found by looking at the folder.",
+            metavar="FORMAT",
+            help="Format of the calibration: plain, facescape, colmap, nerfstudio, metashape, "
+            "realitycapture, openmvg, meshroom or opencv. Left out: found by looking at the folder.",
         ),
     ] = None,
     html: Annotated[

@@ -99,18 +99,38 @@ def write(
     path = Path(path)
     if len(photos) != len(cameras):
         raise ValueError(f"{len(photos)} photos but {len(cameras)} cameras")
-    params: dict[str, Any] = {} if mm_per_unit is None else {MM_PER_UNIT: mm_per_unit}
-    for i, photo, camera in zip(numbers or range(len(photos)), photos, cameras, strict=True):
+    numbers = range(len(photos)) if numbers is None else numbers
+    for i, photo, camera in zip(numbers, photos, cameras, strict=True):
         if photo.dtype != np.uint8 or photo.shape != (camera.height, camera.width, 3):
             raise ValueError(
                 f"photo {i} is {photo.dtype} {photo.shape}, its camera {camera.width}×{camera.height}"
             )
+    write_params(path, cameras, numbers, mm_per_unit=mm_per_unit)
+    for i, photo in zip(numbers, photos, strict=True):
+        Image.fromarray(photo).save(path / f"{i}.jpg", quality=quality)
+
+
+def write_params(
+    path: Path, cameras: Sequence[Camera], numbers: Sequence[int], *, mm_per_unit: float | None = None
+) -> None:
+    """Write ``params.json`` beside photos that are in place.
+
+    Args:
+        path: an existing folder.
+        cameras: as :func:`write` takes them.
+        numbers: the views' numbers, which are their photos' names.
+        mm_per_unit: millimetres per world unit, where it shall be stated.
+
+    Raises:
+        ValueError: a lens does not fit the layout.
+    """
+    params: dict[str, Any] = {} if mm_per_unit is None else {MM_PER_UNIT: mm_per_unit}
+    for i, camera in zip(numbers, cameras, strict=True):
         params[f"{i}_K"] = camera.K.tolist()
         params[f"{i}_Rt"] = np.column_stack([camera.R, camera.t]).tolist()
         params[f"{i}_distortion"] = _five(camera)
         params[f"{i}_width"], params[f"{i}_height"] = camera.width, camera.height
         params[f"{i}_valid"] = True
-        Image.fromarray(photo).save(path / f"{i}.jpg", quality=quality)
     (path / "params.json").write_text(json.dumps(params), encoding="utf-8")
 
 

@@ -18,6 +18,11 @@ MAX_JSON_BYTES = (
     32 * 2**20
 )  # small enough that brackets alone, at some 60 bytes each in memory, stay below 1 GB
 
+MAX_NAME, MAX_PATH = 240, 2048
+"""The longest name and path that a file of a capture has, bytes; names of 255 leave no room for a suffix."""
+MAX_SIDE = 1 << 20
+"""The longest side that a photo is said to have, pixels."""
+
 Layout = TypeVar("Layout", bound=BaseModel)
 
 
@@ -25,16 +30,37 @@ def inside(folder: Path, name: str, *, said_by: Path) -> Path:
     """``folder / name``, where ``name`` is a relative path that a file of the capture gives.
 
     Raises:
-        CaptureError: it leads out of the folder. ``said_by`` is the file that the error names.
+        CaptureError: it leads out of the folder, or no file can be called so. ``said_by`` is the file that
+            the error names.
     """
     relative, windows = PurePosixPath(name.replace("\\", "/")), PureWindowsPath(name)
-    if not name or "\0" in name or relative.is_absolute() or windows.drive or ".." in relative.parts:
+    if (
+        not relative.parts
+        or "\0" in name
+        or relative.is_absolute()
+        or windows.drive
+        or ".." in relative.parts
+    ):
         raise CaptureError(
             f"the path {name!r} leads out of the capture's folder",
             path=said_by,
             remedy=f"move the file below {folder} and name it relative to that folder",
         )
+    if not _may_be_called(relative):
+        raise CaptureError(
+            f"no file can be called {name[:40]!r} …", path=said_by, remedy="name the file as it is called"
+        )
     return folder / relative
+
+
+def _may_be_called(path: PurePosixPath) -> bool:
+    """Whether a file system takes the names in ``path``; asking it about others is an error."""
+    try:
+        return len(path.as_posix().encode()) < MAX_PATH and all(
+            len(p.encode()) <= MAX_NAME for p in path.parts
+        )
+    except UnicodeEncodeError:  # half a character
+        return False
 
 
 def read_limited(path: Path, limit: int) -> bytes:
@@ -131,7 +157,10 @@ def make_camera(
         CaptureError: a number or a shape is wrong; see :class:`Camera`.
     """
     try:
-        return Camera(as_array(K), as_array(R), as_array(t), int(size[0]), int(size[1]), lens)
+        width, height = int(size[0]), int(size[1])
+        if max(width, height) > MAX_SIDE:
+            raise ValueError(f"image size must be {MAX_SIDE} at most")
+        return Camera(as_array(K), as_array(R), as_array(t), width, height, lens)
     except (ValueError, TypeError, OverflowError) as error:
         raise CaptureError(
             f"view {view}: {error}",
@@ -148,7 +177,7 @@ def as_array(numbers: object) -> Array:
     """
     try:
         return np.asarray(numbers, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError("a regular grid of numbers was expected") from error
 
 

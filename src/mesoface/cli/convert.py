@@ -1,0 +1,61 @@
+"""``mesoface convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def command(
+    source: Annotated[Path, typer.Argument(help="The capture's folder.", show_default=False)],
+    target: Annotated[
+        Path, typer.Argument(help="The new capture's folder; made at the very end.", show_default=False)
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            help="plain (capture.json), colmap, nerfstudio, facescape, metashape, realitycapture, openmvg, "
+            "meshroom or opencv.",
+        ),
+    ],
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="FORMAT", help="Format of SOURCE. Left out: found by looking at the folder."),
+    ] = None,
+    undistort: Annotated[
+        bool,
+        typer.Option(
+            "--undistort",
+            help="Write undistorted photos, as PNG, and pinhole cameras: for formats that have no words for "
+            "the lens, and for photos that EXIF turns.",
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the older capture that is in TARGET.")
+    ] = False,
+) -> None:
+    """Write a capture in another program's format, with its photos and masks.
+
+    Photos are copied byte by byte, so that the new folder stands for itself. A lens that the format cannot
+    say is refused, never approximated: pass --undistort. What the format cannot say about scale and masks is
+    printed. docs/formats.md has the conventions of every format.
+
+    Example: `mesoface convert shoot/ shoot-colmap/ --to colmap`
+
+    A rig calibrated in Metashape as our own plain JSON: `mesoface convert shoot/ plain/ --to plain`
+    """
+    from mesoface.convert import convert
+    from mesoface.progress import progress_bars
+
+    with progress_bars() as progress:
+        done = convert(
+            source, target, to, format=format, undistort=undistort, overwrite=overwrite, progress=progress
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{done.path}: {done.views} views as {done.format}", markup=False)
+    for note in done.notes:
+        console.print(f"  {note}", markup=False)
