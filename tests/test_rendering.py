@@ -9,7 +9,7 @@ from mesoface.camera import Camera, look_at
 from mesoface.false_color import UNKNOWN, add_legend, colorize, percentile_limits
 from mesoface.mesh import Mesh
 from mesoface.raycast import RayCaster
-from mesoface.rendering import face_directions, shade, turntable_cameras
+from mesoface.rendering import Relief, face_directions, shade, turntable_cameras
 
 
 def ball(radius: float = 50.0, rings: int = 48, front: float = np.pi) -> Mesh:
@@ -174,3 +174,49 @@ def test_smooth_normals_vary_within_a_facet() -> None:
     shades = [len(np.unique(np.round(picture.reshape(-1, 3), 4), axis=0)) for picture in pictures]
     assert shades[0] < 70
     assert shades[1] > 10 * shades[0]
+
+
+def plates(*depths: float) -> Mesh:
+    """Squares of 80 mm that look to +z, one behind the other, each over the whole of the UV square."""
+    square = np.array([[-40, -40, 0], [40, -40, 0], [40, 40, 0], [-40, 40, 0.0]])
+    faces = np.concatenate([np.array([[0, 1, 2], [0, 2, 3]]) + 4 * i for i in range(len(depths))])
+    uv = np.tile([[0.0, 0], [1, 0], [1, 1], [0, 1]], (len(depths), 1))
+    return Mesh(np.concatenate([square + (0, 0, z) for z in depths]), faces, uv)
+
+
+def test_a_relief_is_drawn_instead_of_the_meshs_normals() -> None:
+    tilted = np.full((16, 16, 3), (0.6, 0, 0.8), np.float32)
+    tilted[:8] = (0, 0, 1)  # the upper half
+    relief = Relief(tilted, np.ones((16, 16), bool))
+    picture = shade(plates(0), camera(), mode="normals", relief=relief)
+    np.testing.assert_allclose(picture[20, 32], [0.5, 0.5, 1], atol=0.01)
+    np.testing.assert_allclose(picture[44, 32], [0.8, 0.5, 0.9], atol=0.01)
+
+
+def test_rays_go_on_through_what_is_cut_away() -> None:
+    flat = np.full((64, 64, 3), (0, 0, 1), np.float32)
+    shown = np.ones((64, 64), bool)
+    shown[:, 32:] = False  # right half
+    seen = shade(plates(0), camera(), mode="normals", relief=Relief(flat, shown), background=(0, 0, 0))
+    assert seen[32, 20].any()
+    assert not seen[32, 44].any()
+    # a second plate behind, of half the size: its own right half is cut as well, its left half shows through
+    far = plates(-40)
+    both = plates(0, -40)
+    vertices = both.vertices.copy()
+    vertices[4:, 0] = far.vertices[:, 0] / 2 + 20  # from 0 to 40: behind the front one's right half
+    seen = shade(
+        both.with_vertices(vertices),
+        camera(),
+        mode="normals",
+        relief=Relief(flat, shown),
+        background=(0, 0, 0),
+    )
+    assert seen[32, 36].any(), "the plate behind, where it is whole"
+    assert not seen[32, 48].any(), "where both are cut away"
+
+
+def test_a_relief_needs_uvs() -> None:
+    relief = Relief(np.full((4, 4, 3), (0, 0, 1), np.float32), np.ones((4, 4), bool))
+    with pytest.raises(ValueError, match="one UV a vertex"):
+        shade(ball(), camera(8), relief=relief)

@@ -98,5 +98,5 @@ def compact(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], ND
 
 def unit(vectors: NDArray[Any]) -> NDArray[Any]:
     """(..., 3) vectors scaled to length one, in their own precision; zero stays zero."""
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    length = np.sqrt(np.einsum("...k,...k->...", vectors, vectors))[..., None]
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)

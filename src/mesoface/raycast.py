@@ -49,8 +49,8 @@ class RayCaster:
         self._shift = mesh.vertices.mean(0) if len(mesh.vertices) else np.zeros(3)
         self._scene = rtcore_scene.EmbreeScene()
         if len(mesh.faces):
-            corners = (mesh.face_corners() - self._shift).astype(np.float32)
-            self._mesh = TriangleMesh(self._scene, np.ascontiguousarray(corners))
+            vertices = (mesh.vertices - self._shift).astype(np.float32)
+            self._mesh = TriangleMesh(self._scene, vertices, mesh.faces.astype(np.int32))
 
     def cast(self, origins: ArrayLike, directions: ArrayLike) -> Hits:
         """First hit of each ray.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -12,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from mesoface.camera import Camera, look_at
 from mesoface.false_color import colorize, percentile_limits
 from mesoface.mesh import Mesh, unit
-from mesoface.raycast import RayCaster
+from mesoface.raycast import Hits, RayCaster
+from mesoface.uvd.maps import sample_map
 
 Image = NDArray[np.float32]
 Mode = Literal["clay", "normals", "color"]
@@ -22,6 +24,21 @@ CLAY = (0.87, 0.82, 0.77)
 _LIGHTS = (((-0.70, -0.65, -0.60), 0.74), ((0.85, 0.05, -0.55), 0.20), ((0.45, -0.70, 0.45), 0.30))
 _AMBIENT = 0.08
 _EDGE = 0.06  # difference of neighbouring pixels that calls for more rays
+# Places where a mesh is cut away that a ray goes through at most, and how far behind each it goes on, mm.
+_CUTS, _BEHIND_MM = 8, 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Relief:
+    """What a mesh shows that is finer than its triangles (Blinn 1978), as maps in its UVs.
+
+    Args:
+        normals: (H, H, 3) float32 unit normals, in the mesh's axes.
+        shown: (H, H) bool; the mesh is cut away where it is False.
+    """
+
+    normals: NDArray[np.float32]
+    shown: NDArray[np.bool_]
 
 
 def shade(
@@ -33,6 +50,7 @@ def shade(
     limits: tuple[float, float] | None = None,
     colormap: str = "turbo",
     smooth: bool = True,
+    relief: Relief | None = None,
     background: Sequence[float] = (1.0, 1.0, 1.0),
     antialias: int = 2,
 ) -> Image:
@@ -48,6 +66,8 @@ def shade(
         limits: scalar values at both ends of the colour map; by default its 1st and 99th percentiles.
         colormap: see :func:`mesoface.false_color.colorize`.
         smooth: interpolate the vertex normals; False shows the facets.
+        relief: normals that are drawn instead of the mesh's own, and where it is cut; it then needs UVs, one
+            a vertex.
         background: RGB in [0, 1].
         antialias: n × n rays a pixel where neighbouring pixels differ.
 
@@ -55,20 +75,22 @@ def shade(
         (H, W, 3) RGB float32 in [0, 1].
 
     Raises:
-        ValueError: mode ``"color"`` without vertex colours, or an unknown mode.
+        ValueError: mode ``"color"`` without vertex colours, a relief without UVs, or an unknown mode.
     """
     if mode not in ("clay", "normals", "color"):
         raise ValueError(f"mode must be clay, normals or color, got {mode!r}")
     caster = mesh if isinstance(mesh, RayCaster) else RayCaster(mesh)
     if mode == "color" and scalar is None and caster.mesh.colors is None:
         raise ValueError("the mesh has no vertex colours")
+    if relief is not None and (caster.mesh.uv is None or caster.mesh.uv_faces is not None):
+        raise ValueError("a relief needs a mesh with one UV a vertex")
     values = None if scalar is None else np.asarray(scalar, np.float64).reshape(-1)
     limits = percentile_limits(values) if values is not None and limits is None else limits
 
-    normals = caster.mesh.vertex_normals() if smooth else None
+    surface = relief if relief is not None else caster.mesh.vertex_normals() if smooth else None
 
     def draw(pixels: NDArray[np.float64]) -> Image:
-        return _draw(caster, camera, pixels, mode, normals, values, limits, colormap, background)
+        return _draw(caster, camera, pixels, mode, surface, values, limits, colormap, background)
 
     grid = camera.pixel_grid()
     picture = draw(grid.reshape(-1, 2)).reshape(camera.height, camera.width, 3)
@@ -88,14 +110,19 @@ def _draw(
     camera: Camera,
     pixels: NDArray[np.float64],
     mode: Mode,
-    vertex_normals: NDArray[np.float64] | None,
+    surface: Relief | NDArray[np.float64] | None,
     scalar: NDArray[np.float64] | None,
     limits: tuple[float, float] | None,
     colormap: str,
     background: Sequence[float],
 ) -> Image:
-    """(N, 3) colours of the rays through ``pixels`` (N, 2); the rest as in :func:`shade`."""
-    mesh, hits = caster.mesh, caster.cast(camera.center, camera.rays(pixels))
+    """(N, 3) colours of the rays through ``pixels`` (N, 2).
+
+    ``surface`` gives the normals: a relief, (V, 3) vertex normals, or None for the facets. The rest is
+    as in :func:`shade`.
+    """
+    mesh, rays = caster.mesh, camera.rays(pixels)
+    hits = _cast(caster, camera.center, rays, surface.shown if isinstance(surface, Relief) else None)
     hit = hits.hit
     out = np.broadcast_to(np.asarray(background, np.float32), (len(hit), 3)).copy()
     faces, bary = mesh.faces[hits.face[hit]], hits.bary[hit]
@@ -107,28 +134,60 @@ def _draw(
         out[hit] = at_hits(np.asarray(mesh.colors)) / 255
         return out
     a, b, c = mesh.vertices[faces.T]
-    facets = unit(np.cross(b - a, c - a))
-    normals = (facets if vertex_normals is None else unit(at_hits(vertex_normals))) @ camera.R.T
-    view = unit(camera.to_camera(at_hits(mesh.vertices)))
-    behind = np.einsum("nk,nk->n", facets @ camera.R.T, view) > 0
+    normals = np.cross(b - a, c - a)
+    behind = np.einsum("nk,nk->n", normals, rays[hit]) > 0
+    if isinstance(surface, Relief):
+        normals = sample_map(surface.normals, _uv(mesh, hits, hit))
+    elif surface is not None:
+        normals = at_hits(surface)
+    # A picture has 8 bits: single precision is plenty for its colours, and half the time.
+    view = (rays[hit] @ camera.R.T).astype(np.float32)
+    normals = unit((normals @ camera.R.T).astype(np.float32))
     normals[behind] *= -1
     if scalar is not None and limits is not None:
         # the colours stay readable: the light only models the form
         light = 0.55 + 0.45 * _clay_light(normals, view)
         color = colorize(at_hits(scalar), limits, colormap) * light[:, None]
     elif mode == "clay":
-        color = np.asarray(CLAY) * _clay_light(normals, view)[:, None]
+        color = np.array(CLAY, np.float32) * _clay_light(normals, view)[:, None]
     else:
-        color = normals * (0.5, -0.5, -0.5) + 0.5
-    out[hit] = np.clip(color * np.where(behind, 0.45, 1)[:, None], 0, 1)
+        color = normals * np.array((0.5, -0.5, -0.5), np.float32) + np.float32(0.5)
+    out[hit] = np.clip(color * np.where(behind, np.float32(0.45), np.float32(1))[:, None], 0, 1)
     return out
 
 
-def _clay_light(normals: NDArray[np.float64], view: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cast(
+    caster: RayCaster, origin: NDArray[np.float64], rays: NDArray[np.float64], shown: NDArray[np.bool_] | None
+) -> Hits:
+    """First hits of ``rays`` (N, 3), which go on through what is not ``shown`` (H, H) of the mesh in UV."""
+    hits = caster.cast(origin, rays)
+    if shown is None:
+        return hits
+    mesh, there = caster.mesh, shown.astype(np.float32)
+    asked = np.flatnonzero(hits.hit)
+    for _ in range(_CUTS):
+        asked = asked[sample_map(there, _uv(mesh, hits, asked)) < 0.5]
+        if not len(asked):
+            break
+        start = origin + rays[asked] * (hits.distance[asked, None] + _BEHIND_MM)
+        beyond = caster.cast(start, rays[asked])
+        hits.face[asked], hits.bary[asked] = beyond.face, beyond.bary
+        hits.distance[asked] += beyond.distance + _BEHIND_MM
+        asked = asked[beyond.hit]
+    return hits
+
+
+def _uv(mesh: Mesh, hits: Hits, which: NDArray) -> NDArray[np.float64]:
+    """(M, 2) where in the maps the hits ``which`` (indices or booleans) are."""
+    assert mesh.uv is not None
+    return np.einsum("nk,nkc->nc", hits.bary[which], mesh.uv[mesh.faces[hits.face[which]]])
+
+
+def _clay_light(normals: NDArray[np.float32], view: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N,) brightness of matt clay with a little sheen; ``normals`` and ``view`` (N, 3) in camera axes."""
-    light = np.full(len(normals), _AMBIENT)
+    light = np.full(len(normals), _AMBIENT, np.float32)
     for direction, strength in _LIGHTS:
-        towards = unit(np.array(direction))
+        towards = unit(np.array(direction, np.float32))
         # half-wrapped Lambert: soft terminators, as from a large light
         wrapped = np.clip((normals @ towards + 0.15) / 1.15, 0, None)
         half = unit(towards - view)

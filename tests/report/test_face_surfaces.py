@@ -10,6 +10,7 @@ import pytest
 from mesoface.false_color import UNKNOWN
 from mesoface.raycast import RayCaster
 from mesoface.report.face_surfaces import face_shadings, face_surfaces
+from mesoface.report.reduced import exaggerated_relief, reduce_surface
 from mesoface.surface.fine import vertex_map
 
 
@@ -17,8 +18,12 @@ def without(face, **changes):
     return SimpleNamespace(**{**vars(face), **changes})
 
 
+def surfaces_of(face):
+    return face_surfaces(face, reduce_surface(face.fine, 250))
+
+
 def test_surfaces_stand_upright_in_the_middle(drawn_face):
-    for surface in face_surfaces(drawn_face):
+    for surface in surfaces_of(drawn_face):
         low, high = surface.mesh.vertices.min(0), surface.mesh.vertices.max(0)
         np.testing.assert_allclose((low + high)[:2], 0, atol=1)
         assert surface.mesh.vertex_normals()[:, 2].min() > 0.6
@@ -26,7 +31,7 @@ def test_surfaces_stand_upright_in_the_middle(drawn_face):
 
 def test_the_reduced_surface_lies_on_the_measured_one(drawn_face):
     """Rays from the front meet both at the same depth."""
-    measured = face_surfaces(drawn_face)[0]
+    measured = surfaces_of(drawn_face)[0]
     rotation = drawn_face.fit.rotation
     own = (drawn_face.base.vertices) @ rotation
     center = rotation @ ((own.min(0) + own.max(0)) / 2)
@@ -43,7 +48,7 @@ def test_the_reduced_surface_lies_on_the_measured_one(drawn_face):
 
 def test_relief_holds_the_ripples_and_the_hole(drawn_face):
     fine = drawn_face.fine
-    relief = face_surfaces(drawn_face)[0].relief
+    relief = surfaces_of(drawn_face)[0].relief
     np.testing.assert_array_equal(relief[..., 3] == 255, fine.kept)
     inner = np.zeros_like(fine.kept)
     inner[40:56, 20:40] = True
@@ -54,13 +59,23 @@ def test_relief_holds_the_ripples_and_the_hole(drawn_face):
     assert np.abs(normals - smooth).max() > 0.1, "without ripples nothing is proven"
 
 
+def test_exaggeration_steepens_the_ripples_and_not_the_form(drawn_face):
+    inner = np.zeros_like(drawn_face.fine.kept)
+    inner[40:56, 20:40] = True
+    smooth = drawn_face.fine.space.normal
+    plain, high = (exaggerated_relief(drawn_face.fine, factor).normals for factor in (1, 3))
+    tilt, tripled = (np.abs(normals - smooth)[inner].mean() for normals in (plain, high))
+    assert tripled == pytest.approx(3 * tilt, rel=0.1)
+    np.testing.assert_allclose((high - smooth)[inner].mean(0), 0, atol=0.05)
+
+
 def test_shadings_are_those_that_there_is_something_for(drawn_face):
     errors = np.full(len(drawn_face.fine.mesh.vertices), 0.03)
     names = [shading.name for shading in face_shadings(drawn_face, errors)]
     assert names == ["texture", "clay", "normals", "confidence", "error"]
     bare = without(drawn_face, texture=None, fine=None)
     assert [shading.name for shading in face_shadings(bare)] == ["clay", "normals"]
-    assert [surface.name for surface in face_surfaces(bare)] == ["base mesh"]
+    assert [surface.name for surface in face_surfaces(bare, None)] == ["base mesh"]
 
 
 def test_errors_are_coloured_where_they_are_and_grey_where_unknown(drawn_face):

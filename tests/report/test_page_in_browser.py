@@ -8,6 +8,7 @@ import pytest
 
 from mesoface.report.face_surfaces import face_shadings, face_surfaces
 from mesoface.report.reconstruct_page import ReportData, reconstruct_page
+from mesoface.report.reduced import reduce_surface
 from mesoface.report.turnable import turnable
 
 VIEW = "document.querySelector('.turnable')"
@@ -17,7 +18,9 @@ VIEW = "document.querySelector('.turnable')"
 def page_file(drawn_face, tmp_path):
     """A report with the drawn face in it."""
     errors = np.full(len(drawn_face.fine.mesh.vertices), 0.03)
-    scene = turnable(face_surfaces(drawn_face), face_shadings(drawn_face, errors))
+    scene = turnable(
+        face_surfaces(drawn_face, reduce_surface(drawn_face.fine, 250)), face_shadings(drawn_face, errors)
+    )
     picture = np.zeros((8, 6, 3), np.uint8)
     path = tmp_path / "report.html"
     data = ReportData(title="a face", scene=scene, views=[("front", picture)], command="mesoface <x>")

@@ -15,13 +15,12 @@ from mesoface.evaluation.table import COLUMNS, rows, summary
 from mesoface.face import Face
 from mesoface.mesh import Mesh
 from mesoface.raycast import RayCaster
+from mesoface.rendering import Relief
 from mesoface.report.command_line import command_line
 from mesoface.report.face_surfaces import face_shadings, face_surfaces
 from mesoface.report.photo_error import LARGEST, photo_errors
 from mesoface.report.pictures import (
     ANGLES,
-    caster_with_normals,
-    exaggerated_relief,
     map_picture,
     photo_with_landmarks,
     shaded_views,
@@ -35,6 +34,7 @@ from mesoface.report.reconstruct_page import (
     StageRow,
     reconstruct_page,
 )
+from mesoface.report.reduced import exaggerated_relief, reduce_surface
 from mesoface.report.turnable import turnable
 from mesoface.uvd.visibility import SEEN
 
@@ -54,6 +54,8 @@ _FILES = (
     ("run.json", "settings, versions, figures", None),
 )
 _EXAGGERATION = 3
+# Side of the grid that the measured surface is drawn on, texels: what is finer is in its map of normals.
+_GRID = 250
 
 
 def write_report(
@@ -78,10 +80,9 @@ def report_data(
     face: Face, evaluation: Evaluation | None = None, errors: NDArray[np.float64] | None = None
 ) -> ReportData:
     """What the page shows of ``face``: pictures drawn, numbers put into words; see :func:`write_report`."""
-    fine = face.fine
-    surface = face.base if fine is None else fine.mesh
-    caster = caster_with_normals(surface)
-    views = _views(face, caster)
+    reduced = None if face.fine is None else reduce_surface(face.fine, _GRID)
+    caster = RayCaster(face.base if reduced is None else reduced.mesh)
+    views = _views(face, caster, None if reduced is None else reduced.relief)
     compared, note = _photo_errors(face, caster)
     photos = [
         (view.name, photo_with_landmarks(view, points, weights))
@@ -97,9 +98,9 @@ def report_data(
         facts=_facts(face, evaluation),
         warnings=face.warnings,
         photos=photos,
-        scene=turnable(face_surfaces(face), face_shadings(face, errors)),
+        scene=turnable(face_surfaces(face, reduced), face_shadings(face, errors)),
         views=views,
-        relief=_relief(face, views),
+        relief=_relief(face, caster, views),
         photo_errors=compared,
         photo_note=note,
         maps=_maps(face),
@@ -107,7 +108,7 @@ def report_data(
         scale=f"Millimetres in the capture's own world frame: {face.scale}.",
         settings=[(name, str(value)) for name, value in settings if value is not None],
         command="" if capture.path is None else command_line(capture.path, face.settings),
-        evaluation=None if evaluation is None else _evaluation(face, surface, evaluation, errors),
+        evaluation=None if evaluation is None else _evaluation(face, evaluation, errors),
         files=_files(face, errors),
         versions=f"mesoface {mesoface.__version__}",
     )
@@ -159,22 +160,22 @@ def _maps(face: Face) -> list[tuple[str, np.ndarray]]:
     ]
 
 
-def _views(face: Face, caster: RayCaster, angles: Sequence[str] = tuple(ANGLES)) -> Figures:
-    """Clay pictures of the caster's mesh, framed as the face."""
+def _views(
+    face: Face, mesh: Mesh | RayCaster, relief: Relief | None = None, angles: Sequence[str] = tuple(ANGLES)
+) -> Figures:
+    """Clay pictures of ``mesh``, framed as the face."""
     forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
     frame = face.base.select_faces(face.fit.model.topology.facial)
-    return shaded_views(caster, forward, up, angles=angles, frame=frame)
+    return shaded_views(mesh, forward, up, relief=relief, angles=angles, frame=frame)
 
 
-def _relief(face: Face, views: Figures) -> Figures:
+def _relief(face: Face, caster: RayCaster, views: Figures) -> Figures:
     """Before and after from one side: base mesh, measured surface (one of ``views``), relief exaggerated."""
     if face.fine is None:
         return []
     side, measured = views[1]
-    base, high = (
-        _views(face, caster_with_normals(mesh), [side])[0][1]
-        for mesh in (face.base, exaggerated_relief(face.fine, _EXAGGERATION))
-    )
+    [(_, base)] = _views(face, face.base, angles=[side])
+    [(_, high)] = _views(face, caster, exaggerated_relief(face.fine, _EXAGGERATION), [side])
     return [
         ("The base mesh", base),
         ("The measured surface", measured),
@@ -202,9 +203,8 @@ def _decibels(psnr: float) -> str:
     return f"PSNR {psnr:.1f} dB" if np.isfinite(psnr) else "nothing of the face in sight"
 
 
-def _evaluation(
-    face: Face, mesh: Mesh, evaluation: Evaluation, errors: NDArray[np.float64] | None
-) -> EvaluationTable:
+def _evaluation(face: Face, evaluation: Evaluation, errors: NDArray[np.float64] | None) -> EvaluationTable:
+    mesh = face.base if face.fine is None else face.fine.mesh
     forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
     picture = heatmap_picture(mesh, evaluation, errors=errors, forward=forward, up=up)
     picture = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)

@@ -7,30 +7,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.evaluation.heatmap import round_limit
-from mesoface.face import Face, FineSurface
+from mesoface.face import Face
 from mesoface.false_color import add_legend, colorize
-from mesoface.mesh import Mesh, compact, unit
+from mesoface.mesh import Mesh, unit
+from mesoface.rendering import Relief
+from mesoface.report.reduced import ReducedSurface
 from mesoface.report.turnable import Shading, Surface
 from mesoface.surface.fine import vertex_map
-from mesoface.uvd.maps import dilate, fill_outside, resize_map
-from mesoface.uvd.rasterize import grid_faces, texel_centers
-from mesoface.uvd.space import surface_normals
+from mesoface.uvd.maps import dilate, fill_outside
 
-# Side of the grid that the fine surface is reduced to, texels: its relief is in a picture of normals.
-_GRID = 250
 # Largest side of the pictures, pixels.
 _RELIEF, _COLOR, _FALSE_COLOR = 1024, 1024, 512
 
 
-def face_surfaces(face: Face) -> list[Surface]:
-    """The measured surface where there is one, and the base mesh, in the face's own axes."""
+def face_surfaces(face: Face, reduced: ReducedSurface | None) -> list[Surface]:
+    """The measured surface where there is one (``reduced``), and the base mesh, in the face's own axes."""
     rotation, center = face.fit.rotation, _center(face)
     own = ["clay", "normals", *(["texture"] if face.texture is not None else [])]
     base = face.base.select_faces(face.fit.model.topology.facial) if face.fine is None else face.base
     surfaces = [Surface("base mesh", _turned(base, rotation, center), own)]
-    if face.fine is not None:
-        mesh = _turned(_reduced(face.fine), rotation, center)
-        relief = _relief(face.fine, rotation)
+    if reduced is not None:
+        mesh = _turned(reduced.mesh, rotation, center)
+        relief = _picture(reduced.relief, rotation)
         surfaces.insert(0, Surface("measured surface", mesh, [*own, "confidence", "error"], relief))
     return surfaces
 
@@ -58,30 +56,11 @@ def face_shadings(face: Face, errors: NDArray[np.float64] | None = None) -> list
     return shadings
 
 
-def _reduced(fine: FineSurface) -> Mesh:
-    """The surface on a coarser grid, a little beyond its rim, with the base's smoothed normals."""
-    size = min(_GRID, len(fine.kept))
-    everywhere = np.ones_like(fine.kept)
-    position = resize_map(_continued(fine), everywhere, size).astype(np.float64)
-    normal = unit(resize_map(fine.space.normal, everywhere, size))
-    cover = cv2.resize(fine.kept.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0
-    faces, used = compact(grid_faces(dilate(cover, 1)), size * size)
-    uv = texel_centers(size).reshape(-1, 2)[used]
-    return Mesh(position.reshape(-1, 3)[used], faces, uv, None, normal.reshape(-1, 3)[used])
-
-
-def _relief(fine: FineSurface, rotation: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _picture(relief: Relief, rotation: NDArray[np.float64]) -> NDArray[np.uint8]:
     """(H, H, 4) uint8: the measured normals in the face's axes, and where there is surface."""
-    normal = surface_normals(_continued(fine), fine.space.normal) @ rotation
-    mask = fine.kept.astype(np.float32)
-    normal, mask = _shrunk(normal, _RELIEF), _shrunk(mask, _RELIEF)
-    rgb = np.rint(unit(normal) * 127.5 + 127.5)
-    return np.dstack([rgb, np.where(mask >= 0.5, 255, 0)]).astype(np.uint8)
-
-
-def _continued(fine: FineSurface) -> NDArray[np.float32]:
-    """(H, H, 3) measured positions, continued beyond the surface's rim."""
-    return fine.space.displaced(fill_outside(fine.displacement, fine.kept))
+    normal = unit(_shrunk(relief.normals, _RELIEF)) @ rotation.astype(np.float32)
+    there = _shrunk(relief.shown, _RELIEF)
+    return np.dstack([np.rint(normal * 127.5 + 127.5), np.where(there >= 0.5, 255, 0)]).astype(np.uint8)
 
 
 def _shrunk(values: NDArray, size: int) -> NDArray[np.float32]:

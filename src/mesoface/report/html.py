@@ -79,6 +79,10 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 # Nothing is ever asked for, whatever a capture's name says: the browser itself holds the page to it.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 86]
+# A twentieth larger than what is smallest, in a tenth of the time.
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 4, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED]
+
 Picture = NDArray[np.uint8] | NDArray[np.float32]
 
 
@@ -175,7 +179,7 @@ def gallery(figures: Iterable[tuple[str, Picture]], *, width: int = 210, photo: 
     return f'<div class="gallery" style="grid-template-columns: {columns}">\n{items}\n</div>' if items else ""
 
 
-def data_uri(picture: Picture, *, photo: bool = False, quality: int = 86) -> str:
+def data_uri(picture: Picture, *, photo: bool = False) -> str:
     """A picture as the address of itself: (H, W, 3) RGB uint8, or float in [0, 1]."""
     values: NDArray = np.asarray(picture)
     if values.dtype.kind == "f":
@@ -183,7 +187,7 @@ def data_uri(picture: Picture, *, photo: bool = False, quality: int = 86) -> str
     if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] != 3:
         raise ValueError(f"a picture must be (H, W, 3) uint8 or float, got {picture.dtype} {picture.shape}")
     bgr = np.ascontiguousarray(values[..., ::-1])
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if photo else [cv2.IMWRITE_PNG_COMPRESSION, 9]
+    options = _JPEG if photo else _PNG
     ok, data = cv2.imencode(".jpg" if photo else ".png", bgr, options)
     if not ok:
         raise ValueError(f"the picture of the shape {picture.shape} cannot be encoded")

@@ -97,6 +97,6 @@ def _framed(view: View, points: NDArray[np.float64]) -> tuple[NDArray[np.float32
     high = np.maximum(np.clip(np.ceil(high + margin), 0, size).astype(int), low + 1)
     left, top, right, bottom = (int(x) for x in (*low, *high))
     camera = view.camera.cropped(left, top, right - left, bottom - top).scaled(_HEIGHT / (bottom - top))
-    cut = np.ascontiguousarray(view.image[top:bottom, left:right])
+    cut = view.image[top:bottom, left:right]
     photo = cv2.resize(cut, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
     return photo.reshape(camera.height, camera.width, 3), camera

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mesoface.capture import View
-from mesoface.face import FineSurface
 from mesoface.false_color import add_legend, colorize
 from mesoface.mesh import Mesh
 from mesoface.raycast import RayCaster
-from mesoface.rendering import shade, turntable_cameras
-from mesoface.surface.fine import fine_mesh
+from mesoface.rendering import Relief, shade, turntable_cameras
 from mesoface.texture import Texture
-from mesoface.uvd.maps import blur_masked
 
 RGB = NDArray[np.uint8]
 
 _TRUSTED, _DOUBTED = np.array([74, 222, 128.0]), np.array([248, 113, 113.0])
-# Standard deviation of the blur that tells relief from form, mm.
-_RELIEF_MM = 3.0
 ANGLES = {
     "front": 0.0,
     "three-quarter, from the right": -40.0,
@@ -104,24 +98,12 @@ def symmetric_limits(values: ArrayLike, valid: NDArray[np.bool_] | None = None) 
     return -max(high, 1e-3), max(high, 1e-3)
 
 
-def exaggerated_relief(fine: FineSurface, factor: float) -> Mesh:
-    """The fine mesh with what is finer than some millimetres ``factor`` times as high: not the form."""
-    smooth = blur_masked(fine.displacement, fine.kept, _RELIEF_MM / fine.space.texel_mm)
-    high = fine.displacement + (factor - 1) * (fine.displacement - smooth)
-    return fine_mesh(replace(fine.space, position=fine.space.displaced(high)), fine.kept)
-
-
-def caster_with_normals(mesh: Mesh) -> RayCaster:
-    """``mesh`` made ready for several pictures: its normals are computed once."""
-    normals = mesh.vertex_normals()
-    return RayCaster(Mesh(mesh.vertices, mesh.faces, mesh.uv, mesh.uv_faces, normals))
-
-
 def shaded_views(
     mesh: Mesh | RayCaster,
     forward: ArrayLike,
     up: ArrayLike,
     *,
+    relief: Relief | None = None,
     angles: Sequence[str] = tuple(ANGLES),
     frame: Mesh | None = None,
     size: tuple[int, int] = (480, 640),
@@ -129,18 +111,19 @@ def shaded_views(
     """Clay pictures of ``mesh`` from the front and the sides, each with its name.
 
     Args:
-        mesh: what is drawn; from :func:`caster_with_normals` where it is drawn more than once.
+        mesh: what is drawn.
         forward: (3,) direction out of the face.
         up: (3,) direction to the forehead.
+        relief: normals of what is finer than the mesh, see :func:`mesoface.rendering.shade`.
         angles: which of front, three-quarter from the right and from the left, side.
         frame: frames the pictures instead of ``mesh``: for before and after in the same place.
         size: (width, height) pixels.
     """
-    caster = mesh if isinstance(mesh, RayCaster) else caster_with_normals(mesh)
+    caster = mesh if isinstance(mesh, RayCaster) else RayCaster(mesh)
     cameras = turntable_cameras(
         frame or caster.mesh, forward=forward, up=up, angles=[ANGLES[name] for name in angles], size=size
     )
-    pictures = (shade(caster, camera) for camera in cameras)
+    pictures = (shade(caster, camera, relief=relief) for camera in cameras)
     return [
         (name, np.round(picture * 255).astype(np.uint8))
         for name, picture in zip(angles, pictures, strict=True)

@@ -1,0 +1,53 @@
+"""The measured surface as pictures need it: its form as a small mesh, its relief as a map of normals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mesoface.face import FineSurface
+from mesoface.mesh import Mesh, compact, unit
+from mesoface.rendering import Relief
+from mesoface.uvd.maps import blur_masked, dilate, fill_outside, resize_map
+from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.space import surface_normals
+
+# Standard deviation of the blur that tells relief from form, mm.
+_RELIEF_MM = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedSurface:
+    """A surface to be drawn, in the capture's world.
+
+    Args:
+        mesh: its form, mm, a little beyond its rim, with UVs and the base's smoothed normals.
+        relief: the measured normals, and where the surface ends, as maps as fine as it was measured.
+    """
+
+    mesh: Mesh
+    relief: Relief
+
+
+def reduce_surface(fine: FineSurface, size: int) -> ReducedSurface:
+    """``fine`` on a grid of at most ``size``² vertices, and the normals of all that was measured."""
+    measured = fine.space.displaced(fill_outside(fine.displacement, fine.kept))
+    size = min(size, len(fine.kept))
+    everywhere = np.ones_like(fine.kept)
+    position = resize_map(measured, everywhere, size).astype(np.float64)
+    normal = unit(resize_map(fine.space.normal, everywhere, size))
+    cover = cv2.resize(fine.kept.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0
+    faces, used = compact(grid_faces(dilate(cover, 1)), size * size)
+    uv = texel_centers(size).reshape(-1, 2)[used]
+    mesh = Mesh(position.reshape(-1, 3)[used], faces, uv, None, normal.reshape(-1, 3)[used])
+    return ReducedSurface(mesh, Relief(surface_normals(measured, fine.space.normal), fine.kept))
+
+
+def exaggerated_relief(fine: FineSurface, factor: float) -> Relief:
+    """The measured relief with what is finer than some millimetres ``factor`` times as high: not the form."""
+    displacement = fill_outside(fine.displacement, fine.kept)
+    smooth = blur_masked(displacement, np.ones_like(fine.kept), _RELIEF_MM / fine.space.texel_mm)
+    high = fine.space.displaced(displacement + (factor - 1) * (displacement - smooth))
+    return Relief(surface_normals(high, fine.space.normal), fine.kept)
