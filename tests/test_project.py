@@ -19,7 +19,7 @@ from mesoface.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
-GROUPS = {"train", "weights"}
+GROUPS = {"facescape", "train", "weights"}
 
 
 def leaves(group, prefix: str = "") -> dict:
@@ -90,6 +90,7 @@ def test_help_lists_every_command():
     assert set(COMMANDS) == {
         *("inspect", "reconstruct", "view", "export", "evaluate", "synth", "synth-dataset"),
         *("train matching", "train regularizer", "train tiles", "weights import", "weights show"),
+        *("facescape prepare", "facescape evaluate", "facescape synth"),
     }
     for name in {words.split()[0] for words in COMMANDS}:
         assert re.search(rf"\b{name}\b", result.output), name

@@ -10,7 +10,7 @@ PEOPLE = range(1, 360)
 def test_shares_are_kept_and_the_seed_decides():
     splits = split_people(PEOPLE, validation_share=0.05, eval_share=0.1, seed=0)
     assert Counter(splits.values()) == {"train": 305, "validation": 18, "eval": 36}
-    assert splits == split_people(reversed(PEOPLE), validation_share=0.05, eval_share=0.1, seed=0)
+    assert splits == split_people(list(reversed(PEOPLE)), validation_share=0.05, eval_share=0.1, seed=0)
     other = split_people(PEOPLE, validation_share=0.05, eval_share=0.1, seed=1)
     assert Counter(other.values()) == Counter(splits.values())
     assert other != splits
