@@ -18,7 +18,7 @@ from mesoface.mesh_io import read_mesh
 from mesoface.output import save_face
 from mesoface.pipeline import reconstruct
 from mesoface.run_folder import read_record
-from mesoface.stages import StageClock, peak_memory_mb
+from mesoface.stages import StageClock
 
 PRELOAD = ("torch", "mediapipe", __name__)
 """Modules that a worker process has loaded before it is given an attempt."""
@@ -37,24 +37,25 @@ def attempt_capture(attempt: Attempt) -> Made:
     job = attempt.job
     check_recipe(job.recipe, recipe_of(job.settings))
     if is_current(job):
-        return Made(read_record(job.result)["peak_mb"])  # another attempt's, of which nobody was told
+        return Made(read_record(job.result))  # another attempt's, of which nobody was told
     made_of = capture_input(job.capture, job.format, job.truth_path)
     truth = None if job.truth_path is None else read_mesh(job.truth_path)
     clock = StageClock()
     with clock.stage("loading"):
         capture = load_capture(job.capture, format=job.format, names=job.settings.view_ids)
     face = reconstruct(capture, job.settings, clock=clock)
-    unwritten = None
     try:
         save_face(face, attempt.folder, truth=truth)
         write_thumbnail(attempt.folder / THUMBNAIL, face)
         write_made_from(attempt.folder, job.recipe, made_of)
-        publish(attempt)
+        record = read_record(attempt.folder)
+        if publish(attempt) or is_current(job):
+            return Made(record)
+        return Made(None, "another attempt may write it")
     except (OSError, MesofaceError) as error:
-        unwritten = str(error)
+        return Made(None, str(error))
     finally:
         shutil.rmtree(attempt.folder, ignore_errors=True)
-    return Made(peak_memory_mb(), unwritten)
 
 
 def check_recipe(wanted: Mapping[str, Any], here: Mapping[str, Any]) -> None:

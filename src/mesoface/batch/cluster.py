@@ -86,8 +86,8 @@ class RayEngine:
         errors = self._ray.exceptions
         try:
             result, error, end = self._ray.get(reference)
-            if result is not None:
-                self._need.measured(result.peak_mb)
+            if result is not None and result.record is not None:
+                self._need.measured(result.record["peak_mb"])
             return Outcome(attempt, result, error, end)
         except errors.RayTaskError as failure:  # our own code, before the process of the attempt began
             return Outcome(attempt, None, _last_line(failure), End.FAILED)

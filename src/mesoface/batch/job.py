@@ -70,10 +70,10 @@ class Made:
     """What an attempt that came to its end reports.
 
     Args:
-        peak_mb: highest resident memory of its process, MB.
-        unwritten: why the result could not be written, None when it was: the disk is to blame then, and not
-            the capture.
+        record: the result's ``run.json``, None when it could not be written. It travels with the report
+            because a shared file system may show the file itself to other machines only later.
+        unwritten: why the result could not be written: the disk is to blame then, and not the capture.
     """
 
-    peak_mb: float
+    record: Mapping[str, Any] | None
     unwritten: str | None = None

@@ -78,8 +78,8 @@ class LocalEngine:
         """How an attempt ended; what it says of the memory that one needs is kept."""
         seen = self._running.pop(worker)
         ended = worker.finish()
-        if ended.result is not None:
-            self._need.measured(ended.result.peak_mb)
+        if ended.result is not None and ended.result.record is not None:
+            self._need.measured(ended.result.record["peak_mb"])
         elif ended.end is End.DIED:
             self._need.killed(seen)
         return ended

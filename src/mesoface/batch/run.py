@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,25 +18,20 @@ from mesoface.batch.cluster import RayEngine
 from mesoface.batch.engine import Engine
 from mesoface.batch.inputs import find_captures
 from mesoface.batch.job import CaptureJob
-from mesoface.batch.live import BatchProgress, batch_progress
+from mesoface.batch.ledger import Ledger
+from mesoface.batch.live import batch_progress
 from mesoface.batch.local import LocalEngine
 from mesoface.batch.need import MemoryNeed
-from mesoface.batch.page import write_page
-from mesoface.batch.provenance import is_current, recipe_of
+from mesoface.batch.provenance import recipe_of
 from mesoface.batch.schedule import run_schedule
-from mesoface.batch.summary import CaptureRow, capture_row, check_folder, write_csv, write_json
+from mesoface.batch.summary import CaptureRow, check_folder
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
-from mesoface.progress import ProgressCallback, progress_bars, silent
-from mesoface.report.command_line import command_line
+from mesoface.progress import progress_bars
 from mesoface.resumable import incomplete, locked_folder
 
 EngineName = Literal["local", "ray"]
-
-_FILE_READERS = 16  # threads that look at results: they wait for the file system
-_SAVE_EVERY = 60.0  # s between summaries that are written on the way
-_SAVE_SHARE = 20  # and no more than 1/20 of the time goes into them
 
 
 @dataclass(frozen=True)
@@ -110,7 +103,7 @@ def run_batch(
         check_folder(out, jobs, resume=options.resume)
         remove_leftovers(out)
         release_all(out)
-        batch = _Batch(out, jobs, settings)
+        batch = Ledger(out, jobs, settings)
         batch.save(elapsed=0.0, ended=0)  # from here on the folder is known as a batch's
         with progress_bars(console) as progress:
             batch.keep_current(progress)
@@ -126,7 +119,7 @@ def run_batch(
     return rows
 
 
-def _work_off(batch: _Batch, options: BatchOptions, console: Console) -> None:
+def _work_off(batch: Ledger, options: BatchOptions, console: Console) -> None:
     """Do what is left of a batch; the summary is written whatever stops it."""
     left = batch.left()
     with batch_progress(console, len(batch.jobs), len(batch.jobs) - len(left)) as shown:
@@ -134,9 +127,9 @@ def _work_off(batch: _Batch, options: BatchOptions, console: Console) -> None:
             if left:
                 with _engine(batch, options, len(left)) as engine:
                     for done in run_schedule(left, engine, retries=options.retries, started=shown.started):
-                        batch.add(done.job, done.error)
+                        batch.add(done)
                         shown.done(done)
-                        batch.save_now_and_then(shown)
+                        batch.save_now_and_then(elapsed=shown.elapsed, ended=shown.ended)
         except BaseException:
             with suppress(MesofaceError):  # the disk may be what is wrong
                 batch.save(elapsed=shown.elapsed, ended=shown.ended)
@@ -144,7 +137,7 @@ def _work_off(batch: _Batch, options: BatchOptions, console: Console) -> None:
         batch.save(elapsed=shown.elapsed, ended=shown.ended)
 
 
-def _engine(batch: _Batch, options: BatchOptions, count: int) -> Engine:
+def _engine(batch: Ledger, options: BatchOptions, count: int) -> Engine:
     """What runs the attempts."""
     threads = batch.settings.threads
     need = MemoryNeed(batch.largest_peak_mb() if options.memory_mb is None else options.memory_mb)
@@ -161,65 +154,6 @@ def _engine(batch: _Batch, options: BatchOptions, count: int) -> Engine:
     return LocalEngine(
         attempt_capture, workers=min(workers, count), need=need, limit=options.limit, preload=PRELOAD
     )
-
-
-class _Batch:
-    """The captures of a batch and what came of them so far."""
-
-    def __init__(self, out: Path, jobs: Sequence[CaptureJob], settings: Settings):
-        self.out, self.jobs, self.settings = out, jobs, settings
-        self._rows: dict[str, CaptureRow] = {}
-        self._saved, self._save_takes = time.monotonic(), 0.0
-
-    def keep_current(self, progress: ProgressCallback = silent) -> None:
-        """Count those as done whose results are there already."""
-        present = [job for job in self.jobs if job.result.is_dir()]
-        if not present:
-            return
-        label = "Looking at results"
-        progress(label, 0, len(present))
-        with ThreadPoolExecutor(_FILE_READERS) as pool:
-            for number, (job, current) in enumerate(
-                zip(present, pool.map(is_current, present), strict=True), 1
-            ):
-                if current:
-                    self.add(job, None)
-                progress(label, number, len(present))
-
-    def add(self, job: CaptureJob, error: str | None) -> None:
-        """A capture came to its end."""
-        if error is not None and job.result.is_dir():
-            error += " (an older result is still in its folder)"
-        self._rows[job.id] = capture_row(job, error)
-
-    def left(self) -> list[CaptureJob]:
-        """The captures that are still to be done."""
-        return [job for job in self.jobs if job.id not in self._rows]
-
-    def rows(self) -> list[CaptureRow]:
-        """What came of the captures, in the order of the inputs."""
-        return [self._rows[job.id] for job in self.jobs if job.id in self._rows]
-
-    def largest_peak_mb(self) -> float | None:
-        """Memory of the largest capture so far, MB."""
-        return max((row.peak_mb for row in self._rows.values() if row.peak_mb is not None), default=None)
-
-    def save_now_and_then(self, shown: BatchProgress) -> None:
-        """Write the summary when it is old enough: it can be looked at while the batch runs."""
-        if time.monotonic() - self._saved > max(_SAVE_EVERY, _SAVE_SHARE * self._save_takes):
-            self.save(elapsed=shown.elapsed, ended=shown.ended)
-
-    def save(self, *, elapsed: float, ended: int) -> None:
-        """Write the summary of what there is, of a run of so many seconds in which so many captures ended."""
-        begun, rows = time.monotonic(), self.rows()
-        total = len(self.jobs)
-        timing = {"seconds": round(elapsed, 1), "ended": ended}
-        write_json(self.out, rows, total=total, recipe=self.jobs[0].recipe, timing=timing)
-        write_csv(self.out / "batch.csv", rows)
-        command = command_line(Path("CAPTURE"), self.settings)
-        write_page(self.out, rows, total=total, elapsed=elapsed, made_now=ended, command=command)
-        self._saved = time.monotonic()
-        self._save_takes = self._saved - begun
 
 
 def _check_settings(settings: Settings) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mesoface.batch.claims import claim, release
 from mesoface.batch.engine import Ended, Engine
@@ -24,15 +25,13 @@ class Done:
 
     Args:
         job: the capture.
+        record: its result's ``run.json``, None when there is none.
         error: why there is no result, None when there is one.
-        end: which kind of end its last attempt had.
-        attempts: how often it was tried.
     """
 
     job: CaptureJob
+    record: Mapping[str, Any] | None
     error: str | None
-    end: End
-    attempts: int
 
 
 def run_schedule(
@@ -92,4 +91,4 @@ def _done(ended: Ended) -> Done:
             path=ended.job.job.out,
             remedy="mend that and go on with --resume; what was finished is kept",
         )
-    return Done(ended.job.job, ended.error, ended.end, ended.job.number)
+    return Done(ended.job.job, None if ended.result is None else ended.result.record, ended.error)

@@ -17,7 +17,6 @@ import mesoface
 from mesoface.atomic import atomic_file
 from mesoface.batch.job import CaptureJob
 from mesoface.errors import MesofaceError
-from mesoface.run_folder import read_record
 
 NAME = "batch.json"
 FORMAT = 1
@@ -63,15 +62,13 @@ class CaptureRow:
     peak_mb: float | None = None
 
 
-def capture_row(job: CaptureJob, error: str | None) -> CaptureRow:
-    """What came of a capture, from its result's ``run.json`` or from the reason why there is none.
+def failed_row(job: CaptureJob, error: str) -> CaptureRow:
+    """What came of a capture that has no result, for the reason ``error``."""
+    return CaptureRow(job.id, job.capture, error, dict.fromkeys(_COLUMNS))
 
-    Raises:
-        MesofaceError: there should be a result, and its record cannot be read.
-    """
-    if error is not None:
-        return CaptureRow(job.id, job.capture, error, dict.fromkeys(_COLUMNS))
-    record = read_record(job.result)
+
+def done_row(job: CaptureJob, record: Mapping[str, Any]) -> CaptureRow:
+    """What came of a capture, from its result's ``run.json``."""
     surface, scale = record.get("surface", {}), record.get("scale", {})
     truth = record.get("evaluation", {})
     accuracy, completeness = truth.get("accuracy", {}), truth.get("completeness", {})
