@@ -55,6 +55,17 @@ def test_numbers_and_scale_are_written_and_read(rig, tmp_path):
     assert source.notes == ()
 
 
+def test_what_the_papers_code_writes_is_enough(folder):
+    """K, Rt, height and width alone: the photos are straight, and all of them valid."""
+    path = folder / "params.json"
+    params = json.loads(path.read_text())
+    kept = {key: value for key, value in params.items() if not key.endswith(("_valid", "_distortion"))}
+    path.write_text(json.dumps(kept))
+    views = read_source(folder).views
+    assert [view.name for view in views] == ["0", "1", "2"]
+    assert all(view.camera.lens is None for view in views)
+
+
 @pytest.mark.parametrize("scale", [0, -1.0, "41", True, float("inf"), [1]])
 def test_a_scale_that_is_none_is_refused(folder, scale):
     edit(folder, mm_per_unit=scale)
