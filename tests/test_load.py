@@ -399,3 +399,13 @@ def test_captures_at_hand(shared, name, format, views):
         assert view.mask is None or 0.1 < view.mask.mean() < 0.9
         # the strong lens of the phone costs a margin, not the picture
         assert view.image.shape[0] * view.image.shape[1] > 0.85 * 480 * 270
+
+
+def test_a_photo_that_is_a_program_is_no_photo(capture_folder):
+    """Pillow has Ghostscript run PostScript, whatever the file's suffix."""
+    folder = capture_folder()
+    (folder / "0.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 96 128\n%%EndComments\nshowpage\n"
+    )
+    with pytest.raises(CaptureError, match="is not an image that can be read"):
+        load_capture(folder)

@@ -14,6 +14,8 @@ from PIL import Image, UnidentifiedImageError
 from mesoface.errors import CaptureError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
+# Pillow's names of them, whatever the suffix says: of others it has some that run programs (PostScript).
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 MAX_PIXELS = 178_000_000  # just below where Pillow itself takes an image for an attack
 _AS_IS = ("L", "LA", "RGB", "RGBA")  # Pillow's modes of 8 bits a channel that need no conversion
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -61,7 +63,7 @@ def read_header(path: Path) -> ImageHeader:
     Raises:
         CaptureError: the file is missing, is no image, or claims more than 178 megapixels.
     """
-    with _named_errors(path), Image.open(path) as image:
+    with _named_errors(path), Image.open(path, formats=_FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise Image.DecompressionBombError
@@ -117,7 +119,7 @@ def as_float(pixels: NDArray) -> NDArray[np.float32]:
 
 def _decode(path: Path) -> NDArray:
     """(H, W) or (H, W, C) stored pixels, C = 2 (grey, alpha), 3 (RGB) or 4 (RGBA)."""
-    with _named_errors(path), Image.open(path) as image:
+    with _named_errors(path), Image.open(path, formats=_FORMATS) as image:
         # Some versions of Pillow open 16-bit grey PNG files as "I".
         if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
             raise CaptureError(
