@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +55,9 @@ def write_run(run: Path, capture: Capture, offset: float, scale: float) -> None:
     )
 
 
-@pytest.fixture
-def split(tmp_path: Path, make_capture) -> tuple[Path, Path]:
+def make_split(place: Path, make_capture) -> tuple[Path, Path]:
     """A prepared folder, and results of its split."""
-    folder = PreparedFolder(tmp_path / "prepared")
+    folder = PreparedFolder(place / "prepared")
     ids = [NEAR, FAR, NO_SCAN, NO_RESULT, OTHER_SCALE]
     for id in ids:
         folder.images(id).mkdir(parents=True)
@@ -66,7 +66,7 @@ def split(tmp_path: Path, make_capture) -> tuple[Path, Path]:
             write_ply(folder.scan(id), scan.with_vertices(scan.vertices / MM_PER_UNIT))
     write_splits(folder.splits, {"eval": ids, "train": []})
     write_scales(folder.scales, dict.fromkeys(ids, Alignment(MM_PER_UNIT, np.eye(3), np.zeros(3))))
-    runs = tmp_path / "runs"
+    runs = place / "runs"
     views = make_capture().views
     for id, offset in OFFSETS.items():
         capture = Capture(views, folder.images(id), "facescape", mm_per_unit=1.0)
@@ -82,11 +82,32 @@ def run_evaluation(split: tuple[Path, Path], out: Path) -> IncompleteError:
     return caught.value
 
 
-def test_the_tables_say_what_was_measured_and_what_was_not(split, tmp_path: Path):
-    error = run_evaluation(split, tmp_path / "out")
+@pytest.fixture
+def split(tmp_path: Path, make_capture) -> tuple[Path, Path]:
+    """:func:`make_split`, to be changed."""
+    return make_split(tmp_path, make_capture)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation wrote, and how it ended."""
+
+    out: Path
+    error: IncompleteError
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory, make_capture) -> Evaluated:
+    """:func:`make_split` evaluated once."""
+    place = tmp_path_factory.mktemp("evaluated")
+    return Evaluated(place / "out", run_evaluation(make_split(place, make_capture), place / "out"))
+
+
+def test_the_tables_say_what_was_measured_and_what_was_not(evaluated: Evaluated):
+    error, out = evaluated.error, evaluated.out
     assert error.exit_code == 3
     assert "2 of 5 captures are not measured: 003_01: no face was found" in error.message
-    table = json.loads((tmp_path / "out" / "table.json").read_text())
+    table = json.loads((out / "table.json").read_text())
     assert list(table["captures"]) == ["001_01", "002_01"]
     for id in (NEAR, FAR):
         figures = table["captures"][id.key]
@@ -99,20 +120,19 @@ def test_the_tables_say_what_was_measured_and_what_was_not(split, tmp_path: Path
     assert "there is no scan" in table["not_measured"]["002_02"]
     assert "was made with 41.0 mm per unit, the capture has 40.0" in table["not_measured"]["003_02"]
 
-    with (tmp_path / "out" / "table.csv").open(newline="") as file:
+    with (out / "table.csv").open(newline="") as file:
         rows = {row["capture"]: row for row in csv.DictReader(file)}
     assert float(rows["002_01"]["chamfer"]) == pytest.approx(0.6, rel=0.06)
     assert rows["003_01"]["status"] == "not measured"
     assert rows["003_01"]["why"] == "no face was found"
-    markdown = (tmp_path / "out" / "table.md").read_text()
+    markdown = (out / "table.md").read_text()
     assert "| 1 neutral | 2 |" in markdown
     assert "| all | 2 |" in markdown
     assert markdown.index("| 002_01 |") < markdown.index("| 001_01 |")  # the worst first
 
 
-def test_the_page_shows_the_worst_first_with_pictures(split, tmp_path: Path):
-    run_evaluation(split, tmp_path / "out")
-    page = (tmp_path / "out" / "report.html").read_text()
+def test_the_page_shows_the_worst_first_with_pictures(evaluated: Evaluated):
+    page = (evaluated.out / "report.html").read_text()
     assert page.count("data:image/png") == 2
     assert page.index("<figcaption>002_01") < page.index("<figcaption>001_01")
     assert "http" not in page.split("<body>")[1]
