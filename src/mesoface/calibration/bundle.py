@@ -108,11 +108,11 @@ def adjust(start: Bundle, seen: Observations, priors: Priors) -> Bundle:
         if small == 2 or damping > 1e9:
             break
         trial = _moved(bundle, *_step(linear, damping))
-        cost = _cost(trial, seen, priors)
-        if not cost <= linear.cost:
+        trial_cost = cost(trial, seen, priors)
+        if not trial_cost <= linear.cost:
             damping *= 8
             continue
-        small = small + 1 if linear.cost - cost < 1e-5 * linear.cost else 0
+        small = small + 1 if linear.cost - trial_cost < 1e-5 * linear.cost else 0
         bundle, damping = trial, max(damping / 8, 1e-9)
         linear = _linearise(bundle, seen, priors)
     return bundle
@@ -121,6 +121,17 @@ def adjust(start: Bundle, seen: Observations, priors: Priors) -> Bundle:
 def residuals(bundle: Bundle, seen: Observations) -> Array:
     """(M, 2) projection minus observation, pixels."""
     return _project(bundle, seen).pixels - seen.pixels
+
+
+def cost(bundle: Bundle, seen: Observations, priors: Priors) -> float:
+    """Half the robust sum of squares that :func:`adjust` minimises."""
+    squared = (residuals(bundle, seen) ** 2).sum(1) / seen.sigma**2
+    total = 0.5 * CAUCHY**2 * float(np.log1p(squared / CAUCHY**2).sum())
+    total += 0.5 * float((((bundle.points - priors.points) / priors.point_sigma[:, None]) ** 2).sum())
+    total += 0.5 * float((np.log(bundle.focal / priors.focal) ** 2 * priors.focal_sigma**-2.0).sum())
+    if priors.radial_sigma > 0:
+        total += 0.5 * float((bundle.radial**2).sum()) / priors.radial_sigma**2
+    return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,8 +192,8 @@ def _linearise(bundle: Bundle, seen: Observations, priors: Priors) -> _Linear:
         g_camera[focal + 1] += priors.radial_sigma**-2.0 * bundle.radial
     else:
         H_camera[focal + 1, focal + 1] = 1.0
-    cost = _cost(bundle, seen, priors)
-    return _Linear(cost, H_camera, blocks, csr_array(by_camera.T @ by_point), g_camera, g_point)
+    coupled = csr_array(by_camera.T @ by_point)
+    return _Linear(cost(bundle, seen, priors), H_camera, blocks, coupled, g_camera, g_point)
 
 
 def _jacobians(
@@ -250,13 +261,3 @@ def _moved(bundle: Bundle, camera: Array, point: Array) -> Bundle:
         radial=bundle.radial + optics[:, 1],
         points=bundle.points + point,
     )
-
-
-def _cost(bundle: Bundle, seen: Observations, priors: Priors) -> float:
-    squared = (residuals(bundle, seen) ** 2).sum(1) / seen.sigma**2
-    cost = 0.5 * CAUCHY**2 * float(np.log1p(squared / CAUCHY**2).sum())
-    cost += 0.5 * float((((bundle.points - priors.points) / priors.point_sigma[:, None]) ** 2).sum())
-    cost += 0.5 * float((np.log(bundle.focal / priors.focal) ** 2 * priors.focal_sigma**-2.0).sum())
-    if priors.radial_sigma > 0:
-        cost += 0.5 * float((bundle.radial**2).sum()) / priors.radial_sigma**2
-    return cost

@@ -13,6 +13,7 @@ from rich.markup import escape
 import mesoface
 from mesoface.cli import (
     batch,
+    calibrate,
     convert,
     evaluate,
     export,
@@ -44,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command(name="calibrate")(calibrate.command)
 app.command(name="inspect")(inspect.command)
 app.command(name="reconstruct")(reconstruct.command)
 app.command(name="batch")(batch.command)

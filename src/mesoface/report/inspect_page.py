@@ -84,7 +84,7 @@ def inspect_page(inspection: Inspection, capture: Capture) -> str:
 </section>
 <section>
 <h2>Cameras from above</h2>
-<div class="rig">{_rig(inspection.views)}</div>
+<div class="rig">{cameras_from_above(inspection.views)}</div>
 {coverage}
 </section>
 </div>
@@ -164,7 +164,7 @@ def _picture(view: View, points: NDArray[np.float64] | None, weights: NDArray[np
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
-def _rig(views: Iterable[ViewReport]) -> str:
+def cameras_from_above(views: Iterable[ViewReport]) -> str:
     """SVG: the head from above, looking down the page, and the cameras around it, distances to scale."""
     parts = [
         '<svg viewBox="-160 -128 320 290" role="img" aria-label="cameras around the head, from above">',

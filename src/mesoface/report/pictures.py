@@ -38,9 +38,20 @@ def photo_with_landmarks(
         weights: (L,) in [0, 1]: green counts fully, red not at all; None for all green.
         height: of the thumbnail, pixels.
     """
-    factor = height / view.image.shape[0]
-    size = (max(1, round(view.image.shape[1] * factor)), height)
-    small = cv2.resize(view.image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    return with_landmarks(view.image, points, weights, height=height)
+
+
+def with_landmarks(
+    image: NDArray[np.float32],
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64] | None = None,
+    *,
+    height: int = 360,
+) -> RGB:
+    """:func:`photo_with_landmarks` of an (H, W, 3) image in [0, 1] without a camera."""
+    factor = height / image.shape[0]
+    size = (max(1, round(image.shape[1] * factor)), height)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     canvas = np.ascontiguousarray(np.round(np.clip(small, 0, 1) * 255).astype(np.uint8))
     weights = np.ones(len(points)) if weights is None else np.clip(np.nan_to_num(weights), 0, 1)
     centers = ((points + 0.5) * factor - 0.5) * 16  # cv2 takes fixed-point numbers with 4 fractional bits

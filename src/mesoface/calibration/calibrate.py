@@ -1,0 +1,205 @@
+"""From photos to a capture: the order of the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.calibration.choice import choose_photos
+from mesoface.calibration.features import solve_by_features
+from mesoface.calibration.landmark_bundle import solve_by_landmarks
+from mesoface.calibration.photos import Photo, find_photos, read_pixels, take_over
+from mesoface.calibration.settings import CalibrationSettings
+from mesoface.calibration.sharing import cameras_of
+from mesoface.calibration.solution import Solution
+from mesoface.calibration.verdict import Verdict, judge
+from mesoface.calibration.video import extract_frames, is_video
+from mesoface.calibration.world import face_world
+from mesoface.errors import LandmarkError, MesofaceError, ReconstructionError
+from mesoface.face_models.scale import ScaleEstimate
+from mesoface.landmarks import Landmarks2D, MediapipeDetector
+from mesoface.landmarks.selection import face_sharpness
+from mesoface.progress import ProgressCallback, silent
+
+_FEWEST = 3
+_REMEDY = "take a dozen photos of one still face from different sides, some 15° apart, sharp and evenly lit"
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Cameras of photos of a face.
+
+    Args:
+        source: the folder or video that the photos came from.
+        photos: V photos, in the capture's folder.
+        landmarks: of the face in them.
+        solution: their cameras, in the face's world, millimetres.
+        verdict: how far these can be trusted.
+        scale: how the millimetres are known; ``mm_per_unit`` is of the solution's first world.
+        settings: what was asked for.
+        tried: method → why it was not taken, of those that were tried before.
+        notes: what was left out or adapted, one sentence each.
+    """
+
+    source: Path
+    photos: tuple[Photo, ...]
+    landmarks: Landmarks2D
+    solution: Solution
+    verdict: Verdict
+    scale: ScaleEstimate
+    settings: CalibrationSettings
+    tried: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def calibrate(
+    source: Path,
+    folder: Path,
+    settings: CalibrationSettings | None = None,
+    *,
+    progress: ProgressCallback = silent,
+) -> Calibration:
+    """Find the cameras of photos of a face.
+
+    Args:
+        source: a folder of photos, or a video.
+        folder: the capture's folder, which exists and is empty: photos are put into ``images/`` there.
+        settings: None for the defaults.
+        progress: called as the steps advance.
+
+    Raises:
+        MesofaceError: no photos, no face, or no cameras that can be trusted; says why and what to do.
+    """
+    settings = settings or CalibrationSettings()
+    photos, landmarks, notes = _photos(source, folder, settings, progress)
+    camera_of = cameras_of(photos, settings.cameras)
+    solution, verdict, tried = _solve(source, photos, landmarks, camera_of, settings, progress)
+    assert verdict.landmarks is not None
+    cameras, scale = face_world(solution.cameras, verdict.placed, landmarks, verdict.landmarks)
+    return Calibration(
+        source,
+        tuple(photos),
+        landmarks,
+        replace(solution, cameras=cameras),
+        verdict,
+        scale,
+        settings,
+        tried,
+        tuple(notes),
+    )
+
+
+def _photos(
+    source: Path, folder: Path, settings: CalibrationSettings, progress: ProgressCallback
+) -> tuple[list[Photo], Landmarks2D, list[str]]:
+    """The photos to calibrate, in the capture's folder, and the face in them."""
+    if is_video(source):
+        frames = folder / "frames"
+        frames.mkdir()
+        files = extract_frames(source, frames, settings.max_photos, progress=progress)
+    else:
+        files = find_photos(source)
+    photos, notes = take_over(files, folder)
+    if is_video(source):
+        _remove(files)
+        (folder / "frames").rmdir()
+    if len(photos) < _FEWEST:
+        raise LandmarkError(
+            f"{len(photos)} photo{'s' * (len(photos) != 1)}, at least {_FEWEST} are needed to find cameras",
+            path=source,
+            remedy=_REMEDY,
+        )
+    landmarks, sharpness = _detect(photos, progress)
+    notes += landmarks.notes
+    if landmarks.found.sum() < _FEWEST:
+        seen = [photo.name for photo, found in zip(photos, landmarks.found, strict=True) if found]
+        where = f"only in {', '.join(seen)}" if seen else "in no photo"
+        raise LandmarkError(
+            f"a face was found {where} of {len(photos)}, at least {_FEWEST} must show it",
+            path=source,
+            remedy="use photos that show the face upright, within about 60° of the front",
+        )
+    if len(photos) <= settings.max_photos:
+        return photos, landmarks, notes
+    sizes = np.array([photo.size for photo in photos])
+    keep = choose_photos(landmarks, sizes, sharpness, settings.max_photos)
+    _remove([photo.path for v, photo in enumerate(photos) if v not in keep])
+    _remove([p.mask_path for v, p in enumerate(photos) if v not in keep and p.mask_path is not None])
+    notes.append(f"{len(keep)} of {len(photos)} photos were taken: sharp ones, spread over the arc")
+    chosen = replace(landmarks, points=landmarks.points[keep], weights=landmarks.weights[keep])
+    return [photos[v] for v in keep], chosen, notes
+
+
+def _detect(photos: Sequence[Photo], progress: ProgressCallback) -> tuple[Landmarks2D, NDArray[np.float64]]:
+    """Landmarks, and how sharp each photo's face is (NaN without one)."""
+    names = [photo.name for photo in photos]
+    detector = MediapipeDetector(progress)
+    landmarks = detector.detect_uncalibrated((read_pixels(photo) for photo in photos), names)
+    sharpness = np.array(
+        [
+            face_sharpness(read_pixels(photo), points) if found else np.nan
+            for photo, points, found in zip(photos, landmarks.points, landmarks.found, strict=True)
+        ]
+    )
+    return landmarks, sharpness
+
+
+def _solve(
+    source: Path,
+    photos: Sequence[Photo],
+    landmarks: Landmarks2D,
+    camera_of: NDArray[np.int64],
+    settings: CalibrationSettings,
+    progress: ProgressCallback,
+) -> tuple[Solution, Verdict, dict[str, str]]:
+    """The better of the methods that may be used, and why the others were not taken.
+
+    Features come first; landmarks are tried when the verdict on these is not good.
+    """
+    methods: dict[str, Callable[[], Solution]] = {
+        "features": lambda: solve_by_features(
+            photos,
+            landmarks,
+            camera_of,
+            background=settings.background,
+            threads=settings.threads,
+            progress=progress,
+        ),
+        "landmarks": lambda: solve_by_landmarks(photos, landmarks, camera_of, progress=progress),
+    }
+    found: list[tuple[Solution, Verdict]] = []
+    refused: dict[str, str] = {}
+    for name, solve in methods.items():
+        if settings.method not in ("auto", name) or any(verdict.rank == 0 for _, verdict in found):
+            continue
+        try:
+            solution = solve()
+        except (ReconstructionError, LandmarkError) as error:
+            refused[name] = error.message
+            continue
+        found.append((solution, judge(photos, landmarks, solution)))
+    if not found:
+        raise _no_cameras(source, refused)
+    best = min(found, key=lambda pair: pair[1].rank)  # the first of equals
+    for solution, verdict in found:
+        if solution is not best[0] or verdict.level == "failed":
+            refused[solution.method] = "; ".join(problem.what for problem in verdict.problems) or "not better"
+    if best[1].level == "failed":
+        raise _no_cameras(source, refused)
+    return *best, refused
+
+
+def _no_cameras(source: Path, refused: dict[str, str]) -> MesofaceError:
+    why = ". ".join(f"By {name}: {reason}" for name, reason in refused.items())
+    return ReconstructionError(
+        f"no cameras that can be trusted were found. {why}", path=source, remedy=_REMEDY
+    )
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink()

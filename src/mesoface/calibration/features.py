@@ -1,0 +1,186 @@
+"""Structure from motion: the skin's own detail followed from photo to photo, by COLMAP.
+
+SIFT features (Lowe, IJCV 2004) on the head, matched between all pairs of photos, and incremental
+reconstruction (Schönberger & Frahm, CVPR 2016), through pycolmap, on the CPU. Lens: focal length and one
+radial coefficient; the principal point stays in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from mesoface.calibration.masks import head_mask
+from mesoface.calibration.photos import Photo
+from mesoface.calibration.solution import Solution, Track, describe
+from mesoface.camera import Camera
+from mesoface.errors import ReconstructionError
+from mesoface.formats.colmap_lens import intrinsics
+from mesoface.images import decode_mask
+from mesoface.landmarks import Landmarks2D
+from mesoface.progress import ProgressCallback, silent
+
+_MODEL = "SIMPLE_RADIAL"
+_MAX_SIDE = 2000  # pixels: finer features cost time and are hardly more exact
+_SEED = 0
+_FEWEST = 3  # photos
+_HIDE_LOG = 4  # glog's levels end at 3
+
+
+def solve_by_features(
+    photos: Sequence[Photo],
+    landmarks: Landmarks2D,
+    camera_of: NDArray[np.int64],
+    *,
+    background: bool = False,
+    threads: int = 1,
+    progress: ProgressCallback = silent,
+) -> Solution:
+    """Cameras by structure from motion.
+
+    Args:
+        photos: V photos in one folder.
+        landmarks: of the face in them; photos without a face are not used.
+        camera_of: (V,) which camera took each.
+        background: follow what is beside the head, too, and use photos without a face.
+        threads: for features and matches.
+        progress: called as photos are done.
+
+    Raises:
+        ReconstructionError: fewer than three photos hang together.
+    """
+    used = list(range(len(photos))) if background else np.flatnonzero(landmarks.found).tolist()
+    with TemporaryDirectory(prefix="mesoface-") as temporary, _quiet():
+        folder = Path(temporary)
+        (folder / "masks").mkdir()
+        if not background:
+            for v in used:
+                _write_mask(folder / "masks" / f"{photos[v].path.name}.png", photos[v], landmarks.points[v])
+        pycolmap.set_random_seed(_SEED)
+        masks = None if background else folder / "masks"
+        _extract(folder / "features.db", photos, used, camera_of, masks, threads, progress)
+        progress("Comparing photos", 0, 1)
+        matching = pycolmap.FeatureMatchingOptions(num_threads=threads, use_gpu=False)
+        pycolmap.match_exhaustive(folder / "features.db", matching_options=matching)
+        progress("Comparing photos", 1, 1)
+        model = _map(folder, photos[0].path.parent, len(used), progress)
+        if model is None:
+            raise ReconstructionError(
+                "the skin shows too little that can be followed from photo to photo",
+                remedy="use sharper photos, with less than 25° between neighbours, and even light",
+            )
+        return _solution(model, photos)
+
+
+def _extract(
+    database: Path,
+    photos: Sequence[Photo],
+    used: Sequence[int],
+    camera_of: NDArray[np.int64],
+    masks: Path | None,
+    threads: int,
+    progress: ProgressCallback,
+) -> None:
+    """Find features, a few photos at a time, camera by camera."""
+    options = pycolmap.FeatureExtractionOptions(num_threads=threads, use_gpu=False, max_image_size=_MAX_SIDE)
+    done = 0
+    for camera in np.unique(camera_of[used]):
+        mine = [photos[v] for v in used if camera_of[v] == camera]
+        reader = pycolmap.ImageReaderOptions(camera_model=_MODEL)
+        if masks is not None:
+            reader.mask_path = masks
+        focal = next((photo.focal for photo in mine if photo.focal is not None), None)
+        if focal is not None:
+            reader.camera_params = f"{focal},{mine[0].width / 2},{mine[0].height / 2},0"
+        for first in range(0, len(mine), threads):
+            progress("Finding features", done, len(used))
+            some = mine[first : first + threads]
+            pycolmap.extract_features(
+                database,
+                mine[0].path.parent,
+                image_names=[photo.path.name for photo in some],
+                camera_mode=pycolmap.CameraMode.SINGLE,
+                reader_options=reader,
+                extraction_options=options,
+            )
+            reader.existing_camera_id = _newest_camera(database)
+            done += len(some)
+    progress("Finding features", done, len(used))
+
+
+def _newest_camera(database: Path) -> int:
+    with pycolmap.Database.open(database) as opened:
+        return max(camera.camera_id for camera in opened.read_all_cameras())
+
+
+def _map(folder: Path, images: Path, count: int, progress: ProgressCallback) -> Any | None:
+    """The largest reconstruction, or None."""
+    placed = 0
+
+    def another() -> None:
+        nonlocal placed
+        placed = min(placed + 1, count)
+        progress("Placing cameras", placed, count)
+
+    options = pycolmap.IncrementalPipelineOptions(
+        min_model_size=_FEWEST, num_threads=1, random_seed=_SEED, extract_colors=False
+    )
+    (folder / "models").mkdir()
+    models = pycolmap.incremental_mapping(
+        folder / "features.db", images, folder / "models", options, next_image_callback=another
+    )
+    progress("Placing cameras", count, count)
+    sizes = {key: model.num_reg_images() for key, model in models.items()}
+    best = max(sizes, key=lambda key: sizes[key], default=None)
+    return None if best is None or sizes[best] < _FEWEST else models[best]
+
+
+def _solution(model: Any, photos: Sequence[Photo]) -> Solution:
+    """The reconstruction with the photos' indices and our conventions."""
+    index = {photo.path.name: v for v, photo in enumerate(photos)}
+    cameras: list[Camera | None] = [None] * len(photos)
+    view_of, pixels_of = {}, {}
+    for image_id, image in model.images.items():
+        if image.has_pose:
+            view = view_of[image_id] = index[image.name]
+            K, lens = intrinsics(model.cameras[image.camera_id])
+            pose = image.cam_from_world().matrix()
+            cameras[view] = Camera(K, pose[:, :3], pose[:, 3], photos[view].width, photos[view].height, lens)
+            # COLMAP's pixel centres are at halves
+            pixels_of[image_id] = np.array([point.xy for point in image.points2D]).reshape(-1, 2) - 0.5
+    tracks = [
+        Track(
+            point.xyz,
+            [view_of[e.image_id] for e in point.track.elements],
+            np.array([pixels_of[e.image_id][e.point2D_idx] for e in point.track.elements]),
+        )
+        for point in model.points3D.values()
+    ]
+    return describe("features", cameras, tracks)
+
+
+def _write_mask(path: Path, photo: Photo, points: NDArray[np.float64]) -> None:
+    """The head, and nothing that the user's own mask leaves out."""
+    mask = head_mask(points, photo.width, photo.height)
+    if photo.mask_path is not None:
+        mask &= decode_mask(photo.mask_path)
+    cv2.imwrite(str(path), mask.astype(np.uint8) * 255)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """COLMAP's log goes nowhere in the block."""
+    before = pycolmap.logging.minloglevel
+    pycolmap.logging.minloglevel = _HIDE_LOG
+    try:
+        yield
+    finally:
+        pycolmap.logging.minloglevel = before

@@ -1,0 +1,118 @@
+"""The capture's folder: photos, ``capture.json``, ``calibration.json`` and the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mesoface.atomic import atomic_folder
+from mesoface.calibration.calibrate import Calibration, calibrate
+from mesoface.calibration.settings import CalibrationSettings
+from mesoface.capture import ViewSource
+from mesoface.errors import MesofaceError
+from mesoface.formats.plain import write_capture_json
+from mesoface.progress import ProgressCallback, silent
+from mesoface.report.calibrate_page import calibrate_page
+
+RECORD = "calibration.json"
+PAGE = "calibration.html"
+
+
+def calibrate_folder(
+    source: str | Path,
+    out: str | Path,
+    settings: CalibrationSettings | None = None,
+    *,
+    overwrite: bool = False,
+    progress: ProgressCallback = silent,
+) -> Calibration:
+    """Calibrate photos and write the capture: all of it, or nothing.
+
+    Args:
+        source: a folder of photos, or a video.
+        out: the capture's folder, which is made.
+        settings: None for the defaults.
+        overwrite: whether an older calibration there may be replaced.
+        progress: called as the steps advance.
+
+    Returns:
+        the calibration, its photos where they are now.
+
+    Raises:
+        MesofaceError: see :func:`.calibrate.calibrate`; or ``out`` is in the way.
+    """
+    source, out = Path(source), Path(out)
+    _check_target(source, out, overwrite)
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        calibration = calibrate(source, folder, settings, progress=progress)
+        sources = view_sources(calibration)
+        placed = {view.image_path for view in sources}
+        for photo in calibration.photos:
+            if photo.path not in placed:
+                photo.path.unlink()
+        write_capture_json(folder, sources, mm_per_unit=1.0)
+        text = json.dumps(calibration_record(calibration), indent=1, ensure_ascii=False)
+        (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+        (folder / PAGE).write_text(calibrate_page(calibration), encoding="utf-8")
+    return calibration
+
+
+def view_sources(calibration: Calibration) -> list[ViewSource]:
+    """The photos that were placed, with their cameras, in millimetres."""
+    return [
+        ViewSource(photo.name, photo.path, camera, photo.mask_path)
+        for photo, camera in zip(calibration.photos, calibration.solution.cameras, strict=True)
+        if camera is not None
+    ]
+
+
+def calibration_record(calibration: Calibration) -> dict[str, Any]:
+    """Everything but the cameras, ready for JSON."""
+    solution, verdict, scale = calibration.solution, calibration.verdict, calibration.scale
+    return {
+        "source": calibration.source.name,
+        "method": solution.method,
+        "verdict": verdict.level,
+        "problems": [{"what": problem.what, "remedy": problem.remedy} for problem in verdict.problems],
+        "tried": calibration.tried,
+        "scale": {"source": scale.source, "relative_uncertainty": round(scale.relative_uncertainty, 4)},
+        "points": solution.points,
+        "reprojection_error_px": _number(solution.error),
+        "triangulation_angle_deg": _number(solution.angle),
+        "views": [
+            {
+                "name": photo.name,
+                "placed": camera is not None,
+                "points": int(solution.counts[v]),
+                "reprojection_error_px": _number(solution.errors[v]),
+                "landmark_disagreement": _number(verdict.agreement[v], 5),
+            }
+            for v, (photo, camera) in enumerate(zip(calibration.photos, solution.cameras, strict=True))
+        ],
+        "settings": dict(vars(calibration.settings)),
+        "notes": list(calibration.notes),
+    }
+
+
+def _number(value: float, digits: int = 3) -> float | None:
+    return round(float(value), digits) if np.isfinite(value) else None
+
+
+def _check_target(source: Path, out: Path, overwrite: bool) -> None:
+    """Refuse to write over the photos, or over what no calibration made."""
+    inner, outer = out.resolve(), source.resolve()
+    if inner == outer or outer in inner.parents or inner in outer.parents:
+        raise MesofaceError(
+            "the capture would be written into the photos' folder (or over it)",
+            path=out,
+            remedy="name a folder outside of it",
+        )
+    if out.is_dir() and any(out.iterdir()) and overwrite and not (out / RECORD).is_file():
+        raise MesofaceError(
+            f"--overwrite replaces calibrations only, and this folder has no {RECORD}",
+            path=out,
+            remedy="name another folder",
+        )
