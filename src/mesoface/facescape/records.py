@@ -17,7 +17,7 @@ from mesoface.facescape.layout import PreparedFolder
 from mesoface.facescape.metadata import Alignment, write_scales, write_selection, write_splits
 from mesoface.facescape.names import CaptureId
 from mesoface.facescape.splits import TRAIN, VALIDATION
-from mesoface.report.html import facts, page, paragraph, section, table
+from mesoface.report.html import facts, page, pairs, paragraph, section, table
 
 COLUMNS = (
     "capture", "expression", "split", "status", "views", "mm_per_unit", "landmark_error_px", "known", "notes",
@@ -144,20 +144,22 @@ def _page(
         (str(sum(not record.scan for record in records.values())), "without a scan"),
         (str(len(failed)), "failed"),
     ]
-    reasons = [(id.key, id.expression_name, reason) for id, reason in sorted(failed.items())]
+    reasons = [(f"{id.key} {id.expression_name}", reason) for id, reason in sorted(failed.items())]
+    left_out = [(id.key, "; ".join(record.notes)) for id, record in records.items() if record.notes]
     return page(
         title,
         (
             f"<h1>{escape(title)}</h1>",
             facts(figures),
-            section("Failed", table(("capture", "expression", "why"), reasons)) if failed else "",
+            section("Failed", pairs(reasons)),
             section(
                 "All captures",
                 paragraph(
                     "known: share of the facial mask from which the scan is met within 20 mm", soft=True
                 ),
-                table([name.replace("_", " ") for name in COLUMNS], rows),
+                table([name.replace("_", " ") for name in COLUMNS[:-1]], [row[:-1] for row in rows]),
             ),
+            section("Left out or adapted", pairs(left_out)),
         ),
     )
 

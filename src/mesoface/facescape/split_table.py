@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mesoface.atomic import atomic_file
 from mesoface.evaluation.metrics import COMPLETE_WITHIN
 from mesoface.facescape.names import EXPRESSIONS, CaptureId
-from mesoface.report.html import facts, gallery, page, paragraph, section, table
+from mesoface.report.html import facts, gallery, page, pairs, paragraph, section, table
 
 WORST = 10
 """How many captures are shown as the worst ones."""
@@ -225,7 +225,7 @@ def _page(split: SplitTable, pictures: Mapping[CaptureId, NDArray[np.float32]]) 
                 table(("expression", "captures", *_HEAD), _expression_rows(split)),
                 paragraph(_LEGEND, soft=True),
             ),
-            section("Not measured", table(("capture", "expression", "why"), rows)) if rows else "",
+            section("Not measured", pairs((f"{key} {name}", reason) for key, name, reason in rows)),
             section("Worst captures, by chamfer distance", gallery(worst, width=420)),
             section("All captures", table(("capture", "expression", *_HEAD), _capture_rows(split, ids))),
         ),
