@@ -21,7 +21,7 @@ from mesoface.cli.app import app
 from mesoface.errors import MesofaceError
 from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.paper import ImplicitFunction, Regularizer
-from mesoface.meso import MesoGenerator
+from mesoface.meso.generator import MesoGenerator
 from mesoface.training.card import TrainingCard, save_network
 from mesoface.weights import WeightsCard, describe, import_checkpoints, load_network, read_weights
 

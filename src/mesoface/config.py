@@ -12,6 +12,7 @@ from mesoface.errors import MesofaceError
 Preset = Literal["fast", "default", "best", "paper"]
 Matcher = Literal["learned", "ncc"]
 Until = Literal["base", "fine"]
+Meso = Literal["learned", "shading", "off"]
 Device = Literal["auto", "cpu", "cuda"]
 
 MIN_TEXTURE, MAX_TEXTURE = 64, 8192
@@ -47,6 +48,16 @@ class Settings(BaseModel):
     view_ids: tuple[str, ...] | None = Field(None, description="use exactly these views")
     until: Until = Field("fine", description="stop after the base mesh, or go on to the fine mesh")
     texture_size: int = Field(2048, ge=0, description="side of the texture, texels; 0: no texture")
+    meso: Meso = Field(
+        "learned",
+        description="relief finer than what is measured: predicted by a network, by dark is deep, or none; "
+        "needs a texture",
+    )
+    meso_weights: Path | None = Field(
+        None,
+        description="weights of the network that predicts relief; None: those that come with mesoface. For "
+        "paper they are in `weights`",
+    )
     scale: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="millimetres per world unit; None to find out"
     )

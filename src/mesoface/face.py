@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from mesoface.face_models.model import FaceFit
 from mesoface.face_models.scale import ScaleEstimate
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.mesh import Mesh
+from mesoface.meso.apply import add_relief
+from mesoface.meso.types import MesoRelief
 from mesoface.stages import Stage
 from mesoface.texture import Texture
 from mesoface.uvd.space import UVDSpace
@@ -52,6 +55,7 @@ class Face:
             detail where there is one, else it is the fitted model.
         fine: the measured surface, or None when the run stopped at the base.
         texture: its colour, or None when the run stopped at the base or none was asked for.
+        relief: predicted relief, finer than what was measured, or None where none was asked for.
         fit: the face model's fit to the landmarks.
         capture: the views that were used, in millimetres.
         landmarks2d: landmarks in those views.
@@ -65,6 +69,7 @@ class Face:
     base: Mesh
     fine: FineSurface | None
     texture: Texture | None
+    relief: MesoRelief | None
     fit: FaceFit
     capture: Capture
     landmarks2d: Landmarks2D
@@ -73,3 +78,10 @@ class Face:
     settings: Settings
     stages: tuple[Stage, ...]
     warnings: tuple[str, ...]
+
+    @cached_property
+    def detailed(self) -> Mesh | None:
+        """The fine mesh with the predicted relief, its vertices moved along its normals; None without either."""
+        if self.fine is None or self.relief is None:
+            return None
+        return add_relief(self.fine.mesh, self.relief)

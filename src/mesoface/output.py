@@ -119,6 +119,12 @@ def save_face(
             if face.fine is not None and errors is not None:
                 distance = vertex_map(face.fine.mesh, errors, len(face.fine.kept))
                 write_exr(folder / "error.exr", distance, comment="mm to the true surface, NaN where unknown")
+            if face.relief is not None and face.detailed is not None:
+                write_ply(folder / "detailed.ply", face.detailed)
+                millimetres = np.where(face.relief.valid, face.relief.height, np.nan)
+                write_exr(
+                    folder / "meso.exr", millimetres, comment="predicted; mm along the normals of fine.ply"
+                )
             if face.texture is not None:
                 write_png(folder / "texture.png", face.texture.color)
                 write_png(folder / "texture_seen.png", face.texture.seen.astype(np.float32))
@@ -227,6 +233,14 @@ def run_record(face: Face, evaluation: Evaluation | None = None) -> dict[str, ob
             "size": face.texture.size,
             "seen": round(float(face.texture.seen.mean()), 5),
         }
+    if face.relief is not None:
+        height = face.relief.height[face.relief.valid]
+        record["meso"] = {
+            "source": face.relief.source,
+            "size": face.relief.size,
+            "texel_mm": round(face.relief.texel_mm, 4),
+            "rms_mm": round(float(np.sqrt(np.mean(height**2))) if len(height) else 0.0, 5),
+        }
     if evaluation is not None:
         record["evaluation"] = evaluation.to_dict()
     return record
@@ -241,6 +255,8 @@ def _summary(face: Face, evaluation: Evaluation | None) -> list[str]:
         )
     if face.texture is not None:
         lines.append(f"texture: {face.texture.size} × {face.texture.size}, {len(face.capture)} photos")
+    if face.relief is not None:
+        lines.append(f"predicted relief: {face.relief.size} × {face.relief.size}, {face.relief.source}")
     if evaluation is not None:
         accuracy = evaluation.accuracy
         lines.append(

@@ -70,6 +70,7 @@ def cap(*, fine: bool = True, color: bool = True) -> ExportSource:
         fit,
         "cap",
         maps if fine else None,
+        None,
         np.round(texture * 255).astype(np.uint8) if color else None,
         (np.eye(3), np.zeros(3)),
     )

@@ -46,6 +46,13 @@ def command(
             help="face: upright, y up, z out of the face. world: the capture's own axes, as in RUN.",
         ),
     ] = "face",
+    detail: Annotated[
+        Literal["all", "measured"],
+        typer.Option(
+            metavar="all|measured",
+            help="all: measured relief and, on top, what was predicted. measured: without any prediction.",
+        ),
+    ] = "all",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the older export that is in --out.")
     ] = False,
@@ -68,7 +75,7 @@ def command(
 
     formats = parse_formats(to)
     check_target(out, run)
-    options = ExportOptions(detail_edge, topology, frame)
+    options = ExportOptions(detail_edge, topology, frame, detail)
     with progress_bars() as progress, naming(run):
         source = read_source(run)
         lines = export_face(source, out, formats, options, overwrite=overwrite, progress=progress)

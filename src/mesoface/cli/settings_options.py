@@ -22,8 +22,9 @@ INPUT, METHOD, RESULT = "Input", "Method", "Result"
 FormatOption = Annotated[
     str | None,
     typer.Option(
-        metavar="facescape|colmap|nerfstudio",
-        help="Format of the calibration. Left out: found by looking at the folder.",
+        metavar="FORMAT",
+        help="Format of the calibration: plain, facescape, colmap, nerfstudio, metashape, realitycapture, "
+        "openmvg, meshroom or opencv. Left out: found by looking at the folder.",
         rich_help_panel=INPUT,
     ),
 ]
@@ -138,6 +139,25 @@ def settings_from_options(
             rich_help_panel=RESULT,
         ),
     ] = 2048,
+    meso: Annotated[
+        str,
+        typer.Option(
+            metavar="learned|shading|off",
+            help="Relief finer than what photos measure (pores, fine lines), told from the texture and "
+            "kept apart from what was measured. learned: by a network. shading: dark is deep. off: measured "
+            "relief only.",
+            rich_help_panel=RESULT,
+        ),
+    ] = "learned",
+    meso_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Weights of the network for --meso learned, as `mesoface train meso` writes them, "
+            "instead of those that come with mesoface.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
 ) -> Settings:
     """The settings that the options stand for.
 
@@ -157,6 +177,8 @@ def settings_from_options(
         view_ids=names,
         until=until,
         texture_size=texture_size,
+        meso=meso,
+        meso_weights=meso_weights,
         scale=scale,
         device=device,
         threads=threads,

@@ -78,12 +78,12 @@ def detailed_mesh(
         MesofaceError: as :func:`make_asset`.
     """
     if (options.topology or topology) == "grid":
-        if source.fine is None or source.detail is None:
+        if source.detail is None:
             raise MesofaceError(
                 "the UV grid is of what was measured, and this run stopped at the base mesh",
                 remedy="use --topology model, or reconstruct without --until base",
             )
-        grid = grid_mesh(source.fine, source.detail, options.edge_mm)
+        grid = grid_mesh(source.detail, options.edge_mm)
         return grid, np.ones(len(grid.faces), bool)
     mesh, skin = model_topology_mesh(
         source.base, source.fit.facial, source.detail, options.edge_mm or edge_mm

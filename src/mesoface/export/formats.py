@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mesoface
@@ -133,6 +133,8 @@ def export_face(
             f"{', '.join(missing)}: this run stopped at the base mesh, nothing was measured",
             remedy=f"export {able}, or reconstruct without --until base",
         )
+    if options.detail == "measured":
+        source = replace(source, relief=None)
     if options.frame == "face":
         source = source.upright()
     lines: list[str] = []
@@ -155,6 +157,7 @@ def _manifest(source: ExportSource, formats: Sequence[str], options: ExportOptio
         "frame": options.frame,
         "detail_edge_mm": options.edge_mm,
         "topology": options.topology,
+        "detail": "measured" if source.relief is None else "measured and predicted",
         "world_mm": {"rotation": rotation.tolist(), "translation": translation.tolist()},
     }
     return json.dumps(content, indent=2) + "\n"

@@ -7,6 +7,7 @@ from typing import Literal
 
 Topology = Literal["model", "grid"]
 Frame = Literal["face", "world"]
+Detail = Literal["all", "measured"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class ExportOptions:
         edge_mm: longest edge of the meshes on the skin, mm; None: each format's own default.
         topology: ``"model"``, the face model's, subdivided; ``"grid"``, the dense UV grid of what was
             measured; None: each format's own default.
+        detail: ``"all"``, measured and predicted; ``"measured"``, without what was predicted.
         frame: ``"face"``, x to the subject's left, y up, z out of the face; ``"world"``, the capture's own.
 
     Raises:
@@ -26,6 +28,7 @@ class ExportOptions:
     edge_mm: float | None = None
     topology: Topology | None = None
     frame: Frame = "face"
+    detail: Detail = "all"
 
     def __post_init__(self) -> None:
         if self.edge_mm is not None and not 0 < self.edge_mm < float("inf"):

@@ -33,6 +33,7 @@ class ExportSource:
         fit: the face model's coefficients, and its axes in the world.
         model: the face model's name.
         fine: the measured surface, or None where the run stopped at the base.
+        relief: (R, R) predicted relief, mm along the measured surface's normals, or None.
         color: (T, T, 3) uint8 sRGB texture in the base's UVs, or None.
         world: (3, 3) and (3,): a point x of this face is at ``rotation @ x + translation`` in the capture's
             world, mm.
@@ -42,13 +43,16 @@ class ExportSource:
     fit: BaseFit
     model: str
     fine: FineMaps | None
+    relief: NDArray[np.float32] | None
     color: NDArray[np.uint8] | None
     world: tuple[NDArray[np.float64], NDArray[np.float64]]
 
     @cached_property
     def detail(self) -> DetailMaps | None:
         """The detailed surface as maps without holes; None where nothing was measured."""
-        return None if self.fine is None else detail_maps(self.base, self.fit.facial, self.fine)
+        if self.fine is None:
+            return None
+        return detail_maps(self.base, self.fit.facial, self.fine, self.relief)
 
     def upright(self) -> ExportSource:
         """The same face in its own axes: x to the subject's left, y up, z out of the face."""
@@ -69,7 +73,8 @@ def face_source(face: Face) -> ExportSource:
         fine = _fine_maps(face.fine.mesh, face.fine.displacement)
     # OpenCV rounds as the texture's own file does, and takes no second copy in floats.
     color = None if face.texture is None else cv2.convertScaleAbs(face.texture.color, alpha=255)
-    return _source(face.base, base_fit(face.fit), face.fit.model.name, fine, color)
+    relief = None if face.relief is None else face.relief.height
+    return _source(face.base, base_fit(face.fit), face.fit.model.name, fine, relief, color)
 
 
 def read_source(run: str | Path) -> ExportSource:
@@ -94,27 +99,42 @@ def read_source(run: str | Path) -> ExportSource:
     fine = None
     if record["settings"].get("until") == "fine":
         mesh_path, map_path = required_file(run, "fine.ply"), required_file(run, "displacement.exr")
-        displacement = read_exr(map_path)
-        if displacement.ndim != 2 or displacement.shape[0] != displacement.shape[1]:
-            raise MesofaceError(
-                f"is a map of {displacement.shape}, a square of one channel was expected",
-                path=map_path,
-                remedy=_AGAIN,
-            )
+        displacement = _read_square(map_path)
         try:
             fine = _fine_maps(read_mesh(mesh_path), displacement)
         except ValueError as error:
             raise MesofaceError(f"{error}", path=mesh_path, remedy=_AGAIN) from error
+    relief = _read_relief(required_file(run, "meso.exr")) if "meso" in record else None
     color = None
     if "texture" in record:
         color = read_texture(required_file(run, "texture.png"))
-    return _source(base, fit, str(record.get("face_model", "")), fine, color)
+    return _source(base, fit, str(record.get("face_model", "")), fine, relief, color)
 
 
 def _source(
-    base: Mesh, fit: BaseFit, model: str, fine: FineMaps | None, color: NDArray[np.uint8] | None
+    base: Mesh,
+    fit: BaseFit,
+    model: str,
+    fine: FineMaps | None,
+    relief: NDArray[np.float32] | None,
+    color: NDArray[np.uint8] | None,
 ) -> ExportSource:
-    return ExportSource(base, fit, model, fine, color, (np.eye(3), np.zeros(3)))
+    return ExportSource(base, fit, model, fine, relief, color, (np.eye(3), np.zeros(3)))
+
+
+def _read_square(path: Path) -> NDArray[np.float32]:
+    """(H, H) a map of one channel."""
+    values = read_exr(path)
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise MesofaceError(
+            f"is a map of {values.shape}, a square of one channel was expected", path=path, remedy=_AGAIN
+        )
+    return values
+
+
+def _read_relief(path: Path) -> NDArray[np.float32]:
+    """(R, R) predicted relief, mm; 0 where none was predicted."""
+    return np.nan_to_num(_read_square(path), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _fine_maps(mesh: Mesh, displacement: NDArray[np.float32]) -> FineMaps:

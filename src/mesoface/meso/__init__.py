@@ -1,5 +1,1 @@
-"""Mesoscopic detail (wrinkles, pores) predicted from texture."""
-
-from mesoface.meso.generator import MesoGenerator
-
-__all__ = ["MesoGenerator"]
+"""Mesoscopic relief: pores and fine wrinkles, predicted from the texture where measuring ends."""

@@ -1,4 +1,4 @@
-"""The measured detail on the base mesh: as maps without holes, and as meshes of any density."""
+"""Detail on the base mesh, measured and predicted: as maps without holes, and as meshes of any density."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mesoface.mesh import Mesh, unit
 from mesoface.surface.conform import extend_smoothly
 from mesoface.surface.fine import fine_mesh
 from mesoface.surface.subdivide import grow_faces, split_mesh
-from mesoface.uvd.maps import blur_masked, erode, fill_outside, sample_map
+from mesoface.uvd.maps import blur_masked, erode, fill_outside, resize_map, sample_map
 from mesoface.uvd.rasterize import rasterize_uv
 from mesoface.uvd.space import UVDSpace, surface_normals
 
@@ -49,6 +49,18 @@ class FineMaps:
     displacement: NDArray[np.float32]
     measured: NDArray[np.bool_]
 
+    def resized(self, size: int) -> FineMaps:
+        """The same surface as maps of ``size``²."""
+        if size == len(self.measured):
+            return self
+        everywhere = np.ones_like(self.measured)
+        measured = resize_map(self.measured.astype(np.float32), everywhere, size) > 0.5
+        position = resize_map(self.position, self.measured, size)
+        displacement = resize_map(self.displacement, self.measured, size)
+        return FineMaps(
+            np.where(measured[..., None], position, 0), np.where(measured, displacement, 0), measured
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class DetailMaps:
@@ -58,7 +70,9 @@ class DetailMaps:
     beyond which the base mesh is all there is, it fades out too, or there would be a step.
 
     Args:
-        position: (H, H, 3) float32 mm, continued beyond the facial region.
+        surface: (H, H, 3) float32 mm, what was measured, with predicted relief where there is some; nothing
+            fades.
+        position: (H, H, 3) float32 mm, the same, continued beyond the facial region, and faded out.
         normal: (H, H, 3) float32 unit, of the detailed surface.
         offset: (H, H, 3) float32 mm, from the base mesh to ``position``.
         displacement: (H, H) float32 mm along the base's smoothed normals, finite everywhere.
@@ -66,6 +80,7 @@ class DetailMaps:
         facial: (H, H) texels of the facial region.
     """
 
+    surface: NDArray[np.float32]
     position: NDArray[np.float32]
     normal: NDArray[np.float32]
     offset: NDArray[np.float32]
@@ -84,17 +99,24 @@ class DetailMaps:
         return UVDSpace(self.position, self.normal, self.measured).texel_mm
 
 
-def detail_maps(base: Mesh, facial: NDArray[np.bool_], fine: FineMaps) -> DetailMaps:
-    """Continue what was measured over the whole facial region.
-
-    Relief finer than the measured surface, once there is some, belongs here: added to ``position`` along
-    ``normal``, and to ``displacement``, before anything is exported.
+def detail_maps(
+    base: Mesh,
+    facial: NDArray[np.bool_],
+    fine: FineMaps,
+    relief: NDArray[np.float32] | None = None,
+) -> DetailMaps:
+    """Continue what was measured over the whole facial region, and put predicted relief on it.
 
     Args:
         base: base mesh with UVs, in the same frame as ``fine``.
         facial: (F,) its faces in the facial region.
         fine: the measured surface.
+        relief: (R, R) mm along the measured surface's normals, or None. The maps are as large as the larger
+            of both.
     """
+    if relief is not None:
+        size = max(len(relief), len(fine.measured))
+        fine, relief = fine.resized(size), resize_map(relief, np.ones(relief.shape, bool), size)
     ground, parent = split_mesh(base, facial, _GROUND_MM)
     assert ground.uv is not None
     skin = facial[parent]
@@ -111,10 +133,17 @@ def detail_maps(base: Mesh, facial: NDArray[np.bool_], fine: FineMaps) -> Detail
     offset = fill_outside(np.where(measured[..., None], fine.position - under, 0), measured)
     offset *= fade[..., None]
     position = under + offset
-    # At the very rim of the region central differences would reach into its constant continuation.
-    normal = np.where(erode(region, 1)[..., None], surface_normals(position, outward), outward)
     displacement = fill_outside(fine.displacement, measured) * fade
-    return DetailMaps(position, normal, offset, displacement, measured, region)
+    surface = np.where(measured[..., None], fine.position, position)
+    # At the very rim of the region central differences would reach into its constant continuation.
+    inside = erode(region, 1)[..., None]
+    normal = np.where(inside, surface_normals(position, outward), outward)
+    if relief is not None:
+        step = normal * relief[..., None]
+        surface, position, offset = surface + step, position + step, offset + step
+        displacement = displacement + relief
+        normal = np.where(inside, surface_normals(position, outward), outward)
+    return DetailMaps(surface, position, normal, offset, displacement, measured, region)
 
 
 def model_topology_mesh(
@@ -160,19 +189,17 @@ def model_topology_mesh(
     return mesh.with_vertices(mesh.vertices + motion), skin
 
 
-def grid_mesh(fine: FineMaps, detail: DetailMaps, edge_mm: float | None = None) -> Mesh:
+def grid_mesh(detail: DetailMaps, edge_mm: float | None = None) -> Mesh:
     """The measured surface as a dense UV grid, up to its rim: two triangles a quad of texels.
 
     Args:
-        fine: the measured surface.
-        detail: the same, continued.
-        edge_mm: wanted distance of neighbouring vertices, mm; None: as it was measured.
+        detail: the detailed surface.
+        edge_mm: wanted distance of neighbouring vertices, mm; None: as dense as the maps.
 
     Raises:
         MesofaceError: it would have more than ``MAX_TRIANGLES``.
     """
-    position = np.where(fine.measured[..., None], fine.position, detail.position)
-    space = UVDSpace(position, detail.normal, fine.measured)
+    space = UVDSpace(detail.surface, detail.normal, detail.measured)
     if edge_mm is not None:
         _check_count(2 * float(space.valid.sum()) * (space.texel_mm / edge_mm) ** 2, edge_mm)
         space = space.resized(max(2, round(space.size * space.texel_mm / edge_mm)))
