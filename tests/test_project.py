@@ -91,6 +91,7 @@ def test_help_lists_every_command():
         *("inspect", "reconstruct", "view", "export", "evaluate", "synth", "synth-dataset"),
         *("train matching", "train regularizer", "train tiles", "weights import", "weights show"),
         *("facescape prepare", "facescape evaluate", "facescape synth"),
+        *("convert", "schema"),
     }
     for name in {words.split()[0] for words in COMMANDS}:
         assert re.search(rf"\b{name}\b", result.output), name
