@@ -65,7 +65,7 @@ def solve_by_landmarks(
     mine = [photos[v] for v in used]
     detected = replace(landmarks, points=landmarks.points[used], weights=landmarks.weights[used])
     cameras = np.unique(camera_of[used], return_inverse=True)[1]
-    bundle, focals = _adjust_to_detected(mine, detected, cameras)
+    bundle, focals = adjust_to_landmarks(mine, detected, cameras)
     for done in range(_ROUNDS):
         progress("Landmarks", done + 1, _ROUNDS + 1)
         followed = follow_skin(mine, _cameras(bundle, mine), detected)
@@ -90,13 +90,18 @@ def _well_seen(photos: Sequence[Photo], landmarks: Landmarks2D) -> list[int]:
     return used
 
 
-def _adjust_to_detected(
+def adjust_to_landmarks(
     photos: Sequence[Photo], detected: Landmarks2D, cameras: Indices
 ) -> tuple[Bundle, tuple[Array, Array]]:
-    """The bundle that fits the detected landmarks and the face model.
+    """The bundle that fits the detected landmarks and the face model; no photo is opened.
 
     All cameras begin alike, with the best of several focal lengths; then the prior moves from the mean face
     to the one that was found.
+
+    Args:
+        photos: V photos that show the face well.
+        detected: landmarks in them.
+        cameras: (V,) which camera took each, from 0 without gaps.
 
     Returns:
         bundle, and what is known of the focal lengths: expected (C,) and its spread (C,).

@@ -14,9 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from mesoface.calibration.settings import Method, Sharing
+from mesoface.errors import MesofaceError
 
 if TYPE_CHECKING:
     from mesoface.calibration import Calibration
+    from mesoface.progress import ProgressCallback
 
 _COLOURS = {"good": "green", "doubtful": "yellow"}
 
@@ -93,6 +95,31 @@ def command(
         console.print(line)
     console.print(f"page: {out / 'calibration.html'}", markup=False)
     console.print(f"next: {shlex.join(['mesoface', 'reconstruct', str(out), '--out', 'face'])}", markup=False)
+
+
+def calibrated(photos: Path, out: Path, *, overwrite: bool, progress: ProgressCallback) -> Path:
+    """Calibrate ``photos`` into the folder beside ``out`` that `mesoface reconstruct --calibrate` names.
+
+    Returns:
+        the capture's folder.
+
+    Raises:
+        MesofaceError: the photos have cameras already, or none can be found that are to be trusted.
+    """
+    from mesoface.calibration.write import calibrate_folder
+    from mesoface.formats import FORMATS
+
+    known = next((n for n, form in FORMATS.items() if photos.is_dir() and form.detect(photos)), None)
+    if known is not None:
+        raise MesofaceError(
+            f"has cameras already (format {known})", path=photos, remedy="leave out --calibrate"
+        )
+    capture = out.absolute().with_name(f"{out.absolute().name}-capture")
+    calibration = calibrate_folder(photos, capture, overwrite=overwrite, progress=progress)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for line in _summary(calibration):
+        console.print(line)
+    return capture
 
 
 def _summary(calibration: Calibration) -> list[RenderableType]:

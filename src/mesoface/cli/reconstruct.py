@@ -41,6 +41,15 @@ def command(
             rich_help_panel=INPUT,
         ),
     ] = None,
+    find_cameras: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="The photos have no cameras: find these first, as `mesoface calibrate` does, and keep the "
+            "capture beside the result, in OUT-capture. The photos may also be a video.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -59,7 +68,10 @@ def command(
 
     Calibrated in mm, finest, only these photos:
     `mesoface reconstruct shoot/ --out face/ --scale 1 --preset best --view-ids 0,2,4,5,7`
+
+    Photos of which nothing is known: `mesoface reconstruct photos/ --out face/ --calibrate`
     """
+    from mesoface.cli.calibrate import calibrated
     from mesoface.cli.naming import naming
     from mesoface.landmarks import read_landmarks
     from mesoface.load import load_capture
@@ -73,6 +85,9 @@ def command(
     check_target(out, capture, overwrite)
     clock = StageClock()
     with progress_bars() as progress:
+        if find_cameras:
+            with clock.stage("calibration"):
+                capture = calibrated(capture, out, overwrite=overwrite, progress=progress)
         truth_mesh = read_mesh(truth) if truth is not None else None
         with clock.stage("loading"):
             loaded = load_capture(capture, format=format, names=settings.view_ids, progress=progress)

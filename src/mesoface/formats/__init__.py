@@ -21,6 +21,7 @@ from mesoface.formats import (
     plain,
     realitycapture,
 )
+from mesoface.formats.files import list_photos
 
 
 class CaptureFormat(Protocol):
@@ -74,7 +75,8 @@ def read_source(path: str | Path, format: str | None = None) -> CaptureSource:
     path = Path(path)
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
-        raise CaptureError(f"{what}, a capture's folder was expected", path=path, remedy="name the folder")
+        remedy = "name the folder; of a video, `mesoface calibrate` makes one"
+        raise CaptureError(f"{what}, a capture's folder was expected", path=path, remedy=remedy)
     if format is not None:
         if format not in FORMATS:
             raise CaptureError(
@@ -85,6 +87,13 @@ def read_source(path: str | Path, format: str | None = None) -> CaptureSource:
         if reader.detect(path):
             return reader.read(path)
     looked = "; ".join(f"{name}: {reader.LOOKS_FOR}" for name, reader in FORMATS.items())
+    if list_photos(path) or list_photos(path / "images"):
+        raise CaptureError(
+            f"holds no capture in a known format, only photos without cameras. Looked for {looked}",
+            path=path,
+            remedy="find their cameras with `mesoface calibrate PHOTOS --out CAPTURE`, or pass --calibrate "
+            "to `mesoface reconstruct`; or put the calibration beside them",
+        )
     empty = "is an empty folder" if not any(path.iterdir()) else "holds no capture in a known format"
     raise CaptureError(
         f"{empty}. Looked for {looked}", path=path, remedy="name the folder that has one of these"
