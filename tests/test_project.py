@@ -88,7 +88,7 @@ def test_help_lists_every_command():
     result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     assert set(COMMANDS) == {
-        *("inspect", "reconstruct", "view", "export", "evaluate", "synth", "synth-dataset"),
+        *("inspect", "reconstruct", "batch", "view", "export", "evaluate", "synth", "synth-dataset"),
         *("train matching", "train regularizer", "train tiles", "weights import", "weights show"),
         *("facescape prepare", "facescape evaluate", "facescape synth"),
         *("convert", "schema"),

@@ -73,13 +73,18 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether a writer that was killed may have left ``path``, going by its name."""
+    return _LEFTOVER.fullmatch(path.name) is not None
+
+
 def remove_leftovers(folder: str | Path) -> None:
     """Remove the temporary files and folders that writers in ``folder`` left when they were killed.
 
     Nobody may be writing there meanwhile.
     """
     for path in Path(folder).iterdir():
-        if _LEFTOVER.fullmatch(path.name):
+        if is_leftover(path):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

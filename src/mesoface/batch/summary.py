@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import mesoface
-from mesoface.atomic import atomic_file
+from mesoface.atomic import atomic_file, is_leftover
 from mesoface.batch.job import CaptureJob
 from mesoface.errors import MesofaceError
 
@@ -171,7 +171,7 @@ def check_folder(out: Path, jobs: Sequence[CaptureJob], *, resume: bool) -> None
     Raises:
         MesofaceError: it holds other things, or a batch's results and ``resume`` was not said.
     """
-    entries = list(out.iterdir()) if out.is_dir() else []
+    entries = [entry for entry in out.iterdir() if not is_leftover(entry)] if out.is_dir() else []
     if entries and not is_batch(out):
         raise MesofaceError("this folder holds other things than a batch", path=out, remedy="name another")
     if entries and not resume:

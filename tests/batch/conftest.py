@@ -1,0 +1,65 @@
+"""Captures in their smallest form, and batches of them whose attempts take no time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mesoface.batch.job import CaptureJob
+from mesoface.config import Settings
+from mesoface.formats import facescape
+from mesoface.run_folder import FORMAT
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def small_capture(tmp_path_factory: pytest.TempPathFactory, drawn_rig: Callable[..., Any]) -> Path:
+    """A capture of two photos of a ball, 48 × 64, in FaceScape's layout."""
+    folder = tmp_path_factory.mktemp("small") / "capture"
+    folder.mkdir()
+    rig = drawn_rig(2, (48, 64), arc=30.0)
+    facescape.write(folder, rig.photos, rig.cameras)
+    return folder
+
+
+@pytest.fixture
+def tree(tmp_path: Path, small_capture: Path) -> Callable[..., Path]:
+    """``tree(a="", b="refuse")`` → a folder that holds captures a and b, with what shall become of them."""
+
+    def make(**plans: str) -> Path:
+        root = tmp_path / "tree"
+        for name, plan in plans.items():
+            shutil.copytree(small_capture, root / name)
+            if plan:
+                (root / name / "plan.txt").write_text(plan)
+        return root
+
+    return make
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The module ``stand_in``, in the place of real attempts, here and in worker processes."""
+    monkeypatch.syspath_prepend(str(HERE))
+    import stand_in as module  # type: ignore[import-not-found]
+
+    from mesoface.batch import run
+
+    monkeypatch.setattr(run, "attempt_capture", module.attempt)
+    monkeypatch.setattr(run, "PRELOAD", ())
+    return module
+
+
+@pytest.fixture
+def job(tmp_path: Path, small_capture: Path) -> CaptureJob:
+    """A capture of a batch whose folder is there."""
+    capture, out = tmp_path / "capture", tmp_path / "out"
+    shutil.copytree(small_capture, capture)
+    out.mkdir()
+    recipe = {"mesoface": "0", "layout": FORMAT, "settings": {}, "files": {}}
+    return CaptureJob("anna", capture, out, Settings(), recipe)

@@ -1,0 +1,105 @@
+"""One attempt publishes; whatever others do, they leave nothing to be seen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mesoface.atomic import remove_leftovers
+from mesoface.batch import claims
+from mesoface.batch.claims import claim, is_held, publish, release, release_all
+from mesoface.batch.job import Attempt, CaptureJob
+
+
+def make(attempt: Attempt, content: str) -> Path:
+    attempt.folder.mkdir()
+    (attempt.folder / "run.json").write_text(content)
+    return attempt.folder
+
+
+def seen(job: CaptureJob) -> list[str]:
+    """What is in the batch's folder, claims aside."""
+    return sorted(path.name for path in job.out.iterdir() if path.name != claims.FOLDER)
+
+
+def test_the_last_attempt_that_claimed_publishes(job: CaptureJob) -> None:
+    first, second = Attempt(job), Attempt(job, 2)
+    claim(first)
+    claim(second)
+    make(first, "first")
+    make(second, "second")
+    assert (is_held(first), is_held(second)) == (False, True)
+    assert not publish(first)
+    assert seen(job) == [second.folder.name]
+    assert publish(second)
+    assert seen(job) == ["anna"]
+    assert (job.result / "run.json").read_text() == "second"
+
+
+def test_an_older_result_is_replaced(job: CaptureJob) -> None:
+    job.result.mkdir()
+    (job.result / "old.obj").write_text("old")
+    attempt = Attempt(job)
+    claim(attempt)
+    make(attempt, "new")
+    assert publish(attempt)
+    assert [path.name for path in job.result.iterdir()] == ["run.json"]
+    assert seen(job) == ["anna"]
+
+
+@pytest.mark.parametrize("let_go", [release, lambda job: release_all(job.out)])
+def test_nobody_publishes_when_claims_are_released(job: CaptureJob, let_go) -> None:
+    attempt = Attempt(job)
+    claim(attempt)
+    make(attempt, "late")
+    let_go(job)
+    assert not publish(attempt)
+    assert seen(job) == []
+
+
+def test_a_result_that_comes_in_between_stays(job: CaptureJob, monkeypatch) -> None:
+    """Two that hold the same claim, at the same moment: the first rename wins."""
+    attempt = Attempt(job)
+    claim(attempt)
+    make(attempt, "mine")
+    rename = os.rename
+
+    def meanwhile(source: Path, target: Path) -> None:
+        if Path(target) == job.result:
+            job.result.mkdir()
+            (job.result / "run.json").write_text("theirs")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", meanwhile)
+    assert not publish(attempt)
+    assert (job.result / "run.json").read_text() == "theirs"
+    assert seen(job) == ["anna"]
+
+
+def test_a_rename_that_fails_brings_the_older_result_back(job: CaptureJob, monkeypatch) -> None:
+    job.result.mkdir()
+    (job.result / "run.json").write_text("old")
+    attempt = Attempt(job)
+    claim(attempt)
+    make(attempt, "new")
+    rename = os.rename
+
+    def refuse(source: Path, target: Path) -> None:
+        if Path(source) == attempt.folder:
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        publish(attempt)
+    assert (job.result / "run.json").read_text() == "old"
+    assert seen(job) == ["anna"]
+
+
+def test_what_a_killed_attempt_leaves_is_known_as_a_leftover(job: CaptureJob) -> None:
+    make(Attempt(job), "half")
+    job.out.joinpath(f".{job.id}-old-{Attempt(job).token}").mkdir()
+    remove_leftovers(job.out)
+    assert seen(job) == []
