@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="train",
-    help="Train the networks: `matching` first, then `regularizer`.\n\n"
+    help="Train the networks: `matching` first, then `regularizer`; and `meso`.\n\n"
     "Needs `pip install 'mesoface[train]'`. Ctrl-C or SIGTERM ends a training after the step that it is at; "
     "the same command goes on from there.\n\n"
     "Example: `mesoface train matching --config configs/matching.toml`",

@@ -48,7 +48,7 @@ def import_command(
     """Convert published checkpoints to safetensors, with a card that says where each is from.
 
     Known are the paper's implicit_function and regularizer, FaceScape's meso_generator, and our own
-    surface_matcher. The tensors must have exactly their names and shapes; a file that holds code beside
+    surface_matcher and relief_generator. The tensors must have exactly their names and shapes; a file that holds code beside
     tensors is refused. The weights.safetensors of a training are taken, too.
 
     Example:
