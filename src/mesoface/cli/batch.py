@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from mesoface.cli.settings_options import INPUT, FormatOption, takes_settings
 from mesoface.config import Settings
-from mesoface.errors import InterruptedJobsError
+from mesoface.errors import InterruptedJobsError, MesofaceError
 
 _BATCH, _MACHINES = "Batch", "Machines"
 
@@ -61,6 +62,18 @@ def command(
             rich_help_panel=_BATCH,
         ),
     ] = 30.0,
+    sequence: Annotated[
+        bool,
+        typer.Option(
+            "--sequence",
+            help="The captures are the frames of a multi-view video, in their order: one person, the same "
+            "cameras. Who it is is solved once, and each frame starts from the one before: quicker, and all "
+            "frames share their UVs. A frame that cannot be followed (a cut) is measured afresh; "
+            "sequence.json says where. One frame at a time: of --engine, --workers, --retries and "
+            "--time-limit nothing is used.",
+            rich_help_panel=_BATCH,
+        ),
+    ] = False,
     format: FormatOption = None,
     truth_name: Annotated[
         str | None,
@@ -125,9 +138,20 @@ def command(
 
     A list, on a cluster, with what is there kept:
     `mesoface batch list.txt --out /shared/faces --engine ray --address 10.0.0.1:6379 --resume`
+
+    A video, its frames in the order of the list:
+    `mesoface batch frames.txt --out faces/ --sequence --threads 2`
     """
     from mesoface.batch.run import BatchOptions, run_batch
+    from mesoface.sequence import run_sequence
 
+    if sequence and engine != "local":
+        raise MesofaceError(
+            "a sequence is one frame after another, on one machine",
+            remedy="leave out --engine, or --sequence",
+        )
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # queues of clusters end jobs so: as Ctrl-C
     options = BatchOptions(
         resume=resume,
         engine=engine,
@@ -138,7 +162,12 @@ def command(
         retries=retries,
     )
     try:
-        rows = run_batch(inputs, out, settings=settings, options=options, format=format, truth=truth_name)
+        if sequence:
+            rows = run_sequence(
+                inputs, out, settings=settings, resume=resume, format=format, truth=truth_name
+            )
+        else:
+            rows = run_batch(inputs, out, settings=settings, options=options, format=format, truth=truth_name)
     except KeyboardInterrupt as stop:
         raise InterruptedJobsError(
             "interrupted; the captures that were complete are kept",

@@ -50,6 +50,19 @@ def command(
         ),
     ] = None,
     jpeg_quality: Annotated[int, typer.Option(metavar="N", help="Of the photos.", min=30, max=100)] = 93,
+    frames: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="More than 1: a video. The head turns and changes its expression before cameras that stay; "
+            "a capture's folder for each frame, and frames.txt, their list.",
+            min=1,
+            max=100_000,
+        ),
+    ] = 1,
+    fps: Annotated[
+        float, typer.Option(metavar="N", help="Frames per second of the video.", min=1, max=1000)
+    ] = 30.0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the older synthetic capture that is in --out.")
     ] = False,
@@ -64,9 +77,12 @@ def command(
 
     Then measure on it:
     `mesoface reconstruct sample --out face --scale 1 --truth sample/gt.ply`
+
+    A video of 50 frames: `mesoface synth --out video --seed 7 --frames 50`, then
+    `mesoface batch video/frames.txt --out faces --sequence --scale 1 --truth-name gt.ply`
     """
     from mesoface.progress import progress_bars
-    from mesoface.synthesis import synthesize
+    from mesoface.synthesis import SynthesisSettings, synthesize, synthesize_sequence
 
     if truth_detail is not None and truth_detail < detail:
         raise MesofaceError(
@@ -74,7 +90,29 @@ def command(
             remedy="make it larger, or leave it out",
         )
     _check_target(out, overwrite)
-    with progress_bars() as progress:
+    with progress_bars(remaining=frames > 1) as progress:
+        if frames > 1:
+            settings = SynthesisSettings(
+                views=views,
+                width=width,
+                height=height,
+                spread_deg=spread,
+                detail_mm=detail,
+                truth_mm=truth_detail,
+                jpeg_quality=jpeg_quality,
+            )
+            listed = synthesize_sequence(
+                out,
+                frames,
+                seed=seed,
+                model=face_model,
+                settings=settings,
+                fps=fps,
+                overwrite=overwrite,
+                progress=progress,
+            )
+            typer.echo(f"sequence: {listed}")
+            return
         folder = synthesize(
             out,
             seed=seed,

@@ -63,7 +63,7 @@ def fit_face(
     Raises:
         LandmarkError: the model has no place for these landmarks, or too few of them were found.
     """
-    ids, corners, bary = _embedding(model, landmarks2d.scheme, landmarks3d.points.shape[0])
+    ids, corners, bary = embedding(model, landmarks2d.scheme, landmarks3d.points.shape[0])
     weights = np.where(np.isfinite(landmarks2d.weights) & (landmarks2d.weights > 0), landmarks3d.weights, 0)
     weights = np.where(landmarks3d.distrusted[:, None], 0.0, weights)[:, ids]
     start = _start(model, corners, bary, landmarks3d.points[ids], fix_scale)
@@ -113,7 +113,7 @@ def fit_landmarks3d(
     Raises:
         LandmarkError: the model has no place for these landmarks, or too few of them are there.
     """
-    ids, corners, bary = _embedding(model, scheme, len(points))
+    ids, corners, bary = embedding(model, scheme, len(points))
     target = np.asarray(points, np.float64)[ids]
     start = _start(model, corners, bary, target, fix_scale)
     seen = np.isfinite(target).all(1)
@@ -150,10 +150,19 @@ class _State:
         return _State(turn @ self.R, t, self.scale * growth, z)
 
 
-def _embedding(
+def embedding(
     model: FaceModel, scheme: str, count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
-    """Which landmarks the model has (L',), their triangles' corners (L', 3) and where in them (L', 3)."""
+    """Which landmarks the model has (L',), their triangles' corners (L', 3) and where in them (L', 3).
+
+    Args:
+        model: any face model.
+        scheme: which landmarks these are.
+        count: how many of them there are.
+
+    Raises:
+        LandmarkError: the model has no place for them.
+    """
     topology = model.topology
     if scheme not in topology.landmark_ids:
         known = ", ".join(sorted(topology.landmark_ids)) or "none"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mesoface.camera import Camera
 from mesoface.capture import Capture, View
+from mesoface.landmarks.likeness import as_bytes, evened, local_correlation
 from mesoface.landmarks.selection import farthest_points, view_directions
 from mesoface.landmarks.surface import facing_weight, landmark_faces, landmark_normals
 from mesoface.landmarks.triangulation import triangulate
@@ -31,8 +32,6 @@ _SIZE = 240  # pixels of the face in the views as they are compared
 _HOMES, _PARTNERS = 6, 5
 _ANGLE = np.radians([6.0, 50.0])  # between a home view and its partners
 _VISIBLE, _FULL = 0.25, 0.7  # cosine between skin and view: below the first a point is not followed
-_CONTRAST = 6.0  # pixels over which brightness and contrast are evened out
-_WINDOW = 5.0  # pixels, standard deviation, over which the agreement is judged
 _POOR, _GOOD = 0.35, 0.8  # correlation after the flow: weight 0 and 1
 _FAR = 0.08  # of _SIZE: a flow longer than that is a mistake
 
@@ -135,14 +134,14 @@ def _follow_pair(home: _Window, partner: _Window, surface: Array, points: Array)
     seen = np.isfinite(surface[..., 0])
     source = np.nan_to_num(partner.camera.project(surface)[0], nan=-9.0).astype(np.float32)
     warped = cv2.remap(partner.grey, source[..., 0], source[..., 1], cv2.INTER_LINEAR)
-    there = _evened(home.grey) * seen
-    here = _evened(np.where(seen, warped, home.grey)) * seen
+    there = evened(home.grey) * seen
+    here = evened(np.where(seen, warped, home.grey)) * seen
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(
-        _bytes(there), _bytes(here), None
+        as_bytes(there), as_bytes(here), None
     )
 
     pixel = home.camera.pixel_grid().astype(np.float32) + flow
-    agreement = _correlation(there, cv2.remap(here, pixel[..., 0], pixel[..., 1], cv2.INTER_LINEAR))
+    agreement = local_correlation(there, cv2.remap(here, pixel[..., 0], pixel[..., 1], cv2.INTER_LINEAR))
     start = home.camera.project(points)[0].astype(np.float32)
     step, agreed = _sample(flow, start), _sample(agreement, start)
     found = _sample(surface.astype(np.float32), start + step)
@@ -172,27 +171,6 @@ def _surface_seen(caster: RayCaster, camera: Camera) -> Array:
     hits = caster.render(camera)
     surface = hits.interpolate(caster.mesh.vertices, caster.mesh.faces)
     return np.where(hits.hit[:, None], surface, np.nan).reshape(camera.height, camera.width, 3)
-
-
-def _evened(grey: Image) -> Image:
-    """Grey values with local mean 0 and local deviation 1: exposure and shading are not skin."""
-    detail = grey - cv2.GaussianBlur(grey, (0, 0), _CONTRAST)
-    return detail / (np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), _CONTRAST)) + 0.01)
-
-
-def _correlation(a: Image, b: Image) -> Image:
-    """Normalised cross-correlation in a Gaussian window around every pixel."""
-
-    def mean(image: Image) -> Image:
-        return cv2.GaussianBlur(image, (0, 0), _WINDOW)
-
-    ma, mb = mean(a), mean(b)
-    variance = (mean(a * a) - ma * ma) * (mean(b * b) - mb * mb)
-    return (mean(a * b) - ma * mb) / np.sqrt(np.maximum(variance, 1e-6))
-
-
-def _bytes(evened: Image) -> NDArray[np.uint8]:
-    return np.clip(evened * 40 + 128, 0, 255).astype(np.uint8)
 
 
 def _sample(image: NDArray, pixels: NDArray) -> NDArray:

@@ -58,6 +58,8 @@ def match(
     matcher: Matcher,
     *,
     preset: str = "default",
+    levels: Sequence[Level] | None = None,
+    check_rig: bool = True,
     occluder: Mesh | None = None,
     on_level: Callable[[LevelInput], None] | None = None,
     progress: ProgressCallback = silent,
@@ -72,6 +74,8 @@ def match(
         views: V ≥ 2 undistorted photos in millimetres.
         matcher: measures each level.
         preset: ``fast``, ``default`` or ``best``: which of the matcher's levels.
+        levels: these instead, where the surface is better known than a fitted model knows it.
+        check_rig: whether views may be left out and cameras corrected.
         occluder: what hides the face beside the face itself, or None.
         on_level: told what each level starts from.
         progress: called once a level.
@@ -80,9 +84,9 @@ def match(
         ReconstructionError: no texel is seen by two views, they agree nowhere, or the photos are too coarse.
     """
     space = build_space(256)
-    levels = levels_for(matcher.presets, preset, views, space)
+    levels = levels or levels_for(matcher.presets, preset, views, space)
     masks = {256: space.valid}
-    checks = _levels_to_check_at(levels)
+    checks = _levels_to_check_at(levels) if check_rig else set()
     rig = Rig.of(views, space.position[space.valid].astype(np.float64))
     confidence = np.ones(space.valid.shape, np.float32)  # in the fitted base, so far
     for number, level in enumerate(levels):

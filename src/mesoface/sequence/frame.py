@@ -1,0 +1,184 @@
+"""One frame: followed from the one before, or, where it was lost, measured afresh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.capture import Capture, View
+from mesoface.config import Settings
+from mesoface.errors import MesofaceError
+from mesoface.face import Face
+from mesoface.face_models.fitting import fit_face
+from mesoface.face_models.model import FaceModel
+from mesoface.matching.cascade import Match
+from mesoface.matching.choice import choose_matcher
+from mesoface.mesh import Mesh
+from mesoface.pipeline import FoundFace, Measure, choose_measure, choose_predictor, find_face, measure_face
+from mesoface.progress import ProgressCallback, silent
+from mesoface.sequence.follow import follow_face
+from mesoface.sequence.masks import FacialMasks
+from mesoface.sequence.person import Person
+from mesoface.sequence.state import Track, track_of
+from mesoface.sequence.tracking import SIZE, Tracked, track
+from mesoface.sequence.warm import Relief, WarmMeasure
+from mesoface.stages import StageClock
+
+LEAST_AGREEMENT = 0.5
+"""Median correlation with the anchor's skin below which the track is lost."""
+FARTHEST_MM = 25.0
+"""Median motion from one frame to the next beyond which it is no motion but a cut."""
+# Share of the anchor's measured face, and of its confidence, below which a frame is measured again afresh.
+_LEAST_MEASURED, _LEAST_CONFIDENCE = 0.9, 0.7
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A measured frame.
+
+    Args:
+        face: the result.
+        track: what the next frame starts from.
+        agreement: of the tracked skin with the anchor's, or None where nothing was tracked.
+        reason: why the frame was measured afresh, or None where it was followed from the frame before.
+    """
+
+    face: Face
+    track: Track
+    agreement: float | None
+    reason: str | None
+
+
+class _Lost(Exception):
+    """The frame before does not lead here; the message says how that shows."""
+
+
+class FrameMeasurer:
+    """Measures the frames of one sequence.
+
+    Args:
+        person: whose it is.
+        model: the face model.
+        settings: of the reconstruction; presets ``fast``, ``default`` and ``best``.
+        progress: told about every stage of every frame.
+
+    Raises:
+        MesofaceError: a setting cannot be met.
+    """
+
+    def __init__(
+        self, person: Person, model: FaceModel, settings: Settings, progress: ProgressCallback = silent
+    ):
+        self._person, self._settings, self._progress = person, settings, progress
+        self._model = model
+        self._known = person.model(model)
+        self._masks = FacialMasks(model.topology)
+        self._measure: Measure = choose_measure(settings)
+        self._predictor = choose_predictor(settings)
+        self._matcher = choose_matcher(
+            settings.matcher,
+            settings.weights,
+            device=settings.torch_device(),
+            threads=settings.threads,
+            memory_mb=settings.memory_mb,
+        )
+
+    def measure(
+        self, capture: Capture, before: Track | None, clock: StageClock, why_afresh: str = "the first frame"
+    ) -> Frame:
+        """Measure a frame.
+
+        Args:
+            capture: its photos, in the capture's own unit.
+            before: what it starts from, or None to measure it afresh.
+            clock: collects the stages' times.
+            why_afresh: what is said of a frame without one before it.
+
+        Raises:
+            MesofaceError: the capture does not allow it.
+        """
+        reason = why_afresh
+        if before is not None:
+            try:
+                return self._follow(capture, before, clock)
+            except _Lost as lost:
+                reason = str(lost)
+        face = self._afresh(capture, clock)
+        return Frame(face, track_of(face, None), None, reason)
+
+    def _follow(self, capture: Capture, before: Track, clock: StageClock) -> Frame:
+        person = self._person
+        capture = before.seen_by(capture.in_millimetres(person.scale.mm_per_unit))
+        with clock.stage("tracking"):
+            self._progress("Tracking", 0, 1)
+            space = before.space(self._masks.at(SIZE))
+            tracked = track(capture.views, before.anchor, space, before.visibility.astype(np.float32))
+            _check_track(tracked, before)
+            found = follow_face(capture, before, tracked, self._known, person.scheme, person.scale)
+            self._progress("Tracking", 1, 1)
+        relief = Relief(before.detail.astype(np.float32), before.kept, before.frames)
+        around = WarmMeasure(
+            self._matcher, self._settings.preset, tracked.position, before.normal, self._masks, relief
+        )
+
+        def measure(
+            views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
+        ) -> Match:
+            try:
+                matched = around(views, base, facial, progress)
+            except MesofaceError as error:
+                raise _Lost(error.message) from error
+            _check_match(matched, before)
+            return matched
+
+        face = self._finish(found, measure, clock)
+        return Frame(face, track_of(face, before), tracked.agreement, None)
+
+    def _afresh(self, capture: Capture, clock: StageClock) -> Face:
+        person = self._person
+        found = find_face(
+            capture, person.settings(self._settings), self._model, progress=self._progress, clock=clock
+        )
+        fit = fit_face(
+            self._known, found.capture.cameras, found.landmarks2d, found.landmarks3d, fix_scale=1.0
+        )
+        found = replace(found, fit=self._known.full(fit), scale=person.scale)
+        return self._finish(found, self._measure, clock)
+
+    def _finish(self, found: FoundFace, measure: Measure, clock: StageClock) -> Face:
+        return measure_face(
+            found, self._settings, measure, self._predictor, progress=self._progress, clock=clock
+        )
+
+
+def _check_track(tracked: Tracked, before: Track) -> None:
+    """See that the photos show the same skin.
+
+    Raises:
+        _Lost: they do not.
+    """
+    if tracked.agreement < LEAST_AGREEMENT:
+        raise _Lost(
+            f"the photos do not show the skin of the frame before (agreement {tracked.agreement:.2f})"
+        )
+    moved = float(np.median(np.linalg.norm(tracked.position - before.position, axis=-1)))
+    if not moved < FARTHEST_MM:
+        raise _Lost(f"the face has jumped by {moved:.0f} mm")
+
+
+def _check_match(matched: Match, before: Track) -> None:
+    """See that the photos agree on a surface as they did in the anchor frame.
+
+    Raises:
+        _Lost: they do not.
+    """
+    measured, confidence = before.quality
+    share = float(matched.measured.sum() / matched.space.valid.sum())
+    if share < _LEAST_MEASURED * measured:
+        raise _Lost(f"only {100 * share:.0f} % of the face could be measured around the frame before")
+    sure = float(matched.confidence[matched.measured].mean())
+    if sure < _LEAST_CONFIDENCE * confidence:
+        raise _Lost(f"the photos agree less than they did (confidence {sure:.2f}, was {confidence:.2f})")

@@ -1,0 +1,228 @@
+"""A sequence from its captures to its results: in order, resumable, one bad frame stops no other."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from mesoface.atomic import remove_leftovers
+from mesoface.batch.inputs import find_captures
+from mesoface.batch.job import CaptureJob
+from mesoface.batch.ledger import Ledger
+from mesoface.batch.provenance import capture_input, is_current, recipe_of, write_made_from
+from mesoface.batch.schedule import Done
+from mesoface.batch.summary import CaptureRow, check_folder
+from mesoface.batch.thumbnail import THUMBNAIL, write_thumbnail
+from mesoface.capture import CaptureSource
+from mesoface.config import Settings
+from mesoface.errors import MesofaceError
+from mesoface.face_models import load_face_model
+from mesoface.formats import read_source
+from mesoface.load import load_source
+from mesoface.mesh_io import read_mesh
+from mesoface.output import save_face
+from mesoface.progress import ProgressCallback, progress_bars
+from mesoface.resumable import incomplete, locked_folder
+from mesoface.run_folder import read_record
+from mesoface.sequence.cameras import check_cameras
+from mesoface.sequence.frame import Frame, FrameMeasurer
+from mesoface.sequence.person import NAME as PERSON
+from mesoface.sequence.person import Person, find_person, read_person, write_person
+from mesoface.sequence.record import FrameRecord, read_frame_record, write_frame_record, write_sequence
+from mesoface.sequence.state import NAME as TRACK
+from mesoface.sequence.state import Track, read_track, write_track
+from mesoface.sequence.warm import LEVELS
+from mesoface.stages import StageClock
+
+
+def run_sequence(
+    inputs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    settings: Settings | None = None,
+    resume: bool = False,
+    format: str | None = None,
+    truth: str | None = None,
+    console: Console | None = None,
+) -> list[CaptureRow]:
+    """Reconstruct the frames of a multi-view video: one person, the same cameras, in the inputs' order.
+
+    The person's identity, the scale and the views are found once. Each frame starts from the one before: its
+    skin is followed in all views, expression and pose are fitted to that, and the surface is searched near
+    by. Where that fails (a cut, a jump) the frame is measured afresh, and ``sequence.json`` says why.
+    Results are as :func:`mesoface.batch.run.run_batch` leaves them, with ``track.npz`` in each frame's.
+
+    Args:
+        inputs: captures, folders that hold some, lists; see :func:`mesoface.batch.inputs.find_captures`.
+        out: the sequence's folder.
+        settings: of the reconstructions; None for the defaults.
+        resume: whether to go on with the sequence in the folder, after its last complete frame.
+        format: the captures' format, or None to look at each folder.
+        truth: name of the file in each capture's folder that is its true surface; None where there is none.
+        console: where progress is shown; None for standard error.
+
+    Returns:
+        what came of each frame, in the order of the inputs.
+
+    Raises:
+        MesofaceError: an input or a setting is wrong, ``out`` holds other things or cannot be written, or
+            nobody is to be seen.
+        IncompleteError: some frames failed; all others are done.
+    """
+    out, settings = Path(out), settings or Settings()
+    captures = find_captures(inputs, out=out)
+    _check_settings(settings)
+    recipe = {**recipe_of(settings), "sequence": [str(path) for path in captures.values()]}
+    jobs = [
+        CaptureJob(name, capture, out.absolute(), settings, recipe, format, truth)
+        for name, capture in captures.items()
+    ]
+    with locked_folder(out), progress_bars(console or Console(stderr=True), remaining=True) as progress:
+        check_folder(out, jobs, resume=resume)
+        remove_leftovers(out)
+        ledger = Ledger(out, jobs, settings)
+        ledger.save(elapsed=0.0, ended=0)
+        try:
+            _Sequence(out, jobs, settings, ledger, progress).run()
+        finally:
+            remove_leftovers(out)
+    rows = ledger.rows()
+    failed = [f"{row.id} ({row.error})" for row in rows if row.error is not None]
+    if failed:
+        raise incomplete(failed, len(jobs), "frames", path=out)
+    return rows
+
+
+class _Sequence:
+    """The frames of one sequence on their way."""
+
+    def __init__(
+        self,
+        out: Path,
+        jobs: Sequence[CaptureJob],
+        settings: Settings,
+        ledger: Ledger,
+        progress: ProgressCallback,
+    ):
+        self._out, self._jobs, self._settings = out, jobs, settings
+        self._ledger, self._progress = ledger, progress
+        self._model = load_face_model(settings.face_model)
+        self._records: list[FrameRecord] = []
+        self._person = self._find_person()
+        self._views = self._person.views
+
+    def run(self) -> None:
+        """Do what is left, frame by frame."""
+        measurer = FrameMeasurer(self._person, self._model, self._settings)
+        begun, made = time.monotonic(), 0
+        before: str | None = None  # the frame that the next one starts from
+        track: Track | None = None  # its track, read when it is needed
+        for number, job in enumerate(self._jobs):
+            self._progress("Frames", number, len(self._jobs))
+            kept = self._kept(job, before)
+            if kept is not None:
+                self._records.append(kept)
+                self._ledger.add(Done(job, read_record(job.result), None))
+                before, track = job.id, None
+                continue
+            try:
+                if before is not None and track is None:
+                    track = read_track(self._out / before)
+                frame = self._make(job, measurer, before, track)
+                before, track = job.id, frame.track
+                self._ledger.add(Done(job, read_record(job.result), None))
+            except MesofaceError as error:
+                before = track = None
+                self._ledger.add(Done(job, None, str(error)))
+            made += 1
+            self._save()
+            self._ledger.save_now_and_then(elapsed=time.monotonic() - begun, ended=made)
+        self._progress("Frames", len(self._jobs), len(self._jobs))
+        self._save()
+        self._ledger.save(elapsed=time.monotonic() - begun, ended=made)
+
+    def _find_person(self) -> Person:
+        """The person as an earlier run has found them, or found now."""
+        if (self._out / PERSON).is_file() and any(is_current(job) for job in self._jobs):
+            return read_person(self._out, self._model)
+        captures = [(job.id, job.capture) for job in self._jobs]
+        person = find_person(
+            captures, self._settings, self._model, format=self._jobs[0].format, progress=self._progress
+        )
+        write_person(self._out, person)
+        return person
+
+    def _save(self) -> None:
+        write_sequence(self._out, self._person, self._records, len(self._jobs))
+
+    def _kept(self, job: CaptureJob, before: str | None) -> FrameRecord | None:
+        """What is known of a frame that is complete and follows the frame that it followed."""
+        if not (job.result / TRACK).is_file() or not is_current(job):
+            return None
+        record = read_frame_record(job.result)
+        return record if record.follows is None or record.follows == before else None
+
+    def _make(
+        self, job: CaptureJob, measurer: FrameMeasurer, before: str | None, track: Track | None
+    ) -> Frame:
+        """Measure a frame and put its folder in place."""
+        made_of = capture_input(job.capture, job.format, job.truth_path)
+        truth = None if job.truth_path is None else read_mesh(job.truth_path)
+        clock = StageClock()
+        with clock.stage("loading"):
+            source = read_source(job.capture, job.format)
+            check_cameras(source, self._reference(), self._views)
+            capture = load_source(source, names=self._views)
+        why = "the first frame" if job is self._jobs[0] else "there is no frame before it"
+        frame = measurer.measure(capture, track, clock, why)
+        record = FrameRecord(
+            frame=job.id,
+            follows=before if frame.reason is None else None,
+            reason=frame.reason,
+            agreement=frame.agreement,
+        )
+        folder = job.out / f".{job.id}-{secrets.token_hex(6)}"  # a name that leftovers are known by
+        try:
+            save_face(frame.face, folder, truth=truth)
+            write_thumbnail(folder / THUMBNAIL, frame.face)
+            write_track(folder, frame.track)
+            write_frame_record(folder, record)
+            write_made_from(folder, job.recipe, made_of)
+            shutil.rmtree(job.result, ignore_errors=True)
+            folder.replace(job.result)
+        except OSError as error:
+            raise MesofaceError(
+                f"cannot be written: {error.strerror or error}", path=job.result, remedy="free space"
+            ) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._records.append(record)
+        return frame
+
+    def _reference(self) -> CaptureSource:
+        """The frame whose cameras are the sequence's."""
+        job = next(job for job in self._jobs if job.id == self._person.frames[0])
+        return read_source(job.capture, job.format)
+
+
+def _check_settings(settings: Settings) -> None:
+    """See that a sequence can be made with the settings.
+
+    Raises:
+        MesofaceError: it cannot.
+    """
+    if settings.preset not in LEVELS:
+        raise MesofaceError(
+            f"a sequence cannot be made with the preset {settings.preset}",
+            remedy=f"use --preset {', '.join(LEVELS)}, or leave out --sequence",
+        )
+    if settings.until != "fine":
+        raise MesofaceError(
+            "a frame starts from the measured surface of the one before, so --until base makes no sequence",
+            remedy="leave out --until, or --sequence",
+        )

@@ -1,0 +1,168 @@
+"""What a frame hands on to the next, and is saved with it: ``track.npz``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.atomic import atomic_file
+from mesoface.capture import Capture
+from mesoface.errors import FaceModelError, MesofaceError
+from mesoface.face import Face, FineSurface
+from mesoface.face_models.arrays import read_npz, require
+from mesoface.sequence.tracking import SIZE, unroll
+from mesoface.uvd.space import UVDSpace
+
+NAME = "track.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A measured frame, as the next one starts from it.
+
+    Numbers are held as they are saved, so that a sequence that was resumed goes on with the very same ones.
+
+    Args:
+        views: (V,) names of the views that were used.
+        rotations: (V, 3, 3) of their cameras, as corrected.
+        translations: (V, 3) likewise, mm.
+        anchor: (V, SIZE, SIZE) uint8 pictures of the anchor frame, from :func:`.tracking.unroll`.
+        frames: how many frames were followed from the anchor, itself included.
+        position: (SIZE, SIZE, 3) float32 mm, the base surface of this frame.
+        normal: (SIZE, SIZE, 3) float32.
+        visibility: (V, SIZE, SIZE) float16.
+        landmarks: (L, 3) mm; NaN where unknown.
+        landmark_weights: (V, L).
+        expression: (E,) coefficients.
+        detail: (H, H) float16 mm, the measured surface over its base.
+        kept: (H, H) where it was measured.
+        quality: share of the face that was measured in the anchor frame, and its mean confidence there.
+    """
+
+    views: NDArray[np.str_]
+    rotations: NDArray[np.float64]
+    translations: NDArray[np.float64]
+    anchor: NDArray[np.uint8]
+    frames: int
+    position: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    visibility: NDArray[np.float16]
+    landmarks: NDArray[np.float64]
+    landmark_weights: NDArray[np.float64]
+    expression: NDArray[np.float64]
+    detail: NDArray[np.float16]
+    kept: NDArray[np.bool_]
+    quality: NDArray[np.float64]
+
+    def space(self, valid: NDArray[np.bool_]) -> UVDSpace:
+        """The base surface with the facial mask ``valid`` (SIZE, SIZE)."""
+        return UVDSpace(self.position, self.normal, valid)
+
+    def seen_by(self, capture: Capture) -> Capture:
+        """The next frame's photos, by this frame's cameras.
+
+        Raises:
+            CaptureError: a view is missing.
+        """
+        capture = capture.select_names(self.views.tolist())
+        views = [
+            replace(view, camera=replace(view.camera, R=R, t=t))
+            for view, R, t in zip(capture.views, self.rotations, self.translations, strict=True)
+        ]
+        return replace(capture, views=tuple(views), mm_per_unit=1.0)
+
+
+def track_of(face: Face, before: Track | None) -> Track:
+    """What the next frame starts from.
+
+    Args:
+        face: this frame's.
+        before: what this frame started from; None makes it an anchor.
+    """
+    assert face.fine is not None
+    views = face.capture.views
+    space = face.fine.space.resized(SIZE)
+    visibility = _resized(face.fine.visibility)
+    anchor = unroll(views, space, visibility.astype(np.float32)) if before is None else before.anchor
+    return Track(
+        views=np.array(face.capture.names),
+        rotations=np.stack([view.camera.R for view in views]),
+        translations=np.stack([view.camera.t for view in views]),
+        anchor=anchor,
+        frames=1 if before is None else before.frames + 1,
+        position=space.position,
+        normal=space.normal,
+        visibility=visibility,
+        landmarks=face.landmarks3d.points,
+        landmark_weights=face.landmarks3d.weights,
+        expression=np.asarray(face.fit.expression, np.float64),
+        detail=face.fine.displacement.astype(np.float16),
+        kept=face.fine.kept,
+        quality=_quality(face.fine) if before is None else before.quality,
+    )
+
+
+def write_track(folder: Path, track: Track) -> None:
+    """Write ``track.npz`` into a frame's result.
+
+    Raises:
+        MesofaceError: it cannot be written.
+    """
+    with atomic_file(folder / NAME) as temporary:
+        np.savez_compressed(temporary, **vars(track))
+
+
+def read_track(folder: Path) -> Track:
+    """Read what :func:`write_track` wrote.
+
+    Raises:
+        MesofaceError: it is missing, damaged, or of another layout.
+    """
+    path = folder / NAME
+    try:
+        arrays = read_npz(path, [field.name for field in fields(Track)])
+        views = len(arrays["views"]) if "views" in arrays else None
+        require(
+            path,
+            {name: values for name, values in arrays.items() if name not in ("views", "landmarks")},
+            rotations=(views, 3, 3),
+            translations=(views, 3),
+            anchor=(views, SIZE, SIZE),
+            frames=(),
+            position=(SIZE, SIZE, 3),
+            normal=(SIZE, SIZE, 3),
+            visibility=(views, SIZE, SIZE),
+            landmark_weights=(views, None),
+            expression=(None,),
+            detail=(None, None),
+            kept=(None, None),
+            quality=(2,),
+        )
+        if "views" not in arrays or arrays["views"].dtype.kind != "U" or arrays["views"].ndim != 1:
+            raise FaceModelError("has no names of views", path=path)
+        if arrays.get("landmarks", np.zeros(0)).shape != (arrays["landmark_weights"].shape[1], 3):
+            raise FaceModelError("'landmarks' are not as many as their weights", path=path)
+    except FaceModelError as error:
+        raise MesofaceError(
+            error.message, path=path, remedy="remove the frame's folder and run the same command again"
+        ) from error
+    values: dict[str, Any] = {**arrays, "frames": int(arrays["frames"])}
+    return Track(**values)
+
+
+def _resized(visibility: NDArray[np.float32]) -> NDArray[np.float16]:
+    maps: Sequence[NDArray] = [
+        cv2.resize(seen, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for seen in visibility
+    ]
+    return np.stack(maps).astype(np.float16)
+
+
+def _quality(fine: FineSurface) -> NDArray[np.float64]:
+    """(2,) share of the face that was measured, and the mean confidence there."""
+    return np.array([1 - fine.left_out, float(fine.confidence[fine.kept].mean())])

@@ -1,0 +1,145 @@
+"""The surface measured around one that is known already: fewer, finer levels and a narrower search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.capture import View
+from mesoface.matching.cascade import Match, match
+from mesoface.matching.classical import ClassicalLevel
+from mesoface.matching.levels import Level
+from mesoface.matching.matcher import Matcher
+from mesoface.mesh import Mesh
+from mesoface.progress import ProgressCallback
+from mesoface.sequence.masks import FacialMasks
+from mesoface.sequence.tracking import SIZE
+from mesoface.surface.conform import smooth_base
+from mesoface.uvd.maps import blur_masked, resize_map
+from mesoface.uvd.space import UVDSpace, smooth_normals
+
+Map = NDArray[np.float32]
+
+_TO_THE_SKIN = ClassicalLevel(256, 1.5, 0.3, window=1.6, stiffness=0.25, base_mm=1.2, normal_mm=2.0)
+_FINE = ClassicalLevel(512, 0.45, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2)
+_FINEST = ClassicalLevel(768, 0.2, 0.1, window=2.0, stiffness=0.5, base_mm=0.7, normal_mm=1.5, smooth=1.8)
+LEVELS: dict[str, tuple[ClassicalLevel, ...]] = {
+    "fast": (_TO_THE_SKIN, _FINE),
+    "default": (_TO_THE_SKIN, _FINE),
+    "best": (_TO_THE_SKIN, _FINE, _FINEST),
+}
+"""Levels of a frame that was tracked, by preset. The last is the learned matcher's network's, where that is
+the matcher; relief finer than its texels is carried along with the skin."""
+
+# Normals that the search begins along.
+_NORMAL_MM = 3.0
+# Relief of up to this many texels of the finest level is the mean over frames, of at most so many.
+_BAND_TEXELS, _MEMORY = 2.0, 4
+# Where the frames differ by so much, mm, in a neighbourhood of so many mm, the relief has changed.
+_CHANGED_MM, _NEIGHBOURHOOD_MM = 0.1, 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Relief:
+    """The relief of the frame before, on the same skin.
+
+    Args:
+        detail: (H, H) mm over the base surface.
+        kept: (H, H) where it was measured.
+        frames: how many frames it was measured in.
+    """
+
+    detail: Map
+    kept: NDArray[np.bool_]
+    frames: int
+
+
+@dataclass(frozen=True, eq=False)
+class WarmMeasure:
+    """A :data:`mesoface.pipeline.Measure` around a surface that was tracked.
+
+    Args:
+        matcher: measures each level.
+        preset: which of :data:`LEVELS`.
+        position: (SIZE, SIZE, 3) where the skin was found, mm.
+        normal: (SIZE, SIZE, 3) of the frame before.
+        masks: of the face.
+        before: the relief so far.
+    """
+
+    matcher: Matcher
+    preset: str
+    position: Map
+    normal: Map
+    masks: FacialMasks
+    before: Relief
+
+    def __call__(
+        self, views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
+    ) -> Match:
+        """Measure; the result has the size of the relief before."""
+        valid = self.masks.at(SIZE)
+        start = UVDSpace(self.position, self.normal, valid)
+        normal = smooth_normals(self.position, valid, _NORMAL_MM / start.texel_mm, self.normal)
+        start = replace(start, normal=normal)
+        size = len(self.before.kept)
+        # Never finer than the first frame, whose photos may have been too coarse for the preset.
+        levels: list[Level] = [level for level in LEVELS[self.preset] if level.size <= size]
+        found = match(
+            lambda side: start if side == SIZE else start.resized(side, self.masks.at(side)),
+            views,
+            self.matcher,
+            levels=levels,
+            check_rig=False,  # the cameras are those of the anchor frame: corrections would jitter
+            occluder=base.select_faces(~facial),
+            progress=progress,
+        )
+        finest = found.space.texel_mm
+        return with_relief(_enlarged(found, self.masks.at(size)), self.before, finest)
+
+
+def with_relief(found: Match, before: Relief, finest_mm: float) -> Match:
+    """What was measured now, with the relief of the frames before where this frame cannot tell.
+
+    Relief below the ``finest_mm`` that were measured is the one before; up to twice that it is the mean over
+    the frames, which takes out noise; all that is larger is this frame's own. Where relief has changed (a
+    wrinkle comes) this frame's counts.
+    """
+    base = smooth_base(found.space, found.measured)
+    now = np.einsum("hwk,hwk->hw", found.space.position - base.position, base.normal)
+    both = found.measured & before.kept
+    difference = np.where(both, before.detail - now, 0).astype(np.float32)
+    texel = found.space.texel_mm
+    fine = difference
+    if finest_mm > 1.05 * texel:
+        fine = blur_masked(difference, both, finest_mm / texel)
+    coarse = blur_masked(difference, both, _BAND_TEXELS * finest_mm / texel)
+    frames = min(before.frames, _MEMORY)
+    band = (fine - coarse) * (frames / (frames + 1))
+    differs = blur_masked((difference - coarse) ** 2, both, _NEIGHBOURHOOD_MM / texel)
+    same = both / (1 + differs / _CHANGED_MM**2) ** 2
+    correction = (same * (difference - fine + band)).astype(np.float32)
+    position = found.space.position + base.normal * correction[..., None]
+    return replace(found, space=replace(found.space, position=position))
+
+
+def _enlarged(found: Match, valid: NDArray[np.bool_]) -> Match:
+    """The measured surface on larger maps, ``valid`` (H, H) their facial mask."""
+    size = len(valid)
+    if found.space.size == size:
+        return found
+    everywhere = np.ones_like(found.measured)
+    measured = resize_map(found.measured.astype(np.float32), everywhere, size) > 0.5
+    measured &= valid
+    seen = [cv2.resize(view, (size, size), interpolation=cv2.INTER_LINEAR) for view in found.visibility]
+    return replace(
+        found,
+        space=found.space.resized(size, valid),
+        measured=measured,
+        confidence=np.where(measured, resize_map(found.confidence, everywhere, size), 0),
+        visibility=np.stack(seen) * valid,
+    )
