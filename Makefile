@@ -8,7 +8,7 @@ STAMP := $(VENV)/.mesoface-installed
 SAMPLE := examples/sample_capture
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench bench-heldout clean
+.PHONY: help setup demo test test-all lint format bench bench-heldout docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,5 +51,9 @@ bench: setup ## accuracy, time and memory, as tables; ARGS='--rows lps-10,phone'
 bench-heldout: setup ## the same on synthetic captures that nothing was trained or tuned on
 	$(BIN)/python benchmarks/heldout.py $(ARGS)
 
+docs: setup ## the pages and the reference as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+	@echo 'site: $(CURDIR)/site/index.html'
+
 clean: ## remove the environment and what the demo and the benchmark wrote
-	rm -rf $(VENV) demo benchmarks/results benchmarks/cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo site benchmarks/results benchmarks/cache .pytest_cache .mypy_cache .ruff_cache

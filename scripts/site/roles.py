@@ -1,0 +1,49 @@
+"""Cross-references in docstrings (:class:`Name`, :func:`~mesoface.load.load_capture`) as links of the site.
+
+An extension of griffe, which mkdocs.yml names. A name is looked up where its docstring stands, as Python
+would; what has no place on the site stays code.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+_ROLE = re.compile(r":(?:class|func|meth|mod|attr|data):`(~?)([\w.]+)`")
+
+
+class Roles(griffe.Extension):
+    """Rewrites the docstrings of a package when all of it is loaded."""
+
+    def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **_: Any) -> None:
+        """Go through all objects of the package."""
+        _rewrite(pkg, pkg)
+
+
+def _rewrite(thing: griffe.Object, package: griffe.Module) -> None:
+    if thing.docstring is not None:
+        thing.docstring.value = _ROLE.sub(lambda role: _link(role, thing, package), thing.docstring.value)
+    for member in thing.members.values():
+        if not member.is_alias:
+            _rewrite(member, package)  # type: ignore[arg-type]
+
+
+def _link(role: re.Match[str], thing: griffe.Object, package: griffe.Module) -> str:
+    short, name = bool(role[1]), role[2]
+    shown = name.rpartition(".")[2] if short else name.lstrip(".")
+    try:
+        path = f"{package.path}{name}" if name.startswith(".") else _resolved(name, thing)
+    except griffe.NameResolutionError:
+        return f"`{shown}`"
+    return f'<autoref identifier="{path}" optional><code>{shown}</code></autoref>'
+
+
+def _resolved(name: str, thing: griffe.Object) -> str:
+    """The full path of a name in the scope of ``thing``."""
+    if name.startswith("mesoface."):
+        return name
+    first, _, rest = name.partition(".")
+    path = thing.resolve(first)
+    return f"{path}.{rest}" if rest else path
