@@ -1,0 +1,218 @@
+"""The order of a sequence's frames: failures, cuts, interruptions, and what is written of them.
+
+Frames are measured by a stand-in that takes no time; what it makes depends on the frame before alone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from mesoface.config import make_settings
+from mesoface.errors import CaptureError, IncompleteError, MesofaceError
+from mesoface.face_models.scale import ScaleEstimate
+from mesoface.formats import facescape
+from mesoface.run_folder import FORMAT
+from mesoface.sequence import run
+from mesoface.sequence.frame import Frame
+from mesoface.sequence.person import Person
+from mesoface.sequence.state import Track, read_track
+from mesoface.sequence.tracking import SIZE
+
+SETTINGS = make_settings(preset="fast", texture_size=0, meso="off")
+RECORD = {
+    "format": FORMAT,
+    "settings": {},
+    "capture": {"views": ["0", "1"]},
+    "scale": {"source": "given"},
+    "landmark_error_px": 1.25,
+    "seconds": 0.5,
+    "peak_mb": 300.0,
+    "warnings": [],
+}
+
+
+def track_of(number: float) -> Track:
+    """A track that counts the frames it has come through."""
+    maps = np.zeros((2, SIZE, SIZE))
+    return Track(
+        views=np.array(["0", "1"]),
+        rotations=np.stack([np.eye(3)] * 2),
+        translations=np.zeros((2, 3)),
+        anchor=maps.astype(np.uint8),
+        frames=1,
+        position=np.zeros((SIZE, SIZE, 3), np.float32),
+        normal=np.zeros((SIZE, SIZE, 3), np.float32),
+        visibility=maps.astype(np.float16),
+        landmarks=np.zeros((478, 3)),
+        landmark_weights=np.zeros((2, 478)),
+        expression=np.array([number]),
+        detail=np.zeros((8, 8), np.float16),
+        kept=np.zeros((8, 8), bool),
+        quality=np.ones(2),
+    )
+
+
+class StandIn:
+    """Does what ``plan.txt`` in the frame says."""
+
+    measured: ClassVar[list[str]] = []
+
+    def __init__(self, person, model, settings):
+        assert person.views == ("0", "1")
+
+    def measure(self, capture, before, clock, why):
+        self.measured.append(capture.path.name)
+        plan = capture.path / "plan.txt"
+        word = plan.read_text() if plan.is_file() else ""
+        if word == "fail":
+            raise CaptureError("the photo is torn", path=capture.path)
+        if word == "stop":
+            raise KeyboardInterrupt
+        reason = why if before is None else "a cut" if word == "cut" else None
+        number = 0.0 if reason else before.expression[0] + 1
+        return Frame(SimpleNamespace(), track_of(number), None if reason else 0.9, reason)
+
+
+@pytest.fixture
+def frames(tmp_path, drawn_rig, monkeypatch):
+    """``frames("", "cut")`` → folders of frames with what shall become of them, and a stand-in to do it."""
+    first = tmp_path / "first"
+    first.mkdir()
+    rig = drawn_rig(2, (48, 64), arc=30.0)
+    facescape.write(first, rig.photos, rig.cameras)
+
+    def find_person(captures, settings, model, *, format, progress):
+        found = (captures[0][0],)
+        return Person(np.zeros(model.n_identity), ("0", "1"), ScaleEstimate(1.0, "given", 0.0), "s", found)
+
+    def save_face(face, folder, *, truth=None):
+        folder.mkdir()
+        (folder / "run.json").write_text(json.dumps(RECORD))
+
+    StandIn.measured = []
+    monkeypatch.setattr(run, "find_person", find_person)
+    monkeypatch.setattr(run, "FrameMeasurer", StandIn)
+    monkeypatch.setattr(run, "save_face", save_face)
+    monkeypatch.setattr(run, "write_thumbnail", lambda path, face: path.write_bytes(b"jpg"))
+    monkeypatch.setattr(run, "load_source", lambda source, names: SimpleNamespace(path=source.path))
+    monkeypatch.setattr(run, "recipe_of", lambda settings: {"settings": settings.preset})
+
+    def make(*plans: str) -> list[Path]:
+        folders = []
+        for number, plan in enumerate(plans):
+            folder = tmp_path / "video" / f"{number:03d}"
+            shutil.copytree(first, folder)
+            (folder / "plan.txt").write_text(plan)
+            folders.append(folder)
+        return folders
+
+    return make
+
+
+def said(out: Path) -> list[tuple]:
+    done = json.loads((out / "sequence.json").read_text())["done"]
+    return [(frame["frame"], frame["follows"], frame["reason"]) for frame in done]
+
+
+def test_each_frame_follows_the_one_before(frames, tmp_path):
+    out = tmp_path / "out"
+    rows = run.run_sequence(frames("", "", "cut", ""), out, settings=SETTINGS)
+    assert [row.id for row in rows] == ["000", "001", "002", "003"]
+    assert said(out) == [
+        ("000", None, "the first frame"),
+        ("001", "000", None),
+        ("002", None, "a cut"),
+        ("003", "002", None),
+    ]
+    assert [read_track(out / row.id).expression[0] for row in rows] == [0, 1, 0, 1]
+    assert (out / "batch.html").is_file()
+    assert json.loads((out / "sequence.json").read_text())["afresh"] == ["000", "002"]
+
+
+def test_a_frame_that_fails_stops_no_other(frames, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(IncompleteError, match=r"001.*torn") as caught:
+        run.run_sequence(frames("", "fail", "", ""), out, settings=SETTINGS)
+    assert caught.value.exit_code == 3
+    assert said(out)[1:] == [("002", None, "there is no frame before it"), ("003", "002", None)]
+    assert not (out / "001").exists()
+
+
+def test_an_interrupted_sequence_goes_on_with_the_same_result(frames, tmp_path):
+    folders = frames("", "", "stop", "")
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    with pytest.raises(KeyboardInterrupt):
+        run.run_sequence(folders, out, settings=SETTINGS)
+    assert not any(path.name.startswith(".") for path in out.iterdir())
+    (folders[2] / "plan.txt").write_text("")
+    StandIn.measured.clear()
+    run.run_sequence(folders, out, settings=SETTINGS, resume=True)
+    assert StandIn.measured == ["002", "003"], "what was complete was kept"
+    run.run_sequence(folders, whole, settings=SETTINGS)
+    assert said(out) == said(whole)
+    for name in ("000", "001", "002", "003"):
+        assert read_track(out / name).expression[0] == read_track(whole / name).expression[0]
+
+
+def test_what_follows_a_frame_that_is_made_again_is_made_again(frames, tmp_path):
+    folders, out = frames("", "", ""), tmp_path / "out"
+    run.run_sequence(folders, out, settings=SETTINGS)
+    shutil.rmtree(out / "001")
+    StandIn.measured.clear()
+    run.run_sequence(folders, out, settings=SETTINGS, resume=True)
+    assert StandIn.measured == ["001"], "002 follows a frame that is the same again"
+    shutil.rmtree(out / "001")
+    (folders[1] / "plan.txt").write_text("fail")
+    StandIn.measured.clear()
+    with pytest.raises(IncompleteError):
+        run.run_sequence(folders, out, settings=SETTINGS, resume=True)
+    assert StandIn.measured == ["001", "002"], "002 followed a frame that is gone"
+
+
+def test_other_settings_keep_nothing(frames, tmp_path):
+    folders, out = frames("", ""), tmp_path / "out"
+    run.run_sequence(folders, out, settings=SETTINGS)
+    StandIn.measured.clear()
+    other = make_settings(preset="default", texture_size=0, meso="off")
+    run.run_sequence(folders, out, settings=other, resume=True)
+    assert StandIn.measured == ["000", "001"]
+
+
+def test_a_frame_by_another_camera_is_named(frames, tmp_path):
+    folders = frames("", "")
+    params = json.loads((folders[1] / "params.json").read_text())
+    params["1_Rt"][0][3] += 5.0
+    (folders[1] / "params.json").write_text(json.dumps(params))
+    with pytest.raises(IncompleteError, match="view 1 has another camera"):
+        run.run_sequence(folders, tmp_path / "out", settings=SETTINGS)
+
+
+def test_a_frame_without_a_view_is_named(frames, tmp_path):
+    folders = frames("", "")
+    params = json.loads((folders[1] / "params.json").read_text())
+    params["1_valid"] = False
+    (folders[1] / "params.json").write_text(json.dumps(params))
+    with pytest.raises(IncompleteError, match="view 1 is missing"):
+        run.run_sequence(folders, tmp_path / "out", settings=SETTINGS)
+
+
+@pytest.mark.parametrize("values", [{"preset": "paper"}, {"until": "base"}])
+def test_settings_that_make_no_sequence_are_refused_at_once(frames, tmp_path, values):
+    out = tmp_path / "out"
+    with pytest.raises(MesofaceError, match="sequence"):
+        run.run_sequence(frames("", ""), out, settings=make_settings(**values))
+    assert not out.exists()
+
+
+def test_a_folder_with_a_sequence_is_not_written_over(frames, tmp_path):
+    folders, out = frames("", ""), tmp_path / "out"
+    run.run_sequence(folders, out, settings=SETTINGS)
+    with pytest.raises(MesofaceError, match="--resume"):
+        run.run_sequence(folders, out, settings=SETTINGS)
