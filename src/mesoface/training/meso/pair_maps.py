@@ -46,18 +46,23 @@ class PairMaps:
     """A pair, all maps over the same unit square of UV.
 
     Args:
-        color: (T, T, 3) sRGB in [0, 1].
+        color: (T, T, 3) sRGB as stored, 8 or 16 bits: as floats a large one would fill a gigabyte.
         height: (4096, 4096) mm, row r at v = 1 - (r + 0.5) / 4096.
         skin: (1024, 1024) where a displacement was measured.
         span_mm: (1024, 1024) how many mm the whole side of the square would be at the scale of each texel.
         form: None without a mesh.
     """
 
-    color: NDArray[np.float32]
+    color: NDArray[np.uint8] | NDArray[np.uint16]
     height: NDArray[np.float32]
     skin: NDArray[np.bool_]
     span_mm: NDArray[np.float32]
     form: Form | None
+
+    @property
+    def skin_span_mm(self) -> float:
+        """The usual span of the skin; NaN where there is none."""
+        return float(np.median(self.span_mm[self.skin])) if self.skin.any() else float("nan")
 
 
 def read_pair(pair: Pair, map_texel_mm: float | None) -> PairMaps:
@@ -89,13 +94,13 @@ def read_pair(pair: Pair, map_texel_mm: float | None) -> PairMaps:
         return PairMaps(color, height, skin, span, None)
     position, normal, covered = _rasterized(pair.mesh)
     skin &= covered
-    small = cv2.resize(color, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
+    small = as_float(cv2.resize(color, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA))
     form = Form(position, normal, fit_illumination(small, normal, skin))
     return PairMaps(color, height, skin, _span(position), form)
 
 
-def _read_texture(path: Path) -> NDArray[np.float32]:
-    """(T, T, 3) sRGB."""
+def _read_texture(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """(T, T, 3) sRGB as stored."""
     header = read_header(path)
     if header.width != header.height or not _SMALLEST_TEXTURE <= header.width <= _LARGEST_TEXTURE:
         raise TrainingError(
@@ -104,7 +109,7 @@ def _read_texture(path: Path) -> NDArray[np.float32]:
             path=path,
             remedy="give the texture in the UV layout of its dpmap",
         )
-    return as_float(decode_photo(path)[0])
+    return decode_photo(path)[0]
 
 
 def _rasterized(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:

@@ -19,6 +19,8 @@ from mesoface.training.meso.skin import SkinSquare
 _MARGIN = 24
 # Share of a square that is skin, at least, and how much coarser than asked for a map's texels may be.
 _LEAST_SKIN, _COARSEST = 0.7, 1.5
+# How much larger or smaller than usual texels are, at most, where a square may lie.
+_MOST_STRETCHED = 3.0
 # Blur of the truth: finer than about a texel nothing can be told.
 _FINEST = 0.6
 # Spread of a box as wide as one texel: what is blurred before every so manieth texel is taken.
@@ -42,11 +44,7 @@ def cut_squares(
         MesofaceError: the pair cannot be read, its texels are too large, or it shows too little skin.
     """
     maps = read_pair(pair, map_texel_mm)
-    coarsest = (
-        float(np.median(maps.span_mm[maps.skin])) / min(len(maps.height), len(maps.color))
-        if maps.skin.any()
-        else 0
-    )
+    coarsest = maps.skin_span_mm / min(len(maps.height), len(maps.color))
     if coarsest > _COARSEST * texel_mm:
         raise TrainingError(
             f"has texels of {coarsest:.3g} mm; squares of {texel_mm:g} mm were asked for",
@@ -58,7 +56,7 @@ def cut_squares(
         raise TrainingError(
             f"shows too little skin for squares of {size} texels of {texel_mm:g} mm",
             path=pair.dpmap,
-            remedy="ask for smaller ones, or check that the map is not empty",
+            remedy="ask for smaller ones; or check that the map is not empty, and the mesh in millimetres",
         )
     squares = []
     for n in range(count):
@@ -70,11 +68,13 @@ def cut_squares(
 
 def _chances(maps: PairMaps, side_mm: float) -> NDArray[np.bool_]:
     """(1024, 1024) where the middle of a square may lie."""
-    if not maps.skin.any():
-        return maps.skin
-    side = round(side_mm / float(np.median(maps.span_mm[maps.skin])) * len(maps.skin)) | 1
+    usual = maps.skin_span_mm
+    if not side_mm <= usual:  # nor where there is no skin at all, and no number
+        return np.zeros_like(maps.skin)
+    side = round(side_mm / usual * len(maps.skin)) | 1
     share = cv2.boxFilter(maps.skin.astype(np.float32), -1, (side, side), borderType=cv2.BORDER_CONSTANT)
-    return maps.skin & (share >= _LEAST_SKIN)
+    stretched = np.maximum(maps.span_mm / usual, usual / np.maximum(maps.span_mm, 1e-6 * usual))
+    return maps.skin & (share >= _LEAST_SKIN) & (stretched < _MOST_STRETCHED)
 
 
 def _cut(
@@ -90,7 +90,7 @@ def _cut(
         return _resampled(values, left, top, side, n)
 
     valid = window(maps.skin.astype(np.float32)) > 0.5
-    color = np.clip(window(maps.color), 0, 1)
+    color = np.clip(window(maps.color) / np.float32(np.iinfo(maps.color.dtype).max), 0, 1)
     height = window(maps.height) / np.float32(texel_mm)
     light = np.zeros((n, n, 2), np.float32)
     if maps.form is not None:

@@ -120,7 +120,7 @@ def fill_pool(
             return
         try:
             run_all(
-                _write,
+                write_file,
                 missing,
                 path=folder,
                 name_of=lambda file: file.path.stem,
@@ -134,7 +134,7 @@ def fill_pool(
             raise TrainingError(error.message, path=folder, remedy=error.remedy) from None
 
 
-def _write(file: PoolFile) -> None:
+def write_file(file: PoolFile) -> None:
     """Make the squares of a file and write it."""
     squares = file.make(*file.arguments)
     arrays = {
