@@ -46,7 +46,8 @@ def test_blurred_photos_are_passed_over(face_rig: Callable) -> None:
     sharpness = np.where(np.arange(21) % 2 == 0, 0.1, 1.0)
     chosen = choose_photos(rig.landmarks, sizes, sharpness, 5)
     assert all(v % 2 == 1 for v in chosen)
-    assert chosen[0] <= 2 and chosen[-1] >= 18
+    assert chosen[0] <= 2
+    assert chosen[-1] >= 18
 
 
 def test_photos_without_a_face_are_not_chosen(face_rig: Callable) -> None:

@@ -51,10 +51,7 @@ def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes) -> None:
         extract_frames(tmp_path / "bad.mp4", tmp_path, 30)
 
 
-def test_a_video_that_breaks_off_gives_what_it_has_or_is_refused(tmp_path: Path) -> None:
+def test_a_video_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
     video = _video(tmp_path / "cut.avi", 60)
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
-    try:
-        assert 3 <= len(extract_frames(video, tmp_path, 10)) < 30
-    except CaptureError as error:
-        assert "cut.avi" in str(error)
+    assert 3 <= len(extract_frames(video, tmp_path, 10)) < 30
