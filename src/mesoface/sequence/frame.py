@@ -175,6 +175,8 @@ def _check_match(matched: Match, before: Track) -> None:
     Raises:
         _Lost: they do not.
     """
+    if len(matched.used) != len(before.views):
+        raise _Lost("a view does not look at the face any more")
     measured, confidence = before.quality
     share = float(matched.measured.sum() / matched.space.valid.sum())
     if share < _LEAST_MEASURED * measured:
