@@ -16,6 +16,7 @@ from mesoface.progress import ProgressCallback, silent
 from mesoface.workers import run_jobs
 
 _MOST_NAMED = 5  # failed jobs that the error names with their reason
+_GO_ON = "mend that and run the same command again; the others are kept"
 
 Job = TypeVar("Job")
 
@@ -164,7 +165,9 @@ def run_all(
     return results
 
 
-def incomplete(failed: Sequence[str], total: int, kind: str, *, path: Path) -> IncompleteError:
+def incomplete(
+    failed: Sequence[str], total: int, kind: str, *, path: Path, remedy: str = _GO_ON
+) -> IncompleteError:
     """The error that names some of the jobs that failed.
 
     Args:
@@ -172,11 +175,12 @@ def incomplete(failed: Sequence[str], total: int, kind: str, *, path: Path) -> I
         total: how many jobs there were.
         kind: what a job makes, in the plural, for people.
         path: the folder they fill.
+        remedy: what to do about it.
     """
     named = sorted(failed)
     more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
     return IncompleteError(
         f"{len(failed)} of {total} {kind} failed: {'; '.join(named[:_MOST_NAMED])}{more}",
         path=path,
-        remedy="mend that and run the same command again; the others are kept",
+        remedy=remedy,
     )

@@ -165,6 +165,7 @@ def _describe_exit(code: int) -> str:
 def _work(function: Callable[[Job], Any], job: Job, report: Connection) -> None:
     """Body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # pycolmap's handler prints pages before it ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _offer_to_the_memory_killer()
     cv2.setNumThreads(1)

@@ -124,6 +124,11 @@ def test_a_recipe_is_what_decides_the_result(tmp_path) -> None:
     weights.write_bytes(b"two")
     assert first["settings"] == recipe_of(Settings(weights=weights))["settings"]
     assert first != recipe_of(Settings(weights=weights))
+    moved = weights.rename(tmp_path / "moved.safetensors")
+    moved.write_bytes(b"one")
+    assert first == recipe_of(Settings(weights=moved)), "content counts"
+    with pytest.raises(MesofaceError, match="nowhere"):
+        recipe_of(Settings(weights=tmp_path / "nowhere"))
 
 
 def test_weights_may_be_a_folder(tmp_path) -> None:

@@ -73,7 +73,7 @@ def test_the_record_keeps_times_apart(job: CaptureJob, rows: list[CaptureRow]) -
     content = json.loads((job.out / "batch.json").read_text())
     assert content["counts"] == {"captures": 4, "done": 2, "failed": 1}
     assert content["complete"] is False
-    assert content["settings"] == {"preset": "fast"}
+    assert content["made_from"] == recipe
     assert content["captures"][0]["timing"] == {"seconds": 34.5, "peak_mb": 2500.0}
     later = [replace(row, seconds=1.0, peak_mb=2.0) for row in rows]
     write_json(job.out, later, total=4, recipe=recipe, timing={"seconds": 9.0})

@@ -31,11 +31,11 @@ def attempt_capture(attempt: Attempt) -> Made:
     this one's result is dropped.
 
     Raises:
-        MesofaceError: the capture does not allow it, or this machine would make something else than the one
-            that the batch was started on.
+        MesofaceError: the capture does not allow it.
     """
     job = attempt.job
-    check_recipe(job.recipe, recipe_of(job.settings))
+    if obstacle := difference(job.recipe, recipe_of(job.settings)):
+        return Made(None, obstacle)
     if is_current(job):
         return Made(read_record(job.result))  # another attempt's, of which nobody was told
     made_of = capture_input(job.capture, job.format, job.truth_path)
@@ -58,16 +58,12 @@ def attempt_capture(attempt: Attempt) -> Made:
         shutil.rmtree(attempt.folder, ignore_errors=True)
 
 
-def check_recipe(wanted: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """See that this machine makes what the batch is to be made of.
-
-    Raises:
-        MesofaceError: it has another version, or other files under the names that the settings give.
-    """
-    if differing := [name for name in wanted if wanted[name] != json.loads(json.dumps(here.get(name)))]:
-        raise MesofaceError(
-            f"machine {platform.node()} would make it with other {' and '.join(differing)} than the one that "
-            "started the batch",
-            remedy="install the same version of mesoface on all machines, and name weights and models by "
-            "paths that are the same on all",
-        )
+def difference(wanted: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """What this machine would make otherwise than the one that the batch was started on; None for nothing."""
+    differing = [name for name in wanted if wanted[name] != json.loads(json.dumps(here.get(name)))]
+    if not differing:
+        return None
+    return (
+        f"machine {platform.node()} has other {' and '.join(differing)} than the one that started the batch; "
+        "install the same mesoface on all, and name weights and models by paths that are the same on all"
+    )

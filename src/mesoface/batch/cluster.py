@@ -6,6 +6,7 @@ On it an attempt runs in a process of its own, as it does locally, with the same
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -90,7 +91,7 @@ class RayEngine:
                 self._need.measured(result.record["peak_mb"])
             return Outcome(attempt, result, error, end)
         except errors.RayTaskError as failure:  # our own code, before the process of the attempt began
-            return Outcome(attempt, None, _last_line(failure), End.FAILED)
+            return Outcome(attempt, Made(None, f"a machine cannot do it ({_last_line(failure)})"), None)
         except errors.RayError as failure:
             return Outcome(attempt, None, f"its machine was lost ({type(failure).__name__})", End.LOST)
 
@@ -137,7 +138,7 @@ def _connected(address: str) -> Any:
             "--engine ray needs Ray, which is not installed", remedy="pip install 'mesoface[ray]'"
         ) from error
     try:
-        ray.init(address=address, log_to_driver=False)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise MesofaceError(f"no Ray cluster at {address} ({_last_line(error)})", remedy=_START) from error
     return ray

@@ -70,10 +70,10 @@ class Made:
     """What an attempt that came to its end reports.
 
     Args:
-        record: the result's ``run.json``, None when it could not be written. It travels with the report
-            because a shared file system may show the file itself to other machines only later.
-        unwritten: why the result could not be written: the disk is to blame then, and not the capture.
+        record: the result's ``run.json``, None when there is none. It travels with the report because a
+            shared file system may show the file itself to other machines only later.
+        obstacle: why there is none though the capture is not to blame: the disk, or the machine.
     """
 
     record: Mapping[str, Any] | None
-    unwritten: str | None = None
+    obstacle: str | None = None

@@ -29,7 +29,6 @@ from mesoface.run_folder import FORMAT, read_record
 
 NAME = "made_from.json"
 _MACHINE = {"device", "threads", "memory_mb"}  # where and how fast it is computed, not what
-_FILES = ("weights", "face_model")  # settings that may name a file or a folder
 
 
 class FileState(BaseModel):
@@ -74,20 +73,28 @@ def recipe_of(settings: Settings) -> dict[str, Any]:
     Raises:
         MesofaceError: a file that the settings name cannot be read.
     """
-    values = settings.model_dump(mode="json", exclude=_MACHINE)
-    named = {name: Path(str(values[name])) for name in _FILES if values[name] is not None}
-    if settings.face_model == "ict":
-        named["face_model"] = ict_path()
+    named = named_files(settings)
     shipped = Path(str(files("mesoface") / "assets"))
     return {
         "mesoface": mesoface.__version__,
         "layout": FORMAT,
-        "settings": values,
-        "files": {
-            "shipped": _sha256_of_tree(shipped),
-            **{name: _sha256_of_tree(path) for name, path in named.items() if path.exists()},
-        },
+        "settings": settings.model_dump(mode="json", exclude=_MACHINE | named.keys()),
+        "files": {name: _sha256_of_tree(path) for name, path in {"shipped": shipped, **named}.items()},
     }
+
+
+def named_files(settings: Settings) -> dict[str, Path]:
+    """The settings that name a file or a folder: it is its content that counts.
+
+    Raises:
+        MesofaceError: the ICT model was asked for and is not there.
+    """
+    named = {name: value for name, value in settings if isinstance(value, Path)}
+    if settings.face_model == "ict":
+        named["face_model"] = ict_path()
+    elif settings.face_model != "generic":
+        named["face_model"] = Path(settings.face_model)
+    return named
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,12 +22,13 @@ from mesoface.batch.ledger import Ledger
 from mesoface.batch.live import batch_progress
 from mesoface.batch.local import LocalEngine
 from mesoface.batch.need import MemoryNeed
-from mesoface.batch.provenance import recipe_of
+from mesoface.batch.provenance import named_files, recipe_of
 from mesoface.batch.schedule import run_schedule
 from mesoface.batch.summary import CaptureRow, check_folder
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
+from mesoface.pipeline import choose_measure
 from mesoface.progress import progress_bars
 from mesoface.resumable import incomplete, locked_folder
 
@@ -94,7 +95,7 @@ def run_batch(
     console = console or Console(stderr=True)
     captures = find_captures(inputs, out=out)
     _check_settings(settings)
-    recipe = recipe_of(settings)
+    settings, recipe = _anywhere(settings), recipe_of(settings)
     jobs = [
         CaptureJob(name, capture, out.absolute(), settings, recipe, format, truth)
         for name, capture in captures.items()
@@ -115,7 +116,13 @@ def run_batch(
     rows = batch.rows()
     failed = [f"{row.id} ({row.error})" for row in rows if row.error is not None]
     if failed:
-        raise incomplete(failed, len(jobs), "captures", path=out)
+        raise incomplete(
+            failed,
+            len(jobs),
+            "captures",
+            path=out,
+            remedy="batch.html says all; mend it and run the same command with --resume, the others are kept",
+        )
     return rows
 
 
@@ -156,26 +163,20 @@ def _engine(batch: Ledger, options: BatchOptions, count: int) -> Engine:
     )
 
 
+def _anywhere(settings: Settings) -> Settings:
+    """The settings with paths that do not depend on where a process was started."""
+    paths = {name: path.absolute() for name, path in named_files(settings).items() if name != "face_model"}
+    if settings.face_model not in ("generic", "ict"):
+        paths["face_model"] = str(Path(settings.face_model).absolute())  # type: ignore[assignment]
+    return settings.model_copy(update=paths)
+
+
 def _check_settings(settings: Settings) -> None:
     """Say what is wrong with the settings once, and not of every capture.
 
     Raises:
         MesofaceError: there is no such device, face model or weights.
     """
-    from mesoface.matching.choice import choose_matcher
-    from mesoface.matching.paper.reconstruct import load_paper_networks
-
-    device = settings.torch_device()
     load_face_model(settings.face_model)
-    if settings.until == "base":
-        return
-    if settings.preset == "paper":
-        load_paper_networks(settings.weights)
-        return
-    choose_matcher(
-        settings.matcher,
-        settings.weights,
-        device=device,
-        threads=settings.threads,
-        memory_mb=settings.memory_mb,
-    )
+    if settings.until != "base" or settings.device == "cuda":
+        choose_measure(settings)  # torch takes seconds to import

@@ -50,7 +50,8 @@ def run_schedule(
         started: told of every attempt that begins.
 
     Raises:
-        MesofaceError: a result could not be written, even when tried again. That would happen to all others.
+        MesofaceError: something stands in the way that is no capture's fault, even when tried again: the disk
+            is full, say. It would be in the way of all others.
     """
     waiting = deque(Attempt(job) for job in jobs)
     losses: dict[str, int] = {}
@@ -79,15 +80,15 @@ def run_schedule(
 def _may_be_transient(ended: Ended) -> bool:
     """Whether the same attempt might end well when it is made again."""
     if ended.result is not None:
-        return ended.result.unwritten is not None
+        return ended.result.obstacle is not None
     return ended.end is not End.REFUSED
 
 
 def _done(ended: Ended) -> Done:
     """The capture's end, from that of its last attempt."""
-    if ended.result is not None and ended.result.unwritten is not None:
+    if ended.result is not None and ended.result.obstacle is not None:
         raise MesofaceError(
-            f"results cannot be written: {ended.result.unwritten}",
+            f"no result can be made: {ended.result.obstacle}",
             path=ended.job.job.out,
             remedy="mend that and go on with --resume; what was finished is kept",
         )

@@ -127,7 +127,7 @@ def write_json(
     content = {
         "format": FORMAT,
         "mesoface": mesoface.__version__,
-        "settings": recipe["settings"],
+        "made_from": dict(recipe),
         "complete": len(listed) == total,
         "counts": {"captures": total, "done": len(listed) - failed, "failed": failed},
         "captures": listed,
