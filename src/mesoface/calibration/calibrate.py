@@ -187,7 +187,7 @@ def _solve(
     best = min(found, key=lambda pair: pair[1].rank)  # the first of equals
     for solution, verdict in found:
         if solution is not best[0] or verdict.level == "failed":
-            refused[solution.method] = "; ".join(problem.what for problem in verdict.problems) or "not better"
+            refused[solution.method] = "; ".join(problem.what for problem in verdict.problems)
     if best[1].level == "failed":
         raise _no_cameras(source, refused)
     return *best, refused

@@ -60,18 +60,18 @@ def solve_by_landmarks(
         ReconstructionError: fewer than three photos show the face well enough.
         MesofaceError: the photos do not look at the face from different directions.
     """
-    progress("Landmarks", 0, _ROUNDS + 1)
+    progress("Following the skin", 0, _ROUNDS + 1)
     used = _well_seen(photos, landmarks)
     mine = [photos[v] for v in used]
     detected = replace(landmarks, points=landmarks.points[used], weights=landmarks.weights[used])
     cameras = np.unique(camera_of[used], return_inverse=True)[1]
     bundle, focals = adjust_to_landmarks(mine, detected, cameras)
     for done in range(_ROUNDS):
-        progress("Landmarks", done + 1, _ROUNDS + 1)
+        progress("Following the skin", done + 1, _ROUNDS + 1)
         followed = follow_skin(mine, _cameras(bundle, mine), detected)
         free = Priors(bundle.points, np.full(COUNT, _FREE_MM), *focals, radial_sigma=_RADIAL_SPREAD)
         bundle = adjust(bundle, _seen(bundle, detected, followed), free)
-    progress("Landmarks", _ROUNDS + 1, _ROUNDS + 1)
+    progress("Following the skin", _ROUNDS + 1, _ROUNDS + 1)
     return _solution(len(photos), used, _cameras(bundle, mine), bundle.points, followed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from mesoface.atomic import atomic_folder
 from mesoface.calibration.calibrate import Calibration, calibrate
+from mesoface.calibration.photos import Photo
 from mesoface.calibration.settings import CalibrationSettings
 from mesoface.capture import ViewSource
 from mesoface.errors import MesofaceError
@@ -39,12 +41,12 @@ def calibrate_folder(
         progress: called as the steps advance.
 
     Returns:
-        the calibration, its photos where they are now.
+        the calibration, its photos where they are now (those that were not placed are gone).
 
     Raises:
         MesofaceError: see :func:`.calibrate.calibrate`; or ``out`` is in the way.
     """
-    source, out = Path(source), Path(out)
+    source, out = Path(source).absolute(), Path(out)
     _check_target(source, out, overwrite)
     with atomic_folder(out, overwrite=overwrite) as folder:
         calibration = calibrate(source, folder, settings, progress=progress)
@@ -53,11 +55,23 @@ def calibrate_folder(
         for photo in calibration.photos:
             if photo.path not in placed:
                 photo.path.unlink()
+                if photo.mask_path is not None:
+                    photo.mask_path.unlink()
         write_capture_json(folder, sources, mm_per_unit=1.0)
         text = json.dumps(calibration_record(calibration), indent=1, ensure_ascii=False)
         (folder / RECORD).write_text(text + "\n", encoding="utf-8")
         (folder / PAGE).write_text(calibrate_page(calibration), encoding="utf-8")
-    return calibration
+    return replace(calibration, photos=tuple(_moved(photo, folder, out) for photo in calibration.photos))
+
+
+def _moved(photo: Photo, before: Path, now: Path) -> Photo:
+    """The photo after its folder was renamed."""
+    mask = photo.mask_path
+    return replace(
+        photo,
+        path=now / photo.path.relative_to(before),
+        mask_path=None if mask is None else now / mask.relative_to(before),
+    )
 
 
 def view_sources(calibration: Calibration) -> list[ViewSource]:
