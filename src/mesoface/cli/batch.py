@@ -143,7 +143,7 @@ def command(
     `mesoface batch frames.txt --out faces/ --sequence --threads 2`
     """
     from mesoface.batch.run import BatchOptions, run_batch
-    from mesoface.sequence import run_sequence
+    from mesoface.sequence.run import run_sequence
 
     if sequence and engine != "local":
         raise MesofaceError(
