@@ -33,6 +33,8 @@ OUTSIDE = {
 """Pages beside docs/, and what they are called on the site."""
 
 _CODE = re.compile(r"(^```.*?^```$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
+# What belongs to a list item: GitHub asks for two or three spaces there, Python's Markdown for four.
+_INSIDE_LIST = re.compile(r"^ {2,3}(?=\S)", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 
@@ -64,7 +66,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return _moved(match, source, target)
 
     markdown = BLOCK.sub(lambda block: _drawing(block[1], source, target), markdown)
-    return _outside_code(markdown, lambda text: _LINK.sub(link, text))
+    return _outside_code(markdown, lambda text: _LINK.sub(link, _INSIDE_LIST.sub("    ", text)))
 
 
 def _outside_code(markdown: str, change: Callable[[str], str]) -> str:
