@@ -12,6 +12,9 @@ from mesoface.texture.paint import paint
 from mesoface.texture.plan import TexturePlan
 from mesoface.uvd.maps import erode
 
+# Classes of steps that are compared with each other.
+_BINS = 24
+
 
 @dataclass(frozen=True)
 class Seams:
@@ -20,43 +23,70 @@ class Seams:
     Args:
         across: of the texture where the photo with the largest share changes.
         photo: at the same places, inside of that photo alone: what is there without any blending.
+        matched: of the texture inside, at places where the photo's own step is as at the boundaries. Without
+            seams it equals ``across``.
         inside: of the texture everywhere else in the photographed region.
     """
 
     across: float
     photo: float
+    matched: float
     inside: float
 
 
 def measure_seams(plan: TexturePlan, color: NDArray[np.float32]) -> Seams:
     """The colour steps of a texture (T, T, 3) across the boundaries between photos.
 
-    These lie along creases and occlusion edges, where skin itself changes: hence the photo beside it.
+    These lie along creases and occlusion edges, where skin itself changes: hence the photo beside it, and the
+    comparison with the inside at places where a photo changes as much.
     """
     best = _best_photo(plan, len(color))
     # Not the rim of the whole: there the photographed region ends.
     seen = erode(best >= 0, 2)
-    across, inside = _steps(color, best, seen)
-    alone = []
+    texture, changes = _steps(color, best, seen)
+    photo = np.zeros_like(texture)
     for v in range(len(plan.views)):
-        photo, _ = _steps(_lay_out(plan, v, len(color)), best, seen, only=v)
-        alone.append(photo)
-    return Seams(*(255 * float(part.mean()) for part in (across, np.concatenate(alone), inside)))
+        step, _ = _steps(_lay_out(plan, v, len(color)), best, seen)
+        shown = _at_first(best, seen) == v
+        photo[shown] = step[shown]
+    parts = texture[changes].mean(), photo[changes].mean(), _matched(texture, photo, changes)
+    return Seams(*(255 * float(part) for part in (*parts, texture[~changes].mean())))
+
+
+def _matched(
+    texture: NDArray[np.float32], photo: NDArray[np.float32], changes: NDArray[np.bool_]
+) -> np.floating:
+    """Mean step of ``texture`` (N,) inside, weighted so that ``photo`` (N,) steps there as at ``changes``."""
+    edges = np.quantile(photo[changes], np.linspace(0, 1, _BINS + 1)[1:-1])
+    bins = np.searchsorted(edges, photo)
+    count = np.bincount(bins[~changes], minlength=_BINS)
+    mean = np.bincount(bins[~changes], texture[~changes], _BINS) / np.maximum(count, 1)
+    return np.average(mean, weights=np.bincount(bins[changes], minlength=_BINS) * (count > 0))
 
 
 def _steps(
-    color: NDArray[np.float32], best: NDArray[np.int32], seen: NDArray[np.bool_], only: int | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Steps across boundaries (of photo ``only`` to the next, when given) and elsewhere."""
-    across, inside = [], []
+    color: NDArray[np.float32], best: NDArray[np.int32], seen: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(N,) steps from each ``seen`` texel to the next, right and below, and whether ``best`` changes."""
+    steps, changes = [], []
     for axis in (0, 1):
-        step = np.abs(np.diff(color, axis=axis)).mean(-1)
-        first, second = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
+        first, second = _neighbours(axis)
         known = seen[first] & seen[second]
-        changes = best[first] != best[second]
-        across.append(step[known & changes & ((best[first] == only) if only is not None else True)])
-        inside.append(step[known & ~changes])
-    return np.concatenate(across), np.concatenate(inside)
+        steps.append(np.abs(np.diff(color, axis=axis)).mean(-1)[known])
+        changes.append((best[first] != best[second])[known])
+    return np.concatenate(steps), np.concatenate(changes)
+
+
+def _at_first(values: NDArray, seen: NDArray[np.bool_]) -> NDArray:
+    """(N,) ``values`` (T, T) at the first texel of each of the pairs of :func:`_steps`."""
+    pairs = (_neighbours(axis) for axis in (0, 1))
+    return np.concatenate([values[first][seen[first] & seen[second]] for first, second in pairs])
+
+
+def _neighbours(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Index of every texel but the last along ``axis``, and of the next one each."""
+    before = (slice(None),) * axis
+    return (*before, slice(None, -1)), (*before, slice(1, None))
 
 
 def _lay_out(plan: TexturePlan, v: int, size: int) -> NDArray[np.float32]:

@@ -140,7 +140,7 @@ def _print(console: Console, results: Sequence[Measured]) -> None:
     table = Table(title="A photo left out, predicted by the texture of the others", box=None, pad_edge=False)
     table.add_column("")
     table.add_column("texture")
-    for column in ("PSNR, dB", "worst", "step across", "in one photo", "inside", "seconds"):
+    for column in ("PSNR, dB", "worst", "step across", "in one photo", "inside, alike", "inside", "seconds"):
         table.add_column(column, justify="right")
     for result in results:
         values, seams = list(result.psnr.values()), result.seams
@@ -149,7 +149,7 @@ def _print(console: Console, results: Sequence[Measured]) -> None:
             result.method,
             f"{np.mean(values):.2f}",
             f"{min(values):.2f}",
-            *(f"{step:.2f}" for step in (seams.across, seams.photo, seams.inside)),
+            *(f"{step:.2f}" for step in (seams.across, seams.photo, seams.matched, seams.inside)),
             f"{result.seconds:.1f}",
         )
     console.print(table)

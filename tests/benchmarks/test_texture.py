@@ -42,10 +42,12 @@ def test_a_step_where_the_photo_changes_is_measured(skin):
     color = paint(plan, 256)
     even = measure_seams(plan, color)
     assert even.across == pytest.approx(even.photo, rel=0.05)
+    assert even.matched == pytest.approx(even.across, rel=0.1)
     assert even.inside == pytest.approx(even.photo, rel=0.3)
     step = np.where(np.arange(256)[None, :, None] < 128, 0, np.float32(0.1))
     seam = measure_seams(plan, color + step)
     assert seam.across > even.across + 20
+    assert seam.matched == pytest.approx(even.matched), "seams are not held against seams"
     assert seam.photo == pytest.approx(even.photo)
 
 

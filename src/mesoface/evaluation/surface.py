@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
+from mesoface.evaluation.closest_kernel import closest_pairwise, nearest_faces
 from mesoface.mesh import Mesh, unit
 
 Array = NDArray[np.float64]
 
 _BRANCHING = 4
-_CHUNK = 1 << 14  # queries at a time: a few hundred MB of intermediate arrays at worst
 _ON_EDGE = 1e-7  # barycentric coordinate below which a point counts as lying on the edge
 
 
@@ -41,9 +40,9 @@ class Surface:
 
     Faces stand under a four-ary tree of bounding cylinders, flat along the local normal: seen from a
     point off the surface they are much tighter than boxes.
-    The face with the nearest centroid bounds each query's answer from above; then all queries of a chunk
-    walk down the tree together, level by level, and leave out every cylinder farther away than that. The
-    result is exact, whatever the mesh looks like.
+    The face with the nearest centroid bounds each query's answer from above; then the query walks down the
+    tree and leaves out every cylinder farther away than the nearest face so far. The result is exact,
+    whatever the mesh looks like.
 
     Args:
         mesh: at least one face of non-zero area; faces without area are passed over.
@@ -62,8 +61,7 @@ class Surface:
         self._seeds = cKDTree(corners[faces].mean(1), compact_nodes=False)
         # the k-d tree's own order, which splits at medians, is the order of ours
         self._faces, self._ranked = faces, faces[self._seeds.indices]
-        # per level, root first: (n, 8) centre, axis, radius, half height; and where children begin
-        self._levels, self._starts = _cylinders(corners[self._ranked], cross[self._ranked])
+        self._tree = _one_tree(*_cylinders(corners[self._ranked], cross[self._ranked]))
         self._open_edges: NDArray[np.bool_] | None = None
         self._open_vertices = np.zeros(0, bool)
         self._vertex_normals: Array | None = None
@@ -74,47 +72,14 @@ class Surface:
         face = np.zeros(len(points), np.int64)
         if len(points):
             order = np.argsort(morton(points))  # neighbours walk the same branches
-            for rows in np.array_split(order, math.ceil(len(points) / _CHUNK)):
-                face[rows] = self._walk(points[rows])
+            near = points[order]
+            found = self._faces[self._seeds.query(near)[1]]
+            nearest_faces(near, found, self.mesh.vertices, self.mesh.faces, *self._tree, self._ranked)
+            face[order] = found
         a, b, c = self.mesh.vertices[self.mesh.faces[face].T]
         bary, _ = closest_on_triangles(points, a, b, c)
         on_surface = a * bary[:, :1] + b * bary[:, 1:2] + c * bary[:, 2:]
         return Closest(on_surface, face, bary, np.linalg.norm(points - on_surface, axis=1))
-
-    def _walk(self, points: Array) -> NDArray[np.int64]:
-        """(N,) the closest face to each of ``points`` (N, 3)."""
-        seed = self._faces[self._seeds.query(points)[1]]
-        bound = self._squared(points, seed)
-        limit = np.sqrt(bound) * (1 + 1e-9) + 1e-12
-        query = np.arange(len(points))
-        node = np.zeros(len(points), np.int64)
-        for starts, level in zip(self._starts, self._levels, strict=True):
-            # from here on `node` counts in this level: every kept node's children
-            first, last = starts[node], starts[node + 1]
-            query = np.repeat(query, last - first)
-            node = np.arange(len(query)) + np.repeat(
-                first - np.cumsum(last - first) + last - first, last - first
-            )
-            cylinder = level[node]
-            offset = points[query] - cylinder[:, :3]
-            height = np.einsum("nk,nk->n", offset, cylinder[:, 3:6])
-            across = np.sqrt(np.maximum(np.einsum("nk,nk->n", offset, offset) - height * height, 0))
-            above = np.maximum(np.abs(height) - cylinder[:, 7], 0)
-            beside = np.maximum(across - cylinder[:, 6], 0)
-            keep = above * above + beside * beside <= (limit * limit)[query]
-            query, node = query[keep], node[keep]
-        candidates = self._ranked[node]
-        squared = self._squared(points[query], candidates)
-        better = squared < bound[query]
-        query, candidates, squared = query[better], candidates[better], squared[better]
-        order = np.argsort(-squared, kind="stable")
-        seed[query[order]] = candidates[order]  # the last assignment, the smallest distance, stays
-        return seed
-
-    def _squared(self, points: Array, faces: NDArray[np.int64]) -> Array:
-        """(N,) squared distances of ``points`` (N, 3) to ``faces`` (N,)."""
-        a, b, c = self.mesh.vertices[self.mesh.faces[faces].T]
-        return closest_on_triangles(points, a, b, c)[1]
 
     def on_boundary(self, closest: Closest) -> NDArray[np.bool_]:
         """(N,) whether a closest point lies on an open edge: the query is beyond the rim of the mesh."""
@@ -202,11 +167,22 @@ def _cylinders(corners: Array, cross: Array) -> tuple[list[Array], list[NDArray[
     return levels[::-1], children
 
 
+def _one_tree(levels: list[Array], starts: list[NDArray[np.int64]]) -> tuple[Array, NDArray[np.int64]]:
+    """The levels of :func:`_cylinders` under one root: (M, 8) nodes, (M, 2) where their children are.
+
+    A leaf has none: both its numbers are its place among the leaves.
+    """
+    root = np.zeros((1, 8))
+    root[0, 6:] = np.inf  # nothing lies outside
+    sizes = [1, *(len(level) for level in levels)]
+    begins = np.cumsum(sizes)
+    inner = [np.column_stack([s[:-1], s[1:]]) + begin for s, begin in zip(starts, begins, strict=False)]
+    leaves = np.arange(sizes[-1])
+    return np.concatenate([root, *levels]), np.concatenate([*inner, np.column_stack([leaves, leaves])])
+
+
 def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> tuple[Array, Array]:
     """Closest point of a triangle to a point, pairwise.
-
-    The foot on the plane where it lies inside, else the best of the three edges: unlike a decision by
-    Voronoi regions this stays right for slivers.
 
     Args:
         p: (N, 3) points.
@@ -217,32 +193,9 @@ def closest_on_triangles(p: Array, a: Array, b: Array, c: Array) -> tuple[Array,
     Returns:
         (N, 3) barycentric coordinates and (N,) squared distances.
     """
-    ab, ac, ap = b - a, c - a, p - a
-
-    def dot(x: Array, y: Array) -> Array:
-        return np.einsum("nk,nk->n", x, y)
-
-    bb, bc, cc, db, dc, pp = dot(ab, ab), dot(ab, ac), dot(ac, ac), dot(ap, ab), dot(ap, ac), dot(ap, ap)
-    edge = np.maximum(bb - 2 * bc + cc, 0)  # |c - b|²
-    along = dc - db - bc + bb  # (p - b)·(c - b)
-    tiny = np.finfo(float).tiny
-    t_ab, t_ac = np.clip(db / np.maximum(bb, tiny), 0, 1), np.clip(dc / np.maximum(cc, tiny), 0, 1)
-    t_bc = np.clip(along / np.maximum(edge, tiny), 0, 1)
-    # candidate (v, w): weights of b and c
-    v = np.stack([t_ab, np.zeros_like(t_ac), 1 - t_bc])
-    w = np.stack([np.zeros_like(t_ab), t_ac, t_bc])
-    squared = pp - 2 * (v * db + w * dc) + v * v * bb + 2 * v * w * bc + w * w * cc
-    pick = squared.argmin(0)[None]
-    v, w = np.take_along_axis(v, pick, 0)[0], np.take_along_axis(w, pick, 0)[0]
-    out = np.take_along_axis(squared, pick, 0)[0]
-    det = bb * cc - bc * bc
-    solid = det > 1e-14 * bb * cc
-    safe = np.where(solid, det, 1)
-    v_in, w_in = (cc * db - bc * dc) / safe, (bb * dc - bc * db) / safe
-    inside = solid & (v_in >= 0) & (w_in >= 0) & (v_in + w_in <= 1)
-    v, w = np.where(inside, v_in, v), np.where(inside, w_in, w)
-    out = np.where(inside, pp - v * db - w * dc, out)
-    return np.column_stack([1 - v - w, v, w]), np.maximum(out, 0)
+    bary, squared = np.empty((len(p), 3)), np.empty(len(p))
+    closest_pairwise(*(np.ascontiguousarray(x) for x in (p, a, b, c)), bary, squared)
+    return bary, squared
 
 
 def open_edges(mesh: Mesh) -> NDArray[np.bool_]:
