@@ -65,7 +65,7 @@ def test_the_region_covers_the_facial_mask_whether_measured_or_not(sample_face):
 
 
 def base_only(face):
-    return replace(face, fine=None)
+    return replace(face, fine=None, texture=None, relief=None)
 
 
 def test_a_known_truth_is_measured_and_put_into_words(sample_face, tmp_path):

@@ -96,7 +96,7 @@ def save_face(
     out = Path(out)
     progress("Writing", 0, 4)
     clock = StageClock(list(face.stages))
-    evaluation, errors, failure = None, None, None
+    evaluation, detailed, errors, failure = None, None, None, None
     region = region_mesh(face)
     surface = face.base if face.fine is None else face.fine.mesh
     if truth is not None:
@@ -104,6 +104,8 @@ def save_face(
             with clock.stage("evaluation"):
                 evaluation = evaluate(surface, truth, region=region)
                 errors = vertex_errors(surface, evaluation)
+                if face.detailed is not None:
+                    detailed = evaluate(face.detailed, evaluation.truth)
         except MesofaceError as error:
             failure = f"error to the true surface: not measured, {error}"
             face = replace(face, warnings=(*face.warnings, failure))
@@ -133,7 +135,7 @@ def save_face(
         progress("Writing", 3, 4)
         with clock.stage("face.glb"):
             export_glb(face_source(face).upright(), ExportOptions(), folder)
-        record = run_record(replace(face, stages=tuple(clock.stages)), evaluation)
+        record = run_record(replace(face, stages=tuple(clock.stages)), evaluation, detailed)
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     progress("Writing", 4, 4)
     return [*_summary(face, evaluation), *([failure] if failure else []), f"report: {out / 'report.html'}"]
@@ -190,8 +192,16 @@ def _write_fine(folder: Path, fine: FineSurface) -> None:
     write_png(folder / "confidence.png", fine.confidence)
 
 
-def run_record(face: Face, evaluation: Evaluation | None = None) -> dict[str, object]:
-    """What ``run.json`` holds: versions, settings, views, scale, stages, figures, warnings."""
+def run_record(
+    face: Face, evaluation: Evaluation | None = None, detailed: Evaluation | None = None
+) -> dict[str, object]:
+    """What ``run.json`` holds: versions, settings, views, scale, stages, figures, warnings.
+
+    Args:
+        face: the result.
+        evaluation: of the measured surface, where the truth is known.
+        detailed: of the same with predicted relief.
+    """
     fine = face.fine
     record: dict[str, object] = {
         "format": FORMAT,
@@ -243,6 +253,8 @@ def run_record(face: Face, evaluation: Evaluation | None = None) -> dict[str, ob
         }
     if evaluation is not None:
         record["evaluation"] = evaluation.to_dict()
+    if detailed is not None:
+        record["evaluation_detailed"] = detailed.to_dict()
     return record
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from mesoface.camera import look_at
 from mesoface.face import FineSurface
+from mesoface.meso.types import MesoRelief
 from mesoface.surface.fine import fine_mesh
 from mesoface.texture.types import Texture
 from mesoface.uvd.rasterize import texel_centers
@@ -45,4 +46,5 @@ def drawn_face():
     color = np.dstack([uv[..., 0], uv[..., 1], np.full_like(x, 0.25)]).astype(np.float32)
     topology = SimpleNamespace(facial=np.ones(len(base.faces), bool))
     fit = SimpleNamespace(rotation=TURN, model=SimpleNamespace(topology=topology))
-    return SimpleNamespace(base=base, fine=fine, fit=fit, texture=Texture(color, kept))
+    relief = MesoRelief(np.where(kept, 0.05 * np.cos(y), 0).astype(np.float32), kept, "learned", 1.7)
+    return SimpleNamespace(base=base, fine=fine, fit=fit, texture=Texture(color, kept), relief=relief)

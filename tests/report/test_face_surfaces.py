@@ -48,7 +48,9 @@ def test_the_reduced_surface_lies_on_the_measured_one(drawn_face):
 
 def test_relief_holds_the_ripples_and_the_hole(drawn_face):
     fine = drawn_face.fine
-    relief = surfaces_of(drawn_face)[0].relief
+    measured, predicted = surfaces_of(drawn_face)[:2]
+    assert (measured.name, predicted.name) == ("measured surface", "with predicted relief")
+    relief = measured.relief
     np.testing.assert_array_equal(relief[..., 3] == 255, fine.kept)
     inner = np.zeros_like(fine.kept)
     inner[40:56, 20:40] = True
@@ -57,6 +59,9 @@ def test_relief_holds_the_ripples_and_the_hole(drawn_face):
     np.testing.assert_allclose(normals, expected, atol=0.012)
     smooth = (fine.space.normal @ drawn_face.fit.rotation)[inner]
     assert np.abs(normals - smooth).max() > 0.1, "without ripples nothing is proven"
+    more = predicted.relief[..., :3][inner] / 127.5 - 1 - normals
+    # 0.05 cos(y): along y it tilts by up to 0.05 / mm × sampling of 1.7 mm, along x not at all
+    assert np.abs(more[:, 1]).mean() > 4 * np.abs(more[:, 0]).mean() > 0
 
 
 def test_exaggeration_steepens_the_ripples_and_not_the_form(drawn_face):
@@ -73,7 +78,7 @@ def test_shadings_are_those_that_there_is_something_for(drawn_face):
     errors = np.full(len(drawn_face.fine.mesh.vertices), 0.03)
     names = [shading.name for shading in face_shadings(drawn_face, errors)]
     assert names == ["texture", "clay", "normals", "confidence", "error"]
-    bare = without(drawn_face, texture=None, fine=None)
+    bare = without(drawn_face, texture=None, fine=None, relief=None)
     assert [shading.name for shading in face_shadings(bare)] == ["clay", "normals"]
     assert [surface.name for surface in face_surfaces(bare, None)] == ["base mesh"]
 

@@ -60,7 +60,7 @@ def command(
     """Photos in, measured face out.
 
     Writes base.obj, fine.ply, texture.png with texture_seen.png, displacement.exr (mm), confidence.png,
-    region.ply, run.json and report.html.
+    detailed.ply with meso.exr (predicted relief, mm), face.glb, region.ply, run.json and report.html.
     Everything is in millimetres, in the capture's own world frame times the scale that run.json states. Until
     all of it is written, --out is not touched.
 

@@ -34,7 +34,7 @@ from mesoface.report.reconstruct_page import (
     StageRow,
     reconstruct_page,
 )
-from mesoface.report.reduced import exaggerated_relief, reduce_surface
+from mesoface.report.reduced import detailed_relief, exaggerated_relief, reduce_surface
 from mesoface.report.turnable import turnable
 from mesoface.uvd.visibility import SEEN
 
@@ -43,7 +43,9 @@ _FILES = (
     ("face.glb", "the face for viewers and engines, metres", None),
     ("base.obj", "base mesh in the face model's topology; follows what was measured, mm", None),
     ("fine.ply", "the measured surface, with UVs and normals, mm", "fine"),
+    ("detailed.ply", "the measured surface with predicted relief on it, mm", "relief"),
     ("displacement.exr", "signed distance from the base along its smoothed normals, 32-bit mm", "fine"),
+    ("meso.exr", "predicted relief along the normals of fine.ply, 32-bit mm", "relief"),
     ("confidence.png", "how well the photos agree, 0 to 255", "fine"),
     ("texture.png", "colour, in the base mesh's UVs", "texture"),
     ("texture_seen.png", "255 where photos show it, 0 where it was filled in", "texture"),
@@ -120,6 +122,7 @@ def _files(face: Face, errors: NDArray[np.float64] | None) -> list[tuple[str, st
         None: True,
         "fine": face.fine is not None,
         "texture": face.texture is not None,
+        "relief": face.relief is not None,
         "error": face.fine is not None and errors is not None,
     }
     return [(name, what) for name, what, needs in _FILES if has[needs]]
@@ -155,9 +158,20 @@ def _maps(face: Face) -> list[tuple[str, np.ndarray]]:
     return [
         *texture,
         ("Displacement from the base mesh along its smoothed normals", displacement),
+        *_predicted_map(face),
         ("Confidence: how well the photos agree", confidence),
         ("How many photos see each place", views),
     ]
+
+
+def _predicted_map(face: Face) -> Figures:
+    relief = face.relief
+    if relief is None:
+        return []
+    microns = 1000 * relief.height
+    limits = symmetric_limits(microns, relief.valid)
+    picture = map_picture(microns, relief.valid, "predicted relief, µm", limits=limits)
+    return [(f"Predicted relief ({relief.source}), on top of what was measured", picture)]
 
 
 def _views(
@@ -170,16 +184,21 @@ def _views(
 
 
 def _relief(face: Face, caster: RayCaster, views: Figures) -> Figures:
-    """Before and after from one side: base mesh, measured surface (one of ``views``), relief exaggerated."""
+    """From one side: base mesh, measured surface (one of ``views``), prediction on it, relief exaggerated."""
     if face.fine is None:
         return []
     side, measured = views[1]
     [(_, base)] = _views(face, face.base, angles=[side])
+    predicted: Figures = []
+    if face.relief is not None:
+        [(_, detailed)] = _views(face, caster, detailed_relief(face.fine, face.relief), [side])
+        predicted = [("With predicted relief on it", detailed)]
     [(_, high)] = _views(face, caster, exaggerated_relief(face.fine, _EXAGGERATION), [side])
     return [
         ("The base mesh", base),
         ("The measured surface", measured),
-        (f"Its relief, {_EXAGGERATION} times as high", high),
+        *predicted,
+        (f"The measured relief, {_EXAGGERATION} times as high", high),
     ]
 
 

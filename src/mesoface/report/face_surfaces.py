@@ -11,7 +11,7 @@ from mesoface.face import Face
 from mesoface.false_color import add_legend, colorize
 from mesoface.mesh import Mesh, unit
 from mesoface.rendering import Relief
-from mesoface.report.reduced import ReducedSurface
+from mesoface.report.reduced import ReducedSurface, detailed_relief
 from mesoface.report.turnable import Shading, Surface
 from mesoface.surface.fine import vertex_map
 from mesoface.uvd.maps import dilate, fill_outside
@@ -30,6 +30,9 @@ def face_surfaces(face: Face, reduced: ReducedSurface | None) -> list[Surface]:
         mesh = _turned(reduced.mesh, rotation, center)
         relief = _picture(reduced.relief, rotation)
         surfaces.insert(0, Surface("measured surface", mesh, [*own, "confidence", "error"], relief))
+        if face.fine is not None and face.relief is not None:
+            detailed = _picture(detailed_relief(face.fine, face.relief), rotation)
+            surfaces.insert(1, Surface("with predicted relief", mesh, own, detailed))
     return surfaces
 
 

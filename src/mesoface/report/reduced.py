@@ -9,6 +9,7 @@ import numpy as np
 
 from mesoface.face import FineSurface
 from mesoface.mesh import Mesh, compact, unit
+from mesoface.meso.types import MesoRelief
 from mesoface.rendering import Relief
 from mesoface.uvd.maps import blur_masked, dilate, fill_outside, resize_map
 from mesoface.uvd.rasterize import grid_faces, texel_centers
@@ -43,6 +44,17 @@ def reduce_surface(fine: FineSurface, size: int) -> ReducedSurface:
     uv = texel_centers(size).reshape(-1, 2)[used]
     mesh = Mesh(position.reshape(-1, 3)[used], faces, uv, None, normal.reshape(-1, 3)[used])
     return ReducedSurface(mesh, Relief(surface_normals(measured, fine.space.normal), fine.kept))
+
+
+def detailed_relief(fine: FineSurface, relief: MesoRelief) -> Relief:
+    """The normals of what was measured with predicted relief on it, as fine as the prediction."""
+    size = relief.size
+    measured = fine.space.displaced(fill_outside(fine.displacement, fine.kept))
+    position = resize_map(measured, np.ones_like(fine.kept), size)
+    outward = unit(resize_map(fine.space.normal, np.ones_like(fine.kept), size))
+    normal = surface_normals(position, outward)
+    shown = resize_map(fine.kept.astype(np.float32), np.ones_like(fine.kept), size) > 0.5
+    return Relief(surface_normals(position + relief.height[..., None] * normal, outward), shown)
 
 
 def exaggerated_relief(fine: FineSurface, factor: float) -> Relief:
