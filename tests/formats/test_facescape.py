@@ -108,6 +108,11 @@ def test_an_invalid_view_may_have_garbage(folder):
     assert len(read_source(folder).views) == 2
 
 
+def test_any_other_photo_is_noted(folder):
+    (folder / "0.jpg").rename(folder / "\u00b2.jpg")  # a digit, but no number
+    assert "photos that params.json does not describe: ².jpg" in read_source(folder).notes
+
+
 def test_views_are_in_numerical_order(drawn_rig, tmp_path):
     rig = drawn_rig(11, size=(24, 32))
     facescape.write(tmp_path, rig.photos, rig.cameras)

@@ -82,6 +82,13 @@ def test_convention_is_opencvs_own(folder, rig, way, assert_cameras):
     assert_cameras(source, rig.cameras)
 
 
+def test_matrices_further_inside_are_not_a_camera(folder, rig):
+    """A result's cameras.json has K of many views."""
+    (folder / "cameras.json").write_text(json.dumps({"views": [json.loads(plain_json(rig.cameras[0]))]}))
+    with pytest.raises(CaptureError, match="holds no capture in a known format"):
+        read_source(folder)
+
+
 @pytest.mark.parametrize("below", ["", "cameras"])
 def test_files_may_lie_elsewhere(folder, rig, below, assert_cameras):
     assert_cameras(read_source(write(folder, rig, below=below)), rig.cameras)

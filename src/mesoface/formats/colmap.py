@@ -43,10 +43,12 @@ def read(path: Path) -> CaptureSource:
         )
     on_disk = list_photos(images, deep=True)
     registered = [model.images[i] for i in sorted(model.images, key=lambda i: model.images[i].name)]
-    missing = [image.name for image in registered if not inside(images, image.name, said_by=folder).is_file()]
+    missing = dict.fromkeys(
+        image.name for image in registered if not inside(images, image.name, said_by=folder).is_file()
+    )
     posed = [image for image in registered if image.has_pose and image.name not in missing]
     if missing:
-        notes.append(f"in the COLMAP model but not in images/, left out: {listed(missing)}")
+        notes.append(f"in the COLMAP model but not in images/, left out: {listed(list(missing))}")
     if unposed := [image.name for image in registered if not image.has_pose]:
         notes.append(f"without a pose in the COLMAP model, left out: {listed(unposed)}")
     if extra := sorted(set(on_disk) - {image.name for image in registered}):

@@ -68,7 +68,8 @@ def read(path: Path) -> CaptureSource:
         notes.append(f"left out, marked invalid in params.json: {listed([str(i) for i in invalid])}")
     if missing := [view.name for view in views if view.name not in photos]:
         notes.append(f"in params.json without a photo: {listed(missing)}")
-    if extra := [file.name for stem, file in photos.items() if not stem.isdigit() or int(stem) not in params]:
+    described = {str(i) for i in params}
+    if extra := [file.name for stem, file in photos.items() if stem not in described]:
         notes.append(f"photos that params.json does not describe: {listed(extra)}")
     return CaptureSource(path, NAME, views, tuple(notes), _scale(content, params_path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ MAX_SIDE = 1 << 20
 """The longest side that a photo is said to have, pixels."""
 
 Layout = TypeVar("Layout", bound=BaseModel)
+Item = TypeVar("Item")
 
 
 def inside(folder: Path, name: str, *, said_by: Path) -> Path:
@@ -133,10 +135,9 @@ def list_photos(folder: Path, *, deep: bool = False) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in sorted(photos) if path.is_file()}
 
 
-def list_files(folder: Path, suffix: str, *, deep: bool = True) -> list[Path]:
-    """The files with a suffix, in whatever case, in ``folder`` or also below it, sorted by name."""
-    found = folder.rglob("*") if deep else folder.glob("*")
-    return sorted(path for path in found if path.suffix.lower() == suffix and path.is_file())
+def list_files(folder: Path, suffix: str) -> list[Path]:
+    """The files in ``folder`` with a suffix, in whatever case, sorted by name."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() == suffix and path.is_file())
 
 
 def head_of(path: Path, count: int = 8192) -> str:
@@ -185,6 +186,15 @@ def unique_names(paths: list[str]) -> list[str]:
     """Short names for relative paths: the stems where these differ, else the paths themselves."""
     stems = [PurePosixPath(path).stem for path in paths]
     return stems if len(set(stems)) == len(stems) else list(paths)
+
+
+def parted(items: Iterable[Item], keep: Callable[[Item], bool]) -> tuple[list[Item], list[Item]]:
+    """The items that are kept, and the others, each in their order."""
+    kept: list[Item] = []
+    others: list[Item] = []
+    for item in items:
+        (kept if keep(item) else others).append(item)
+    return kept, others
 
 
 def listed(names: list[str], limit: int = 8) -> str:

@@ -24,6 +24,7 @@ from mesoface.formats.files import (
     list_files,
     listed,
     make_camera,
+    parted,
     read_json,
     validated,
 )
@@ -118,8 +119,8 @@ def read(path: Path) -> CaptureSource:
     content = validated(_SfmData, read_json(file), said_by=file)
     intrinsics = {intrinsic.intrinsicId: intrinsic for intrinsic in content.intrinsics}
     poses = {pose.poseId: pose.pose.transform for pose in content.poses}
-    posed = [view for view in content.views if view.poseId in poses and view.intrinsicId in intrinsics]
-    usable = [view for view in posed if view.rigId is None]
+    posed, unposed = parted(content.views, lambda v: v.poseId in poses and v.intrinsicId in intrinsics)
+    usable, rigged = parted(posed, lambda view: view.rigId is None)
     photos = Photos(path)
     matched, missing = photos.match([(view.path, view) for view in usable], said_by=file)
     views = []
@@ -128,8 +129,8 @@ def read(path: Path) -> CaptureSource:
         views.append(ViewSource(name, photo, camera, photos.mask_of(photo)))
     notes = []
     for why, left_out in (
-        ("without a pose", [view.path for view in content.views if view not in posed]),
-        ("whose pose is that of a rig", [view.path for view in posed if view.rigId is not None]),
+        ("without a pose", [view.path for view in unposed]),
+        ("whose pose is that of a rig", [view.path for view in rigged]),
         ("without their photo", missing),
     ):
         if left_out:
@@ -141,7 +142,7 @@ def read(path: Path) -> CaptureSource:
 
 def _files(path: Path) -> list[Path]:
     """The files of SfMData in the folder: .sfm, or sfm.json."""
-    candidates = [*list_files(path, ".sfm", deep=False), path / "sfm.json"]
+    candidates = [*list_files(path, ".sfm"), path / "sfm.json"]
     return [file for file in candidates if '"version"' in head_of(file)]
 
 

@@ -18,7 +18,7 @@ from mesoface.capture import CaptureSource, ViewSource
 from mesoface.errors import CaptureError
 from mesoface.formats.brown_lens import brown_lens
 from mesoface.formats.colmap_lens import ColmapLens
-from mesoface.formats.files import head_of, list_files, listed, make_camera
+from mesoface.formats.files import head_of, list_files, listed, make_camera, parted
 from mesoface.formats.photos import Photos
 from mesoface.formats.xml_files import floats, read_xml
 from mesoface.lens import Array, Lens
@@ -70,7 +70,7 @@ def read(path: Path) -> CaptureSource:
 
 def _files(path: Path) -> list[Path]:
     """The XML files in the folder that begin as Metashape's do."""
-    heads = {file: head_of(file) for file in list_files(path, ".xml", deep=False)}
+    heads = {file: head_of(file) for file in list_files(path, ".xml")}
     return [file for file, head in heads.items() if "<document" in head and "<chunk" in head]
 
 
@@ -85,17 +85,18 @@ def _only_chunk(root: Element, file: Path) -> Element:
 
 def _usable(chunk: Element, file: Path) -> tuple[list[Element], list[str]]:
     """The cameras that are enabled, aligned and in the largest component, and notes on the others."""
-    every = list(chunk.iterfind("cameras//camera"))
-    enabled = [camera for camera in every if camera.get("enabled", "true").lower() not in ("false", "0")]
-    aligned = [camera for camera in enabled if camera.find("transform") is not None]
+    enabled, disabled = parted(
+        chunk.iterfind("cameras//camera"), lambda c: c.get("enabled", "true").lower() not in ("false", "0")
+    )
+    aligned, unaligned = parted(enabled, lambda c: c.find("transform") is not None)
     components = Counter(camera.get("component_id") for camera in aligned)
     largest = max(components, key=lambda id: components[id]) if components else None
-    usable = [camera for camera in aligned if camera.get("component_id") == largest]
+    usable, stray = parted(aligned, lambda c: c.get("component_id") == largest)
     notes = []
     for why, left_out in (
-        ("disabled in Metashape", [c for c in every if c not in enabled]),
-        ("not aligned in Metashape", [c for c in enabled if c not in aligned]),
-        ("in another component than most", [c for c in aligned if c not in usable]),
+        ("disabled in Metashape", disabled),
+        ("not aligned in Metashape", unaligned),
+        ("in another component than most", stray),
     ):
         if left_out:
             notes.append(f"left out, {why}: {listed([camera.get('label', '?') for camera in left_out])}")

@@ -45,7 +45,7 @@ _SIZE = ("image_size", "imageSize", "resolution")
 _WIDTH, _HEIGHT = ("image_width", "image_Width", "width"), ("image_height", "image_Height", "height")
 _FISHEYE = ("fisheye", "equidistant", "opencv_fisheye")
 _BROWN = ("plumb_bob", "rational_polynomial", "opencv", "radtan", "brown", "pinhole", "")
-_BEGINS = re.compile(rf'(?:^|[{{,])\s*"?({"|".join(_K)})"?\s*:', re.MULTILINE)
+_BEGINS = re.compile(rf'(?:^|[{{,]\s*)"?({"|".join(_K)})"?\s*:', re.MULTILINE)
 
 
 def detect(path: Path) -> bool:
@@ -78,12 +78,22 @@ def read(path: Path) -> CaptureSource:
 def _files(path: Path) -> list[Path]:
     """The files that name a camera matrix, from the first of the folders that has any."""
     for folder in FOLDERS:
-        candidates = [
-            f for suffix in (".yml", ".yaml", ".json") for f in list_files(path / folder, suffix, deep=False)
-        ]
-        if found := [file for file in sorted(candidates) if _BEGINS.search(head_of(file, 1 << 16))]:
+        candidates = [f for suffix in (".yml", ".yaml", ".json") for f in list_files(path / folder, suffix)]
+        if found := [file for file in sorted(candidates) if _names_a_camera(file)]:
             return found
     return []
+
+
+def _names_a_camera(file: Path) -> bool:
+    """Whether a camera matrix is among the outermost names of a file."""
+    if not _BEGINS.search(head_of(file, 1 << 16)):
+        return False
+    if file.suffix.lower() != ".json":
+        return True
+    try:
+        return not set(_K).isdisjoint(read_json(file))
+    except CaptureError:
+        return True  # to be told what is wrong with it
 
 
 def _view(name: str, file: Path, photo: Path, photos: Photos) -> ViewSource:

@@ -17,7 +17,7 @@ from mesoface.camera import Camera
 from mesoface.capture import CaptureSource, ViewSource
 from mesoface.errors import CaptureError
 from mesoface.formats.colmap_lens import ColmapLens
-from mesoface.formats.files import listed, make_camera, read_json, validated
+from mesoface.formats.files import listed, make_camera, parted, read_json, validated
 from mesoface.formats.photos import Photos
 from mesoface.lens import Lens, OpenCVLens
 
@@ -124,7 +124,7 @@ def read(path: Path) -> CaptureSource:
     listed_views = [
         validated(_View, _flat(entry.value.ptr_wrapper.data), said_by=file) for entry in content.views
     ]
-    posed = [view for view in listed_views if view.id_pose in poses and view.id_intrinsic in intrinsics]
+    posed, unposed = parted(listed_views, lambda v: v.id_pose in poses and v.id_intrinsic in intrinsics)
     photos = Photos(path)
     paths = [f"{content.root_path}/{view.local_path}/{view.filename}" for view in posed]
     matched, missing = photos.match(zip(paths, posed, strict=True), said_by=file)
@@ -134,8 +134,9 @@ def read(path: Path) -> CaptureSource:
         camera = _camera(name, entry, classes.get(_number_of(entry)), poses[view.id_pose], file)
         views.append(ViewSource(name, photo, camera, photos.mask_of(photo)))
     notes = []
-    if unposed := [view.filename for view in listed_views if view not in posed]:
-        notes.append(f"without a pose in sfm_data.json, left out: {listed(unposed)}")
+    if unposed:
+        names = [view.filename for view in unposed]
+        notes.append(f"without a pose in sfm_data.json, left out: {listed(names)}")
     if missing:
         names = [PurePosixPath(said).name for said in missing]
         notes.append(f"in sfm_data.json but not on disk, left out: {listed(names)}")

@@ -14,13 +14,14 @@ from pathlib import Path, PurePosixPath
 from mesoface.capture import CaptureSource, ViewSource
 from mesoface.errors import CaptureError
 from mesoface.formats.brown_lens import brown_lens
-from mesoface.formats.files import head_of, list_files, listed, make_camera
+from mesoface.formats.files import head_of, list_files, listed, make_camera, parted
 from mesoface.formats.photos import Photos, size_of
 from mesoface.formats.realitycapture_csv import Registered, number, read_table, tables
 from mesoface.formats.xml_files import floats, read_xml
 
 NAME = "realitycapture"
-LOOKS_FOR = ".xmp files beside the photos, or a .csv file that begins with #name,x,y,alt,heading,pitch,roll,f"
+LOOKS_FOR = ".xmp files in the folder, images/ or photos/, or a .csv with #name,x,y,alt,heading,pitch,roll,f"
+FOLDERS = ("", "images", "photos")
 FILM = 36.0
 """The longer side of 35 mm film, mm."""
 XCR = "http://www.capturingreality.com/ns/xcr/1.1#"
@@ -46,8 +47,9 @@ def read(path: Path) -> CaptureSource:
         for file in sidecars:
             if (row := _read_sidecar(file)) is not None:
                 rows.append((file.relative_to(path).with_suffix("").as_posix(), row))
-        if unposed := [file.name for file in sidecars if file not in {row.said_by for _, row in rows}]:
-            notes.append(f"XMP files without a pose, left out: {listed(unposed)}")
+        _, unposed = parted(sidecars, {row.said_by for _, row in rows}.__contains__)
+        if unposed:
+            notes.append(f"XMP files without a pose, left out: {listed([file.name for file in unposed])}")
         if registrations:
             notes.append(f"not read, as there are XMP files: {listed([file.name for file in registrations])}")
     elif len(registrations) == 1:
@@ -68,7 +70,8 @@ def read(path: Path) -> CaptureSource:
 
 
 def _sidecars(path: Path) -> list[Path]:
-    return [file for file in list_files(path, ".xmp") if XCR in head_of(file)]
+    files = [file for folder in FOLDERS for file in list_files(path / folder, ".xmp")]
+    return [file for file in files if XCR in head_of(file)]
 
 
 def _view(name: str, row: Registered, photo: Path, photos: Photos) -> ViewSource:

@@ -51,7 +51,7 @@ class Registered:
 
 def tables(path: Path) -> list[Path]:
     """The CSV files in the folder that begin as a registration with intrinsics does."""
-    return [file for file in list_files(path, ".csv", deep=False) if _begins_as_table(file)]
+    return [file for file in list_files(path, ".csv") if _begins_as_table(file)]
 
 
 def read_table(file: Path) -> list[tuple[str, Registered]]:
