@@ -14,6 +14,7 @@ from mesoface.calibration.face_prior import mean_face
 from mesoface.calibration.photos import Photo
 from mesoface.camera import Camera, look_at
 from mesoface.face_models.generic import load_generic
+from mesoface.face_models.scale import IRIS_MM
 from mesoface.landmarks import Landmarks2D
 from mesoface.landmarks.surface import facing_weight, landmark_normals
 
@@ -47,6 +48,10 @@ def _somebody(rng: np.random.Generator) -> Array:
     ids = model.topology.landmark_ids["mediapipe478"]
     corners = model.topology.faces[model.topology.landmark_faces["mediapipe478"]]
     points[ids] = np.einsum("lk,lkc->lc", model.topology.landmark_bary["mediapipe478"], vertices[corners])
+    for iris in (468, 473):  # a ring of four around the pupil, the horizontal ones first and third
+        points[iris + 1 : iris + 5] = points[iris] + IRIS_MM / 2 * np.array(
+            [[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]]
+        )
     return points
 
 

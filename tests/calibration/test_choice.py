@@ -37,15 +37,16 @@ def test_chosen_photos_are_spread_over_the_arc(face_rig: Callable) -> None:
     rig = face_rig(views=21)
     sizes = np.array([photo.size for photo in rig.photos])
     chosen = choose_photos(rig.landmarks, sizes, np.ones(21), 5)
-    assert chosen == [0, 5, 10, 15, 20]
+    assert (chosen[0], chosen[-1], len(chosen)) == (0, 20, 5)
+    assert set(np.diff(chosen)) <= {4, 5, 6}
 
 
 def test_blurred_photos_are_passed_over(face_rig: Callable) -> None:
     rig = face_rig(views=21)
     sizes = np.array([photo.size for photo in rig.photos])
-    sharpness = np.where(np.arange(21) % 2 == 0, 0.1, 1.0)
+    sharpness = np.where(np.arange(21) % 3 == 0, 0.1, 1.0)
     chosen = choose_photos(rig.landmarks, sizes, sharpness, 5)
-    assert all(v % 2 == 1 for v in chosen)
+    assert all(v % 3 != 0 for v in chosen)
     assert chosen[0] <= 2
     assert chosen[-1] >= 18
 

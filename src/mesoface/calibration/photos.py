@@ -116,7 +116,7 @@ def read_pixels(photo: Photo) -> NDArray[np.uint8]:
         CaptureError: the file is truncated or corrupt.
     """
     pixels = decode_photo(photo.path)[0]
-    return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+    return (pixels if pixels.dtype == np.uint8 else pixels >> 8).astype(np.uint8, copy=False)
 
 
 def _with_mask(photo: Photo, original: Path, folder: Path) -> Photo:
@@ -147,6 +147,7 @@ def _write(path: Path, pixels: NDArray) -> None:
     if pixels.dtype == np.uint16:
         path.write_bytes(cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes())
         return
-    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
-    options = {"quality": _QUALITY, "subsampling": 0} if jpeg else {}
-    Image.fromarray(pixels).save(path, **options)
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        Image.fromarray(pixels).save(path, quality=_QUALITY, subsampling=0)
+    else:
+        Image.fromarray(pixels).save(path)

@@ -16,7 +16,7 @@ from mesoface.report.inspect_page import cameras_from_above
 from mesoface.report.pictures import with_landmarks
 
 COLUMNS = ("photo", "points", "error px", "landmarks %", "focal px", "azimuth", "elevation")
-_RED, _HEIGHT = 0.02, 300  # disagreement at which landmarks are drawn red; pixels
+_RED, _HEIGHT = 0.04, 300  # disagreement at which landmarks are drawn red; pixels
 _METHODS = {
     "features": "structure from motion on the skin's own detail",
     "landmarks": "the face's landmarks, followed on the skin",
