@@ -53,7 +53,7 @@ class RayEngine:
         self._running: dict[Any, Attempt] = {}  # by the reference that Ray gives
 
     def has_room(self) -> bool:
-        """Whether the cluster, as large as it is now, has something to do for less than the next minute."""
+        """Whether fewer attempts are handed over than keep the cluster, as large as it is now, busy."""
         cores = self._asked(lambda: self._ray.cluster_resources().get("CPU", 0.0))
         return len(self._running) < _AHEAD * max(1, int(cores // self._threads))
 
