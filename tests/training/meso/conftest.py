@@ -29,7 +29,7 @@ def easy_squares(seed: int, count: int) -> list[SkinSquare]:
             cv2.GaussianBlur(rng.normal(0, 0.6, (SIZE, SIZE)).astype(np.float32), (0, 0), 1.5), valid
         )
         maps = np.zeros((CHANNELS, SIZE, SIZE), np.float32)
-        maps[7], maps[8] = 5 * relief, valid
+        maps[7], maps[-1] = 5 * relief, valid
         color = np.repeat(0.5 + relief[..., None], 3, 2).clip(0, 1)
         squares.append(SkinSquare(maps, relief, valid, color))
     return squares

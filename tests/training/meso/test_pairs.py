@@ -13,7 +13,7 @@ from mesoface.errors import MesofaceError
 from mesoface.export.dpmap import MIDDLE, SIZE, encode_dpmap
 from mesoface.mesh import Mesh, unit
 from mesoface.mesh_io import read_mesh, write_obj
-from mesoface.meso.inputs import slopes
+from mesoface.meso.inputs import CHANNELS, slopes
 from mesoface.synthesis.sensor import encode_srgb
 from mesoface.training.config import TrainingError
 from mesoface.training.meso.config import check_meso_config
@@ -88,8 +88,6 @@ def test_a_pair_is_read_in_our_conventions(folder):
     assert middle[2] > 0.95, "outward"
     assert maps.span_mm[470, 470] == pytest.approx(SIDE_MM, rel=0.02)
     assert maps.form.light is not None
-    brighter = maps.form.light.log_luminance(np.stack([LAMP, LAMP * [-1, -1, 1]]).astype(np.float32))
-    assert brighter[0] > brighter[1] + 0.3
 
 
 def test_squares_hold_the_maps_relief_and_the_light_that_shows_it(folder):
@@ -97,7 +95,7 @@ def test_squares_hold_the_maps_relief_and_the_light_that_shows_it(folder):
     squares = cut_squares(pair, 4, 48, 0.4, None, (1, 0))
     said = []
     for square in squares:
-        assert square.maps.shape == (9, 48, 48)
+        assert square.maps.shape == (CHANNELS, 48, 48)
         assert square.valid.mean() >= 0.5
         along_columns, along_rows = slopes(square.relief)
         told = square.maps[3] * along_columns + square.maps[4] * along_rows

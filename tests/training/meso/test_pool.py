@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mesoface.errors import MesofaceError
+from mesoface.meso.inputs import CHANNELS
 from mesoface.training.config import TrainingError
 from mesoface.training.meso import pool as pools
 from mesoface.training.meso.config import check_meso_config
@@ -102,7 +103,7 @@ def test_a_batch_has_the_shapes_that_networks_take(easy_pools, values):
     config = check_meso_config(values())
     samples = Samples(easy_pools(config.data), 0)
     batch = Batch.of([samples[k] for k in range(3)], "cpu")
-    assert batch.maps.shape == (3, 9, SIZE, SIZE)
+    assert batch.maps.shape == (3, CHANNELS, SIZE, SIZE)
     assert batch.color.shape == (3, 3, SIZE, SIZE)
     assert batch.relief.shape == batch.valid.shape == (3, 1, SIZE, SIZE)
     assert float(batch.color.max()) <= 1

@@ -32,5 +32,8 @@ def laid(square: Square, way: int) -> Square:
     if way & 2:
         maps[_ALONG_ROWS] *= -1
     return Square(
-        *map(np.ascontiguousarray, (maps, relief[rows, columns], valid[rows, columns], color[rows, columns]))
+        np.ascontiguousarray(maps),
+        np.ascontiguousarray(relief[rows, columns]),
+        np.ascontiguousarray(valid[rows, columns]),
+        np.ascontiguousarray(color[rows, columns]),
     )

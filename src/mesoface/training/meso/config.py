@@ -23,7 +23,7 @@ class SkinSource(Section):
     """Squares of drawn skin, made when they are first asked for and kept on disk."""
 
     kind: Literal["skin"]
-    squares: int = Field(4000, ge=1, le=1_000_000, description="how many; at 128 x 128 one has 0.4 MB")
+    squares: int = Field(4000, ge=1, le=1_000_000, description="how many; at 128 x 128 one has 0.5 MB")
     seed: int = Field(0, ge=0, description="another seed, other squares")
     texel_mm: float = Field(0.2, gt=0, le=5, description="size of a texel, mm; it matters to `paper` alone")
 

@@ -27,7 +27,7 @@ class Batch:
     """Squares as a network takes them.
 
     Args:
-        maps: (B, 9, n, n) float32.
+        maps: (B, 11, n, n) float32.
         color: (B, 3, n, n) float32 sRGB in [0, 1].
         relief: (B, 1, n, n) float32, the truth, texels.
         valid: (B, 1, n, n) float32, 1 where there is skin.

@@ -77,12 +77,13 @@ def read_pair(pair: Pair, map_texel_mm: float | None) -> PairMaps:
             no UVs, or nothing tells the size of a texel.
     """
     color = _read_texture(pair.texture)
-    values = read_dpmap(pair.dpmap)
+    stored = read_dpmap(pair.dpmap)
+    # FaceScape looks v up in row H - int(v H), one below the texel that v lies in.
+    values = np.concatenate([stored[1:], stored[-1:]])
+    height = decode_dpmap(values).astype(np.float32)
     factor = SIZE // _COARSE
     displaced = (values != MIDDLE).reshape(_COARSE, factor, _COARSE, factor).any((1, 3))
     skin = erode(dilate(displaced, _HOLES), _HOLES)
-    # FaceScape looks v up in row H - int(v H), one below the texel that v lies in.
-    height = decode_dpmap(np.concatenate([values[1:], values[-1:]])).astype(np.float32)
     if pair.mesh is None:
         if map_texel_mm is None:
             raise TrainingError(

@@ -35,7 +35,7 @@ class Square:
     """What there is to learn from one square of skin, as it is kept.
 
     Args:
-        maps: (9, n, n) float16, see :func:`mesoface.meso.inputs.make_inputs`.
+        maps: (11, n, n) float16, see :func:`mesoface.meso.inputs.make_inputs`.
         relief: (n, n) float16, what the network shall say, texels.
         valid: (n, n) bool, where there is skin.
         color: (n, n, 3) uint8 sRGB.
