@@ -168,9 +168,8 @@ def _predicted_map(face: Face) -> Figures:
     relief = face.relief
     if relief is None:
         return []
-    microns = 1000 * relief.height
-    limits = symmetric_limits(microns, relief.valid)
-    picture = map_picture(microns, relief.valid, "predicted relief, µm", limits=limits)
+    limits = symmetric_limits(relief.height, relief.valid)
+    picture = map_picture(relief.height, relief.valid, "predicted relief, mm", limits=limits)
     return [(f"Predicted relief ({relief.source}), on top of what was measured", picture)]
 
 
