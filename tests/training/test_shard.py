@@ -67,7 +67,7 @@ def test_other_files_are_no_shards(tmp_path):
     with pytest.raises(MesofaceError, match="its header does not name its tiles"):
         Shard(path)
     for sums in ("[", "{}", "[1, 2]", "[]", "[[0]]"):
-        header = {"format": shard._FORMAT, "crc32": sums}
+        header = {shard._FORMAT: sums}
         safetensors.numpy.save_file({"000000": np.zeros(4, np.uint8)}, path, header)
         with pytest.raises(MesofaceError, match="is no whole shard of tiles"):
             Shard(path)[0]

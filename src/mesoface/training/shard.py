@@ -42,7 +42,8 @@ def write_shard(path: str | Path, tiles: Sequence[Tile]) -> None:
             path=path,
             remedy="put fewer tiles in a shard",
         )
-    header = {"format": _FORMAT, "crc32": json.dumps([zlib.crc32(record) for record in records])}
+    # One entry: the library writes several in any order, and a shard's bytes shall depend on its tiles alone.
+    header = {_FORMAT: json.dumps([zlib.crc32(record) for record in records])}
     tensors = {_name(n): np.frombuffer(record, np.uint8) for n, record in enumerate(records)}
     with atomic_file(path) as temporary:
         try:
@@ -69,8 +70,7 @@ class Shard:
         try:
             # It checks that the tensors' places fill the file exactly.
             self._file = safe_open(path, "np")
-            header = self._file.metadata() or {}
-            self._sums: list[int] = json.loads(header["crc32"]) if header.get("format") == _FORMAT else []
+            self._sums: list[int] = json.loads((self._file.metadata() or {}).get(_FORMAT, "[]"))
             names = set(self._file.keys())
         except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
             raise self._damaged(first_line(error)) from None
