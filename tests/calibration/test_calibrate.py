@@ -20,6 +20,7 @@ from mesoface.camera import Camera
 from mesoface.errors import LandmarkError, MesofaceError, ReconstructionError
 from mesoface.evaluation import evaluate
 from mesoface.formats import read_source
+from mesoface.landmarks import MediapipeDetector
 from mesoface.landmarks.rays import closest_points_to_rays
 from mesoface.mesh_io import read_mesh
 
@@ -142,6 +143,27 @@ def test_landmarks_alone_find_the_samples_cameras(sample_capture: Path, tmp_path
     settings = CalibrationSettings(method="landmarks", threads=1)
     calibration = calibrate_folder(photos, tmp_path / "shoot", settings)
     assert calibration.solution.method == "landmarks"
+    assert len(calibration.solution.placed) == 8
+    assert shape_error(sample_capture, tmp_path / "shoot", face_points(sample_capture)) < 0.3
+
+
+@pytest.mark.slow
+def test_a_background_that_stands_still_while_the_head_turns_does_not_win(
+    sample_capture: Path, tmp_path: Path
+) -> None:
+    """As before a camera on a tripod: what is behind the head is the same in all photos, in detail."""
+    photos = copy_photos(sample_capture, tmp_path / "photos")
+    files = sorted(photos.iterdir())
+    pictures = [cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) for file in files]
+    landmarks = MediapipeDetector().detect_uncalibrated(pictures, [file.name for file in files])
+    noise = np.random.default_rng(0).integers(0, 255, (240, 160, 3), np.uint8)
+    backdrop = cv2.resize(noise, (640, 960), interpolation=cv2.INTER_CUBIC)
+    for file, picture, points in zip(files, pictures, landmarks.points, strict=True):
+        hull = cv2.convexHull(points.astype(np.float32))
+        face = cv2.fillConvexPoly(np.zeros((960, 640), np.uint8), np.rint(hull).astype(np.int32), 1)
+        face = cv2.dilate(face, np.ones((25, 25), np.uint8)).astype(bool)
+        Image.fromarray(np.where(face[..., None], picture, backdrop)).save(file, quality=95)
+    calibration = calibrate_folder(photos, tmp_path / "shoot", ONE_THREAD)
     assert len(calibration.solution.placed) == 8
     assert shape_error(sample_capture, tmp_path / "shoot", face_points(sample_capture)) < 0.3
 
