@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -73,7 +74,9 @@ def test_diagrams_are_drawn_as_they_are(monkeypatch):
     ]
     assert sources
     for source in sources:
-        assert diagrams.drawing_of(source).is_file(), "run scripts/site/diagrams.py"
+        drawing = diagrams.drawing_of(source)
+        assert drawing.is_file(), "run scripts/site/diagrams.py"
+        assert ElementTree.fromstring(drawing.read_bytes()).tag.endswith("svg"), "browsers show no other"
 
 
 def test_links_become_those_of_the_site(monkeypatch):

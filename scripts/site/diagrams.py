@@ -21,6 +21,7 @@ BLOCK = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _OPTIONS = {
     "startOnLoad": False,
     "theme": "neutral",
+    "htmlLabels": False,  # real text: pictures in a page show no HTML
     "flowchart": {"htmlLabels": False, "useMaxWidth": False},
     "fontFamily": "system-ui, sans-serif",
 }
@@ -62,10 +63,13 @@ def draw(source: str, script: str) -> str:
         page.open(html.as_uri())
         page.evaluate(
             f"mermaid.initialize({json.dumps(_OPTIONS)});"
-            f"mermaid.render('diagram', {json.dumps(source)}).then(made => {{ window.drawn = made.svg }});0"
+            f"mermaid.render('diagram', {json.dumps(source)}).then(made => {{"
+            "document.body.innerHTML = made.svg; }); 0"
         )
-        page.wait("window.drawn")
-        return page.evaluate("window.drawn") + "\n"
+        page.wait("document.querySelector('svg')")
+        page.evaluate("document.querySelector('svg').style.background = 'white'")  # on dark pages, too
+        # As XML, which a file of its own has to be; mermaid's own string is HTML.
+        return page.evaluate("new XMLSerializer().serializeToString(document.querySelector('svg'))") + "\n"
 
 
 if __name__ == "__main__":
