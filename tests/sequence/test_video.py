@@ -1,4 +1,4 @@
-"""A drawn video, the whole way: frames are followed, a cut is noticed, errors stay."""
+"""A drawn video, the whole way: frames are followed, a jump does no harm, errors stay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mesoface.synthesis import SynthesisSettings, photograph_sequence
 from mesoface.synthesis.folder import write_capture
 
 pytestmark = pytest.mark.slow
-NUMBERS = (0, 1, 2, 40)  # the last is a cut: a second later, turned and with another expression
+NUMBERS = (0, 1, 2, 40)  # the last is more than a second later: turned and with another expression
 SMALL = SynthesisSettings(views=6, width=360, height=540, detail_mm=1.2, truth_mm=2.0, spread_deg=90)
 
 
