@@ -23,7 +23,10 @@ from mesoface.training.config import (
     read_config,
 )
 
-CONFIGS = sorted(Path(__file__).parents[2].glob("configs/*.toml"))
+# Those of relief are another kind, see meso/test_config.py.
+CONFIGS = sorted(
+    path for path in Path(__file__).parents[2].glob("configs/*.toml") if not path.stem.endswith("meso")
+)
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)

@@ -1,5 +1,4 @@
-"""Skin relief at the scale of texels, drawn at random: what is there, and what a matcher would measure of
-it."""
+"""Skin relief at the scale of texels, drawn at random: what is there, and what a matcher measures of it."""
 
 from __future__ import annotations
 
