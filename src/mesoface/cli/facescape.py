@@ -187,7 +187,7 @@ def evaluate_command(
         )
     if (overall := table.overall()) is not None:
         typer.echo(
-            f"{len(table.figures)} captures: chamfer {overall.chamfer:.3f} mm, "
+            f"captures measured: {len(table.figures)}; chamfer {overall.chamfer:.3f} mm, "
             f"normals {overall.normals:.2f}°, {100 * overall.complete:.1f} % complete"
         )
     typer.echo(f"tables: {out / 'report.html'}")

@@ -179,7 +179,7 @@ def picture(job: EvaluateJob) -> tuple[CaptureId, NDArray[np.float32]]:
     mesh, evaluation = _evaluated(job)
     rotation = read_base_fit(required_file(job.run, "base_fit.npz")).rotation
     forward, up = rotation[:, 2], rotation[:, 1]
-    return job.id, heatmap_picture(mesh, evaluation, forward=forward, up=up, size=(300, 400))
+    return job.id, heatmap_picture(mesh, evaluation, forward=forward, up=up, size=(360, 480))
 
 
 def _evaluated(job: EvaluateJob) -> tuple[Mesh, Evaluation]:

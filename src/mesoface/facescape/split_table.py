@@ -158,7 +158,7 @@ def _unmeasured_rows(split: SplitTable) -> list[tuple[str, ...]]:
 
 def _markdown(split: SplitTable) -> str:
     parts = [
-        f"# FaceScape, {split.split}: {len(split.figures)} captures",
+        f"# FaceScape, {split.split}: {len(split.figures)} measured",
         _LEGEND,
         _markdown_table(("expression", "captures", *_HEAD), _expression_rows(split)),
         "## Worst captures",
@@ -226,7 +226,7 @@ def _page(split: SplitTable, pictures: Mapping[CaptureId, NDArray[np.float32]]) 
                 paragraph(_LEGEND, soft=True),
             ),
             section("Not measured", pairs((f"{key} {name}", reason) for key, name, reason in rows)),
-            section("Worst captures, by chamfer distance", gallery(worst, width=420)),
+            section("Worst captures, by chamfer distance", gallery(worst, width=520)),
             section("All captures", table(("capture", "expression", *_HEAD), _capture_rows(split, ids))),
         ),
     )
