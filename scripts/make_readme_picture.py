@@ -1,8 +1,9 @@
-"""Draw docs/images/pipeline.png: the sample capture from its photos to its displacement."""
+"""Draw docs/images/pipeline.png: the sample capture from its photos to its relief."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from mesoface.face import Face
 from mesoface.map_io import write_png
 from mesoface.rendering import shade, turntable_cameras
 from mesoface.report.pictures import map_picture, symmetric_limits
+from mesoface.uvd.maps import sample_map
 
 RGB = NDArray[np.uint8]
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,8 +35,12 @@ def main() -> None:
 
 def draw(face: Face) -> RGB:
     """The panels side by side, each with its name below."""
-    fine = face.fine
+    fine, detailed, texture = face.fine, face.detailed, face.texture
     assert fine is not None
+    assert detailed is not None
+    assert texture is not None
+    assert fine.mesh.uv is not None
+    colors = np.rint(255 * sample_map(texture.color, fine.mesh.uv)).astype(np.uint8)
     forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
     frame = face.base.select_faces(face.fit.model.topology.facial)
     front, turned = turntable_cameras(frame, forward=forward, up=up, angles=(0.0, -35.0), size=SIZE)
@@ -43,8 +49,8 @@ def draw(face: Face) -> RGB:
         ("photos, cameras", photo_sheet(face)),
         ("base mesh", as_bytes(shade(face.base, front))),
         ("measured surface", as_bytes(shade(fine.mesh, front))),
-        ("", as_bytes(shade(fine.mesh, turned))),
-        ("normals", as_bytes(shade(fine.mesh, turned, mode="normals"))),
+        ("texture", as_bytes(shade(replace(fine.mesh, colors=colors), turned, mode="color"))),
+        ("with predicted relief", as_bytes(shade(detailed, turned))),
         ("displacement (UV)", fitted(map_picture(fine.displacement, fine.kept, "mm", limits=limits))),
     ]
     return np.hstack([titled(picture, title) for title, picture in panels])
