@@ -89,7 +89,14 @@ def test_help_lists_every_command():
     assert result.exit_code == 0
     assert set(COMMANDS) == {
         *("inspect", "reconstruct", "batch", "view", "export", "evaluate", "synth", "synth-dataset"),
-        *("train matching", "train regularizer", "train tiles", "weights import", "weights show"),
+        *(
+            "train matching",
+            "train regularizer",
+            "train tiles",
+            "train pack",
+            "weights import",
+            "weights show",
+        ),
         *("facescape prepare", "facescape evaluate", "facescape synth"),
         *("convert", "schema"),
     }

@@ -46,3 +46,18 @@ def test_bad_configurations_are_one_line(config, refused, tmp_path):
     config.write_text(config.read_text().replace('"steps"', '"stepz"'))
     assert "steps: field required" in refused(config, "train", "matching", "--config", config)
     refused("none.toml", "train", "regularizer", "--config", tmp_path / "none.toml")
+
+
+def test_packed_tiles_are_trained_on(command, config, tmp_path, refused):
+    packed = command("train", "pack", "--tiles", tmp_path / "tiles", "--out", tmp_path / "packed")
+    assert packed.code == 0, packed.err
+    assert packed.out == f"2 tiles: {tmp_path}/packed\n"
+    values = json.loads(config.read_text())
+    values["data"] = [{"kind": "stream", "folder": str(tmp_path / "packed")}]
+    config.write_text(json.dumps(values))
+    assert "2 tiles are not shared evenly by 3" in refused(
+        "batch", "train", "matching", "--config", config, "--devices", "3"
+    )
+    done = command("train", "matching", "--config", config)
+    assert done.code == 0, done.err
+    assert "MASTER_ADDR" in refused("machine.nodes", "train", "matching", "--config", config, "--nodes", "2")
