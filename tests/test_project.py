@@ -94,11 +94,12 @@ def test_help_lists_every_command():
             "train regularizer",
             "train tiles",
             "train pack",
+            "train meso",
             "weights import",
             "weights show",
         ),
         *("facescape prepare", "facescape evaluate", "facescape synth"),
-        *("convert", "schema"),
+        *("calibrate", "convert", "schema"),
     }
     for name in {words.split()[0] for words in COMMANDS}:
         assert re.search(rf"\b{name}\b", result.output), name
