@@ -29,16 +29,16 @@ NODE = {"num_cpus": 1, "memory": 2 << 30, "object_store_memory": 80 << 20}
 
 @pytest.fixture
 def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head that runs nothing itself, and two nodes with a core each; all on the loopback interface."""
+    """A head that runs nothing itself, and two nodes with a core each, all on this machine."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     # Workers find the stand-in by its name.
     monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     from ray.cluster_utils import Cluster
 
-    head = {**NODE, "num_cpus": 0, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
+    head = {**NODE, "num_cpus": 0, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
-        made.add_node(**NODE, node_ip_address="127.0.0.1")
+        made.add_node(**NODE)
     yield made
     ray.shutdown()
     made.shutdown()

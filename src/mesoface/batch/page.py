@@ -25,13 +25,14 @@ _SHOWN = (
     ("normals", "normals_deg", "{:.1f}°", 1.0),
 )
 _STYLE = """<style>
-td.face { padding: 6px 14px 6px 0; }
+th.text { text-align: left; }
+td.face { padding: 6px 14px 6px 0; width: 1%; }
 td.face img { display: block; border-radius: 6px; width: 132px; height: auto; }
 td.name { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 12em; }
 td.name a { color: var(--accent); font-weight: 600; text-decoration: none; }
 td.name a:hover { text-decoration: underline; }
 td.name span { display: block; color: var(--soft); font-size: 13px; }
-td.reason { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+td.reason { text-align: left; white-space: normal; overflow-wrap: anywhere; width: 75%; }
 </style>"""
 
 
@@ -95,13 +96,13 @@ def _failures(rows: Iterable[CaptureRow]) -> str:
         f'<td class="reason">{escape(row.error or "")}</td></tr>'
         for row in rows
     )
-    return _table(["capture", "reason"], lines)
+    return _table(["capture", "reason"], [], lines)
 
 
 def _results(out: Path, rows: Sequence[CaptureRow]) -> str:
     columns = [column for column in _SHOWN if any(row.figures[column[1]] is not None for row in rows)]
-    heads = ["", "capture", *(column[0] for column in columns), "time", "memory"]
-    return _table(heads, (_result(out, row, columns) for row in rows))
+    heads = [*(column[0] for column in columns), "time", "memory"]
+    return _table(["", "capture"], heads, (_result(out, row, columns) for row in rows))
 
 
 def _result(out: Path, row: CaptureRow, columns: Sequence[tuple[str, str, str, float]]) -> str:
@@ -127,7 +128,9 @@ def _thumbnail(file: Path, name: str) -> str:
     return f'<img src="data:image/jpeg;base64,{data}" alt="{escape(name)}" loading="lazy">'
 
 
-def _table(heads: Iterable[str], lines: Iterable[str]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+def _table(texts: Iterable[str], numbers: Iterable[str], lines: Iterable[str]) -> str:
+    """A table with the headings of columns of text, then of numbers, over rows that are HTML."""
+    head = "".join(f'<th class="text">{escape(name)}</th>' for name in texts)
+    head += "".join(f"<th>{escape(name)}</th>" for name in numbers)
     body = "\n".join(lines)
     return f'<div class="scroll"><table class="wide">\n<tr>{head}</tr>\n{body}\n</table></div>'
