@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import mesoface.meso.predict as predict_module
 from mesoface.checkpoints import WeightsError
@@ -14,6 +16,7 @@ from mesoface.meso.apply import add_relief
 from mesoface.meso.choice import choose_predictor, why_no_relief
 from mesoface.meso.ground import LARGEST, SMALLEST, make_ground, relief_size
 from mesoface.meso.inputs import high_pass, slopes
+from mesoface.meso.learned import learned_height
 from mesoface.meso.predict import Predictor, load_predictor, predict_relief
 from mesoface.meso.types import MesoRelief
 from mesoface.texture import Texture
@@ -96,6 +99,16 @@ def test_bigger_maps_go_in_tiles_without_seams(lit, monkeypatch):
     monkeypatch.setattr("mesoface.meso.learned._TILE", 96)
     tiled = predictor.height(lit.ground, texture())
     assert np.abs(tiled - whole).max() < 0.05 * np.abs(whole).max()
+
+
+def test_a_pattern_of_two_texels_is_not_let_through(lit):
+    class Checkered(nn.Module):
+        def forward(self, maps):
+            rows, columns = torch.meshgrid(*map(torch.arange, maps.shape[2:]), indexing="ij")
+            return 0.1 * (2.0 * ((rows + columns) % 2) - 1)[None, None]
+
+    height = learned_height(lit.ground, Checkered(), "cpu")
+    assert np.abs(height[4:-4, 4:-4]).max() < 1e-6
 
 
 def test_ground_continues_beyond_the_rim():
