@@ -106,8 +106,8 @@ class FrameMeasurer:
                 return self._follow(capture, before, clock)
             except _Lost as lost:
                 reason = str(lost)
-        face = self._afresh(capture, clock)
-        return Frame(face, track_of(face, None), None, reason)
+        face, matched = self._afresh(capture, clock)
+        return Frame(face, track_of(face, matched.space, None), None, reason)
 
     def _follow(self, capture: Capture, before: Track, clock: StageClock) -> Frame:
         person = self._person
@@ -134,10 +134,10 @@ class FrameMeasurer:
             _check_match(matched, before)
             return matched
 
-        face = self._finish(found, measure, clock)
-        return Frame(face, track_of(face, before), tracked.agreement, None)
+        face, matched = self._finish(found, measure, clock)
+        return Frame(face, track_of(face, matched.space, before), tracked.agreement, None)
 
-    def _afresh(self, capture: Capture, clock: StageClock) -> Face:
+    def _afresh(self, capture: Capture, clock: StageClock) -> tuple[Face, Match]:
         person = self._person
         found = find_face(
             capture, person.settings(self._settings), self._model, progress=self._progress, clock=clock
@@ -148,10 +148,20 @@ class FrameMeasurer:
         found = replace(found, fit=self._known.full(fit), scale=person.scale)
         return self._finish(found, self._measure, clock)
 
-    def _finish(self, found: FoundFace, measure: Measure, clock: StageClock) -> Face:
-        return measure_face(
-            found, self._settings, measure, self._predictor, progress=self._progress, clock=clock
+    def _finish(self, found: FoundFace, measure: Measure, clock: StageClock) -> tuple[Face, Match]:
+        """The face, and what matching found on the way."""
+        matches: list[Match] = []
+
+        def remembered(
+            views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
+        ) -> Match:
+            matches.append(measure(views, base, facial, progress))
+            return matches[0]
+
+        face = measure_face(
+            found, self._settings, remembered, self._predictor, progress=self._progress, clock=clock
         )
+        return face, matches[0]
 
 
 def _check_track(tracked: Tracked, before: Track) -> None:

@@ -17,9 +17,11 @@ from mesoface.errors import FaceModelError, MesofaceError
 from mesoface.face import Face, FineSurface
 from mesoface.face_models.arrays import read_npz, require
 from mesoface.sequence.tracking import SIZE, unroll
+from mesoface.uvd.maps import blur_masked
 from mesoface.uvd.space import UVDSpace
 
 NAME = "track.npz"
+_SMOOTH_MM = 3.0  # standard deviation of the surface that the next frame starts from
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +80,19 @@ class Track:
         return replace(capture, views=tuple(views), mm_per_unit=1.0)
 
 
-def track_of(face: Face, before: Track | None) -> Track:
+def track_of(face: Face, measured: UVDSpace, before: Track | None) -> Track:
     """What the next frame starts from.
 
     Args:
         face: this frame's.
+        measured: its surface as matching left it. The face's own base is that under a Gaussian, which draws
+            the rims of eyes, mouth and mask inwards; were the next frame to start there, its skin would be
+            drawn in twice.
         before: what this frame started from; None makes it an anchor.
     """
     assert face.fine is not None
     views = face.capture.views
-    space = face.fine.space.resized(SIZE)
+    space = _smoothed(measured.resized(SIZE))
     visibility = _resized(face.fine.visibility)
     anchor = unroll(views, space, visibility.astype(np.float32)) if before is None else before.anchor
     return Track(
@@ -161,6 +166,13 @@ def _resized(visibility: NDArray[np.float32]) -> NDArray[np.float16]:
         cv2.resize(seen, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for seen in visibility
     ]
     return np.stack(maps).astype(np.float16)
+
+
+def _smoothed(space: UVDSpace) -> UVDSpace:
+    """The surface without its detail; every texel moves along its normal only, so it stays on its skin."""
+    blurred = blur_masked(space.position, space.valid, _SMOOTH_MM / space.texel_mm)
+    step = np.einsum("hwk,hwk->hw", blurred - space.position, space.normal) * space.valid
+    return replace(space, position=space.displaced(step))
 
 
 def _quality(fine: FineSurface) -> NDArray[np.float64]:
