@@ -96,7 +96,7 @@ def test_mutated_files(captures, tmp_path):
 @pytest.mark.slow
 def test_many_mutated_files(captures, tmp_path):
     folder = shutil.copytree(captures, tmp_path / "captures")
-    check_outcomes(run_child(folder, seed=1, count=400), cases=400 * (len(WRITERS) + 3))
+    check_outcomes(run_child(folder, seed=1, count=100), cases=100 * (len(WRITERS) + 3))
 
 
 @pytest.mark.slow
