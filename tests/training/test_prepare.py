@@ -45,9 +45,12 @@ def test_a_list_names_captures_and_they_are_named_after_it(captures: Path, tmp_p
     shutil.move(captures / "good", captures / "001" / "01")
     (tmp_path / "train.txt").write_text("captures/001/01\ncaptures/moved\n")
     found = find_captures([tmp_path / "train.txt"])
-    assert found == {"train-001-01": captures / "001" / "01", "train-moved": captures / "moved"}
+    assert found == {
+        "train-captures-001-01": captures / "001" / "01",
+        "train-captures-moved": captures / "moved",
+    }
     (tmp_path / "one.txt").write_text("captures/001/01\n")
-    assert list(find_captures([tmp_path / "one.txt"])) == ["one-01"]
+    assert list(find_captures([tmp_path / "one.txt"])) == ["one-captures-001-01"]
     (tmp_path / "bad.txt").write_text("captures/001\n")
     with pytest.raises(MesofaceError, match=r"001 is no capture .*params\.json"):
         find_captures([tmp_path / "bad.txt"])

@@ -156,7 +156,7 @@ def _captures_below(root: Path) -> dict[str, Path]:
 
 
 def _listed_captures(file: Path) -> dict[str, Path]:
-    """Captures of a list, named after it and after what tells their folders apart."""
+    """Captures of a list, named after it and after their paths: those stay when the list grows."""
     captures = [Path(os.path.normpath(folder)) for folder in read_capture_list(file)]
     if lacking := [capture for capture in captures if not facescape.detect(capture)]:
         raise MesofaceError(
@@ -164,8 +164,16 @@ def _listed_captures(file: Path) -> dict[str, Path]:
             path=file,
             remedy="correct the line, or remove it",
         )
-    shared = os.path.commonpath([capture.absolute().parent for capture in captures])
-    return {"-".join((file.stem, *path.absolute().relative_to(shared).parts)): path for path in captures}
+    names = dict[str, Path]()
+    for capture in captures:
+        below = Path(os.path.relpath(capture, file.parent)).parts
+        name = "-".join((file.stem, *(part for part in below if part != "..")))
+        if name in names:
+            raise MesofaceError(
+                f"two captures would be named {name}", path=file, remedy="rename one of the folders"
+            )
+        names[name] = capture
+    return names
 
 
 def _truth_of(folder: Path, name: str | None) -> Path:
