@@ -92,7 +92,8 @@ def track_of(face: Face, measured: UVDSpace, before: Track | None) -> Track:
     """
     assert face.fine is not None
     views = face.capture.views
-    space = _smoothed(measured.resized(SIZE))
+    kept = cv2.resize(face.fine.kept.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    space = _smoothed(measured.resized(SIZE), kept)
     visibility = _resized(face.fine.visibility)
     anchor = unroll(views, space, visibility.astype(np.float32)) if before is None else before.anchor
     return Track(
@@ -168,10 +169,14 @@ def _resized(visibility: NDArray[np.float32]) -> NDArray[np.float16]:
     return np.stack(maps).astype(np.float16)
 
 
-def _smoothed(space: UVDSpace) -> UVDSpace:
-    """The surface without its detail; every texel moves along its normal only, so it stays on its skin."""
-    blurred = blur_masked(space.position, space.valid, _SMOOTH_MM / space.texel_mm)
-    step = np.einsum("hwk,hwk->hw", blurred - space.position, space.normal) * space.valid
+def _smoothed(space: UVDSpace, kept: NDArray[np.float32]) -> UVDSpace:
+    """The surface without its detail; every texel moves along its normal only, so it stays on its skin.
+
+    What was not ``kept`` (SIZE, SIZE) goes to where its surroundings are, as far as they reach.
+    """
+    blurred = blur_masked(space.position, kept, _SMOOTH_MM / space.texel_mm)
+    reached = np.abs(blurred).sum(-1) > 0
+    step = np.einsum("hwk,hwk->hw", blurred - space.position, space.normal) * reached
     return replace(space, position=space.displaced(step))
 
 
