@@ -6,7 +6,7 @@ import mesoface
 from mesoface.progress import progress_bars
 
 folder, out = sys.argv[1:3]
-capture = mesoface.load_capture(folder)  # FaceScape, COLMAP or nerfstudio layout, found by looking
+capture = mesoface.load_capture(folder)  # COLMAP, Metashape, FaceScape …: found by looking
 print(len(capture), "photos, undistorted:", ", ".join(capture.names))
 
 settings = mesoface.Settings(scale=1.0)  # millimetres per world unit; leave it out to have the eyes tell

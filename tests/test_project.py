@@ -78,7 +78,7 @@ def test_commands_in_the_pages_have_the_options_shown(page):
         if name in GROUPS:  # without a command of its own it shows its help
             continue
         assert name in COMMANDS, f"{page.name}: mesoface {name}"
-        known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+        known = {option for parameter in COMMANDS[name].params for option in parameter.opts} | {"--help"}
         assert set(re.findall(r"(?<!\S)--[\w-]+", arguments)) <= known, (
             f"{page.name}: mesoface {name}{arguments}"
         )

@@ -135,7 +135,7 @@ def test_without_detail_the_base_is_subdivided(flat):
 
 @pytest.mark.parametrize(("edge", "spacing"), [(None, 0.5), (1.0, 1.0), (0.25, 0.25)])
 def test_the_grid_has_the_wanted_density(flat, edge, spacing):
-    _, _, fine, detail = flat
+    _, _, _, detail = flat
     mesh = grid_mesh(detail, edge)
     a, b = mesh.vertices[mesh.faces[: len(mesh.faces) // 2, :2].T]  # along u; the other half's is a diagonal
     side = np.linalg.norm((b - a)[:, :2], axis=1)
@@ -146,7 +146,7 @@ def test_the_grid_has_the_wanted_density(flat, edge, spacing):
 
 
 def test_more_triangles_than_fit_are_refused_before_they_are_made(flat, monkeypatch):
-    base, facial, fine, detail = flat
+    base, facial, _, detail = flat
     monkeypatch.setattr(mesoface.surface.detail, "MAX_TRIANGLES", 20_000)
     with pytest.raises(MesofaceError, match=r"--detail-edge 0\.\d+ or more"):
         model_topology_mesh(base, facial, detail, 0.1)
