@@ -48,8 +48,8 @@ def import_command(
     """Convert published checkpoints to safetensors, with a card that says where each is from.
 
     Known are the paper's implicit_function and regularizer, FaceScape's meso_generator, and our own
-    surface_matcher and relief_generator. The tensors must have exactly their names and shapes; a file that holds code beside
-    tensors is refused. The weights.safetensors of a training are taken, too.
+    surface_matcher and relief_generator. The tensors must have exactly their names and shapes; a file that
+    holds code beside tensors is refused. The weights.safetensors of a training are taken, too.
 
     Example:
     `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl dpmap_single_net_G.pth --out weights`
