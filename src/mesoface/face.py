@@ -81,7 +81,7 @@ class Face:
 
     @cached_property
     def detailed(self) -> Mesh | None:
-        """The fine mesh with the predicted relief, vertices moved along their normals; None without either."""
+        """The fine mesh with predicted relief, vertices moved along their normals; None without either."""
         if self.fine is None or self.relief is None:
             return None
         return add_relief(self.fine.mesh, self.relief)

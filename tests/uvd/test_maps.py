@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mesoface.uvd.maps import blur_masked, dilate, erode, fill_outside, resize_map, sample_map
+from mesoface.uvd.maps import blur_masked, blur_wide, dilate, erode, fill_outside, resize_map, sample_map
 from mesoface.uvd.rasterize import texel_centers
 
 
@@ -150,3 +150,15 @@ class TestSample:
     def test_beyond_the_border_the_border(self):
         values = np.arange(16, dtype=np.float32).reshape(4, 4)
         np.testing.assert_allclose(sample_map(values, np.array([[0.0, 1], [-3, 9], [1, 0]])), [0, 0, 15])
+
+
+@pytest.mark.parametrize(("shape", "channels"), [((96, 128), ()), ((96, 128), (3,)), ((95, 127), (2,))])
+def test_a_wide_blur_is_the_blur_on_a_smaller_map(shape, channels):
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=(*shape, *channels)).astype(np.float32)
+    weight = np.zeros(shape, np.float32)
+    weight[10:-10, 20:-5] = 1
+    exact, quick = (blur(values, weight, 12.0) for blur in (blur_masked, blur_wide))
+    assert quick.shape == values.shape
+    inside = weight > 0
+    assert np.abs(quick - exact)[inside].max() < 0.15 * exact[inside].std()

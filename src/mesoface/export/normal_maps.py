@@ -34,8 +34,8 @@ def tangent_normal_map(mesh: RenderMesh, skin: NDArray[np.bool_], detail: Detail
     faces = np.concatenate([mesh.faces[on_skin], mesh.faces[~on_skin]])
     raster = rasterize_uv(mesh.uv, faces, detail.size)
     valid = raster.valid & (raster.face < on_skin.sum())
-    axes = (mesh.tangent[:, :3], mesh.bitangent, mesh.normal)
-    frame = np.stack([raster.interpolate(axis, faces)[valid] for axis in axes], -1).astype(np.float64)
+    axes = np.stack([mesh.tangent[:, :3], mesh.bitangent, mesh.normal], -1).reshape(-1, 9).astype(np.float32)
+    frame = raster.interpolate(axes, faces)[valid].reshape(-1, 3, 3).astype(np.float64)
     normal = detail.normal[valid].astype(np.float64)
     # A frame that does not span space (a vertex whose faces cancel out) has no answer: flat.
     solvable = np.abs(np.linalg.det(frame)) > 1e-3

@@ -13,7 +13,7 @@ from mesoface.capture import View
 from mesoface.face import FineSurface
 from mesoface.meso.inputs import HIGH_PASS
 from mesoface.texture import Texture
-from mesoface.uvd.maps import blur_masked, erode, fill_outside, resize_map
+from mesoface.uvd.maps import blur_masked, blur_wide, erode, fill_outside, resize_map
 from mesoface.uvd.space import UVDSpace, surface_normals
 
 SMALLEST, LARGEST = 256, 2048
@@ -47,7 +47,7 @@ class Ground:
 
     def measured_height(self) -> NDArray[np.float32]:
         """(M, M) measured relief over a ground that is smoother still, texels."""
-        smooth = fill_outside(blur_masked(self.position, self.valid, 2 * HIGH_PASS), self.valid)
+        smooth = fill_outside(blur_wide(self.position, self.valid, 2 * HIGH_PASS), self.valid)
         return np.einsum("hwk,hwk->hw", self.position - smooth, self.normal) / np.float32(self.texel_mm)
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.uvd.maps import blur_masked
+from mesoface.uvd.maps import blur_masked, blur_wide
 
 HIGH_PASS = 6.0
 """Standard deviation of the Gaussian that is taken away from the predicted relief, texels."""
@@ -55,7 +55,7 @@ def make_inputs(
     luminance = np.log(linear @ _LUMINANCE)
     red, blue = np.log(linear[..., 0]) - luminance, np.log(linear[..., 2]) - luminance
     local = np.stack([luminance, red, blue, measured], -1).astype(np.float32)
-    local -= blur_masked(local, valid, _REACH)
+    local -= blur_wide(local, valid, _REACH)
     # A product that convolutions cannot make: with it, shape from shading (Pentland 1990) is linear.
     slope = local[..., :1] * light / (np.square(light).sum(-1, keepdims=True) + _DIFFUSE)
     told = _explained(local[..., 0], light, local[..., 3], valid)
@@ -79,7 +79,7 @@ def _explained(
     shading = light[..., 0] * columns + light[..., 1] * rows
     band = blur_masked(np.stack([luminance, shading, measured], -1), valid, _BAND)
     squares = np.concatenate([band**2, band[..., :1] * band[..., 1:]], -1)
-    means = blur_masked(squares, valid, _AREA)
+    means = blur_wide(squares, valid, _AREA)
     scale = np.sqrt(means[..., :1] * means[..., 1:3]) + 1e-6
     return means[..., 3:] / scale
 

@@ -40,6 +40,30 @@ def blur_masked(values: NDArray, weight: NDArray, sigma: float) -> NDArray[np.fl
     return np.where(_broadcast(total > 1e-6, values), summed / _broadcast(safe, values), 0).astype(np.float32)
 
 
+def blur_wide(values: NDArray, weight: NDArray, sigma: float) -> NDArray[np.float32]:
+    """:func:`blur_masked` for wide Gaussians, done on a smaller map: several times as fast, and as smooth.
+
+    Args:
+        values: (H, W[, C]).
+        weight: (H, W) float or bool, ≥ 0.
+        sigma: standard deviation, texels; below 12, or on a side that cannot be halved, nothing is gained.
+    """
+    height, width = np.shape(weight)
+    factor = 1
+    while sigma / factor >= 12 and not (height % (2 * factor) or width % (2 * factor)):
+        factor *= 2
+    if factor == 1:
+        return blur_masked(values, weight, sigma)
+    values, weight = np.asarray(values, np.float32), np.asarray(weight, np.float32)
+    size = (width // factor, height // factor)
+    share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    clean = np.where(_broadcast(weight > 0, values), values, 0) * _broadcast(weight, values)
+    summed = cv2.resize(clean, size, interpolation=cv2.INTER_AREA)
+    mean = summed / _broadcast(np.maximum(share, 1e-12), summed)
+    small = blur_masked(mean, share, sigma / factor)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).reshape(values.shape)
+
+
 def fill_outside(values: NDArray, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Continue a map smoothly beyond its mask (pull–push pyramid), so that filters have no rim.
 

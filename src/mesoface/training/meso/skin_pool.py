@@ -10,7 +10,7 @@ from mesoface.training.meso.pool import PoolFile, SquarePool, fill_pool
 from mesoface.training.meso.skin import SkinSquare, draw_square
 
 # To be raised whenever `draw_square` draws another square of the same random numbers.
-_GENERATION = 1
+_GENERATION = 2
 _PER_FILE = 40
 
 
