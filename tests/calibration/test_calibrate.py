@@ -17,11 +17,12 @@ from mesoface.alignment import align_points
 from mesoface.calibration import Calibration, CalibrationSettings
 from mesoface.calibration.write import calibrate_folder
 from mesoface.camera import Camera
-from mesoface.errors import LandmarkError, MesofaceError, ReconstructionError
+from mesoface.errors import LandmarkError, MesofaceError
 from mesoface.evaluation import evaluate
 from mesoface.formats import read_source
 from mesoface.landmarks import MediapipeDetector
 from mesoface.landmarks.rays import closest_points_to_rays
+from mesoface.mesh import Mesh
 from mesoface.mesh_io import read_mesh
 
 ONE_THREAD = CalibrationSettings(threads=1)
@@ -163,12 +164,13 @@ def test_a_background_that_stands_still_while_the_head_turns_does_not_win(
         face = cv2.dilate(face, np.ones((25, 25), np.uint8)).astype(bool)
         Image.fromarray(np.where(face[..., None], picture, backdrop)).save(file, quality=95)
     calibration = calibrate_folder(photos, tmp_path / "shoot", ONE_THREAD)
-    assert len(calibration.solution.placed) == 8
+    assert calibration.solution.method == "features"
+    assert len(calibration.solution.placed) >= 7  # of one the backdrop hides the face from the detector
     assert shape_error(sample_capture, tmp_path / "shoot", face_points(sample_capture)) < 0.3
 
 
 @pytest.mark.slow
-def test_photos_of_two_people_are_refused(
+def test_of_two_people_one_is_left_out_and_named(
     sample_capture: Path, shared: Callable[[str], Path], tmp_path: Path
 ) -> None:
     photos = copy_photos(sample_capture, tmp_path / "photos")
@@ -177,8 +179,11 @@ def test_photos_of_two_people_are_refused(
         other = shared("captures/lps") / f"{2 * number}.jpg"
         resized = cv2.resize(cv2.imread(str(other)), (640, 960))
         cv2.imwrite(str(photos / f"other{number}.jpg"), resized)
-    with pytest.raises(ReconstructionError, match="no cameras that can be trusted"):
-        calibrate_folder(photos, tmp_path / "shoot", ONE_THREAD)
+    calibration = calibrate_folder(photos, tmp_path / "shoot", ONE_THREAD)
+    placed = {calibration.photos[v].name.startswith("other") for v in calibration.solution.placed}
+    assert len(placed) == 1
+    assert calibration.verdict.level == "doubtful"
+    assert "could not be placed" in calibration.verdict.problems[0].what
 
 
 @pytest.mark.slow
@@ -200,10 +205,13 @@ def test_the_phone_without_its_cameras(shared: Callable[[str], Path], tmp_path: 
     calibrate_folder(copy_photos(phone, tmp_path / "photos"), tmp_path / "shoot", ONE_THREAD)
     settings = mesoface.Settings(preset="fast", matcher="ncc", texture_size=0, threads=1)
     ours, theirs = (
-        mesoface.reconstruct(mesoface.load_capture(folder), settings).fine
+        mesoface.reconstruct(mesoface.load_capture(folder), settings)
         for folder in (tmp_path / "shoot", phone)
     )
-    assert ours is not None
-    assert theirs is not None
-    result = evaluate(ours.mesh, theirs.mesh, align="similarity", samples=20_000)
+    assert ours.fine is not None
+    assert theirs.fine is not None
+    # The worlds are turned against each other: the base meshes, vertex by vertex, say how.
+    motion = align_points(ours.base.vertices, theirs.base.vertices)
+    moved = Mesh(motion.apply(ours.fine.mesh.vertices), ours.fine.mesh.faces)
+    result = evaluate(moved, theirs.fine.mesh, align="similarity", samples=20_000)
     assert result.accuracy.mean <= 1.0

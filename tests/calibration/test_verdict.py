@@ -22,7 +22,7 @@ def _solution(rig, cameras: list[Camera | None] | None = None) -> Solution:
         seen = [v for v in there if rig.landmarks.weights[v, i] > 0.3]
         if len(seen) >= 2:
             tracks.append(Track(rig.points[i], seen, rig.landmarks.points[seen, i]))
-    return describe("features", cameras, tracks)
+    return describe("features", cameras, tracks, range(len(cameras)))
 
 
 def test_figures_of_a_known_solution(face_rig: Callable) -> None:

@@ -69,7 +69,11 @@ def solve_by_features(
         _extract(folder / "features.db", photos, used, camera_of, masks, threads, progress)
         progress("Comparing photos", 0, 1)
         matching = pycolmap.FeatureMatchingOptions(num_threads=threads, use_gpu=False)
-        pycolmap.match_exhaustive(folder / "features.db", matching_options=matching)
+        # What stays at its place in two photos is the surroundings of a head that turned.
+        verifying = pycolmap.TwoViewGeometryOptions(filter_stationary_matches=not background)
+        pycolmap.match_exhaustive(
+            folder / "features.db", matching_options=matching, verification_options=verifying
+        )
         progress("Comparing photos", 1, 1)
         model = _map(folder, photos[0].path.parent, len(used), progress)
         if model is None:
@@ -77,7 +81,7 @@ def solve_by_features(
                 "the skin shows too little that can be followed from photo to photo",
                 remedy="use sharper photos, with less than 25° between neighbours, and even light",
             )
-        return _solution(model, photos)
+        return _solution(model, photos, used)
 
 
 def _extract(
@@ -143,7 +147,7 @@ def _map(folder: Path, images: Path, count: int, progress: ProgressCallback) -> 
     return None if best is None or sizes[best] < _FEWEST else models[best]
 
 
-def _solution(model: Any, photos: Sequence[Photo]) -> Solution:
+def _solution(model: Any, photos: Sequence[Photo], used: Sequence[int]) -> Solution:
     """The reconstruction with the photos' indices and our conventions."""
     index = {photo.path.name: v for v, photo in enumerate(photos)}
     cameras: list[Camera | None] = [None] * len(photos)
@@ -164,7 +168,7 @@ def _solution(model: Any, photos: Sequence[Photo]) -> Solution:
         )
         for point in model.points3D.values()
     ]
-    return describe("features", cameras, tracks)
+    return describe("features", cameras, tracks, used)
 
 
 def _write_mask(path: Path, photo: Photo, points: NDArray[np.float64]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.calibration.bundle import Bundle, Observations, Priors, adjust, cost
+from mesoface.calibration.choice import choose_photos
 from mesoface.calibration.face_prior import COUNT, SLIDING, face_pose, fitted_face, mean_face
 from mesoface.calibration.photos import Photo
 from mesoface.calibration.skin import follow_skin
@@ -38,7 +39,7 @@ _MEAN_MM, _FIT_MM, _FREE_MM = 6.0, 2.0, 5.0  # how far a face's landmarks lie fr
 _ROUNDS = 3
 _ENOUGH = 25  # followed landmarks that hold a view without the detected ones
 _LEAST_WEIGHT = 0.05
-_FEWEST = 3  # photos
+_FEWEST, _MOST = 3, 12  # photos
 
 
 def solve_by_landmarks(
@@ -76,7 +77,7 @@ def solve_by_landmarks(
 
 
 def _well_seen(photos: Sequence[Photo], landmarks: Landmarks2D) -> list[int]:
-    """The photos that show enough of the face for a pose."""
+    """The photos that show enough of the face for a pose; of many, some spread over the arc."""
     poses = [
         face_pose(points, weights, _intrinsics(_TYPICAL * max(photo.size), photo))
         for photo, points, weights in zip(photos, landmarks.points, landmarks.weights, strict=True)
@@ -87,7 +88,10 @@ def _well_seen(photos: Sequence[Photo], landmarks: Landmarks2D) -> list[int]:
             f"{len(used)} photos show the face well enough, at least {_FEWEST} are needed",
             remedy="use photos within about 60° of the front, sharp and not too dark",
         )
-    return used
+    # Landmarks are followed from a few photos into a few around each: of more, most would be left over.
+    sizes = np.array([photos[v].size for v in used])
+    seen = replace(landmarks, points=landmarks.points[used], weights=landmarks.weights[used])
+    return [used[i] for i in choose_photos(seen, sizes, np.ones(len(used)), _MOST)]
 
 
 def adjust_to_landmarks(
@@ -190,4 +194,4 @@ def _solution(
         Track(points[i], [used[v] for v in np.flatnonzero(seen[:, i])], pixels[seen[:, i], i])
         for i in np.flatnonzero(seen.sum(0) >= 2)
     ]
-    return describe("landmarks", placed, tracks)
+    return describe("landmarks", placed, tracks, used)

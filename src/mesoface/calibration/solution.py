@@ -42,6 +42,7 @@ class Solution:
         error: median over all, pixels.
         angle: median over the points of the widest angle between two photos that show it, degrees.
         points: how many points there are.
+        asked: indices of the photos that the method tried to place.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Solution:
     error: float
     angle: float
     points: int
+    asked: tuple[int, ...]
 
     def camera(self, view: int) -> Camera:
         """The camera of a photo that was placed."""
@@ -64,13 +66,16 @@ class Solution:
         return [v for v, camera in enumerate(self.cameras) if camera is not None]
 
 
-def describe(method: str, cameras: Sequence[Camera | None], tracks: Sequence[Track]) -> Solution:
+def describe(
+    method: str, cameras: Sequence[Camera | None], tracks: Sequence[Track], asked: Sequence[int]
+) -> Solution:
     """The solution with its figures.
 
     Args:
         method: see :class:`Solution`.
         cameras: one for each photo, None where it was not placed.
         tracks: what was followed; of placed photos only.
+        asked: indices of the photos that the method tried to place.
     """
     view = np.array([v for track in tracks for v in track.views], np.int64)
     index = np.repeat(np.arange(len(tracks)), [len(track.views) for track in tracks])
@@ -95,4 +100,5 @@ def describe(method: str, cameras: Sequence[Camera | None], tracks: Sequence[Tra
         float(np.median(error)) if len(error) else np.nan,
         float(np.degrees(np.median(np.arccos(np.clip(widest, -1, 1))))) if widest else 0.0,
         len(tracks),
+        tuple(asked),
     )

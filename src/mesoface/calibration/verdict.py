@@ -96,7 +96,7 @@ def _triangulated(
 def _of_placement(
     names: Sequence[str], landmarks: Landmarks2D, solution: Solution, placed: Sequence[int]
 ) -> Iterator[Problem]:
-    faces = np.flatnonzero(landmarks.found)
+    faces = [v for v in solution.asked if landmarks.found[v]]
     lost = [names[v] for v in faces if v not in placed]
     remedy = "take more photos between the others, some 15° apart, sharp and in the same light"
     if len(placed) < max(_FEWEST, _HALF * len(faces)):
