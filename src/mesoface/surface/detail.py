@@ -122,9 +122,9 @@ def detail_maps(
     skin = facial[parent]
     uv_faces = ground.faces if ground.uv_faces is None else ground.uv_faces
     raster = rasterize_uv(ground.uv, uv_faces[skin], len(fine.measured))
-    under = fill_outside(raster.interpolate(ground.vertices, ground.faces[skin]), raster.valid)
-    outward = fill_outside(raster.interpolate(ground.vertex_normals(), ground.faces[skin]), raster.valid)
-    outward = unit(outward)
+    frame = np.concatenate([ground.vertices, ground.vertex_normals()], 1).astype(np.float32)
+    maps = fill_outside(raster.interpolate(frame, ground.faces[skin]), raster.valid)
+    under, outward = np.ascontiguousarray(maps[..., :3]), unit(maps[..., 3:])
 
     measured, region = fine.measured, raster.valid | fine.measured
     texel = UVDSpace(under, outward, raster.valid).texel_mm
