@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mesoface.errors import MesofaceError
-from mesoface.export import read_source
-from mesoface.map_io import write_exr, write_png
+from mesoface.export import ExportOptions, export_face, read_source
+from mesoface.map_io import read_exr, write_exr, write_png
 from mesoface.run_folder import FORMAT
 
 
@@ -128,3 +128,40 @@ def test_files_that_do_not_fit_are_refused_by_name(make_run, damage, file, what)
     with pytest.raises(MesofaceError, match=what) as error:
         read_source(run)
     assert error.value.path == run / file
+
+
+def add_relief(run, height):
+    """Predicted relief to a result, as ``mesoface reconstruct`` would write it."""
+    record = json.loads((run / "run.json").read_text())
+    record["meso"] = {"source": "learned", "size": len(height)}
+    (run / "run.json").write_text(json.dumps(record))
+    write_exr(run / "meso.exr", height)
+
+
+def test_predicted_relief_is_read_and_may_be_left_out(make_run, tmp_path):
+    run = make_run()
+    height = np.full((64, 64), 0.05, np.float32)
+    height[:5] = np.nan
+    add_relief(run, height)
+    source = read_source(run)
+    np.testing.assert_array_equal(source.relief, np.nan_to_num(height))
+    written = {}
+    for detail in ("all", "measured"):
+        export_face(source, tmp_path / detail, ["exr"], ExportOptions(detail=detail))
+        written[detail] = read_exr(tmp_path / detail / "displacement.exr")
+        said = json.loads((tmp_path / detail / "export.json").read_text())["detail"]
+        assert said == ("measured and predicted" if detail == "all" else "measured")
+    difference = written["all"] - written["measured"]
+    assert np.median(difference) == pytest.approx(0.05, abs=1e-4)
+
+
+def test_a_result_whose_relief_is_missing_or_damaged_is_refused(make_run):
+    run = make_run()
+    add_relief(run, np.zeros((32, 32), np.float32))
+    (run / "meso.exr").unlink()
+    with pytest.raises(MesofaceError, match=r"meso\.exr is missing"):
+        read_source(run)
+    write_exr(run / "meso.exr", np.zeros((32, 16), np.float32))
+    with pytest.raises(MesofaceError, match="square") as error:
+        read_source(run)
+    assert error.value.path == run / "meso.exr"

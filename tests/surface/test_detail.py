@@ -152,3 +152,22 @@ def test_more_triangles_than_fit_are_refused_before_they_are_made(flat, monkeypa
         model_topology_mesh(base, facial, detail, 0.1)
     with pytest.raises(MesofaceError, match="million triangles"):
         grid_mesh(detail, 0.1)
+
+
+@pytest.mark.parametrize("size", [SIZE, 2 * SIZE])
+def test_predicted_relief_lies_on_what_was_measured(flat, size):
+    """Along the surface's normal, in all maps and meshes, at the size of the larger maps."""
+    base, facial, fine, plain = flat
+    relief = np.full((size, size), 0.1, np.float32)
+    detail = detail_maps(base, facial, fine, relief)
+    assert detail.size == size
+    inner = np.linalg.norm(texel_centers(size) - 0.5, axis=-1) < 0.25
+    before = plain if size == SIZE else detail_maps(base, facial, fine, np.zeros_like(relief))
+    step = (detail.surface - before.surface)[inner]
+    np.testing.assert_allclose(np.linalg.norm(step, axis=1), 0.1, atol=1e-4)
+    np.testing.assert_allclose(np.einsum("nk,nk->n", step, before.normal[inner]), 0.1, atol=1e-3)
+    np.testing.assert_allclose((detail.displacement - before.displacement)[inner], 0.1, atol=1e-5)
+    grid = grid_mesh(detail)
+    middle = from_middle(grid.vertices) < 0.2
+    raised = grid.vertices[middle, 2] - wave(grid.vertices[middle, :2] / SIDE + 0.5)
+    assert np.median(raised) == pytest.approx(0.1, abs=0.02)
