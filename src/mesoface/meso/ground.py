@@ -13,7 +13,7 @@ from mesoface.capture import View
 from mesoface.face import FineSurface
 from mesoface.meso.inputs import HIGH_PASS
 from mesoface.texture import Texture
-from mesoface.uvd.maps import blur_masked, blur_wide, erode, fill_outside, resize_map
+from mesoface.uvd.maps import blur_wide, erode, fill_outside, resize_map, smooth_form
 from mesoface.uvd.space import UVDSpace, surface_normals
 
 SMALLEST, LARGEST = 256, 2048
@@ -83,7 +83,7 @@ def make_ground(fine: FineSurface, texture: Texture, size: int) -> Ground:
     shown = _resized(fine.kept, size) & _resized(texture.seen, size)
     # At the rim the measured surface is at its worst, and its colour is the background's neighbour.
     valid = erode(shown, 2)
-    form = fill_outside(blur_masked(position, valid, HIGH_PASS), valid)
+    form = smooth_form(position, valid, HIGH_PASS)
     outward = resize_map(fine.space.normal, np.ones_like(fine.kept), size)
     interpolation = cv2.INTER_AREA if size < texture.size else cv2.INTER_LINEAR
     color = cv2.resize(texture.color, (size, size), interpolation=interpolation)

@@ -16,6 +16,10 @@ from mesoface.uvd.maps import blur_masked, blur_wide
 
 HIGH_PASS = 6.0
 """Standard deviation of the Gaussian that is taken away from the predicted relief, texels."""
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+"""Shares of linear red, green and blue (ITU-R BT.709)."""
+DARKEST = 0.004
+"""Linear colours below are all as dark: their logarithms are noise."""
 CHANNELS = 11
 """Luminance, two ratios of colours, light along columns and rows, the slopes that luminance would stand for
 along both if it were all shading, measured relief, how far shading and how far depth explain luminance there,
@@ -29,8 +33,6 @@ _SCALE = np.array([10, 20, 20, 1, 1, 10, 10, 5, 3, 3], np.float32)
 _BAND, _AREA = 2.5, 24.0
 # Below this square of its strength the light says little of slopes.
 _DIFFUSE = 0.2
-_DARKEST = 0.004
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def make_inputs(
@@ -51,8 +53,8 @@ def make_inputs(
     Returns:
         (11, H, W) float32, 0 outside of ``valid``.
     """
-    linear = np.maximum(decode_srgb(color), _DARKEST)
-    luminance = np.log(linear @ _LUMINANCE)
+    linear = np.maximum(decode_srgb(color), DARKEST)
+    luminance = np.log(linear @ LUMINANCE)
     red, blue = np.log(linear[..., 0]) - luminance, np.log(linear[..., 2]) - luminance
     local = np.stack([luminance, red, blue, measured], -1).astype(np.float32)
     local -= blur_wide(local, valid, _REACH)

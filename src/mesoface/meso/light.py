@@ -12,16 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.meso.inputs import decode_srgb
-from mesoface.uvd.maps import blur_masked, fill_outside
+from mesoface.meso.inputs import DARKEST, LUMINANCE, decode_srgb
 
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 # Texels that the fit looks at.
 _SAMPLES = 40_000
 _ROUNDS = 20
 # Below this share of the usual light a fit says nothing any more, in shadow least of all.
 _DIMMEST = 0.15
-_DARKEST = 0.004
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +74,7 @@ def fit_illumination(
     if len(index) < 1000:
         return None
     index = index[:: max(1, len(index) // _SAMPLES)]
-    luminance = np.maximum(decode_srgb(color.reshape(-1, 3)[index]) @ _LUMINANCE, _DARKEST)
+    luminance = np.maximum(decode_srgb(color.reshape(-1, 3)[index]) @ LUMINANCE, DARKEST)
     luminance = luminance / np.median(luminance)
     basis = _basis(normals.reshape(-1, 3)[index])
     # Ratios count, not differences; and a face shows half of all directions, hence the small ridge.
@@ -119,11 +116,6 @@ def light_slopes(
     columns = -(g * change[0] - f * change[1]) / determinant * texel
     rows = -(e * change[1] - f * change[0]) / determinant * texel
     return np.clip(np.stack([columns, rows], -1), -4, 4).astype(np.float32)
-
-
-def smooth_form(position: NDArray[np.float32], valid: NDArray[np.bool_], sigma: float) -> NDArray[np.float32]:
-    """(H, W, 3) the position blurred over ``sigma`` texels and continued beyond ``valid``."""
-    return fill_outside(blur_masked(position, valid, sigma), valid)
 
 
 def _basis(normals: NDArray) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.meso.ground import Ground
-from mesoface.meso.inputs import HIGH_PASS, decode_srgb
+from mesoface.meso.inputs import DARKEST, HIGH_PASS, LUMINANCE, decode_srgb
 from mesoface.uvd.maps import blur_masked
 
 # Depth of a spot that is as dark as 1 - 1/e of its surroundings, texels: the mean over the training's
@@ -25,7 +25,6 @@ _HAIR, _HAIR_WIDTH = 0.45, 0.12
 _RED, _RED_WIDTH = 0.22, 0.06
 # What "around" means, mm, and how far hair and lips are spread to be on the safe side, mm.
 _AROUND_MM, _SPREAD_MM = 12.0, 0.6
-_DARKEST = 0.004
 
 
 def shading_height(ground: Ground) -> NDArray[np.float32]:
@@ -37,8 +36,8 @@ def shading_height(ground: Ground) -> NDArray[np.float32]:
     Args:
         ground: surface and colour.
     """
-    linear = np.maximum(decode_srgb(ground.color), _DARKEST)
-    luminance = np.log(linear @ np.array([0.2126, 0.7152, 0.0722], np.float32))
+    linear = np.maximum(decode_srgb(ground.color), DARKEST)
+    luminance = np.log(linear @ LUMINANCE)
     luminance = cv2.GaussianBlur(luminance, (0, 0), 0.7)
     total = np.full(luminance.shape, 1e-6, np.float32)
     brighter = np.zeros_like(luminance)
@@ -56,8 +55,8 @@ def shading_height(ground: Ground) -> NDArray[np.float32]:
 
 def skin_share(ground: Ground) -> NDArray[np.float32]:
     """(M, M) 1 on bare skin, towards 0 on hair and lips: much darker or redder than the skin around."""
-    linear = np.maximum(decode_srgb(ground.color), _DARKEST)
-    luminance = np.log(linear @ np.array([0.2126, 0.7152, 0.0722], np.float32))
+    linear = np.maximum(decode_srgb(ground.color), DARKEST)
+    luminance = np.log(linear @ LUMINANCE)
     redness = np.log(linear[..., 0]) - np.log(linear[..., 1])
     around = _AROUND_MM / ground.texel_mm
     usual = blur_masked(np.stack([luminance, redness], -1), ground.valid, around)

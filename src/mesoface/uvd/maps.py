@@ -89,6 +89,11 @@ def fill_outside(values: NDArray, valid: NDArray[np.bool_]) -> NDArray[np.float3
     return out.astype(np.float32)
 
 
+def smooth_form(position: NDArray, valid: NDArray[np.bool_], sigma: float) -> NDArray[np.float32]:
+    """(H, W, C) a map blurred over ``sigma`` texels inside of ``valid``, and continued beyond it."""
+    return fill_outside(blur_masked(position, valid, sigma), valid)
+
+
 def resize_map(values: NDArray, valid: NDArray[np.bool_], size: int) -> NDArray[np.float32]:
     """Resize a square map to ``size``²; what is outside of ``valid`` does not bleed in.
 

@@ -13,10 +13,10 @@ from mesoface.export.dpmap import MIDDLE, SIZE, decode_dpmap, read_dpmap
 from mesoface.images import as_float, decode_photo, read_header
 from mesoface.mesh import unit
 from mesoface.mesh_io import read_mesh
-from mesoface.meso.light import Illumination, fit_illumination, smooth_form
+from mesoface.meso.light import Illumination, fit_illumination
 from mesoface.training.config import TrainingError
 from mesoface.training.meso.pairs import Pair
-from mesoface.uvd.maps import dilate, erode
+from mesoface.uvd.maps import dilate, erode, smooth_form
 from mesoface.uvd.rasterize import rasterize_uv
 
 # Side of the maps of form and skin, which are smooth; it divides a dpmap's.
