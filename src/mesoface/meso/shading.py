@@ -15,8 +15,7 @@ from mesoface.meso.ground import Ground
 from mesoface.meso.inputs import DARKEST, HIGH_PASS, LUMINANCE, decode_srgb
 from mesoface.uvd.maps import blur_masked
 
-# Depth of a spot that is as dark as 1 - 1/e of its surroundings, texels: the mean over the training's
-# synthetic skin.
+# Depth of a spot that is as dark as 1/e of its surroundings, texels: a judgement, fitted to nothing.
 _DEPTH = 1.0
 # Neighbours that a texel is compared with: rings of eight, radii in texels.
 _RINGS = (1.5, 3.0, 5.0)
