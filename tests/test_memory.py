@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,23 @@ def test_memory_of_a_process() -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     assert memory.resident_memory_mb(ended.pid) == 0
+
+
+_FAULTS = """
+import resource
+from mesoface import memory
+{}
+for _ in range(10):
+    b"x" * (48 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of the C library of Linux")
+def test_freed_memory_is_used_again():
+    """A page that was handed back to the system costs a fault when it is asked for again."""
+    kept, given_back = (
+        int(subprocess.check_output([sys.executable, "-c", _FAULTS.format(first)]))
+        for first in ("assert memory.keep_freed_memory()", "pass")
+    )
+    assert kept < given_back / 2

@@ -5,8 +5,10 @@ Frames are measured by a stand-in that takes no time; what it makes depends on t
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -19,7 +21,7 @@ from mesoface.errors import CaptureError, IncompleteError, MesofaceError
 from mesoface.face_models.scale import ScaleEstimate
 from mesoface.formats import facescape
 from mesoface.run_folder import FORMAT
-from mesoface.sequence import run
+from mesoface.sequence import run, writing
 from mesoface.sequence.frame import Frame
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, read_track
@@ -99,8 +101,8 @@ def frames(tmp_path, drawn_rig, monkeypatch):
     StandIn.measured = []
     monkeypatch.setattr(run, "find_person", find_person)
     monkeypatch.setattr(run, "FrameMeasurer", StandIn)
-    monkeypatch.setattr(run, "save_face", save_face)
-    monkeypatch.setattr(run, "write_thumbnail", lambda path, face: path.write_bytes(b"jpg"))
+    monkeypatch.setattr(writing, "save_face", save_face)
+    monkeypatch.setattr(writing, "write_thumbnail", lambda path, face: path.write_bytes(b"jpg"))
     monkeypatch.setattr(run, "load_source", lambda source, names: SimpleNamespace(path=source.path))
     monkeypatch.setattr(run, "recipe_of", lambda settings: {"settings": settings.preset})
 
@@ -143,6 +145,47 @@ def test_a_frame_that_fails_stops_no_other(frames, tmp_path):
     assert caught.value.exit_code == 3
     assert said(out)[1:] == [("002", None, "there is no frame before it"), ("003", "002", None)]
     assert not (out / "001").exists()
+
+
+def test_a_frame_is_written_while_the_next_is_measured(frames, tmp_path, monkeypatch):
+    next_begun, save_face = threading.Event(), writing.save_face
+
+    def slow(face, folder, **options):
+        if "000" in folder.name:
+            assert next_begun.wait(30)
+        save_face(face, folder, **options)
+
+    class Signalling(StandIn):
+        def measure(self, capture, before, clock, why):
+            if before is not None:
+                next_begun.set()
+            return super().measure(capture, before, clock, why)
+
+    monkeypatch.setattr(writing, "save_face", slow)
+    monkeypatch.setattr(run, "FrameMeasurer", Signalling)
+    rows = run.run_sequence(frames("", ""), tmp_path / "out", settings=SETTINGS)
+    assert [row.error for row in rows] == [None, None]
+
+
+def test_a_frame_that_cannot_be_written_stops_no_other(frames, tmp_path, monkeypatch):
+    folders, out, save_face = frames("", "", ""), tmp_path / "out", writing.save_face
+
+    def full(face, folder, **options):
+        if "001" in folder.name:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        save_face(face, folder, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "save_face", full)
+        with pytest.raises(IncompleteError, match=r"001.*no space left"):
+            run.run_sequence(folders, out, settings=SETTINGS)
+    assert [frame[:2] for frame in said(out)] == [("000", None), ("002", "001")]
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == ["000", "002"]
+
+    StandIn.measured.clear()
+    run.run_sequence(folders, out, settings=SETTINGS, resume=True)
+    assert StandIn.measured == ["001"], "002 follows what 001 is again"
+    assert [frame[:2] for frame in said(out)] == [("000", None), ("001", "000"), ("002", "001")]
 
 
 def test_an_interrupted_sequence_goes_on_with_the_same_result(frames, tmp_path):

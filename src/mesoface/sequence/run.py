@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,29 +12,28 @@ from mesoface.atomic import remove_leftovers
 from mesoface.batch.inputs import find_captures
 from mesoface.batch.job import CaptureJob
 from mesoface.batch.ledger import Ledger
-from mesoface.batch.provenance import capture_input, is_current, recipe_of, write_made_from
+from mesoface.batch.provenance import capture_input, is_current, recipe_of
 from mesoface.batch.schedule import Done
 from mesoface.batch.summary import CaptureRow, check_folder
-from mesoface.batch.thumbnail import THUMBNAIL, write_thumbnail
 from mesoface.capture import CaptureSource
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.formats import read_source
 from mesoface.load import load_source
-from mesoface.mesh_io import read_mesh
-from mesoface.output import save_face
+from mesoface.memory import keep_freed_memory
 from mesoface.progress import ProgressCallback, progress_bars
 from mesoface.resumable import incomplete, locked_folder
 from mesoface.run_folder import read_record
 from mesoface.sequence.cameras import check_cameras
-from mesoface.sequence.frame import Frame, FrameMeasurer
+from mesoface.sequence.frame import FrameMeasurer
 from mesoface.sequence.person import NAME as PERSON
 from mesoface.sequence.person import Person, find_person, read_person, write_person
-from mesoface.sequence.record import FrameRecord, read_frame_record, write_frame_record, write_sequence
+from mesoface.sequence.record import FrameRecord, read_frame_record, write_sequence
 from mesoface.sequence.state import NAME as TRACK
-from mesoface.sequence.state import Track, read_track, write_track
+from mesoface.sequence.state import Track, read_track
 from mesoface.sequence.warm import LEVELS
+from mesoface.sequence.writing import FrameWriter, MeasuredFrame
 from mesoface.stages import StageClock
 
 
@@ -82,6 +79,7 @@ def run_sequence(
         CaptureJob(name, capture, out.absolute(), settings, recipe, format, truth)
         for name, capture in captures.items()
     ]
+    keep_freed_memory()
     with locked_folder(out), progress_bars(console or Console(stderr=True), remaining=True) as progress:
         check_folder(out, jobs, resume=resume)
         remove_leftovers(out)
@@ -113,38 +111,61 @@ class _Sequence:
         self._ledger, self._progress = ledger, progress
         self._model = load_face_model(settings.face_model)
         self._records: list[FrameRecord] = []
+        self._begun, self._made = time.monotonic(), 0
         self._person = self._find_person()
         self._views = self._person.views
 
     def run(self) -> None:
-        """Do what is left, frame by frame."""
+        """Do what is left: each frame is written while the next one is measured."""
         measurer = FrameMeasurer(self._person, self._model, self._settings)
-        begun, made = time.monotonic(), 0
         before: str | None = None  # the frame that the next one starts from
         track: Track | None = None  # its track, read when it is needed
-        for number, job in enumerate(self._jobs):
-            self._progress("Frames", number, len(self._jobs))
-            kept = self._kept(job, before)
-            if kept is not None:
-                self._records.append(kept)
-                self._ledger.add(Done(job, read_record(job.result), None))
-                before, track = job.id, None
-                continue
-            try:
-                if before is not None and track is None:
-                    track = read_track(self._out / before)
-                frame = self._make(job, measurer, before, track)
-                before, track = job.id, frame.track
-                self._ledger.add(Done(job, read_record(job.result), None))
-            except MesofaceError as error:
-                before = track = None
-                self._ledger.add(Done(job, None, str(error)))
-            made += 1
-            self._save()
-            self._ledger.save_now_and_then(elapsed=time.monotonic() - begun, ended=made)
+        with FrameWriter() as writer:
+            for number, job in enumerate(self._jobs):
+                self._progress("Frames", number, len(self._jobs))
+                kept = self._kept(job, before)
+                if kept is not None:
+                    self._settle(writer)
+                    self._records.append(kept)
+                    self._ledger.add(Done(job, read_record(job.result), None))
+                    before, track = job.id, None
+                    continue
+                try:
+                    if before is not None and track is None:
+                        track = read_track(self._out / before)
+                    measured = self._measure(job, measurer, before, track)
+                except MesofaceError as error:
+                    self._settle(writer)
+                    self._ended(Done(job, None, str(error)))
+                    before = track = None
+                    continue
+                self._settle(writer)
+                writer.write(measured)
+                before, track = job.id, measured.frame.track
+            self._settle(writer)
         self._progress("Frames", len(self._jobs), len(self._jobs))
         self._save()
-        self._ledger.save(elapsed=time.monotonic() - begun, ended=made)
+        self._ledger.save(elapsed=time.monotonic() - self._begun, ended=self._made)
+
+    def _settle(self, writer: FrameWriter) -> None:
+        """Wait for the frame that is being written, and count it."""
+        ended = writer.ended()
+        if ended is None:
+            return
+        measured, error = ended
+        job = measured.job
+        if error is None:
+            self._records.append(measured.record)
+            self._ended(Done(job, read_record(job.result), None))
+        else:
+            self._ended(Done(job, None, str(error)))
+
+    def _ended(self, done: Done) -> None:
+        """Count a frame that was made now, or could not be."""
+        self._made += 1
+        self._ledger.add(done)
+        self._save()
+        self._ledger.save_now_and_then(elapsed=time.monotonic() - self._begun, ended=self._made)
 
     def _find_person(self) -> Person:
         """The person as an earlier run has found them, or found now."""
@@ -167,12 +188,10 @@ class _Sequence:
         record = read_frame_record(job.result)
         return record if record.follows is None or record.follows == before else None
 
-    def _make(
+    def _measure(
         self, job: CaptureJob, measurer: FrameMeasurer, before: str | None, track: Track | None
-    ) -> Frame:
-        """Measure a frame and put its folder in place."""
+    ) -> MeasuredFrame:
         made_of = capture_input(job.capture, job.format, job.truth_path)
-        truth = None if job.truth_path is None else read_mesh(job.truth_path)
         clock = StageClock()
         with clock.stage("loading"):
             source = read_source(job.capture, job.format)
@@ -186,23 +205,7 @@ class _Sequence:
             reason=frame.reason,
             agreement=frame.agreement,
         )
-        folder = job.out / f".{job.id}-{secrets.token_hex(6)}"  # a name that leftovers are known by
-        try:
-            save_face(frame.face, folder, truth=truth)
-            write_thumbnail(folder / THUMBNAIL, frame.face)
-            write_track(folder, frame.track)
-            write_frame_record(folder, record)
-            write_made_from(folder, job.recipe, made_of)
-            shutil.rmtree(job.result, ignore_errors=True)
-            folder.replace(job.result)
-        except OSError as error:
-            raise MesofaceError(
-                f"cannot be written: {error.strerror or error}", path=job.result, remedy="free space"
-            ) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        self._records.append(record)
-        return frame
+        return MeasuredFrame(job, frame, record, made_of)
 
     def _reference(self) -> CaptureSource:
         """The frame whose cameras are the sequence's."""

@@ -1,0 +1,94 @@
+"""A measured frame's folder: written whole or not at all, while the next frame is measured."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from mesoface.batch.job import CaptureJob
+from mesoface.batch.provenance import CaptureInput, write_made_from
+from mesoface.batch.thumbnail import THUMBNAIL, write_thumbnail
+from mesoface.errors import MesofaceError
+from mesoface.mesh_io import read_mesh
+from mesoface.output import save_face
+from mesoface.sequence.frame import Frame
+from mesoface.sequence.record import FrameRecord, write_frame_record
+from mesoface.sequence.state import write_track
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredFrame:
+    """What there is to write of a frame.
+
+    Args:
+        job: whose result it is.
+        frame: what was measured.
+        record: how it came about.
+        made_of: the input's fingerprint, from :func:`mesoface.batch.provenance.capture_input`, as it was
+            before it was read.
+    """
+
+    job: CaptureJob
+    frame: Frame
+    record: FrameRecord
+    made_of: CaptureInput
+
+
+class FrameWriter(AbstractContextManager["FrameWriter"]):
+    """Writes frames in a thread of its own, one at a time; leaving the block waits for the last.
+
+    Drawing the report's pictures and packing the files keeps one core busy, which matching does not always
+    need.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, "frame-writer")
+        self._pending: tuple[MeasuredFrame, Future[None]] | None = None
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def write(self, measured: MeasuredFrame) -> None:
+        """Begin to write a frame. The one before must have been :meth:`ended`: two faces at a time are what
+        memory is planned for.
+        """
+        assert self._pending is None
+        self._pending = measured, self._pool.submit(_write, measured)
+
+    def ended(self) -> tuple[MeasuredFrame, MesofaceError | None] | None:
+        """Wait for the frame that is being written: which it was, and why it could not be written if so.
+
+        None where nothing was being written.
+        """
+        if self._pending is None:
+            return None
+        (measured, future), self._pending = self._pending, None
+        try:
+            future.result()
+        except MesofaceError as error:
+            return measured, error
+        return measured, None
+
+
+def _write(measured: MeasuredFrame) -> None:
+    job = measured.job
+    folder = job.out / f".{job.id}-{secrets.token_hex(6)}"  # a name that leftovers are known by
+    try:
+        save_face(
+            measured.frame.face, folder, truth=None if job.truth_path is None else read_mesh(job.truth_path)
+        )
+        write_thumbnail(folder / THUMBNAIL, measured.frame.face)
+        write_track(folder, measured.frame.track)
+        write_frame_record(folder, measured.record)
+        write_made_from(folder, job.recipe, measured.made_of)
+        shutil.rmtree(job.result, ignore_errors=True)
+        folder.replace(job.result)
+    except OSError as error:
+        raise MesofaceError(
+            f"cannot be written: {error.strerror or error}", path=job.result, remedy="free space"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
