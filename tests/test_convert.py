@@ -52,6 +52,31 @@ def test_round_trip(capture, tmp_path, to):
         assert (b.mask_path is not None) == (WRITERS[to].MASK is not None)
 
 
+REAL = [(name, to) for name in ("captures/lps", "captures/phone") for to in WRITERS]
+
+
+def test_openmvg_cannot_say_the_phone_s_pixels(shared, tmp_path):
+    with pytest.raises(CaptureError, match=r"not square .* openmvg cannot say"):
+        convert(shared("captures/phone"), tmp_path / "there", "openmvg")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "to"), [way for way in REAL if way != ("captures/phone", "openmvg")])
+def test_a_real_capture_is_the_same_through_any_door(shared, tmp_path, name, to):
+    """The same photos and the same rays make the same face: no need to reconstruct it nine times."""
+    convert(shared(name), tmp_path / "there", to)
+    expected = {view.name: view for view in mesoface.load_capture(shared(name)).views}
+    there = mesoface.load_capture(tmp_path / "there").views
+    assert len(there) == len(expected)
+    looked_at = np.mean([3 * view.camera.forward + view.camera.center for view in expected.values()], 0)
+    extent = np.linalg.norm(next(iter(expected.values())).camera.center - looked_at)
+    points = looked_at + POINTS / 400 * extent
+    for view, same in zip(there, expected.values(), strict=True):
+        assert np.array_equal(view.image, same.image)
+        seen, pixels = (each.camera.project(points)[0] for each in (view, same))
+        np.testing.assert_allclose(seen, pixels, atol=1e-5)
+
+
 @pytest.mark.parametrize("to", ["colmap", "facescape", "plain"])
 def test_undistorted_photos_are_those_that_loading_makes(capture, tmp_path, to):
     convert(capture, tmp_path / "there", to, undistort=True)
