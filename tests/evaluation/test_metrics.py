@@ -182,6 +182,20 @@ def test_alignment_recovers_a_known_motion(align: str, degrees: float) -> None:
     assert result.align == align
 
 
+@pytest.mark.parametrize("turn", [(0, 0, 180), (170, 0, 0), (90, -60, 20), (-70, 120, 10)])
+def test_worlds_may_be_turned_in_any_way(turn: tuple[float, float, float]) -> None:
+    """As those of two calibrations are."""
+    truth = bumps()
+    x = truth.vertices[truth.faces][:, :, 0]
+    truth, part = truth.select_faces((x < 40).all(1)), truth.select_faces((x < 38).all(1))
+    motion = Similarity(
+        0.04, Rotation.from_euler("xyz", turn, degrees=True).as_matrix(), np.array([9.0, 0, 5])
+    )
+    result = evaluate(motion.apply_to_mesh(part), truth, align="similarity", samples=SAMPLES)
+    np.testing.assert_allclose(result.alignment.after(motion).R, np.eye(3), atol=1e-3)
+    assert result.accuracy.mean < 1e-2
+
+
 def test_alignment_keeps_real_differences() -> None:
     truth = bumps()
     dented = truth.vertices.copy()

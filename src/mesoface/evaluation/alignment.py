@@ -83,14 +83,13 @@ def align_meshes(
         source: what is moved.
         target: what it is moved to.
         with_scale: whether the scale is free.
-        initial: where to begin; None tries "as it is" and "centres and sizes matched", and keeps the better.
+        initial: where to begin; None tries "as it is" and "centres and sizes matched", these also with the
+            principal axes on top of each other in each of the four ways, and keeps the best.
 
     Raises:
         MesofaceError: the surfaces do not overlap.
     """
-    starts = (
-        [initial] if initial is not None else [Similarity.identity(), _matched(source, target, with_scale)]
-    )
+    starts = [initial] if initial is not None else _starts(source, target, with_scale)
     candidates = [_icp(source, target, start, with_scale, _COARSE) for start in starts]
     cost, best = min(candidates, key=lambda found: found[0])
     if np.isfinite(cost):
@@ -103,11 +102,26 @@ def align_meshes(
     return best
 
 
-def _matched(source: Surface, target: Surface, with_scale: bool) -> Similarity:
-    """Centres of area, and sizes if asked for, put on top of each other."""
+def _starts(source: Surface, target: Surface, with_scale: bool) -> list[Similarity]:
+    """Nothing moved; and centres of area, and sizes if asked for, put on top of each other, as it stands and
+    turned: worlds of two calibrations have nothing to do with each other.
+    """
     a, b = (sample_surface(surface.mesh, _COARSE).points for surface in (source, target))
     scale = float(np.sqrt(b.var(0).sum() / a.var(0).sum())) if with_scale else 1.0
-    return Similarity(scale, np.eye(3), b.mean(0) - scale * a.mean(0))
+    ours, theirs = _principal_axes(a), _principal_axes(b)
+    # An axis has no sign of its own; two of three are free in a rotation.
+    signs = [np.diag([x, y, x * y]) for x in (1.0, -1.0) for y in (1.0, -1.0)]
+    turns = [np.eye(3), *(theirs @ sign @ ours.T for sign in signs)]
+    return [
+        Similarity.identity(),
+        *(Similarity(scale, R, b.mean(0) - scale * R @ a.mean(0)) for R in turns),
+    ]
+
+
+def _principal_axes(points: Array) -> Array:
+    """(3, 3) rotation whose columns are the principal axes of (N, 3) points."""
+    axes = np.linalg.eigh(np.cov(points.T))[1]
+    return axes * np.sign(np.linalg.det(axes))
 
 
 def _icp(
