@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from mesoface.formats import facescape
 from mesoface.run_folder import FORMAT
 
 HERE = Path(__file__).parent
+_NODE = {"num_cpus": 1, "memory": 4 << 30, "object_store_memory": 80 << 20}
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +65,21 @@ def job(tmp_path: Path, small_capture: Path) -> CaptureJob:
     out.mkdir()
     recipe = {"mesoface": "0", "layout": FORMAT, "settings": {}, "files": {}}
     return CaptureJob("anna", capture, out, Settings(), recipe)
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head that runs nothing itself, and two nodes with a core each, all on this machine."""
+    ray = pytest.importorskip("ray", reason="needs the extra mesoface[ray]")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # Workers find the stand-in by its name.
+    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    from ray.cluster_utils import Cluster
+
+    head = {**_NODE, "num_cpus": 0, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(2):
+        made.add_node(**_NODE)
+    yield made
+    ray.shutdown()
+    made.shutdown()

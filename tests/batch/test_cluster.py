@@ -6,7 +6,6 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +19,9 @@ from mesoface.batch.run import BatchOptions, run_batch
 from mesoface.config import Settings
 from mesoface.errors import IncompleteError, MesofaceError
 
-ray = pytest.importorskip("ray", reason="needs the extra mesoface[ray]")
+pytest.importorskip("ray", reason="needs the extra mesoface[ray]")
 
-HERE = Path(__file__).parent
 QUICK = Settings(until="base", preset="fast", threads=1)
-NODE = {"num_cpus": 1, "memory": 2 << 30, "object_store_memory": 80 << 20}
-
-
-@pytest.fixture
-def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head that runs nothing itself, and two nodes with a core each, all on this machine."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    # Workers find the stand-in by its name.
-    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    from ray.cluster_utils import Cluster
-
-    head = {**NODE, "num_cpus": 0, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(2):
-        made.add_node(**NODE)
-    yield made
-    ray.shutdown()
-    made.shutdown()
 
 
 def options(made: Any, **others: Any) -> BatchOptions:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,6 +202,20 @@ def test_24_captures_of_which_five_are_broken(shoot: Path, tmp_path: Path) -> No
     code, _, err = finish(batch(shoot, killed, "--resume"))
     assert code == 3, err
     check_equal(killed, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_node_makes_the_same(shoot: Path, two_nodes: Any, tmp_path: Path) -> None:
+    undisturbed, bereft = tmp_path / "undisturbed" / "faces", tmp_path / "bereft" / "faces"
+    assert finish(batch(shoot, undisturbed))[0] == 3
+    process = batch(shoot, bereft, "--engine", "ray", "--address", two_nodes.address)
+    while process.poll() is None and len(list(bereft.glob("good_*"))) < 4:
+        time.sleep(0.1)
+    assert process.poll() is None, "ended before a node could be killed"
+    two_nodes.remove_node(two_nodes.worker_nodes.copy().pop(), allow_graceful=False)
+    code, _, err = finish(process)
+    assert code == 3, err
+    check_equal(bereft, undisturbed)
 
 
 @pytest.mark.slow
