@@ -160,6 +160,36 @@ def test_two_processes_have_the_gradients_of_one(start, streamed, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_real_network_has_the_gradients_of_one_process(tmp_path):
+    """The same by the command, with the network that is trained in earnest."""
+    config = {
+        "network": "ours",
+        "seed": 1,
+        "steps": 1,
+        "batch": 4,
+        "checkpoint_every": 1,
+        "data": [{"kind": "patches", "pool": 8}],
+        "validation": {"every": 100, "tiles": 2, "sources": [{"kind": "patches", "pool": 2, "seed": 1000}]},
+        "optimizer": {"rate": 2e-3, "warmup": 0, "clip": 1e6},
+    }
+    moments = []
+    for devices in (1, 2):
+        file = tmp_path / f"{devices}.json"
+        file.write_text(json.dumps({**config, "out": f"run{devices}", **on(devices)}))
+        command = Path(sys.executable).parent / "mesoface"  # a file: the second process is started by it, too
+        arguments = [command, "train", "matching", "--config", file]
+        subprocess.run(arguments, cwd=tmp_path, check=True, env=environment())
+        kept = checkpoints(tmp_path / f"run{devices}" / "checkpoints")[-1]
+        tensors = read_checkpoint(kept).tensors
+        moments.append({name: tensors[name] for name in tensors if name.endswith("exp_avg")})
+    one, two = moments
+    assert len(one) > 10
+    assert one.keys() == two.keys()
+    for name, gradient in one.items():
+        assert torch.allclose(gradient, two[name], rtol=1e-4, atol=1e-6 * float(gradient.abs().max())), name
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("later", [1, 2])
 def test_two_processes_train_as_one_also_when_stopped_between(start, streamed, tmp_path, later):
     """Ctrl-C of the whole group after a few steps; then on, with as many processes or with one."""
