@@ -32,7 +32,7 @@ from mesoface.sequence.person import Person, find_person, read_person, write_per
 from mesoface.sequence.record import FrameRecord, read_frame_record, write_sequence
 from mesoface.sequence.state import NAME as TRACK
 from mesoface.sequence.state import Track, read_track
-from mesoface.sequence.warm import LEVELS
+from mesoface.sequence.warm import LAST
 from mesoface.sequence.writing import FrameWriter, MeasuredFrame
 from mesoface.stages import StageClock
 
@@ -219,10 +219,10 @@ def _check_settings(settings: Settings) -> None:
     Raises:
         MesofaceError: it cannot.
     """
-    if settings.preset not in LEVELS:
+    if settings.preset not in LAST:
         raise MesofaceError(
             f"a sequence cannot be made with the preset {settings.preset}",
-            remedy=f"use --preset {', '.join(LEVELS)}, or leave out --sequence",
+            remedy=f"use --preset {', '.join(LAST)}, or leave out --sequence",
         )
     if settings.until != "fine":
         raise MesofaceError(

@@ -21,7 +21,7 @@ from mesoface.uvd.maps import blur_masked
 from mesoface.uvd.space import UVDSpace
 
 NAME = "track.npz"
-_SMOOTH_MM = 3.0  # standard deviation of the surface that the next frame starts from
+_SMOOTH_MM = 0.8  # standard deviation of the surface that the next frame starts from
 
 
 @dataclass(frozen=True, eq=False)

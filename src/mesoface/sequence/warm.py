@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mesoface.capture import View
 from mesoface.matching.cascade import Match, match
 from mesoface.matching.classical import ClassicalLevel
+from mesoface.matching.images import pixel_footprint
 from mesoface.matching.levels import Level
 from mesoface.matching.matcher import Matcher
 from mesoface.mesh import Mesh
@@ -24,16 +25,32 @@ from mesoface.uvd.space import UVDSpace, smooth_normals
 
 Map = NDArray[np.float32]
 
-_TO_THE_SKIN = ClassicalLevel(256, 1.5, 0.3, window=1.6, stiffness=0.25, base_mm=1.2, normal_mm=2.0)
-_FINE = ClassicalLevel(512, 0.45, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2)
-_FINEST = ClassicalLevel(768, 0.2, 0.1, window=2.0, stiffness=0.5, base_mm=0.7, normal_mm=1.5, smooth=1.8)
-LEVELS: dict[str, tuple[ClassicalLevel, ...]] = {
-    "fast": (_TO_THE_SKIN, _FINE),
-    "default": (_TO_THE_SKIN, _FINE),
-    "best": (_TO_THE_SKIN, _FINE, _FINEST),
-}
-"""Levels of a frame that was tracked, by preset. The last is the learned matcher's network's, where that is
-the matcher; relief finer than its texels is carried along with the skin."""
+_TO_THE_SKIN = ClassicalLevel(256, 1.5, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0)
+_NEAR = ClassicalLevel(512, 0.9, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2)
+_512 = ClassicalLevel(512, 0.3, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2)
+_640 = ClassicalLevel(640, 0.3, 0.15, window=2.3, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.5)
+_768 = ClassicalLevel(768, 0.2, 0.1, window=2.0, stiffness=0.5, base_mm=0.7, normal_mm=1.5, smooth=1.8)
+LAST: dict[str, tuple[ClassicalLevel, ...]] = {"fast": (_512,), "default": (_640, _512), "best": (_768, _512)}
+"""Last levels of a frame that was tracked, by preset: the first whose texels are no finer than the photos'
+pixels, or the coarsest. The learned matcher's network is used in it alone; relief finer than its texels is
+carried along with the skin."""
+
+
+def levels_of(preset: str, views: Sequence[View], space: UVDSpace, largest: int) -> tuple[Level, ...]:
+    """The levels of a frame that was tracked.
+
+    Args:
+        preset: one of :data:`LAST`.
+        views: its photos.
+        space: the tracked skin.
+        largest: size of the first frame's maps: no level is finer, its photos may have been too coarse.
+    """
+    pixel = float(np.median(pixel_footprint(views, space.position[space.valid].mean(0))))
+    texel = {level: space.texel_mm * space.size / level.size for level in LAST[preset]}
+    fits = [level for level in LAST[preset] if level.size <= largest and texel[level] >= pixel]
+    levels = (_TO_THE_SKIN, _NEAR, fits[0] if fits else LAST[preset][-1])
+    return tuple(level for level in levels if level.size <= largest)
+
 
 # Normals that the search begins along.
 _NORMAL_MM = 3.0
@@ -64,7 +81,7 @@ class WarmMeasure:
 
     Args:
         matcher: measures each level.
-        preset: which of :data:`LEVELS`.
+        preset: one of :data:`LAST`.
         position: (SIZE, SIZE, 3) where the skin was found, mm.
         normal: (SIZE, SIZE, 3) of the frame before.
         masks: of the face.
@@ -87,13 +104,11 @@ class WarmMeasure:
         normal = smooth_normals(self.position, valid, _NORMAL_MM / start.texel_mm, self.normal)
         start = replace(start, normal=normal)
         size = len(self.before.kept)
-        # Never finer than the first frame, whose photos may have been too coarse for the preset.
-        levels: list[Level] = [level for level in LEVELS[self.preset] if level.size <= size]
         found = match(
             lambda side: start if side == SIZE else start.resized(side, self.masks.at(side)),
             views,
             self.matcher,
-            levels=levels,
+            levels=levels_of(self.preset, views, start, size),
             check_rig=False,  # the cameras are those of the anchor frame: corrections would jitter
             occluder=base.select_faces(~facial),
             progress=progress,
