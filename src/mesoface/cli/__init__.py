@@ -1,5 +1,18 @@
 """The ``mesoface`` command."""
 
-from mesoface.cli.app import main
+from __future__ import annotations
 
-__all__ = ["main"]
+import os
+
+# Threads that wait for others sleep, and leave their core to who needs it; products of the small matrices
+# that there are here gain nothing from two cores. Both are read once, when numpy and torch are loaded.
+_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def main() -> None:
+    """Run the command line; see :func:`mesoface.cli.app.main`."""
+    for name, value in _THREADS.items():
+        os.environ.setdefault(name, value)
+    from mesoface.cli.app import main as run
+
+    run()

@@ -80,8 +80,6 @@ def _root(
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 something to mend, 3 some of many failed, 130 stopped."""
-    # Read when torch is loaded: threads that wait for others sleep, and leave their core to who needs it.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
     except MesofaceError as error:

@@ -1,0 +1,35 @@
+"""What is settled before numpy and torch are loaded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SHOW = """
+import os, sys
+from mesoface.cli import main
+assert "numpy" not in sys.modules, "numpy would have read its number of threads already"
+sys.argv = ["mesoface", "--version"]
+try:
+    main()
+except SystemExit:
+    pass
+assert "numpy" in sys.modules
+print(os.environ["OPENBLAS_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [({}, "1 PASSIVE"), ({"OPENBLAS_NUM_THREADS": "3", "OMP_WAIT_POLICY": "ACTIVE"}, "3 ACTIVE")],
+)
+def test_small_products_take_one_thread_unless_the_user_says_otherwise(given, used):
+    names = ("OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    shown = subprocess.run(
+        [sys.executable, "-c", SHOW], env=environment | given, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.splitlines()[-1] == used
