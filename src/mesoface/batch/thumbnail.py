@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from mesoface.capture import View
 from mesoface.face import Face
 from mesoface.report.pictures import shaded_views
+from mesoface.report.reduced import reduce_surface
 
 THUMBNAIL = "thumbnail.jpg"
 _WIDTH, _HEIGHT = 132, 168  # of each half
 _MARGIN = 0.2  # around the landmarks, of their extent
 _QUALITY = 82
+_GRID = 192  # side of the grid that the surface is drawn on: more than the picture's pixels
 
 
 def write_thumbnail(path: Path, face: Face) -> None:
@@ -26,9 +28,13 @@ def write_thumbnail(path: Path, face: Face) -> None:
     """
     forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
     frame = face.base.select_faces(face.fit.model.topology.facial)
-    surface = face.base if face.fine is None else face.fine.mesh
     size = (_WIDTH, _HEIGHT)
-    ((_, clay),) = shaded_views(surface, forward, up, angles=["front"], frame=frame, size=size)
+    surface, relief = face.base, None
+    if face.fine is not None:
+        reduced = reduce_surface(face.fine, _GRID)
+        surface, relief = reduced.mesh, reduced.relief
+    views = shaded_views(surface, forward, up, relief=relief, angles=["front"], frame=frame, size=size)
+    ((_, clay),) = views
     frontal = int(np.argmin([camera.forward @ forward for camera in face.capture.cameras]))
     photo = _around(face.capture.views[frontal], face.landmarks2d.points[frontal])
     picture = np.concatenate([photo, clay], axis=1)
