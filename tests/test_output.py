@@ -40,6 +40,16 @@ def test_displacement_reproduces_the_fine_mesh(sample_face, tmp_path):
     assert np.abs(displacement[fine.kept]).max() > 0.1, "a displacement of nothing proves nothing"
 
 
+def test_a_report_is_drawn_unless_it_is_not_wanted(sample_face, tmp_path):
+    *_, last = save_face(sample_face, tmp_path / "with")
+    lines = save_face(sample_face, tmp_path / "without", report=False)
+    missing = {path.name for path in (tmp_path / "with").iterdir()}
+    missing -= {path.name for path in (tmp_path / "without").iterdir()}
+    assert missing == {"report.html"}
+    assert last.startswith("report: ")
+    assert not any(line.startswith("report: ") for line in lines)
+
+
 def test_face_glb_is_the_face_in_metres_and_the_folder_can_be_exported(sample_face, tmp_path):
     save_face(sample_face, tmp_path / "face")
     scene = trimesh.load(tmp_path / "face" / "face.glb", process=False)

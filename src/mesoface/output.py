@@ -25,7 +25,7 @@ from mesoface.mesh import Mesh
 from mesoface.mesh_io import read_mesh, write_obj, write_ply
 from mesoface.progress import ProgressCallback, silent
 from mesoface.report.face_report import write_report
-from mesoface.run_folder import FORMAT, base_fit, write_base_fit
+from mesoface.run_folder import FORMAT, REPORT, base_fit, write_base_fit
 from mesoface.stages import StageClock, peak_memory_mb
 from mesoface.surface.fine import vertex_map
 from mesoface.uvd.rasterize import grid_faces
@@ -73,6 +73,7 @@ def save_face(
     *,
     truth: Mesh | None = None,
     overwrite: bool = False,
+    report: bool = True,
     progress: ProgressCallback = silent,
 ) -> list[str]:
     """Write the result's meshes and maps, base_fit.npz, cameras.json, run.json and report.html.
@@ -85,6 +86,7 @@ def save_face(
         truth: the true surface, mm, where it is known; the result's error goes into the report and run.json.
             Where the two cannot be compared, that is said in its place: the result is kept.
         overwrite: whether an older result may be replaced.
+        report: whether to draw report.html: it takes longer than all other files.
         progress: called as files are done.
 
     Returns:
@@ -131,14 +133,20 @@ def save_face(
                 write_png(folder / "texture.png", face.texture.color)
                 write_png(folder / "texture_seen.png", face.texture.seen.astype(np.float32))
             progress("Writing", 2, 4)
-            write_report(folder / "report.html", face, evaluation, errors)
+            if report:
+                write_report(folder / REPORT, face, evaluation, errors)
         progress("Writing", 3, 4)
         with clock.stage("face.glb"):
             export_glb(face_source(face).upright(), ExportOptions(), folder)
         record = run_record(replace(face, stages=tuple(clock.stages)), evaluation, detailed)
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     progress("Writing", 4, 4)
-    return [*_summary(face, evaluation), *([failure] if failure else []), f"report: {out / 'report.html'}"]
+    lines = _summary(face, evaluation)
+    if failure:
+        lines.append(failure)
+    if report:
+        lines.append(f"report: {out / REPORT}")
+    return lines
 
 
 def region_mesh(face: Face) -> Mesh:

@@ -16,6 +16,7 @@ from mesoface.face_models.arrays import read_npz, require
 from mesoface.face_models.model import FaceFit
 
 FORMAT = 2
+REPORT = "report.html"
 """Version of the layout. 2: ``base_fit.npz`` came."""
 
 _MAX_RECORD = 16 << 20

@@ -22,6 +22,7 @@ def done(job: CaptureJob) -> CaptureJob:
     job.result.mkdir()
     (job.result / "run.json").write_text(json.dumps({"format": FORMAT, "settings": {}}))
     (job.result / "base.obj").write_text("v 0 0 0\n")
+    (job.result / "report.html").write_text("<p>")
     write_made_from(job.result, job.recipe, capture_input(job.capture, None))
     return job
 
@@ -31,6 +32,15 @@ def test_a_result_is_current_until_something_changes(done: CaptureJob) -> None:
     (done.result / "added.exr").write_text("an export")
     (done.capture / "notes.txt").write_text("of no account")
     assert is_current(done)
+
+
+def test_a_result_without_a_report_is_current_only_where_none_is_asked_for(job: CaptureJob) -> None:
+    job.result.mkdir()
+    (job.result / "run.json").write_text(json.dumps({"format": FORMAT, "settings": {}}))
+    write_made_from(job.result, job.recipe, capture_input(job.capture, None))
+    asked = {reports: replace(job, reports=reports) for reports in ("all", "afresh", "none")}
+    assert [is_current(job) for job in asked.values()] == [False, False, True]
+    assert [is_current(job, followed=True) for job in asked.values()] == [False, True, True]
 
 
 def touch(job: CaptureJob) -> None:

@@ -16,12 +16,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from mesoface.batch import result
 from mesoface.config import make_settings
 from mesoface.errors import CaptureError, IncompleteError, MesofaceError
 from mesoface.face_models.scale import ScaleEstimate
 from mesoface.formats import facescape
 from mesoface.run_folder import FORMAT
-from mesoface.sequence import run, writing
+from mesoface.sequence import run
 from mesoface.sequence.frame import Frame
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, read_track
@@ -94,15 +95,17 @@ def frames(tmp_path, drawn_rig, monkeypatch):
         found = (captures[0][0],)
         return Person(np.zeros(model.n_identity), ("0", "1"), ScaleEstimate(1.0, "given", 0.0), "s", found)
 
-    def save_face(face, folder, *, truth=None):
+    def save_face(face, folder, *, truth=None, report=True):
         folder.mkdir()
+        if report:
+            (folder / "report.html").write_text("<p>")
         (folder / "run.json").write_text(json.dumps(RECORD))
 
     StandIn.measured = []
     monkeypatch.setattr(run, "find_person", find_person)
     monkeypatch.setattr(run, "FrameMeasurer", StandIn)
-    monkeypatch.setattr(writing, "save_face", save_face)
-    monkeypatch.setattr(writing, "write_thumbnail", lambda path, face: path.write_bytes(b"jpg"))
+    monkeypatch.setattr(result, "save_face", save_face)
+    monkeypatch.setattr(result, "write_thumbnail", lambda path, face: path.write_bytes(b"jpg"))
     monkeypatch.setattr(run, "load_source", lambda source, names: SimpleNamespace(path=source.path))
     monkeypatch.setattr(run, "recipe_of", lambda settings: {"settings": settings.preset})
 
@@ -148,7 +151,7 @@ def test_a_frame_that_fails_stops_no_other(frames, tmp_path):
 
 
 def test_a_frame_is_written_while_the_next_is_measured(frames, tmp_path, monkeypatch):
-    next_begun, save_face = threading.Event(), writing.save_face
+    next_begun, save_face = threading.Event(), result.save_face
 
     def slow(face, folder, **options):
         if folder.name.startswith(".000-"):
@@ -161,14 +164,14 @@ def test_a_frame_is_written_while_the_next_is_measured(frames, tmp_path, monkeyp
                 next_begun.set()
             return super().measure(capture, before, clock, why)
 
-    monkeypatch.setattr(writing, "save_face", slow)
+    monkeypatch.setattr(result, "save_face", slow)
     monkeypatch.setattr(run, "FrameMeasurer", Signalling)
     rows = run.run_sequence(frames("", ""), tmp_path / "out", settings=SETTINGS)
     assert [row.error for row in rows] == [None, None]
 
 
 def test_a_frame_that_cannot_be_written_stops_no_other(frames, tmp_path, monkeypatch):
-    folders, out, save_face = frames("", "", ""), tmp_path / "out", writing.save_face
+    folders, out, save_face = frames("", "", ""), tmp_path / "out", result.save_face
 
     def full(face, folder, **options):
         if folder.name.startswith(".001-"):
@@ -176,7 +179,7 @@ def test_a_frame_that_cannot_be_written_stops_no_other(frames, tmp_path, monkeyp
         save_face(face, folder, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "save_face", full)
+        patch.setattr(result, "save_face", full)
         with pytest.raises(IncompleteError, match=r"001.*no space left"):
             run.run_sequence(folders, out, settings=SETTINGS)
     assert [frame[:2] for frame in said(out)] == [("000", None), ("002", "001")]
@@ -217,6 +220,30 @@ def test_what_follows_a_frame_that_is_made_again_is_made_again(frames, tmp_path)
     with pytest.raises(IncompleteError):
         run.run_sequence(folders, out, settings=SETTINGS, resume=True)
     assert StandIn.measured == ["001", "002"], "002 followed a frame that is gone"
+
+
+def test_frames_that_follow_have_no_report_unless_asked_for(frames, tmp_path):
+    folders, out = frames("", "", "cut", ""), tmp_path / "out"
+
+    def reports() -> list[str]:
+        return sorted(path.parent.name for path in out.glob("*/report.html"))
+
+    def resumed(wanted: str) -> list[str]:
+        StandIn.measured.clear()
+        run.run_sequence(folders, out, settings=SETTINGS, resume=True, reports=wanted)
+        return StandIn.measured
+
+    run.run_sequence(folders, out, settings=SETTINGS)
+    assert reports() == ["000", "002"]
+    assert resumed("afresh") == resumed("none") == []
+    assert resumed("all") == ["001", "003"]
+    assert reports() == ["000", "001", "002", "003"]
+    assert resumed("afresh") == [], "one more report does no harm"
+
+    shutil.rmtree(out)
+    run.run_sequence(folders, out, settings=SETTINGS, reports="none")
+    assert reports() == []
+    assert resumed("afresh") == ["000", "002"]
 
 
 def test_other_settings_keep_nothing(frames, tmp_path):

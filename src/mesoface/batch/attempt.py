@@ -11,11 +11,10 @@ from typing import Any
 from mesoface.batch.claims import publish
 from mesoface.batch.job import Attempt, Made
 from mesoface.batch.provenance import capture_input, is_current, recipe_of, write_made_from
-from mesoface.batch.thumbnail import THUMBNAIL, write_thumbnail
+from mesoface.batch.result import write_face
 from mesoface.errors import MesofaceError
 from mesoface.load import load_capture
 from mesoface.mesh_io import read_mesh
-from mesoface.output import save_face
 from mesoface.pipeline import reconstruct
 from mesoface.run_folder import read_record
 from mesoface.stages import StageClock
@@ -45,8 +44,7 @@ def attempt_capture(attempt: Attempt) -> Made:
         capture = load_capture(job.capture, format=job.format, names=job.settings.view_ids)
     face = reconstruct(capture, job.settings, clock=clock)
     try:
-        save_face(face, attempt.folder, truth=truth)
-        write_thumbnail(attempt.folder / THUMBNAIL, face)
+        write_face(attempt.folder, job, face, truth, followed=False)
         write_made_from(attempt.folder, job.recipe, made_of)
         record = read_record(attempt.folder)
         if publish(attempt) or is_current(job):

@@ -6,9 +6,13 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mesoface.config import Settings
+
+Reports = Literal["all", "afresh", "none"]
+"""Which results have a ``report.html``: all; those that were measured by themselves, which frames of a
+sequence that follow the one before were not; or none."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class CaptureJob:
         recipe: :func:`mesoface.batch.provenance.recipe_of` the settings, where the batch was started.
         format: name of the capture's format, or None to look at the folder.
         truth: name of the file in the capture's folder that is its true surface, or None.
+        reports: which results have a ``report.html``.
     """
 
     id: str
@@ -32,6 +37,7 @@ class CaptureJob:
     recipe: Mapping[str, Any]
     format: str | None = None
     truth: str | None = None
+    reports: Reports = "afresh"
 
     @property
     def result(self) -> Path:
@@ -43,6 +49,14 @@ class CaptureJob:
         """The true surface, where there is one."""
         path = None if self.truth is None else self.capture / self.truth
         return path if path is not None and path.is_file() else None
+
+    def has_report(self, *, followed: bool) -> bool:
+        """Whether the result shall have a ``report.html``.
+
+        Args:
+            followed: whether it is of a frame that follows the one before.
+        """
+        return self.reports == "all" or (self.reports == "afresh" and not followed)
 
 
 @dataclass(frozen=True)

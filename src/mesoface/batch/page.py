@@ -14,6 +14,7 @@ from mesoface.atomic import atomic_file
 from mesoface.batch.summary import CaptureRow
 from mesoface.batch.thumbnail import THUMBNAIL
 from mesoface.report import html
+from mesoface.run_folder import REPORT
 
 # (heading, figure of the row, how it is written, factor)
 _SHOWN = (
@@ -30,6 +31,7 @@ td.face { padding: 6px 14px 6px 0; width: 1%; }
 td.face img { display: block; border-radius: 6px; width: 132px; height: auto; }
 td.name { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 12em; }
 td.name a { color: var(--accent); font-weight: 600; text-decoration: none; }
+td.name b { font-weight: 600; }
 td.name a:hover { text-decoration: underline; }
 td.name span { display: block; color: var(--soft); font-size: 13px; }
 td.reason { text-align: left; white-space: normal; overflow-wrap: anywhere; width: 75%; }
@@ -114,11 +116,18 @@ def _result(out: Path, row: CaptureRow, columns: Sequence[tuple[str, str, str, f
     warnings = "".join(f"<span>{escape(warning)}</span>" for warning in row.warnings)
     return (
         f'<tr><td class="face">{_thumbnail(out / row.id / THUMBNAIL, row.id)}</td>'
-        f'<td class="name"><a href="{quote(row.id)}/report.html">{escape(row.id)}</a>'
+        f'<td class="name">{_name(out, row.id)}'
         f"<span>{escape(str(row.capture))}</span>{warnings}</td>"
         + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         + "</tr>"
     )
+
+
+def _name(out: Path, name: str) -> str:
+    """A result's name, with a link to its report where it has one."""
+    if not (out / name / REPORT).is_file():
+        return f"<b>{escape(name)}</b>"
+    return f'<a href="{quote(name)}/{REPORT}">{escape(name)}</a>'
 
 
 def _thumbnail(file: Path, name: str) -> str:

@@ -25,7 +25,7 @@ from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models.loading import ict_path
 from mesoface.formats import read_source
-from mesoface.run_folder import FORMAT, read_record
+from mesoface.run_folder import FORMAT, REPORT, read_record
 
 NAME = "made_from.json"
 _MACHINE = {"device", "threads", "memory_mb"}  # where and how fast it is computed, not what
@@ -135,10 +135,15 @@ def write_made_from(result: Path, recipe: Mapping[str, Any], made_of: CaptureInp
     (result / NAME).write_text(json.dumps(made.model_dump(), indent=1) + "\n", encoding="utf-8")
 
 
-def is_current(job: CaptureJob) -> bool:
+def is_current(job: CaptureJob, *, followed: bool = False) -> bool:
     """Whether the capture's result is there, complete, and made with the same recipe from the same capture.
 
-    What cannot be read, here or in the capture, is not current: to do it again shows why.
+    What cannot be read, here or in the capture, is not current: to do it again shows why. Nor is a result
+    that shall have a report and has none; one more report does no harm.
+
+    Args:
+        job: the capture.
+        followed: whether it is a frame that follows the one before.
     """
     try:
         made = MadeFrom.model_validate_json((job.result / NAME).read_bytes())
@@ -146,6 +151,8 @@ def is_current(job: CaptureJob) -> bool:
         if made.recipe != json.loads(json.dumps(job.recipe)):
             return False
         if not all((job.result / name).is_file() for name in made.results):
+            return False
+        if job.has_report(followed=followed) and REPORT not in made.results:
             return False
         now = capture_input(job.capture, job.format, job.truth_path)
         return (

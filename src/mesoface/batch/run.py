@@ -17,7 +17,7 @@ from mesoface.batch.claims import release_all
 from mesoface.batch.cluster import RayEngine
 from mesoface.batch.engine import Engine
 from mesoface.batch.inputs import find_captures
-from mesoface.batch.job import CaptureJob
+from mesoface.batch.job import CaptureJob, Reports
 from mesoface.batch.ledger import Ledger
 from mesoface.batch.live import batch_progress
 from mesoface.batch.local import LocalEngine
@@ -37,7 +37,7 @@ EngineName = Literal["local", "ray"]
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """How a batch is worked through; nothing here changes a result.
+    """How a batch is worked through; nothing here changes a measurement.
 
     Args:
         resume: whether to go on with the batch in the folder.
@@ -47,6 +47,7 @@ class BatchOptions:
         memory_mb: memory that a capture needs, until one has been measured; None for a guess.
         limit: seconds that an attempt at a capture may take; None for any time.
         retries: further attempts at a capture whose process failed, died or hung.
+        reports: which results have a ``report.html``.
     """
 
     resume: bool = False
@@ -56,6 +57,7 @@ class BatchOptions:
     memory_mb: float | None = None
     limit: float | None = 1800.0
     retries: int = 1
+    reports: Reports = "afresh"
 
 
 def run_batch(
@@ -97,7 +99,7 @@ def run_batch(
     _check_settings(settings)
     settings, recipe = _anywhere(settings), recipe_of(settings)
     jobs = [
-        CaptureJob(name, capture, out.absolute(), settings, recipe, format, truth)
+        CaptureJob(name, capture, out.absolute(), settings, recipe, format, truth, options.reports)
         for name, capture in captures.items()
     ]
     with locked_folder(out):

@@ -74,6 +74,15 @@ def command(
             rich_help_panel=_BATCH,
         ),
     ] = False,
+    reports: Annotated[
+        Literal["all", "afresh", "none"],
+        typer.Option(
+            metavar="all|afresh|none",
+            help="Which results get a report.html of their own, some 8 MB that take seconds to draw. afresh: "
+            "all but frames of a sequence that follow the one before. batch.html has a picture of each.",
+            rich_help_panel=_BATCH,
+        ),
+    ] = "afresh",
     format: FormatOption = None,
     truth_name: Annotated[
         str | None,
@@ -160,11 +169,18 @@ def command(
         memory_mb=memory_per_capture,
         limit=60 * time_limit,
         retries=retries,
+        reports=reports,
     )
     try:
         if sequence:
             rows = run_sequence(
-                inputs, out, settings=settings, resume=resume, format=format, truth=truth_name
+                inputs,
+                out,
+                settings=settings,
+                resume=resume,
+                format=format,
+                truth=truth_name,
+                reports=reports,
             )
         else:
             rows = run_batch(inputs, out, settings=settings, options=options, format=format, truth=truth_name)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mesoface.atomic import remove_leftovers
 from mesoface.batch.inputs import find_captures
-from mesoface.batch.job import CaptureJob
+from mesoface.batch.job import CaptureJob, Reports
 from mesoface.batch.ledger import Ledger
 from mesoface.batch.provenance import capture_input, is_current, recipe_of
 from mesoface.batch.schedule import Done
@@ -29,7 +29,7 @@ from mesoface.sequence.cameras import check_cameras
 from mesoface.sequence.frame import FrameMeasurer
 from mesoface.sequence.person import NAME as PERSON
 from mesoface.sequence.person import Person, find_person, read_person, write_person
-from mesoface.sequence.record import FrameRecord, read_frame_record, write_sequence
+from mesoface.sequence.record import FRAME, FrameRecord, read_frame_record, write_sequence
 from mesoface.sequence.state import NAME as TRACK
 from mesoface.sequence.state import Track, read_track
 from mesoface.sequence.warm import LAST
@@ -45,6 +45,7 @@ def run_sequence(
     resume: bool = False,
     format: str | None = None,
     truth: str | None = None,
+    reports: Reports = "afresh",
     console: Console | None = None,
 ) -> list[CaptureRow]:
     """Reconstruct the frames of a multi-view video: one person, the same cameras, in the inputs' order.
@@ -61,6 +62,7 @@ def run_sequence(
         resume: whether to go on with the sequence in the folder, after its last complete frame.
         format: the captures' format, or None to look at each folder.
         truth: name of the file in each capture's folder that is its true surface; None where there is none.
+        reports: which frames have a ``report.html``.
         console: where progress is shown; None for standard error.
 
     Returns:
@@ -76,7 +78,7 @@ def run_sequence(
     _check_settings(settings)
     recipe = {**recipe_of(settings), "sequence": [str(path) for path in captures.values()]}
     jobs = [
-        CaptureJob(name, capture, out.absolute(), settings, recipe, format, truth)
+        CaptureJob(name, capture, out.absolute(), settings, recipe, format, truth, reports)
         for name, capture in captures.items()
     ]
     keep_freed_memory()
@@ -110,7 +112,7 @@ class _Sequence:
         self._out, self._jobs, self._settings = out, jobs, settings
         self._ledger, self._progress = ledger, progress
         self._model = load_face_model(settings.face_model)
-        self._records: list[FrameRecord] = []
+        self._records: dict[str, FrameRecord] = {}
         self._begun, self._made = time.monotonic(), 0
         self._person = self._find_person()
         self._views = self._person.views
@@ -120,13 +122,12 @@ class _Sequence:
         measurer = FrameMeasurer(self._person, self._model, self._settings)
         before: str | None = None  # the frame that the next one starts from
         track: Track | None = None  # its track, read when it is needed
-        with FrameWriter() as writer:
+        with FrameWriter(self._written) as writer:
             for number, job in enumerate(self._jobs):
                 self._progress("Frames", number, len(self._jobs))
                 kept = self._kept(job, before)
                 if kept is not None:
-                    self._settle(writer)
-                    self._records.append(kept)
+                    self._records[job.id] = kept
                     self._ledger.add(Done(job, read_record(job.result), None))
                     before, track = job.id, None
                     continue
@@ -135,27 +136,20 @@ class _Sequence:
                         track = read_track(self._out / before)
                     measured = self._measure(job, measurer, before, track)
                 except MesofaceError as error:
-                    self._settle(writer)
                     self._ended(Done(job, None, str(error)))
                     before = track = None
                     continue
-                self._settle(writer)
                 writer.write(measured)
                 before, track = job.id, measured.frame.track
-            self._settle(writer)
         self._progress("Frames", len(self._jobs), len(self._jobs))
         self._save()
         self._ledger.save(elapsed=time.monotonic() - self._begun, ended=self._made)
 
-    def _settle(self, writer: FrameWriter) -> None:
-        """Wait for the frame that is being written, and count it."""
-        ended = writer.ended()
-        if ended is None:
-            return
-        measured, error = ended
+    def _written(self, measured: MeasuredFrame, error: MesofaceError | None) -> None:
+        """Count a frame that was written, or could not be."""
         job = measured.job
         if error is None:
-            self._records.append(measured.record)
+            self._records[job.id] = measured.record
             self._ended(Done(job, read_record(job.result), None))
         else:
             self._ended(Done(job, None, str(error)))
@@ -169,7 +163,7 @@ class _Sequence:
 
     def _find_person(self) -> Person:
         """The person as an earlier run has found them, or found now."""
-        if (self._out / PERSON).is_file() and any(is_current(job) for job in self._jobs):
+        if (self._out / PERSON).is_file() and any(is_current(job, followed=True) for job in self._jobs):
             return read_person(self._out, self._model)
         captures = [(job.id, job.capture) for job in self._jobs]
         person = find_person(
@@ -179,14 +173,17 @@ class _Sequence:
         return person
 
     def _save(self) -> None:
-        write_sequence(self._out, self._person, self._records, len(self._jobs))
+        done = [self._records[job.id] for job in self._jobs if job.id in self._records]
+        write_sequence(self._out, self._person, done, len(self._jobs))
 
     def _kept(self, job: CaptureJob, before: str | None) -> FrameRecord | None:
         """What is known of a frame that is complete and follows the frame that it followed."""
-        if not (job.result / TRACK).is_file() or not is_current(job):
+        if not (job.result / TRACK).is_file() or not (job.result / FRAME).is_file():
             return None
         record = read_frame_record(job.result)
-        return record if record.follows is None or record.follows == before else None
+        if record.follows not in (None, before) or not is_current(job, followed=record.follows is not None):
+            return None
+        return record
 
     def _measure(
         self, job: CaptureJob, measurer: FrameMeasurer, before: str | None, track: Track | None

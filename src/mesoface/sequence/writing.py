@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from mesoface.batch.job import CaptureJob
 from mesoface.batch.provenance import CaptureInput, write_made_from
-from mesoface.batch.thumbnail import THUMBNAIL, write_thumbnail
+from mesoface.batch.result import write_face
 from mesoface.errors import MesofaceError
 from mesoface.mesh_io import read_mesh
-from mesoface.output import save_face
 from mesoface.sequence.frame import Frame
 from mesoface.sequence.record import FrameRecord, write_frame_record
 from mesoface.sequence.state import write_track
@@ -40,47 +40,49 @@ class MeasuredFrame:
 class FrameWriter(AbstractContextManager["FrameWriter"]):
     """Writes frames in a thread of its own, one at a time; leaving the block waits for the last.
 
-    Drawing the report's pictures and packing the files keeps one core busy, which matching does not always
-    need.
+    Packing the files, and drawing reports, keeps one core busy, which matching does not always need.
+
+    Args:
+        written: called, in the thread that calls the writer, for each frame in its turn: with the frame, and
+            why it could not be written if so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, written: Callable[[MeasuredFrame, MesofaceError | None], None]) -> None:
+        self._written = written
         self._pool = ThreadPoolExecutor(1, "frame-writer")
         self._pending: tuple[MeasuredFrame, Future[None]] | None = None
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._pool.shutdown()
+        if kind is None:
+            self.settle()
 
     def write(self, measured: MeasuredFrame) -> None:
-        """Begin to write a frame. The one before must have been :meth:`ended`: two faces at a time are what
-        memory is planned for.
+        """Begin to write a frame, when the one before is written: two faces at a time are what memory is
+        planned for.
         """
-        assert self._pending is None
+        self.settle()
         self._pending = measured, self._pool.submit(_write, measured)
 
-    def ended(self) -> tuple[MeasuredFrame, MesofaceError | None] | None:
-        """Wait for the frame that is being written: which it was, and why it could not be written if so.
-
-        None where nothing was being written.
-        """
+    def settle(self) -> None:
+        """Wait for the frame that is being written, if there is one."""
         if self._pending is None:
-            return None
+            return
         (measured, future), self._pending = self._pending, None
+        error = None
         try:
             future.result()
-        except MesofaceError as error:
-            return measured, error
-        return measured, None
+        except MesofaceError as failure:
+            error = failure
+        self._written(measured, error)
 
 
 def _write(measured: MeasuredFrame) -> None:
     job = measured.job
     folder = job.out / f".{job.id}-{secrets.token_hex(6)}"  # a name that leftovers are known by
     try:
-        save_face(
-            measured.frame.face, folder, truth=None if job.truth_path is None else read_mesh(job.truth_path)
-        )
-        write_thumbnail(folder / THUMBNAIL, measured.frame.face)
+        truth = None if job.truth_path is None else read_mesh(job.truth_path)
+        write_face(folder, job, measured.frame.face, truth, followed=measured.record.follows is not None)
         write_track(folder, measured.frame.track)
         write_frame_record(folder, measured.record)
         write_made_from(folder, job.recipe, measured.made_of)
