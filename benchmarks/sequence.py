@@ -4,13 +4,12 @@
 
 Makes the video once (`benchmarks/cache/sequence-…`), reconstructs it with `mesoface batch`, one frame at a
 time in all threads and as many frames at a time as there are threads, and with `mesoface batch --sequence`,
-and prints them beside each other. The sequence writes `track.npz` as well, and a report for its first frame
-only; `--options '--reports none'` takes that difference away. Every
-frame's surface is compared with its truth, without any alignment. *Slide* is how far, along the surface, the
-base mesh's vertices have moved off the skin that they lay on in the first frame: what textures and animations
-that are made for one frame are off in another. Drift is the slope of a straight line through the frames'
-figures, over as many frames as there are, with its standard error. A machine that is busy tells nothing about
-seconds.
+and prints them beside each other. The sequence writes `track.npz` as well, and `report.html` for its first
+frame only: `--options '--reports none'` takes that difference away. Every frame's surface is compared with
+its truth, without any alignment. *Slide* is how far, along the surface, the base mesh's vertices have moved
+off the skin that they lay on in the first frame: what textures and animations that are made for one frame are
+off in another. Drift is the slope of a straight line through the frames' figures, over as many frames as
+there are, with its standard error. A machine that is busy tells nothing about seconds.
 """
 
 from __future__ import annotations

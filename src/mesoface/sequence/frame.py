@@ -101,12 +101,15 @@ class FrameMeasurer:
             MesofaceError: the capture does not allow it.
         """
         reason = why_afresh
+        warnings: tuple[str, ...] = ()
         if before is not None:
             try:
                 return self._follow(capture, before, clock)
             except _Lost as lost:
                 reason = str(lost)
+                warnings = (f"measured afresh: {reason}",)
         face, matched = self._afresh(capture, clock)
+        face = replace(face, warnings=(*face.warnings, *warnings))
         return Frame(face, track_of(face, matched.space, None), None, reason)
 
     def _follow(self, capture: Capture, before: Track, clock: StageClock) -> Frame:

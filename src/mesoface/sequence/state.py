@@ -170,7 +170,7 @@ def _resized(visibility: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 def _smoothed(space: UVDSpace, kept: NDArray[np.float32]) -> UVDSpace:
-    """The surface without its detail; every texel moves along its normal only, so it stays on its skin.
+    """The surface without its finest detail; every texel moves along its normal, so it stays on its skin.
 
     What was not ``kept`` (SIZE, SIZE) goes to where its surroundings are, as far as they reach.
     """

@@ -26,8 +26,8 @@ from mesoface.uvd.space import UVDSpace, smooth_normals
 Map = NDArray[np.float32]
 
 _TO_THE_SKIN = ClassicalLevel(256, 1.5, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0)
-_NEAR = ClassicalLevel(512, 0.9, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2)
 _512 = ClassicalLevel(512, 0.3, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2)
+_NEAR = replace(_512, reach_mm=0.9)
 _640 = ClassicalLevel(640, 0.3, 0.15, window=2.3, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.5)
 _768 = ClassicalLevel(768, 0.2, 0.1, window=2.0, stiffness=0.5, base_mm=0.7, normal_mm=1.5, smooth=1.8)
 LAST: dict[str, tuple[ClassicalLevel, ...]] = {"fast": (_512,), "default": (_640, _512), "best": (_768, _512)}
