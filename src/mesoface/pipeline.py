@@ -94,7 +94,8 @@ def reconstruct(
     model = load_face_model(settings.face_model)
     measure, predictor = choose_measure(settings), choose_predictor(settings)
     found = find_face(capture, settings, model, landmarks=landmarks, progress=progress, clock=clock)
-    return measure_face(found, settings, measure, predictor, progress=progress, clock=clock)
+    face = measure_face(found, settings, measure, progress=progress, clock=clock)
+    return finish_face(face, predictor, progress=progress, clock=clock)
 
 
 def find_face(
@@ -106,7 +107,7 @@ def find_face(
     progress: ProgressCallback = silent,
     clock: StageClock,
 ) -> FoundFace:
-    """The first half of :func:`reconstruct`: landmarks, views, scale, and the face model fitted to them."""
+    """The first part of :func:`reconstruct`: landmarks, views, scale, and the face model fitted to them."""
     warnings = list(capture.notes)
     with clock.stage("landmarks"):
         if settings.view_ids is not None:
@@ -137,15 +138,14 @@ def measure_face(
     found: FoundFace,
     settings: Settings,
     measure: Measure,
-    predictor: Predictor | None,
     *,
     progress: ProgressCallback = silent,
     clock: StageClock,
 ) -> Face:
-    """The second half of :func:`reconstruct`: the surface around the fitted model, and what is made of it."""
+    """The second part of :func:`reconstruct`: the surface around the fitted model, if that is asked for."""
     capture, landmarks2d, landmarks3d, fit = found.capture, found.landmarks2d, found.landmarks3d, found.fit
     model, warnings = fit.model, list(found.warnings)
-    base, fine, texture, relief = fit.mesh, None, None, None
+    base, fine = fit.mesh, None
     if settings.until == "fine":
         with clock.stage("matching"):
             matched = measure(capture.views, fit.mesh, model.topology.facial, progress)
@@ -172,27 +172,11 @@ def measure_face(
         if fine.left_out > _MUCH:
             share = f"{100 * fine.left_out:.0f} %"
             warnings.append(f"{share} of the facial region was left out: fewer than two photos see it well")
-        if settings.texture_size:
-            with clock.stage("texture"):
-                texture = bake_texture(
-                    fine,
-                    base,
-                    capture.views,
-                    settings.texture_size,
-                    occluder=fit.mesh.select_faces(~model.topology.facial),
-                    threads=settings.threads,
-                    progress=progress,
-                )
-        if reason := why_no_relief(settings):
-            warnings.append(f"no relief was predicted: {reason}")
-        if predictor is not None and texture is not None:
-            with clock.stage("mesoscopic detail"):
-                relief = predict_relief(fine, texture, capture.views, predictor, progress=progress)
     return Face(
         base,
         fine,
-        texture,
-        relief,
+        None,
+        None,
         fit,
         capture,
         landmarks2d,
@@ -202,6 +186,43 @@ def measure_face(
         tuple(clock.stages),
         tuple(warnings),
     )
+
+
+def finish_face(
+    face: Face, predictor: Predictor | None, *, progress: ProgressCallback = silent, clock: StageClock
+) -> Face:
+    """The last part of :func:`reconstruct`: texture and mesoscopic detail, as the face's settings ask for.
+
+    Args:
+        face: measured; where nothing was, it stays as it is.
+        predictor: predicts the relief, or None.
+        progress: called as the stages advance.
+        clock: that has the face's stages so far.
+
+    Raises:
+        CaptureError: a photo's file is not what it was when it was loaded.
+    """
+    fine, settings = face.fine, face.settings
+    if fine is None:
+        return face
+    texture, relief, warnings = None, None, face.warnings
+    if settings.texture_size:
+        with clock.stage("texture"):
+            texture = bake_texture(
+                fine,
+                face.base,
+                face.capture.views,
+                settings.texture_size,
+                occluder=face.fit.mesh.select_faces(~face.fit.model.topology.facial),
+                threads=settings.threads,
+                progress=progress,
+            )
+    if reason := why_no_relief(settings):
+        warnings = (*warnings, f"no relief was predicted: {reason}")
+    if predictor is not None and texture is not None:
+        with clock.stage("mesoscopic detail"):
+            relief = predict_relief(fine, texture, face.capture.views, predictor, progress=progress)
+    return replace(face, texture=texture, relief=relief, stages=tuple(clock.stages), warnings=warnings)
 
 
 def choose_measure(settings: Settings) -> Measure:

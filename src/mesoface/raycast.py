@@ -86,6 +86,39 @@ class RayCaster:
         distance[hit] = np.einsum("nk,nk->n", e2, q) / det
         return Hits(face, bary, distance)
 
+    def distances(
+        self, origins: ArrayLike, directions: ArrayLike, reach: ArrayLike = np.inf
+    ) -> NDArray[np.float64]:
+        """:meth:`cast` where only distances are asked for, in a fraction of its time.
+
+        Args:
+            origins: (N, 3) or (3,).
+            directions: (N, 3) unit vectors.
+            reach: how far to look, (N,) or one number.
+
+        Returns:
+            (N,) distance along the direction, inf where nothing was hit.
+        """
+        directions = np.asarray(directions, np.float64).reshape(-1, 3)
+        origins = np.broadcast_to(np.asarray(origins, np.float64), directions.shape)
+        distance = np.full(len(directions), np.inf)
+        if not len(directions) or not len(self.mesh.faces):
+            return distance
+        out = self._scene.run(
+            np.ascontiguousarray(origins - self._shift, np.float32),
+            np.ascontiguousarray(directions, np.float32),
+            dists=np.broadcast_to(np.asarray(reach, np.float32), distance.shape).copy(),
+            output=True,
+        )
+        hit = out["primID"] >= 0
+        # In float64, as in cast: the ray meets the plane of the face that Embree found.
+        normal = out["Ng"][hit].astype(np.float64)
+        corner = self.mesh.vertices[self.mesh.faces[out["primID"][hit], 0]]
+        steep = np.einsum("nk,nk->n", directions[hit], normal)
+        steep = np.where(np.abs(steep) < 1e-12, 1e-12, steep)
+        distance[hit] = np.einsum("nk,nk->n", corner - origins[hit], normal) / steep
+        return distance
+
     def blocked(self, origins: ArrayLike, targets: ArrayLike, tolerance: float) -> NDArray[np.bool_]:
         """(N,) whether something stands between ``origins`` and ``targets``.
 

@@ -82,6 +82,9 @@ class StandIn:
         number = 0.0 if reason else before.expression[0] + 1
         return Frame(SimpleNamespace(), track_of(number), None if reason else 0.9, reason)
 
+    def finish(self, face):
+        return face
+
 
 @pytest.fixture
 def frames(tmp_path, drawn_rig, monkeypatch):

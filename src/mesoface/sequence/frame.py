@@ -17,7 +17,15 @@ from mesoface.face_models.model import FaceModel
 from mesoface.matching.cascade import Match
 from mesoface.matching.choice import choose_matcher
 from mesoface.mesh import Mesh
-from mesoface.pipeline import FoundFace, Measure, choose_measure, choose_predictor, find_face, measure_face
+from mesoface.pipeline import (
+    FoundFace,
+    Measure,
+    choose_measure,
+    choose_predictor,
+    find_face,
+    finish_face,
+    measure_face,
+)
 from mesoface.progress import ProgressCallback, silent
 from mesoface.sequence.follow import follow_face
 from mesoface.sequence.masks import FacialMasks
@@ -40,7 +48,7 @@ class Frame:
     """A measured frame.
 
     Args:
-        face: the result.
+        face: the result, without texture and predicted relief: the next frame needs neither.
         track: what the next frame starts from.
         agreement: of the tracked skin with the anchor's, or None where nothing was tracked.
         reason: why the frame was measured afresh, or None where it was followed from the frame before.
@@ -112,6 +120,15 @@ class FrameMeasurer:
         face = replace(face, warnings=(*face.warnings, *warnings))
         return Frame(face, track_of(face, matched.space, None), None, reason)
 
+    def finish(self, face: Face) -> Face:
+        """A measured face with its texture and predicted relief; another frame may be measured meanwhile.
+
+        Raises:
+            MesofaceError: a photo's file is not what it was when it was loaded.
+        """
+        clock = StageClock(list(face.stages))
+        return finish_face(face, self._predictor, progress=self._progress, clock=clock)
+
     def _follow(self, capture: Capture, before: Track, clock: StageClock) -> Frame:
         person = self._person
         capture = before.seen_by(capture.in_millimetres(person.scale.mm_per_unit))
@@ -137,7 +154,7 @@ class FrameMeasurer:
             _check_match(matched, before)
             return matched
 
-        face, matched = self._finish(found, measure, clock)
+        face, matched = self._surface(found, measure, clock)
         return Frame(face, track_of(face, matched.space, before), tracked.agreement, None)
 
     def _afresh(self, capture: Capture, clock: StageClock) -> tuple[Face, Match]:
@@ -149,9 +166,9 @@ class FrameMeasurer:
             self._known, found.capture.cameras, found.landmarks2d, found.landmarks3d, fix_scale=1.0
         )
         found = replace(found, fit=self._known.full(fit), scale=person.scale)
-        return self._finish(found, self._measure, clock)
+        return self._surface(found, self._measure, clock)
 
-    def _finish(self, found: FoundFace, measure: Measure, clock: StageClock) -> tuple[Face, Match]:
+    def _surface(self, found: FoundFace, measure: Measure, clock: StageClock) -> tuple[Face, Match]:
         """The face, and what matching found on the way."""
         matches: list[Match] = []
 
@@ -161,9 +178,7 @@ class FrameMeasurer:
             matches.append(measure(views, base, facial, progress))
             return matches[0]
 
-        face = measure_face(
-            found, self._settings, remembered, self._predictor, progress=self._progress, clock=clock
-        )
+        face = measure_face(found, self._settings, remembered, progress=self._progress, clock=clock)
         return face, matches[0]
 
 

@@ -118,11 +118,11 @@ class _Sequence:
         self._views = self._person.views
 
     def run(self) -> None:
-        """Do what is left: each frame is written while the next one is measured."""
+        """Do what is left: each frame is finished and written while the next one is measured."""
         measurer = FrameMeasurer(self._person, self._model, self._settings)
         before: str | None = None  # the frame that the next one starts from
         track: Track | None = None  # its track, read when it is needed
-        with FrameWriter(self._written) as writer:
+        with FrameWriter(measurer.finish, self._written) as writer:
             for number, job in enumerate(self._jobs):
                 self._progress("Frames", number, len(self._jobs))
                 kept = self._kept(job, before)

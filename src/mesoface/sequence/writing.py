@@ -1,4 +1,4 @@
-"""A measured frame's folder: written whole or not at all, while the next frame is measured."""
+"""A measured frame, finished and written whole or not at all, while the next one is measured."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mesoface.batch.job import CaptureJob
 from mesoface.batch.provenance import CaptureInput, write_made_from
 from mesoface.batch.result import write_face
 from mesoface.errors import MesofaceError
+from mesoface.face import Face
 from mesoface.mesh_io import read_mesh
 from mesoface.sequence.frame import Frame
 from mesoface.sequence.record import FrameRecord, write_frame_record
@@ -38,17 +39,20 @@ class MeasuredFrame:
 
 
 class FrameWriter(AbstractContextManager["FrameWriter"]):
-    """Writes frames in a thread of its own, one at a time; leaving the block waits for the last.
+    """Finishes and writes frames in a thread of its own, one at a time; leaving the block waits for the last.
 
-    Packing the files, and drawing reports, keeps one core busy, which matching does not always need.
+    The next frame needs no texture, predicted relief or files of this one: they take what measuring leaves.
 
     Args:
+        finish: makes a measured face complete.
         written: called, in the thread that calls the writer, for each frame in its turn: with the frame, and
             why it could not be written if so.
     """
 
-    def __init__(self, written: Callable[[MeasuredFrame, MesofaceError | None], None]) -> None:
-        self._written = written
+    def __init__(
+        self, finish: Callable[[Face], Face], written: Callable[[MeasuredFrame, MesofaceError | None], None]
+    ) -> None:
+        self._finish, self._written = finish, written
         self._pool = ThreadPoolExecutor(1, "frame-writer")
         self._pending: tuple[MeasuredFrame, Future[None]] | None = None
 
@@ -62,7 +66,7 @@ class FrameWriter(AbstractContextManager["FrameWriter"]):
         planned for.
         """
         self.settle()
-        self._pending = measured, self._pool.submit(_write, measured)
+        self._pending = measured, self._pool.submit(_write, measured, self._finish)
 
     def settle(self) -> None:
         """Wait for the frame that is being written, if there is one."""
@@ -77,12 +81,13 @@ class FrameWriter(AbstractContextManager["FrameWriter"]):
         self._written(measured, error)
 
 
-def _write(measured: MeasuredFrame) -> None:
+def _write(measured: MeasuredFrame, finish: Callable[[Face], Face]) -> None:
     job = measured.job
     folder = job.out / f".{job.id}-{secrets.token_hex(6)}"  # a name that leftovers are known by
     try:
         truth = None if job.truth_path is None else read_mesh(job.truth_path)
-        write_face(folder, job, measured.frame.face, truth, followed=measured.record.follows is not None)
+        face = finish(measured.frame.face)
+        write_face(folder, job, face, truth, followed=measured.record.follows is not None)
         write_track(folder, measured.frame.track)
         write_frame_record(folder, measured.record)
         write_made_from(folder, job.recipe, measured.made_of)

@@ -104,8 +104,10 @@ def measure_displacement(
     normal = base.normal[valid].astype(np.float64)
     caster = RayCaster(fine)
     # Each ray starts a little on the other side, so that a surface on the base itself is not missed.
-    outwards = caster.cast(origin - _OVERLAP_MM * normal, normal).distance - _OVERLAP_MM
-    inwards = _OVERLAP_MM - caster.cast(origin + _OVERLAP_MM * normal, -normal).distance
+    reach = reach_mm + 2 * _OVERLAP_MM
+    outwards = caster.distances(origin - _OVERLAP_MM * normal, normal, reach) - _OVERLAP_MM
+    reach = np.minimum(np.abs(outwards) + 2 * _OVERLAP_MM, reach)  # what is farther away does not count
+    inwards = _OVERLAP_MM - caster.distances(origin + _OVERLAP_MM * normal, -normal, reach)
     nearest = np.where(np.abs(inwards) <= np.abs(outwards), inwards, outwards)
     met = np.abs(nearest) < reach_mm
     displacement = np.zeros(valid.shape, np.float32)
