@@ -35,12 +35,16 @@ def tangent_normal_map(mesh: RenderMesh, skin: NDArray[np.bool_], detail: Detail
     raster = rasterize_uv(mesh.uv, faces, detail.size)
     valid = raster.valid & (raster.face < on_skin.sum())
     axes = np.stack([mesh.tangent[:, :3], mesh.bitangent, mesh.normal], -1).reshape(-1, 9).astype(np.float32)
-    frame = raster.interpolate(axes, faces)[valid].reshape(-1, 3, 3).astype(np.float64)
-    normal = detail.normal[valid].astype(np.float64)
+    frame = raster.interpolate(axes, faces)[valid].reshape(-1, 3, 3)
+    tangent, bitangent, outward = np.moveaxis(frame, -1, 0)
+    # Cramer's rule; the determinant's size falls to the normalisation, its sign does not.
+    across = np.cross(bitangent, outward)
+    determinant = np.einsum("nk,nk->n", tangent, across)
+    rows = across, np.cross(outward, tangent), np.cross(tangent, bitangent)
+    local = np.stack([np.einsum("nk,nk->n", row, detail.normal[valid]) for row in rows], -1)
+    local = unit(local * np.sign(determinant)[:, None])
     # A frame that does not span space (a vertex whose faces cancel out) has no answer: flat.
-    solvable = np.abs(np.linalg.det(frame)) > 1e-3
-    local = np.tile(_FLAT, (len(frame), 1))
-    local[solvable] = unit(np.linalg.solve(frame[solvable], normal[solvable][..., None])[..., 0])
+    local[np.abs(determinant) <= 1e-3] = _FLAT
     # No map can turn a normal to the other side of its face: as far as it goes.
     local[:, 2] = np.maximum(local[:, 2], _LOWEST)
     out = np.tile(_FLAT, (*valid.shape, 1))

@@ -77,8 +77,9 @@ def fine_mesh(space: UVDSpace, kept: NDArray[np.bool_]) -> Mesh:
     points = space.position.reshape(-1, 3).astype(np.float64)
     faces = grid_faces(kept)
     a, b, c = points[faces.T]
-    longest = np.max([np.linalg.norm(p - q, axis=1) for p, q in ((a, b), (b, c), (c, a))], axis=0)
-    normal = np.cross(b - a, c - a)
+    edges = b - a, c - a, c - b
+    longest = np.sqrt(np.maximum.reduce([np.einsum("fk,fk->f", edge, edge) for edge in edges]))
+    normal = np.cross(edges[0], edges[1])
     outward = np.einsum("fk,fk->f", normal, space.normal.reshape(-1, 3)[faces[:, 0]])
     upright = outward > 0.1 * np.linalg.norm(normal, axis=1)
     faces = faces[upright & (longest < _LONGEST_EDGE * space.texel_mm)]

@@ -109,7 +109,8 @@ def find_agreement(colors: NDArray, weights: NDArray) -> Agreement:
     for round_ in range(_ROUNDS):
         trust = weights * factor
         mean = np.einsum("vhw,vhwc->hwc", trust, colors) / np.maximum(trust.sum(0), 1e-9)[..., None]
-        squared = ((colors - mean) ** 2).mean(-1)
+        away = colors - mean
+        squared = np.einsum("vhwc,vhwc->vhw", away, away) / 3
         width = _COLOR_SCALE + (_COLOR_START - _COLOR_SCALE) * max(0.0, 1 - round_ / 4)
         factor = np.where(many, 1 / (1 + squared / width**2) ** 2, 1).astype(np.float32)
     agreed = (weights * factor).sum(0) / np.maximum(weights.sum(0), 1e-9)
