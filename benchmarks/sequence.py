@@ -59,6 +59,7 @@ class Measured:
         stages: seconds of the stages of a frame, mean over the frames without the first.
         mean: (N,) mean distance to the truth, mm, of every frame.
         normals: (N,) mean angle between normals, degrees.
+        coverage: (N,) share of the facial region that was measured.
         slide: (N,) median distance along the surface from the skin of the first frame, mm.
         afresh: frames that were measured without the one before.
     """
@@ -67,6 +68,7 @@ class Measured:
     stages: dict[str, float]
     mean: NDArray[np.float64]
     normals: NDArray[np.float64]
+    coverage: NDArray[np.float64]
     slide: NDArray[np.float64]
     afresh: int
 
@@ -112,7 +114,7 @@ def measure(video: Path, out: Path, options: list[str]) -> Measured:
         timing.write_text(json.dumps(time.perf_counter() - begun), encoding="utf-8")
     runs = sorted(path.parent for path in out.glob("[0-9]*/run.json"))
     stages: dict[str, list[float]] = {}
-    mean, normals, places = [], [], []
+    mean, normals, coverage, places = [], [], [], []
     first: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
     for run in track(runs, description=out.name):
         truth = read_mesh(video.parent / run.name / "gt.ply")
@@ -125,16 +127,19 @@ def measure(video: Path, out: Path, options: list[str]) -> Measured:
             closest = Surface(truth).closest(base.vertices[facial])
             first = closest.face, closest.bary
         places.append(slide(base.vertices[facial], truth, *first))
+        record = read_record(run)
+        coverage.append(1 - record["surface"]["left_out"])
         if run is not runs[0]:
-            for stage in read_record(run)["stages"]:
+            for stage in record["stages"]:
                 stages.setdefault(stage["name"], []).append(stage["seconds"])
-    record = out / "sequence.json"
-    afresh = len(json.loads(record.read_text())["afresh"]) if record.is_file() else len(runs)
+    sequence = out / "sequence.json"
+    afresh = len(json.loads(sequence.read_text())["afresh"]) if sequence.is_file() else len(runs)
     return Measured(
         json.loads(timing.read_text()) / len(runs),
         {name: float(np.sum(seconds)) / max(len(runs) - 1, 1) for name, seconds in stages.items()},
         np.array(mean),
         np.array(normals),
+        np.array(coverage),
         np.array(places),
         afresh,
     )
@@ -173,6 +178,7 @@ def print_table(measured: dict[str, Measured]) -> None:
         "worst frame, mm": lambda m: f"{m.mean.max():.4f}",
         "drift of it, mm": lambda m: drift(m.mean),
         "normals": lambda m: f"{m.normals.mean():.2f}°",
+        "measured": lambda m: f"{100 * m.coverage.mean():.1f} %",
         "slide, mm": lambda m: f"{m.slide[1:].mean():.3f}",
         "drift of it, mm ": lambda m: drift(m.slide),
         "seconds a frame": lambda m: f"{m.seconds:.1f}",
