@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import GroundTruth
-from mesoface.false_color import colorize
-from mesoface.map_io import write_png
-from mesoface.mesh_io import read_mesh
-from mesoface.output import facial_region, surface_file
+from mesoface.rendering.false_color import colorize
+from mesoface.files.maps import write_png
+from mesoface.files.meshes import read_mesh
+from mesoface.save import facial_region, surface_file
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from regions import errors_by_region
 from rows import Row
 
 from mesoface.evaluation import evaluate, points_to_mesh
-from mesoface.formats import colmap
-from mesoface.mesh_io import read_mesh
-from mesoface.output import facial_region
+from mesoface.captures.formats import colmap
+from mesoface.files.meshes import read_mesh
+from mesoface.save import facial_region
 
 COMMAND = Path(sys.executable).with_name("mesoface")
 LONGEST = 1800.0  # s

@@ -10,12 +10,12 @@ from disturb import Change, Disturb, change_photos, replace_photo
 from numpy.typing import NDArray
 from PIL import Image
 
-from mesoface.camera import Camera
-from mesoface.formats import facescape
-from mesoface.mesh import Mesh, unit
-from mesoface.mesh_io import read_mesh
-from mesoface.raycast import RayCaster
-from mesoface.synthesis.sensor import encode_srgb
+from mesoface.geometry.camera import Camera
+from mesoface.captures.formats import facescape
+from mesoface.geometry.mesh import Mesh, unit
+from mesoface.files.meshes import read_mesh
+from mesoface.geometry.ray_casting import RayCaster
+from mesoface.lab.synthesis.sensor import encode_srgb
 
 # Gains of ± 40 %, dealt to the views so that neighbours differ.
 GAINS = (0.6, 1.22, 0.87, 1.4, 0.78, 1.13, 0.69, 1.31, 0.96, 1.04)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mesoface.capture import View
-from mesoface.mesh import Mesh, unit
+from mesoface.captures.capture import View
+from mesoface.geometry.mesh import Mesh, unit
 from mesoface.texture.plan import TexturePlan
 from mesoface.texture.skin import Skin
 from mesoface.texture.weights import RAY_SIZE, weigh_views

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import View
+from mesoface.captures.capture import View
 from mesoface.matching.images import pixel_footprint
-from mesoface.mesh import Mesh
-from mesoface.raycast import RayCaster
+from mesoface.geometry.mesh import Mesh
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.uvd.maps import erode
 from mesoface.uvd.rasterize import uv_to_pixels
 

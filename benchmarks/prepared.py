@@ -10,12 +10,12 @@ from rows import LPS, SAMPLE
 
 from mesoface.config import make_settings
 from mesoface.evaluation import Evaluation, GroundTruth, evaluate
-from mesoface.face import Face
-from mesoface.load import load_capture
+from mesoface.results.face import Face
+from mesoface.captures.load import load_capture
 from mesoface.matching.cascade import Match, match
 from mesoface.matching.matcher import Matcher
-from mesoface.mesh import Mesh
-from mesoface.mesh_io import read_mesh
+from mesoface.geometry.mesh import Mesh
+from mesoface.files.meshes import read_mesh
 from mesoface.pipeline import reconstruct
 from mesoface.surface.fine import clean_coverage, fine_mesh
 from mesoface.uvd.space import build_uvd_space

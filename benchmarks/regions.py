@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mesoface.evaluation import GroundTruth
 from mesoface.face_models.generic import load_generic
-from mesoface.mesh import Mesh
-from mesoface.synthesis.anatomy import BROWS, EYES, LIPS_OUTER, SCHEME
+from mesoface.geometry.mesh import Mesh
+from mesoface.lab.synthesis.anatomy import BROWS, EYES, LIPS_OUTER, SCHEME
 from mesoface.uvd.maps import erode
 from mesoface.uvd.rasterize import rasterize_uv
 

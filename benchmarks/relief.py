@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 import mesoface
 from mesoface.evaluation.metrics import angle_between
-from mesoface.face import Face
-from mesoface.mesh import unit
-from mesoface.mesh_io import read_mesh
-from mesoface.meso.ground import make_ground, relief_size
-from mesoface.meso.inputs import high_pass
-from mesoface.meso.predict import Predictor, load_predictor, predict_relief
-from mesoface.raycast import RayCaster
+from mesoface.results.face import Face
+from mesoface.geometry.mesh import unit
+from mesoface.files.meshes import read_mesh
+from mesoface.relief.ground import make_ground, relief_size
+from mesoface.relief.inputs import high_pass
+from mesoface.relief.predict import Predictor, load_predictor, predict_relief
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.uvd.maps import blur_masked, erode
 from mesoface.uvd.space import surface_normals
 

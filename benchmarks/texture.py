@@ -26,15 +26,15 @@ from rows import LPS, PHONE, SAMPLE
 from seams import Seams, measure_seams
 from tables import make_console
 
-from mesoface.capture import View
+from mesoface.captures.capture import View
 from mesoface.config import make_settings
 from mesoface.errors import MesofaceError
-from mesoface.face import Face
-from mesoface.load import load_capture
-from mesoface.map_io import write_png
-from mesoface.mesh import Mesh
+from mesoface.results.face import Face
+from mesoface.captures.load import load_capture
+from mesoface.files.maps import write_png
+from mesoface.geometry.mesh import Mesh
 from mesoface.pipeline import reconstruct
-from mesoface.progress import ProgressCallback, progress_bars
+from mesoface.running.progress import ProgressCallback, progress_bars
 from mesoface.texture.paint import paint
 from mesoface.texture.plan import TexturePlan, plan_texture
 from mesoface.texture.skin import Skin, find_skin

@@ -3,7 +3,7 @@
 import sys
 
 import mesoface
-from mesoface.progress import progress_bars
+from mesoface.running.progress import progress_bars
 
 folder, out = sys.argv[1:3]
 capture = mesoface.load_capture(folder)  # COLMAP, Metashape, FaceScape …: found by looking

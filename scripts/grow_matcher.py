@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mesoface.matching.learned import SurfaceMatcher
-from mesoface.training.checkpoint import save_tensors
+from mesoface.lab.training.checkpoint import save_tensors
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mesoface
-from mesoface.face import Face
-from mesoface.map_io import write_png
-from mesoface.rendering import shade, turntable_cameras
+from mesoface.results.face import Face
+from mesoface.files.maps import write_png
+from mesoface.rendering.clay import shade, turntable_cameras
 from mesoface.report.pictures import map_picture, symmetric_limits
 from mesoface.uvd.maps import sample_map
 

@@ -16,8 +16,8 @@ from generic_model.heads import load_heads
 from generic_model.triangulation import anchor_triangles
 from numpy.typing import NDArray
 
-from mesoface.atomic import atomic_file
-from mesoface.progress import progress_bars
+from mesoface.files.atomic import atomic_file
+from mesoface.running.progress import progress_bars
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "src/mesoface/assets"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mesoface.matching.paper import ImplicitFunction, Regularizer
-from mesoface.meso.generator import MesoGenerator
+from mesoface.relief.generator import MesoGenerator
 
 KEPT = 12  # numbers of each output
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from mesoface.load import load_capture
-from mesoface.mesh import Mesh
+from mesoface.captures.load import load_capture
+from mesoface.geometry.mesh import Mesh
 from mesoface.uvd.maps import sample_map
 from mesoface.uvd.rasterize import grid_faces, rasterize_uv, texel_centers
 from mesoface.uvd.space import UVDSpace

@@ -10,8 +10,8 @@ import pytest
 import mesoface
 from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.evaluation import evaluate
-from mesoface.mesh_io import read_mesh
-from mesoface.output import region_mesh
+from mesoface.files.meshes import read_mesh
+from mesoface.save import region_mesh
 
 
 @pytest.fixture(scope="module")

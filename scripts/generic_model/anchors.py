@@ -9,8 +9,8 @@ from generic_model.embedding import reference_shape
 from generic_model.heads import VISIBLE_MATERIALS, Heads
 from generic_model.portraits import visible_head
 from generic_model.triangulation import RINGS, face_oval
-from mesoface.mesh import Mesh, unit
-from mesoface.raycast import RayCaster
+from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.ray_casting import RayCaster
 
 HEAD_CENTER = np.array([0.0, 0.0, 15.0])  # mm, in the model's frame: midway between the ears
 # How far the last ring lies beyond the oval, degrees about the head's centre, where the oval is at the

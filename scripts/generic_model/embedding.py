@@ -12,9 +12,9 @@ from scipy.ndimage import distance_transform_edt
 from generic_model.exposure import exposure
 from generic_model.heads import SKIN_MATERIALS, VISIBLE_MATERIALS, Heads
 from generic_model.portraits import Painter, portrait_camera, visible_head
-from mesoface.evaluation.surface import Surface
-from mesoface.mesh import Mesh
-from mesoface.progress import ProgressCallback
+from mesoface.geometry.closest_point import Surface
+from mesoface.geometry.mesh import Mesh
+from mesoface.running.progress import ProgressCallback
 
 POINTS = 468  # the face; 468–477 are the irises, which turn with the eyeball
 VIEWS = ((-50, 0), (-28, 3), (-10, 0), (10, 0), (28, 3), (50, 0), (0, 20), (0, -22), (22, -20), (-22, -20))

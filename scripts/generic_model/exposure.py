@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.mesh import Mesh
-from mesoface.raycast import RayCaster
+from mesoface.geometry.mesh import Mesh
+from mesoface.geometry.ray_casting import RayCaster
 
 
 def exposure(mesh: Mesh, directions: int = 200) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from generic_model.fields import kernel_modes
 from generic_model.template import Template
-from mesoface.mesh import Mesh
+from mesoface.geometry.mesh import Mesh
 
 IDENTITY_MODES, EXPRESSION_MODES = 110, 34
 # Length scale → standard deviation of real faces about the measured ones, mm: few synthetic identities span

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generic_model.heads import EYE_MATERIALS, FACE_VERTICES, MOUTH_MATERIALS, VISIBLE_MATERIALS, Heads
-from mesoface.camera import Camera, look_at
-from mesoface.mesh import Mesh, unit
-from mesoface.raycast import Hits, RayCaster
+from mesoface.geometry.camera import Camera, look_at
+from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.ray_casting import Hits, RayCaster
 
 SKIN, LIPS, HAIR = (0.80, 0.58, 0.47), (0.70, 0.36, 0.33), (0.16, 0.11, 0.08)
 SCLERA, IRIS, PUPIL, MOUTH, TEETH = (

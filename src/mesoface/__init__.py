@@ -7,16 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mesoface.camera import Camera
-    from mesoface.capture import Capture, View
+    from mesoface.geometry.camera import Camera
+    from mesoface.captures.capture import Capture, View
     from mesoface.config import Settings
     from mesoface.errors import MesofaceError
     from mesoface.evaluation import evaluate
-    from mesoface.face import Face
-    from mesoface.load import load_capture
-    from mesoface.output import save_face
+    from mesoface.results.face import Face
+    from mesoface.captures.load import load_capture
+    from mesoface.save import save_face
     from mesoface.pipeline import reconstruct
-    from mesoface.synthesis import synthesize
+    from mesoface.lab.synthesis import synthesize
 
 __version__ = "0.1.0"
 

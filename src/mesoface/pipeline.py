@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import Capture, View
+from mesoface.captures.capture import Capture, View
 from mesoface.config import Settings
 from mesoface.errors import ReconstructionError
-from mesoface.face import Face, FineSurface
+from mesoface.results.face import Face, FineSurface
 from mesoface.face_models import load_face_model
 from mesoface.face_models.fitting import fit_face
 from mesoface.face_models.model import FaceFit, FaceModel
@@ -26,11 +26,11 @@ from mesoface.landmarks import (
 from mesoface.landmarks.selection import select_views
 from mesoface.matching.cascade import Match, match
 from mesoface.matching.choice import choose_matcher
-from mesoface.mesh import Mesh
-from mesoface.meso.choice import choose_predictor, why_no_relief
-from mesoface.meso.predict import Predictor, predict_relief
-from mesoface.progress import ProgressCallback, silent
-from mesoface.stages import StageClock
+from mesoface.geometry.mesh import Mesh
+from mesoface.relief.choice import choose_predictor, why_no_relief
+from mesoface.relief.predict import Predictor, predict_relief
+from mesoface.running.progress import ProgressCallback, silent
+from mesoface.running.stages import StageClock
 from mesoface.surface.conform import conform_base, measure_displacement, smooth_base
 from mesoface.surface.fine import clean_coverage, fine_mesh
 from mesoface.texture.bake import bake_texture, check_memory

@@ -12,8 +12,8 @@ import pytest
 
 from mesoface.batch.job import CaptureJob
 from mesoface.config import Settings
-from mesoface.formats import facescape
-from mesoface.run_folder import FORMAT
+from mesoface.captures.formats import facescape
+from mesoface.results.folder import FORMAT
 
 HERE = Path(__file__).parent
 _NODE = {"num_cpus": 1, "memory": 4 << 30, "object_store_memory": 80 << 20}

@@ -14,7 +14,7 @@ from mesoface.batch.job import Attempt, CaptureJob
 from mesoface.batch.local import LocalEngine
 from mesoface.batch.need import FIRST_GUESS_MB, MemoryNeed
 from mesoface.batch.schedule import run_schedule
-from mesoface.workers import End
+from mesoface.running.workers import End
 
 
 @pytest.fixture

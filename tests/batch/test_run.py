@@ -134,7 +134,7 @@ def test_what_is_wrong_for_all_is_said_before_any_work(
 
 
 def test_two_batches_do_not_share_a_folder(stand_in, tree, tmp_path: Path, quiet: Console) -> None:
-    from mesoface.resumable import locked_folder
+    from mesoface.running.resumable import locked_folder
 
     with (
         locked_folder(tmp_path / "out"),

@@ -12,7 +12,7 @@ from mesoface.batch.engine import Ended
 from mesoface.batch.job import Attempt, CaptureJob, Made
 from mesoface.batch.schedule import Done, run_schedule
 from mesoface.errors import MesofaceError
-from mesoface.workers import End, Outcome
+from mesoface.running.workers import End, Outcome
 
 MADE = Made({"peak_mb": 1.0})
 FULL = Made(None, "the disk is full")

@@ -7,7 +7,7 @@ import pytest
 from disturb import SWAPPED, WRONG, change_photos, halve, jitter_cameras, replace_photo, swap_cameras
 from PIL import Image
 
-from mesoface.formats import facescape
+from mesoface.captures.formats import facescape
 
 POINT = (10.0, -20.0, 60.0)
 

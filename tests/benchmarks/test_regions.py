@@ -9,7 +9,7 @@ from regions import REGIONS, errors_by_region, region_map
 from mesoface.evaluation import GroundTruth
 from mesoface.face_models.generic import load_generic
 from mesoface.face_models.model import base_mesh
-from mesoface.synthesis.anatomy import SCHEME
+from mesoface.lab.synthesis.anatomy import SCHEME
 
 # Landmarks of MediaPipe, and where they are.
 PLACES = {

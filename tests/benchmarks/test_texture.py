@@ -9,9 +9,9 @@ from plain_blend import plan_plain_blend
 from prediction import FaceInPhoto, find_face, predict, psnr
 from seams import measure_seams
 
-from mesoface.camera import Camera
-from mesoface.capture import View
-from mesoface.mesh import Mesh
+from mesoface.geometry.camera import Camera
+from mesoface.captures.capture import View
+from mesoface.geometry.mesh import Mesh
 from mesoface.texture.paint import paint
 from mesoface.texture.plan import TexturePlan
 from mesoface.texture.skin import Skin

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mesoface.alignment import align_points
+from mesoface.geometry.alignment import align_points
 from mesoface.calibration.bundle import Bundle, Observations, Priors, adjust, cost, residuals
 
 

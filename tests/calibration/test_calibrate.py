@@ -13,17 +13,17 @@ import pytest
 from PIL import Image
 
 import mesoface
-from mesoface.alignment import align_points
+from mesoface.geometry.alignment import align_points
 from mesoface.calibration import Calibration, CalibrationSettings
 from mesoface.calibration.write import calibrate_folder
-from mesoface.camera import Camera
+from mesoface.geometry.camera import Camera
 from mesoface.errors import LandmarkError, MesofaceError
 from mesoface.evaluation import evaluate
-from mesoface.formats import read_source
+from mesoface.captures.formats import read_source
 from mesoface.landmarks import MediapipeDetector
 from mesoface.landmarks.rays import closest_points_to_rays
-from mesoface.mesh import Mesh
-from mesoface.mesh_io import read_mesh
+from mesoface.geometry.mesh import Mesh
+from mesoface.files.meshes import read_mesh
 
 ONE_THREAD = CalibrationSettings(threads=1)
 

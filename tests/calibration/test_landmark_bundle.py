@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.alignment import align_points
+from mesoface.geometry.alignment import align_points
 from mesoface.calibration.landmark_bundle import adjust_to_landmarks, solve_by_landmarks
 from mesoface.errors import ReconstructionError
 from mesoface.landmarks import Landmarks2D

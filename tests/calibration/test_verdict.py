@@ -11,7 +11,7 @@ import pytest
 from mesoface.calibration.solution import Solution, Track, describe
 from mesoface.calibration.verdict import judge
 from mesoface.calibration.world import face_world
-from mesoface.camera import Camera, look_at
+from mesoface.geometry.camera import Camera, look_at
 
 
 def _solution(rig, cameras: list[Camera | None] | None = None) -> Solution:

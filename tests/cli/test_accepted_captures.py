@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mesoface.mesh_io import read_mesh
+from mesoface.files.meshes import read_mesh
 
 
 @pytest.fixture(scope="module")

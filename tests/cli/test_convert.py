@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from mesoface.formats import read_source
+from mesoface.captures.formats import read_source
 
 
 def test_convert_writes_the_capture_and_says_what_is_lost(command, copy_sample, place):

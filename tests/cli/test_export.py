@@ -9,9 +9,9 @@ import pytest
 import trimesh
 
 import mesoface
-from mesoface.mesh import Mesh
-from mesoface.mesh_io import write_obj
-from mesoface.run_folder import FORMAT, BaseFit, write_base_fit
+from mesoface.geometry.mesh import Mesh
+from mesoface.files.meshes import write_obj
+from mesoface.results.folder import FORMAT, BaseFit, write_base_fit
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 
 

@@ -35,7 +35,7 @@ def test_a_disk_that_fills_up_at_the_last_file_leaves_nothing(copy_sample, place
         path.write_text("<html>")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("mesoface.output.write_report", fail)
+    monkeypatch.setattr("mesoface.save.write_report", fail)
     options = ["--scale", 1, "--until", "base"]
     line = refused(place, "reconstruct", copy_sample(["3", "4"]), "--out", place / "new" / "face", *options)
     assert "the disk is full" in line

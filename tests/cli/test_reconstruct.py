@@ -9,9 +9,9 @@ import pytest
 from scipy.spatial import cKDTree
 
 from mesoface.evaluation import evaluate
-from mesoface.map_io import read_exr
-from mesoface.mesh_io import read_mesh
-from mesoface.run_folder import FORMAT
+from mesoface.files.maps import read_exr
+from mesoface.files.meshes import read_mesh
+from mesoface.results.folder import FORMAT
 
 FILES = [
     "base.obj",
@@ -114,7 +114,7 @@ def test_run_json_says_how_the_face_was_made(result):
 
 def test_displacement_leads_from_the_base_to_the_fine_mesh(result):
     """Written base mesh, moved outward by the displacement in millimetres, is the written fine mesh."""
-    from mesoface.evaluation.surface import Surface
+    from mesoface.geometry.closest_point import Surface
 
     out, _ = result
     displacement, fine = read_exr(out / "displacement.exr"), read_mesh(out / "fine.ply")
@@ -158,7 +158,7 @@ def test_evaluate_measures_the_result_in_its_own_region(result, command, tmp_pat
     """Against itself, moved by 0.1 mm: the folder brings surface and region along."""
     from dataclasses import replace
 
-    from mesoface.mesh_io import write_ply
+    from mesoface.files.meshes import write_ply
 
     out, _ = result
     fine = read_mesh(out / "fine.ply")

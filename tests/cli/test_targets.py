@@ -10,9 +10,9 @@ import pytest
 
 from mesoface.evaluation import evaluate, points_to_mesh
 from mesoface.evaluation.truth import GroundTruth
-from mesoface.formats import colmap
-from mesoface.mesh_io import read_mesh
-from mesoface.output import facial_region
+from mesoface.captures.formats import colmap
+from mesoface.files.meshes import read_mesh
+from mesoface.save import facial_region
 
 pytestmark = pytest.mark.slow
 

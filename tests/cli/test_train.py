@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mesoface.training.patches import patch_tile
-from mesoface.training.tile import write_tiles
+from mesoface.lab.training.patches import patch_tile
+from mesoface.lab.training.tile import write_tiles
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import GroundTruth, Similarity, evaluate, points_to_mesh, print_evaluation
 from mesoface.evaluation.metrics import angle_between
-from mesoface.mesh import Mesh
+from mesoface.geometry.mesh import Mesh
 
 SAMPLES = 5_000
 

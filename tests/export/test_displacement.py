@@ -19,7 +19,7 @@ from mesoface.export.displacement import (
     full_scale,
 )
 from mesoface.export.normals import export_normals
-from mesoface.map_io import read_exr
+from mesoface.files.maps import read_exr
 
 PLAIN = ExportOptions()
 

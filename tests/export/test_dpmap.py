@@ -18,8 +18,8 @@ from mesoface.export.dpmap import (
     export_dpmap,
     read_dpmap,
 )
-from mesoface.map_io import write_png
-from mesoface.mesh import Mesh
+from mesoface.files.maps import write_png
+from mesoface.geometry.mesh import Mesh
 
 SIZE = 512
 

@@ -11,7 +11,7 @@ import pytest
 from mesoface.errors import MesofaceError
 from mesoface.export import FORMATS, ExportOptions, export_face
 from mesoface.export.formats import check_target, parse_formats
-from mesoface.mesh_io import read_mesh
+from mesoface.files.meshes import read_mesh
 
 
 def test_all_formats_at_once_and_a_manifest(world_cap, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from mesoface.export.base import export_base
 from mesoface.export.obj import export_obj
 from mesoface.export.ply import export_ply
 from mesoface.export.usd import export_usd
-from mesoface.mesh_io import read_mesh
+from mesoface.files.meshes import read_mesh
 
 PLAIN = ExportOptions()
 

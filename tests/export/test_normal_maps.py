@@ -7,7 +7,7 @@ import pytest
 
 from mesoface.export.normal_maps import encode_normals, object_normal_map, tangent_normal_map
 from mesoface.export.tangent_space import render_mesh
-from mesoface.mesh import unit
+from mesoface.geometry.mesh import unit
 from mesoface.surface.detail import model_topology_mesh
 from mesoface.uvd.rasterize import rasterize_uv, texel_centers
 

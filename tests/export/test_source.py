@@ -9,8 +9,8 @@ import pytest
 
 from mesoface.errors import MesofaceError
 from mesoface.export import ExportOptions, export_face, read_source
-from mesoface.map_io import read_exr, write_exr, write_png
-from mesoface.run_folder import FORMAT
+from mesoface.files.maps import read_exr, write_exr, write_png
+from mesoface.results.folder import FORMAT
 
 
 def test_what_was_written_is_read(reread, world_cap):

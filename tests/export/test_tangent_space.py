@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mesoface.export.tangent_space import render_mesh
-from mesoface.mesh import Mesh
+from mesoface.geometry.mesh import Mesh
 
 # A sheet of our own, folded in UV so that its left half is mirrored, and what the reference implementation
 # (mikktspace 1.1.1 from npm) answers for its corners, from the normals that `render_mesh` gives them.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mesoface.camera import Camera, look_at
+from mesoface.geometry.camera import Camera, look_at
 from mesoface.face_models import LinearFaceModel, Topology
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 

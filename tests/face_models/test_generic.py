@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mesoface.face_models.generic import ASSET, STEP, load_generic, pack_modes
 from mesoface.face_models.model import LinearFaceModel, base_mesh
-from mesoface.mesh import Mesh
-from mesoface.progress import silent
+from mesoface.geometry.mesh import Mesh
+from mesoface.running.progress import silent
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOSE_TIP, CHIN, FOREHEAD, LEFT_EYE, RIGHT_EYE = 1, 152, 10, 263, 33
@@ -228,7 +228,7 @@ def test_fits_heads_within_a_millimetre_and_a_half(model, shared, monkeypatch):
     from generic_model.embedding import open_skin
     from generic_model.heads import load_heads
 
-    from mesoface.evaluation.surface import Surface
+    from mesoface.geometry.closest_point import Surface
     from mesoface.face_models.fitting import fit_landmarks3d
 
     heads = load_heads(shared("ict/ict_facekit_mm.npz"))

@@ -3,7 +3,7 @@ import pytest
 
 from mesoface.errors import FaceModelError
 from mesoface.face_models import load_face_model
-from mesoface.face_models.arrays import read_npz
+from mesoface.files.npz import read_npz
 
 
 def test_the_model_that_comes_with_mesoface_loads_by_name():

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.capture import Capture, View
+from mesoface.captures.capture import Capture, View
 from mesoface.errors import ReconstructionError
 from mesoface.face_models import estimate_scale
 from mesoface.face_models.scale import IRIS_MM, PUPILS_MM, eye_opening

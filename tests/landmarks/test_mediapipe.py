@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mesoface.capture import Capture, View
+from mesoface.captures.capture import Capture, View
 from mesoface.errors import LandmarkError
 from mesoface.landmarks import triangulate
 

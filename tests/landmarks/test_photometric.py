@@ -1,11 +1,11 @@
 import numpy as np
 from scipy.spatial import cKDTree
 
-from mesoface.camera import Camera, look_at
-from mesoface.capture import Capture, View
+from mesoface.geometry.camera import Camera, look_at
+from mesoface.captures.capture import Capture, View
 from mesoface.landmarks import Landmarks2D, align_landmarks, triangulate
-from mesoface.mesh import unit
-from mesoface.mesh_io import read_mesh
+from mesoface.geometry.mesh import unit
+from mesoface.files.meshes import read_mesh
 
 RADIUS = 80.0
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mesoface.camera import Camera
+from mesoface.geometry.camera import Camera
 from mesoface.landmarks import closest_points_to_rays
 from mesoface.landmarks.rays import nearest_to_rays
 

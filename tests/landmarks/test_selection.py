@@ -2,11 +2,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mesoface.capture import Capture, View
+from mesoface.captures.capture import Capture, View
 from mesoface.errors import LandmarkError
 from mesoface.landmarks import select_views, triangulate
 from mesoface.landmarks.selection import face_axes, farthest_points, share_inside, sharpness_of
-from mesoface.mesh import unit
+from mesoface.geometry.mesh import unit
 
 
 @pytest.fixture

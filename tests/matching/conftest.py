@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mesoface.camera import Camera, look_at
-from mesoface.capture import View
-from mesoface.mesh import Mesh, unit
-from mesoface.raycast import RayCaster
+from mesoface.geometry.camera import Camera, look_at
+from mesoface.captures.capture import View
+from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.uvd.rasterize import texel_centers
 from mesoface.uvd.space import UVDSpace
 

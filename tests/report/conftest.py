@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mesoface.camera import look_at
-from mesoface.face import FineSurface
-from mesoface.meso.types import MesoRelief
+from mesoface.geometry.camera import look_at
+from mesoface.results.face import FineSurface
+from mesoface.relief.types import MesoRelief
 from mesoface.surface.fine import fine_mesh
 from mesoface.texture.types import Texture
 from mesoface.uvd.rasterize import texel_centers

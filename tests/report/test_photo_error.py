@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mesoface.camera import Camera, look_at
-from mesoface.capture import View
-from mesoface.raycast import RayCaster
+from mesoface.geometry.camera import Camera, look_at
+from mesoface.captures.capture import View
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.report.photo_error import photo_errors
 from mesoface.texture.types import Texture
 from mesoface.uvd.maps import sample_map

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mesoface.capture import Capture
-from mesoface.false_color import UNKNOWN
-from mesoface.mesh import Mesh
+from mesoface.captures.capture import Capture
+from mesoface.rendering.false_color import UNKNOWN
+from mesoface.geometry.mesh import Mesh
 from mesoface.report.pictures import map_picture, photo_with_landmarks, shaded_views, symmetric_limits
 from mesoface.report.reconstruct_page import EvaluationTable, ReportData, StageRow, reconstruct_page
 from tests.report.test_html import parse

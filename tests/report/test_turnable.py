@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mesoface.mesh import Mesh
+from mesoface.geometry.mesh import Mesh
 from mesoface.report.turnable import Shading, Surface, turnable
 from tests.report.test_html import parse
 

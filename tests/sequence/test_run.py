@@ -20,8 +20,8 @@ from mesoface.batch import result
 from mesoface.config import make_settings
 from mesoface.errors import CaptureError, IncompleteError, MesofaceError
 from mesoface.face_models.scale import ScaleEstimate
-from mesoface.formats import facescape
-from mesoface.run_folder import FORMAT
+from mesoface.captures.formats import facescape
+from mesoface.results.folder import FORMAT
 from mesoface.sequence import run
 from mesoface.sequence.frame import Frame
 from mesoface.sequence.person import Person

@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from mesoface.camera import Camera
-from mesoface.capture import Capture, View
+from mesoface.geometry.camera import Camera
+from mesoface.captures.capture import Capture, View
 from mesoface.errors import CaptureError, MesofaceError
 from mesoface.sequence.state import NAME, Track, read_track, write_track
 from mesoface.sequence.tracking import SIZE

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mesoface.config import make_settings
-from mesoface.mesh_io import read_mesh
-from mesoface.run_folder import read_base_fit, read_record
+from mesoface.files.meshes import read_mesh
+from mesoface.results.folder import read_base_fit, read_record
 from mesoface.sequence.run import run_sequence
-from mesoface.synthesis import SynthesisSettings, photograph_sequence
-from mesoface.synthesis.folder import write_capture
+from mesoface.lab.synthesis import SynthesisSettings, photograph_sequence
+from mesoface.lab.synthesis.folder import write_capture
 
 pytestmark = pytest.mark.slow
 NUMBERS = (0, 1, 2, 40)  # the last is more than a second later: turned and with another expression
@@ -62,7 +62,7 @@ def test_frames_share_identity_and_topology(video):
 
 def test_vertices_stay_on_their_skin(video):
     """The truth's triangles are of the same skin in every frame, and so are the base mesh's."""
-    from mesoface.evaluation.surface import Surface
+    from mesoface.geometry.closest_point import Surface
 
     truths = [read_mesh(video.parent / name / "gt.ply") for name in ("000", "002")]
     facial = read_base_fit(video / "000" / "base_fit.npz").facial

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.mesh import Mesh, unit
+from mesoface.geometry.mesh import Mesh, unit
 from mesoface.surface.conform import conform_base, measure_displacement, smooth_base
 from mesoface.surface.fine import fine_mesh
 from mesoface.uvd.maps import sample_map

@@ -7,7 +7,7 @@ import pytest
 
 import mesoface.surface.detail
 from mesoface.errors import MesofaceError
-from mesoface.mesh import Mesh
+from mesoface.geometry.mesh import Mesh
 from mesoface.surface.detail import FineMaps, detail_maps, grid_mesh, model_topology_mesh
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mesoface.camera import Camera, look_at
-from mesoface.capture import View
-from mesoface.mesh import Mesh
-from mesoface.raycast import RayCaster
+from mesoface.geometry.camera import Camera, look_at
+from mesoface.captures.capture import View
+from mesoface.geometry.mesh import Mesh
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.texture.skin import Skin
 from mesoface.uvd.rasterize import rasterize_uv, texel_centers
 from mesoface.uvd.space import UVDSpace

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.face import FineSurface
+from mesoface.results.face import FineSurface
 from mesoface.texture.skin import find_skin
 
 

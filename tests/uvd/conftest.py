@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mesoface.mesh import Mesh
+from mesoface.geometry.mesh import Mesh
 
 RADIUS = 80.0  # mm
 SPAN = 1.2  # radians of longitude and latitude from u, v = 0 to 1

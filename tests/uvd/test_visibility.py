@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mesoface.camera import Camera, look_at
-from mesoface.capture import View
-from mesoface.mesh import Mesh
+from mesoface.geometry.camera import Camera, look_at
+from mesoface.captures.capture import View
+from mesoface.geometry.mesh import Mesh
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace, build_uvd_space
 from mesoface.uvd.visibility import cast_visibility, inside_image

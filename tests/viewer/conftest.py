@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import mesoface
-from mesoface.cameras_io import write_cameras
-from mesoface.map_io import write_png
-from mesoface.mesh import Mesh
-from mesoface.mesh_io import write_obj, write_ply
-from mesoface.run_folder import FORMAT, BaseFit, write_base_fit
+from mesoface.results.cameras import write_cameras
+from mesoface.files.maps import write_png
+from mesoface.geometry.mesh import Mesh
+from mesoface.files.meshes import write_obj, write_ply
+from mesoface.results.folder import FORMAT, BaseFit, write_base_fit
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 
 SIZE, RADIUS = 48, 80.0

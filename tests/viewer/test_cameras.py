@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mesoface.camera import Camera, look_at
+from mesoface.geometry.camera import Camera, look_at
 from mesoface.viewer.cameras import (
     covering_field_of_view,
     field_of_view,

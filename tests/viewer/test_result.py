@@ -9,8 +9,8 @@ import pytest
 
 import mesoface
 from mesoface.errors import MesofaceError
-from mesoface.map_io import write_exr
-from mesoface.mesh_io import write_ply
+from mesoface.files.maps import write_exr
+from mesoface.files.meshes import write_ply
 from mesoface.viewer.result import read_result
 from tests.viewer.conftest import RADIUS, SIZE, ball_front
 
@@ -64,7 +64,7 @@ def test_photos_that_are_gone_are_a_note_unless_asked_for(ball_run, tmp_path):
 
 def test_a_photo_that_changed_is_not_shown(ball_run, drawn_rig):
     """The capture now has other photos, of another size, under the same names."""
-    from mesoface.formats import facescape
+    from mesoface.captures.formats import facescape
 
     rig = drawn_rig(4, size=(60, 80))
     shutil.rmtree(ball_run.capture)

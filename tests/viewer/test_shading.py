@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from mesoface.map_io import write_exr
+from mesoface.files.maps import write_exr
 from mesoface.viewer.result import read_result
 from mesoface.viewer.shading import legend, shaded_glb, shadings
 from tests.viewer.conftest import SIZE

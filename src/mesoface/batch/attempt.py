@@ -13,11 +13,11 @@ from mesoface.batch.job import Attempt, Made
 from mesoface.batch.provenance import capture_input, is_current, recipe_of, write_made_from
 from mesoface.batch.result import write_face
 from mesoface.errors import MesofaceError
-from mesoface.load import load_capture
-from mesoface.mesh_io import read_mesh
+from mesoface.captures.load import load_capture
+from mesoface.files.meshes import read_mesh
 from mesoface.pipeline import reconstruct
-from mesoface.run_folder import read_record
-from mesoface.stages import StageClock
+from mesoface.results.folder import read_record
+from mesoface.running.stages import StageClock
 
 PRELOAD = ("torch", "mediapipe", __name__)
 """Modules that a worker process has loaded before it is given an attempt."""

@@ -12,7 +12,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from mesoface.atomic import atomic_file
+from mesoface.files.atomic import atomic_file
 from mesoface.batch.job import Attempt, CaptureJob
 
 FOLDER = ".claims"

@@ -15,7 +15,7 @@ from mesoface.batch.engine import Ended
 from mesoface.batch.job import Attempt, Made
 from mesoface.batch.need import MemoryNeed
 from mesoface.errors import MesofaceError
-from mesoface.workers import End, Outcome, Worker, prepare_workers
+from mesoface.running.workers import End, Outcome, Worker, prepare_workers
 
 _AHEAD = 2  # attempts handed over for each that can run at a time: no machine shall wait for the next
 _START = "start a cluster with `ray start --head`, or use --engine local"

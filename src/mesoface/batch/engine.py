@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from mesoface.batch.job import Attempt, Made
-from mesoface.workers import Outcome
+from mesoface.running.workers import Outcome
 
 Ended = Outcome[Attempt, Made]
 

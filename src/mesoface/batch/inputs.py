@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mesoface.capture_list import read_capture_list
+from mesoface.captures.lists import read_capture_list
 from mesoface.errors import MesofaceError
-from mesoface.formats import FORMATS
-from mesoface.formats.files import list_photos
+from mesoface.captures.formats import FORMATS
+from mesoface.captures.formats.files import list_photos
 
 _MAX_ID = 120  # bytes; what is added to it while it is made must fit into a file name too
 _RESULTS = ("run.json", "batch.json")  # what marks a folder as a result, which holds pictures too
@@ -24,7 +24,7 @@ def find_captures(inputs: Sequence[str | Path], *, out: str | Path) -> dict[str,
     A capture's folder is taken as it is. Any other folder is searched, all levels: a folder that looks like a
     capture in a known format is one, and so is one that holds two photos or more without any calibration, so
     that a capture which lost its calibration is missed by nobody. A file is a list of captures, see
-    :mod:`mesoface.capture_list`; what it names is taken as a capture, whether it exists or not.
+    :mod:`mesoface.captures.lists`; what it names is taken as a capture, whether it exists or not.
 
     Args:
         inputs: captures, trees, lists.

@@ -8,8 +8,8 @@ from multiprocessing import connection
 from mesoface.batch.engine import Ended
 from mesoface.batch.job import Attempt, Made
 from mesoface.batch.need import MemoryNeed
-from mesoface.memory import available_memory_mb, resident_memory_mb
-from mesoface.workers import End, Worker, prepare_workers
+from mesoface.running.memory import available_memory_mb, resident_memory_mb
+from mesoface.running.workers import End, Worker, prepare_workers
 
 _LONGEST_SLEEP = 0.5  # s between looks at the memory of what runs
 

@@ -10,11 +10,11 @@ from statistics import mean, median
 from urllib.parse import quote
 
 import mesoface
-from mesoface.atomic import atomic_file
+from mesoface.files.atomic import atomic_file
 from mesoface.batch.summary import CaptureRow
 from mesoface.batch.thumbnail import THUMBNAIL
 from mesoface.report import html
-from mesoface.run_folder import REPORT
+from mesoface.results.folder import REPORT
 
 # (heading, figure of the row, how it is written, factor)
 _SHOWN = (

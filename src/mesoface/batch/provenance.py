@@ -20,12 +20,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 import mesoface
 from mesoface.batch.job import CaptureJob
-from mesoface.capture import CaptureSource
+from mesoface.captures.capture import CaptureSource
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models.loading import ict_path
-from mesoface.formats import read_source
-from mesoface.run_folder import FORMAT, REPORT, read_record
+from mesoface.captures.formats import read_source
+from mesoface.results.folder import FORMAT, REPORT, read_record
 
 NAME = "made_from.json"
 _MACHINE = {"device", "threads", "memory_mb"}  # where and how fast it is computed, not what

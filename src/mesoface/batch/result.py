@@ -6,13 +6,13 @@ from pathlib import Path
 
 from mesoface.batch.job import CaptureJob
 from mesoface.batch.thumbnail import THUMBNAIL, write_thumbnail
-from mesoface.face import Face
-from mesoface.mesh import Mesh
-from mesoface.output import save_face
+from mesoface.results.face import Face
+from mesoface.geometry.mesh import Mesh
+from mesoface.save import save_face
 
 
 def write_face(folder: Path, job: CaptureJob, face: Face, truth: Mesh | None, *, followed: bool) -> None:
-    """Write what :func:`mesoface.output.save_face` writes, and the picture for the batch's page.
+    """Write what :func:`mesoface.save.save_face` writes, and the picture for the batch's page.
 
     Args:
         folder: to make.

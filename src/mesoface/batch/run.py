@@ -11,7 +11,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from mesoface.atomic import remove_leftovers
+from mesoface.files.atomic import remove_leftovers
 from mesoface.batch.attempt import PRELOAD, attempt_capture
 from mesoface.batch.claims import release_all
 from mesoface.batch.cluster import RayEngine
@@ -29,8 +29,8 @@ from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.pipeline import choose_measure
-from mesoface.progress import progress_bars
-from mesoface.resumable import incomplete, locked_folder
+from mesoface.running.progress import progress_bars
+from mesoface.running.resumable import incomplete, locked_folder
 
 EngineName = Literal["local", "ray"]
 

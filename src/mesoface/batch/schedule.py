@@ -11,7 +11,7 @@ from mesoface.batch.claims import claim, release
 from mesoface.batch.engine import Ended, Engine
 from mesoface.batch.job import Attempt, CaptureJob
 from mesoface.errors import MesofaceError
-from mesoface.workers import End
+from mesoface.running.workers import End
 
 _LOOK_AGAIN = 0.5  # s between two looks at what has room
 _MOST_LOSSES = 10  # machines that may be lost under one capture before it is to blame

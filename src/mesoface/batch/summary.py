@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import mesoface
-from mesoface.atomic import atomic_file, is_leftover
+from mesoface.files.atomic import atomic_file, is_leftover
 from mesoface.batch.job import CaptureJob
 from mesoface.errors import MesofaceError
 

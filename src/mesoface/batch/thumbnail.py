@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import View
-from mesoface.face import Face
+from mesoface.captures.capture import View
+from mesoface.results.face import Face
 from mesoface.report.pictures import shaded_views
 from mesoface.report.reduced import reduce_surface
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial.transform import Rotation
 
-from mesoface.camera import Camera
-from mesoface.lens import OpenCVLens
+from mesoface.geometry.camera import Camera
+from mesoface.geometry.lens import OpenCVLens
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

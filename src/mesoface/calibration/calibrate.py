@@ -23,7 +23,7 @@ from mesoface.errors import LandmarkError, MesofaceError, ReconstructionError
 from mesoface.face_models.scale import ScaleEstimate
 from mesoface.landmarks import Landmarks2D, MediapipeDetector
 from mesoface.landmarks.selection import face_sharpness
-from mesoface.progress import ProgressCallback, silent
+from mesoface.running.progress import ProgressCallback, silent
 
 _FEWEST = 3
 _REMEDY = "take a dozen photos of one still face from different sides, some 15° apart, sharp and evenly lit"

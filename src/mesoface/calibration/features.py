@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from mesoface.calibration.masks import head_mask
 from mesoface.calibration.photos import Photo
 from mesoface.calibration.solution import Solution, Track, describe
-from mesoface.camera import Camera
+from mesoface.geometry.camera import Camera
 from mesoface.errors import ReconstructionError
-from mesoface.formats.colmap_lens import intrinsics
-from mesoface.images import decode_mask
+from mesoface.captures.formats.colmap_lens import intrinsics
+from mesoface.files.images import decode_mask
 from mesoface.landmarks import Landmarks2D
-from mesoface.progress import ProgressCallback, silent
+from mesoface.running.progress import ProgressCallback, silent
 
 _MODEL = "SIMPLE_RADIAL"
 _MAX_SIDE = 2000  # pixels: finer features cost time and are hardly more exact

@@ -20,10 +20,10 @@ from mesoface.calibration.face_prior import COUNT, SLIDING, face_pose, fitted_fa
 from mesoface.calibration.photos import Photo
 from mesoface.calibration.skin import follow_skin
 from mesoface.calibration.solution import Solution, Track, describe
-from mesoface.camera import Camera
+from mesoface.geometry.camera import Camera
 from mesoface.errors import ReconstructionError
 from mesoface.landmarks import Landmarks2D
-from mesoface.progress import ProgressCallback, silent
+from mesoface.running.progress import ProgressCallback, silent
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -13,9 +13,9 @@ from PIL import Image
 
 from mesoface.calibration.exif import read_exif_camera
 from mesoface.errors import CaptureError
-from mesoface.formats.files import list_photos, unique_names
-from mesoface.formats.photos import MASKS
-from mesoface.images import SUFFIXES, decode_mask, decode_photo, read_header, turn_upright
+from mesoface.captures.formats.files import list_photos, unique_names
+from mesoface.captures.formats.photos import MASKS
+from mesoface.files.images import SUFFIXES, decode_mask, decode_photo, read_header, turn_upright
 
 _APPLE = (".heic", ".heif")
 _RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2")

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.camera import Camera
+from mesoface.geometry.camera import Camera
 from mesoface.landmarks.rays import viewing_rays
 
 Array = NDArray[np.float64]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mesoface.errors import CaptureError
 from mesoface.landmarks.networks import quiet_native_logs
-from mesoface.progress import ProgressCallback, silent
+from mesoface.running.progress import ProgressCallback, silent
 
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 _CANDIDATES = 3  # frames kept for each photo that is wanted

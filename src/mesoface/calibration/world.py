@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mesoface.camera import Camera
+from mesoface.geometry.camera import Camera
 from mesoface.errors import ReconstructionError
 from mesoface.face_models.scale import ScaleEstimate, scale_from_eyes
 from mesoface.landmarks import Landmarks2D, Landmarks3D

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from mesoface.atomic import atomic_folder
+from mesoface.files.atomic import atomic_folder
 from mesoface.calibration.calibrate import Calibration, calibrate
 from mesoface.calibration.photos import Photo
 from mesoface.calibration.settings import CalibrationSettings
-from mesoface.capture import ViewSource
+from mesoface.captures.capture import ViewSource
 from mesoface.errors import MesofaceError
-from mesoface.formats.plain import write_capture_json
-from mesoface.progress import ProgressCallback, silent
+from mesoface.captures.formats.plain import write_capture_json
+from mesoface.running.progress import ProgressCallback, silent
 from mesoface.report.calibrate_page import calibrate_page
 
 RECORD = "calibration.json"

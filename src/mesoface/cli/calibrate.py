@@ -18,7 +18,7 @@ from mesoface.errors import MesofaceError
 
 if TYPE_CHECKING:
     from mesoface.calibration import Calibration
-    from mesoface.progress import ProgressCallback
+    from mesoface.running.progress import ProgressCallback
 
 _COLOURS = {"good": "green", "doubtful": "yellow"}
 
@@ -83,7 +83,7 @@ def command(
     """
     from mesoface.calibration import CalibrationSettings
     from mesoface.calibration.write import calibrate_folder
-    from mesoface.progress import progress_bars
+    from mesoface.running.progress import progress_bars
 
     settings = CalibrationSettings(
         cast(Method, method), cast(Sharing, cameras), background, max_photos, threads
@@ -107,7 +107,7 @@ def calibrated(photos: Path, out: Path, *, overwrite: bool, progress: ProgressCa
         MesofaceError: the photos have cameras already, or none can be found that are to be trusted.
     """
     from mesoface.calibration.write import calibrate_folder
-    from mesoface.formats import FORMATS
+    from mesoface.captures.formats import FORMATS
 
     known = next((n for n, form in FORMATS.items() if photos.is_dir() and form.detect(photos)), None)
     if known is not None:

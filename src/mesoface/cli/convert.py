@@ -48,8 +48,8 @@ def command(
 
     A rig calibrated in Metashape as our own plain JSON: `mesoface convert shoot/ plain/ --to plain`
     """
-    from mesoface.convert import convert
-    from mesoface.progress import progress_bars
+    from mesoface.captures.convert import convert
+    from mesoface.running.progress import progress_bars
 
     with progress_bars() as progress:
         done = convert(

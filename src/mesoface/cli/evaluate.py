@@ -56,8 +56,8 @@ def command(
     """
     from mesoface.cli.naming import naming
     from mesoface.evaluation import evaluate, print_evaluation, write_heatmap
-    from mesoface.mesh_io import read_mesh
-    from mesoface.output import facial_region, surface_file
+    from mesoface.files.meshes import read_mesh
+    from mesoface.save import facial_region, surface_file
 
     if heatmap is not None and heatmap.suffix.lower() not in (".ply", ".png"):
         raise MesofaceError("a heat map is a .ply or a .png", path=heatmap, remedy="give a name that ends so")

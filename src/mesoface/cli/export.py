@@ -71,7 +71,7 @@ def command(
     from mesoface.cli.naming import naming
     from mesoface.export import ExportOptions, export_face, read_source
     from mesoface.export.formats import check_target, parse_formats
-    from mesoface.progress import progress_bars
+    from mesoface.running.progress import progress_bars
 
     formats = parse_formats(to)
     check_target(out, run)

@@ -12,7 +12,7 @@ import typer
 from mesoface.errors import InterruptedJobsError
 
 if TYPE_CHECKING:
-    from mesoface.progress import ProgressCallback
+    from mesoface.running.progress import ProgressCallback
 
 app = typer.Typer(
     name="facescape",
@@ -38,7 +38,7 @@ def _group(context: typer.Context) -> None:
 @contextmanager
 def _resumable(out: Path) -> Iterator[ProgressCallback]:
     """Bars, and what Ctrl-C means for work that can be resumed."""
-    from mesoface.progress import progress_bars
+    from mesoface.running.progress import progress_bars
 
     try:
         with progress_bars(remaining=True) as progress:
@@ -125,7 +125,7 @@ def prepare_command(
 
     Example: `mesoface facescape prepare FaceScape --out prepared --workers 4`
     """
-    from mesoface.facescape.prepare import PrepareSettings, prepare
+    from mesoface.lab.facescape.prepare import PrepareSettings, prepare
 
     settings = PrepareSettings(
         views=views,
@@ -179,7 +179,7 @@ def evaluate_command(
 
     Example: `mesoface facescape evaluate runs prepared --split eval --out evaluation`
     """
-    from mesoface.facescape.evaluate import evaluate_split
+    from mesoface.lab.facescape.evaluate import evaluate_split
 
     with _resumable(out) as progress:
         table = evaluate_split(
@@ -224,7 +224,7 @@ def synth_command(
 
     Example: `mesoface facescape synth --out FaceScape --people 3 --expressions 2`
     """
-    from mesoface.facescape.generate import GeneratorSettings, generate
+    from mesoface.lab.facescape.generate import GeneratorSettings, generate
 
     settings = GeneratorSettings(people, expressions, views, width, height, detail, face_model, seed)
     with _resumable(out) as progress:

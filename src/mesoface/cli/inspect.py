@@ -31,17 +31,17 @@ def command(
 
     Example: `mesoface inspect shoot/ --html shoot.html`
     """
-    from mesoface.inspection import inspect, print_inspection
+    from mesoface.inspection.inspect import inspect, print_inspection
     from mesoface.landmarks import MediapipeDetector
-    from mesoface.load import load_capture
-    from mesoface.progress import progress_bars
+    from mesoface.captures.load import load_capture
+    from mesoface.running.progress import progress_bars
 
     with progress_bars() as progress:
         loaded = load_capture(capture, format=format, progress=progress)
         inspection = inspect(loaded, detector=MediapipeDetector(progress))
     print_inspection(inspection, Console())
     if html is not None:
-        from mesoface.atomic import atomic_file
+        from mesoface.files.atomic import atomic_file
         from mesoface.report.inspect_page import inspect_page
 
         with atomic_file(html) as temporary:

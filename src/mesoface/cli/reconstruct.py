@@ -74,12 +74,12 @@ def command(
     from mesoface.cli.calibrate import calibrated
     from mesoface.cli.naming import naming
     from mesoface.landmarks import read_landmarks
-    from mesoface.load import load_capture
-    from mesoface.mesh_io import read_mesh
-    from mesoface.output import check_target, save_face
+    from mesoface.captures.load import load_capture
+    from mesoface.files.meshes import read_mesh
+    from mesoface.save import check_target, save_face
     from mesoface.pipeline import reconstruct
-    from mesoface.progress import progress_bars
-    from mesoface.stages import StageClock
+    from mesoface.running.progress import progress_bars
+    from mesoface.running.stages import StageClock
 
     settings.torch_device()
     check_target(out, capture, overwrite)

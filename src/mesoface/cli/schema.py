@@ -14,6 +14,6 @@ def command() -> None:
 
     Example: `mesoface schema > capture.schema.json`
     """
-    from mesoface.formats.plain import capture_schema
+    from mesoface.captures.formats.plain import capture_schema
 
     typer.echo(json.dumps(capture_schema(), indent=1, ensure_ascii=False))

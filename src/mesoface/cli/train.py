@@ -11,7 +11,7 @@ from mesoface.cli import train_meso, train_pack, train_tiles
 from mesoface.errors import InterruptedJobsError
 
 if TYPE_CHECKING:
-    from mesoface.training.recipe import Stage
+    from mesoface.lab.training.recipe import Stage
 
 app = typer.Typer(
     name="train",
@@ -93,8 +93,8 @@ def regularizer_command(
 
 
 def _train(stage: Stage, file: Path, fresh: bool, devices: int | None, nodes: int | None) -> None:
-    from mesoface.training.config import on_machine, read_config
-    from mesoface.training.run import train
+    from mesoface.lab.training.config import on_machine, read_config
+    from mesoface.lab.training.run import train
 
     config = on_machine(read_config(file, stage), stage, devices=devices, nodes=nodes)
     outcome = train(config, stage, fresh=fresh)

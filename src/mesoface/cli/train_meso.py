@@ -38,8 +38,8 @@ def command(
 
     Example: `mesoface train meso --config configs/meso.toml`
     """
-    from mesoface.training.meso.config import read_meso_config
-    from mesoface.training.meso.run import train_meso
+    from mesoface.lab.training.relief.config import read_meso_config
+    from mesoface.lab.training.relief.run import train_meso
 
     settings = read_meso_config(config)
     outcome = train_meso(settings, fresh=fresh)

@@ -59,7 +59,7 @@ def command(
             f"the viewer needs {error.name}, which is not installed",
             remedy='pip install "mesoface[view]"; report.html shows the face without it',
         ) from error
-    from mesoface.progress import progress_bars
+    from mesoface.running.progress import progress_bars
     from mesoface.viewer.result import read_result
 
     with progress_bars() as progress:

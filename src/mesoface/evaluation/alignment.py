@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation.sampling import sample_surface
-from mesoface.evaluation.surface import Surface
-from mesoface.mesh import Mesh
+from mesoface.geometry.closest_point import Surface
+from mesoface.geometry.mesh import Mesh
 
 Array = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from mesoface.errors import MesofaceError
 from mesoface.evaluation.alignment import Similarity, align_meshes
 from mesoface.evaluation.truth import GroundTruth, checked_surface
-from mesoface.mesh import Mesh
+from mesoface.geometry.mesh import Mesh
 
 WITHIN = (0.2, 0.5, 1.0)
 """Distances, mm, whose shares are reported."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from mesoface.errors import MesofaceError
 from mesoface.evaluation.metrics import WITHIN
 from mesoface.evaluation.truth import checked_surface
-from mesoface.mesh import Mesh
+from mesoface.geometry.mesh import Mesh
 
 ON_FACE = 10.0
 """Points farther from the mesh than this, mm, are taken for something else than the face."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.mesh import Mesh
+from mesoface.geometry.mesh import Mesh
 
 
 @dataclass(frozen=True, eq=False)

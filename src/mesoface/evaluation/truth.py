@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation.sampling import Samples, sample_surface
-from mesoface.evaluation.surface import Surface
-from mesoface.mesh import Mesh, unit
-from mesoface.raycast import RayCaster
+from mesoface.geometry.closest_point import Surface
+from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.ray_casting import RayCaster
 
 REGION_REACH = 15.0
 """How far, in mm, a point may be from the region mesh and still belong to the region."""

@@ -12,7 +12,7 @@ from mesoface.export.normal_maps import tangent_normal_map
 from mesoface.export.options import ExportOptions, Topology
 from mesoface.export.source import ExportSource
 from mesoface.export.tangent_space import RenderMesh, render_mesh
-from mesoface.mesh import Mesh
+from mesoface.geometry.mesh import Mesh
 from mesoface.surface.detail import grid_mesh, model_topology_mesh
 
 ROUGHNESS = 0.55

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mesoface.atomic import atomic_file
+from mesoface.files.atomic import atomic_file
 from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
-from mesoface.mesh_io import write_obj
+from mesoface.files.meshes import write_obj
 
 
 def export_base(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.atomic import atomic_file
+from mesoface.files.atomic import atomic_file
 from mesoface.errors import MesofaceError
 from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
-from mesoface.map_io import write_exr, write_png
+from mesoface.files.maps import write_exr, write_png
 from mesoface.surface.detail import DetailMaps
 
 MIDDLE = 32768

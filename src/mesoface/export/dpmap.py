@@ -13,9 +13,9 @@ from mesoface.errors import MesofaceError
 from mesoface.export.displacement import require_detail
 from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
-from mesoface.images import read_header
-from mesoface.map_io import write_png
-from mesoface.mesh import Mesh, unit
+from mesoface.files.images import read_header
+from mesoface.files.maps import write_png
+from mesoface.geometry.mesh import Mesh, unit
 
 SIZE = 4096
 """Side of a published dpmap, texels."""

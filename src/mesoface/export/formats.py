@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mesoface
-from mesoface.atomic import atomic_folder
+from mesoface.files.atomic import atomic_folder
 from mesoface.errors import MesofaceError
 from mesoface.export.base import export_base
 from mesoface.export.displacement import export_exr, export_png
@@ -20,7 +20,7 @@ from mesoface.export.options import ExportOptions
 from mesoface.export.ply import export_ply
 from mesoface.export.source import ExportSource
 from mesoface.export.usd import export_usd, require_usd
-from mesoface.progress import ProgressCallback, silent
+from mesoface.running.progress import ProgressCallback, silent
 
 MANIFEST = "export.json"
 """The file by which a folder of exports is known."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mesoface
-from mesoface.atomic import atomic_file
+from mesoface.files.atomic import atomic_file
 
 _COMPONENTS = {np.dtype(np.float32): 5126, np.dtype(np.uint32): 5125}
 _TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}

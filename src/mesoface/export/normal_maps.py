@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.export.tangent_space import RenderMesh
-from mesoface.mesh import unit
+from mesoface.geometry.mesh import unit
 from mesoface.surface.detail import DetailMaps
 from mesoface.uvd.maps import fill_outside
 from mesoface.uvd.rasterize import rasterize_uv

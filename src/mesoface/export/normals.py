@@ -11,7 +11,7 @@ from mesoface.export.normal_maps import encode_normals, object_normal_map, tange
 from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
 from mesoface.export.tangent_space import render_mesh
-from mesoface.map_io import write_png
+from mesoface.files.maps import write_png
 
 
 def export_normals(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:

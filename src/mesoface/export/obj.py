@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mesoface.atomic import atomic_file
+from mesoface.files.atomic import atomic_file
 from mesoface.export.asset import CLAY, make_asset
 from mesoface.export.normal_maps import encode_normals
 from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
-from mesoface.map_io import write_png
-from mesoface.mesh_io import write_obj
+from mesoface.files.maps import write_png
+from mesoface.files.meshes import write_obj
 
 _EDGE_MM = 1.0
 

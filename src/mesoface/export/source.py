@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
-from mesoface.face import Face
-from mesoface.images import decode_photo, read_header
-from mesoface.map_io import read_exr
-from mesoface.mesh import Mesh
-from mesoface.mesh_io import read_mesh
-from mesoface.run_folder import BaseFit, base_fit, read_base_fit, read_record, required_file
+from mesoface.results.face import Face
+from mesoface.files.images import decode_photo, read_header
+from mesoface.files.maps import read_exr
+from mesoface.geometry.mesh import Mesh
+from mesoface.files.meshes import read_mesh
+from mesoface.results.folder import BaseFit, base_fit, read_base_fit, read_record, required_file
 from mesoface.surface.detail import DetailMaps, FineMaps, detail_maps
 
 _AGAIN = "run `mesoface reconstruct` again"

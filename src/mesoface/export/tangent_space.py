@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.mesh import Mesh, unit
+from mesoface.geometry.mesh import Mesh, unit
 
 
 @dataclass(frozen=True, eq=False)

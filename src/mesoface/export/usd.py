@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mesoface.atomic import atomic_file
+from mesoface.files.atomic import atomic_file
 from mesoface.errors import MesofaceError
 from mesoface.export.asset import CLAY, ROUGHNESS, Asset, make_asset
 from mesoface.export.images import png

@@ -15,8 +15,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from mesoface.alignment import align_points_robustly
-from mesoface.camera import Camera
+from mesoface.geometry.alignment import align_points_robustly
+from mesoface.geometry.camera import Camera
 from mesoface.errors import LandmarkError
 from mesoface.face_models.correspondence import SLIDING
 from mesoface.face_models.measurements import ImageLandmarks, Measurements, SpatialLandmarks

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import FaceModelError
-from mesoface.face_models.arrays import npz_names, object_payload, read_npz, require, require_indices
+from mesoface.files.npz import npz_names, object_payload, read_npz, require, require_indices
 from mesoface.face_models.correspondence import add_mediapipe
 from mesoface.face_models.model import LinearFaceModel, Topology
 from mesoface.face_models.plain_pickle import read_plain_pickle

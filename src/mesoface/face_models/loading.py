@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from mesoface.errors import FaceModelError
-from mesoface.face_models.arrays import npz_names
+from mesoface.files.npz import npz_names
 from mesoface.face_models.facescape import is_facescape, load_facescape
 from mesoface.face_models.flame import is_flame, load_flame
 from mesoface.face_models.generic import load_generic

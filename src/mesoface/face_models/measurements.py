@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.camera import Camera
+from mesoface.geometry.camera import Camera
 
 Array = NDArray[np.float64]
 

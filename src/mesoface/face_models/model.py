@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.mesh import Mesh
+from mesoface.geometry.mesh import Mesh
 
 
 @dataclass(frozen=True, eq=False)

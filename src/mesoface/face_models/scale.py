@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.camera import Camera
-from mesoface.capture import Capture
+from mesoface.geometry.camera import Camera
+from mesoface.captures.capture import Capture
 from mesoface.errors import ReconstructionError
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 

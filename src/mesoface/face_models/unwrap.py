@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.face_models.region import inside, superellipse
-from mesoface.mesh import Mesh
-from mesoface.raycast import RayCaster
+from mesoface.geometry.mesh import Mesh
+from mesoface.geometry.ray_casting import RayCaster
 
 FOREHEAD = 0.75
 """Height of the mask above the brows, in heights of the nose (bridge to base)."""

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.camera import Camera
+from mesoface.geometry.camera import Camera
 from mesoface.landmarks.rays import project_all
 
 Array = NDArray[np.float64]

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import Capture
+from mesoface.captures.capture import Capture
 from mesoface.errors import FaceModelError, LandmarkError
-from mesoface.face_models.arrays import read_npz
+from mesoface.files.npz import read_npz
 from mesoface.landmarks.types import Landmarks2D
 
 SCHEMES = {"mediapipe478": 478, "ibug68": 68}

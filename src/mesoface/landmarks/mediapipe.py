@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.camera import Camera
-from mesoface.capture import Capture
+from mesoface.geometry.camera import Camera
+from mesoface.captures.capture import Capture
 from mesoface.errors import LandmarkError
 from mesoface.landmarks.candidates import choose_main_face, face_size, most_prominent, without_doubles
 from mesoface.landmarks.crop import Crop
@@ -16,7 +16,7 @@ from mesoface.landmarks.networks import FaceNetworks
 from mesoface.landmarks.rays import closest_points_to_rays
 from mesoface.landmarks.surface import facing_weight, landmark_normals
 from mesoface.landmarks.types import Landmarks2D
-from mesoface.progress import ProgressCallback, silent
+from mesoface.running.progress import ProgressCallback, silent
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import Capture, View
+from mesoface.captures.capture import Capture, View
 from mesoface.errors import LandmarkError
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
-from mesoface.mesh import unit
+from mesoface.geometry.mesh import unit
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
-from mesoface.mesh import Mesh, unit
+from mesoface.geometry.mesh import Mesh, unit
 
 # Top of the forehead, below it, and beside it on the subject's left: counter-clockwise seen from outside.
 _SEED = (10, 151, 338)

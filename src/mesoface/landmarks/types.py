@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import Capture
+from mesoface.captures.capture import Capture
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import View
+from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
 from mesoface.matching.levels import Level, LevelInput, levels_for
 from mesoface.matching.matcher import Matcher
 from mesoface.matching.trust import Rig
-from mesoface.mesh import Mesh
-from mesoface.progress import ProgressCallback, silent
+from mesoface.geometry.mesh import Mesh
+from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import blur_masked, resize_map
 from mesoface.uvd.space import UVDSpace
 from mesoface.uvd.visibility import SEEN, cast_visibility

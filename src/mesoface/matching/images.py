@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.camera import Camera
-from mesoface.capture import View
+from mesoface.geometry.camera import Camera
+from mesoface.captures.capture import View
 from mesoface.uvd.space import UVDSpace
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import View
+from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
 from mesoface.matching.images import pixel_footprint
 from mesoface.uvd.space import UVDSpace

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.camera import Camera
+from mesoface.geometry.camera import Camera
 
 
 def baseline_angles(cameras: Sequence[Camera], center: NDArray) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import View
+from mesoface.captures.capture import View
 from mesoface.matching.rig import estimate_rig_correction, turn_camera
 from mesoface.uvd.space import UVDSpace
 

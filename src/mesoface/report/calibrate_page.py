@@ -9,8 +9,8 @@ import numpy as np
 
 from mesoface.calibration.calibrate import Calibration
 from mesoface.calibration.photos import read_pixels
-from mesoface.images import as_float
-from mesoface.inspection import ViewReport
+from mesoface.files.images import as_float
+from mesoface.inspection.inspect import ViewReport
 from mesoface.report import html
 from mesoface.report.inspect_page import cameras_from_above
 from mesoface.report.pictures import with_landmarks

@@ -12,10 +12,10 @@ import mesoface
 from mesoface.evaluation import Evaluation
 from mesoface.evaluation.heatmap import heatmap_picture
 from mesoface.evaluation.table import COLUMNS, rows, summary
-from mesoface.face import Face
-from mesoface.mesh import Mesh
-from mesoface.raycast import RayCaster
-from mesoface.rendering import Relief
+from mesoface.results.face import Face
+from mesoface.geometry.mesh import Mesh
+from mesoface.geometry.ray_casting import RayCaster
+from mesoface.rendering.clay import Relief
 from mesoface.report.command_line import command_line
 from mesoface.report.face_surfaces import face_shadings, face_surfaces
 from mesoface.report.photo_error import LARGEST, photo_errors

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import Capture, View
-from mesoface.inspection import COLUMNS, UNITS, Inspection, ViewReport, coverage_sentence, view_cells
+from mesoface.captures.capture import Capture, View
+from mesoface.inspection.inspect import COLUMNS, UNITS, Inspection, ViewReport, coverage_sentence, view_cells
 
 _PICTURE = 420  # pixels, the longer side of a picture in the page
 _QUALITY = 82

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mesoface.capture import View
-from mesoface.false_color import add_legend, colorize
-from mesoface.mesh import Mesh
-from mesoface.raycast import RayCaster
-from mesoface.rendering import Relief, shade, turntable_cameras
+from mesoface.captures.capture import View
+from mesoface.rendering.false_color import add_legend, colorize
+from mesoface.geometry.mesh import Mesh
+from mesoface.geometry.ray_casting import RayCaster
+from mesoface.rendering.clay import Relief, shade, turntable_cameras
 from mesoface.texture import Texture
 
 RGB = NDArray[np.uint8]
@@ -78,7 +78,7 @@ def map_picture(
         valid: (H, W), or None where all finite values are.
         label: what the numbers are, with their unit; plain ASCII.
         limits: values at the colour map's ends.
-        colormap: see :func:`mesoface.false_color.colorize`.
+        colormap: see :func:`mesoface.rendering.false_color.colorize`.
         width: of the picture, pixels.
     """
     values = np.asarray(values, np.float64)
@@ -125,7 +125,7 @@ def shaded_views(
         mesh: what is drawn.
         forward: (3,) direction out of the face.
         up: (3,) direction to the forehead.
-        relief: normals of what is finer than the mesh, see :func:`mesoface.rendering.shade`.
+        relief: normals of what is finer than the mesh, see :func:`mesoface.rendering.clay.shade`.
         angles: which of front, three-quarter from the right and from the left, side.
         frame: frames the pictures instead of ``mesh``: for before and after in the same place.
         size: (width, height) pixels.

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.mesh import Mesh, unit
+from mesoface.geometry.mesh import Mesh, unit
 from mesoface.report import html
 
 RGB = NDArray[np.uint8]

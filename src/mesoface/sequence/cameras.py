@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mesoface.camera import Camera
-from mesoface.capture import CaptureSource
+from mesoface.geometry.camera import Camera
+from mesoface.captures.capture import CaptureSource
 from mesoface.errors import CaptureError
 
 _RELATIVE = 1e-6  # numbers that were written with six digits are the same

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.alignment import align_points_robustly
-from mesoface.capture import Capture
+from mesoface.geometry.alignment import align_points_robustly
+from mesoface.captures.capture import Capture
 from mesoface.face_models.fitting import embedding, fit_landmarks3d
 from mesoface.face_models.model import FaceFit
 from mesoface.face_models.scale import ScaleEstimate

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import Capture, View
+from mesoface.captures.capture import Capture, View
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
-from mesoface.face import Face
+from mesoface.results.face import Face
 from mesoface.face_models.fitting import fit_face
 from mesoface.face_models.model import FaceModel
 from mesoface.matching.cascade import Match
 from mesoface.matching.choice import choose_matcher
-from mesoface.mesh import Mesh
+from mesoface.geometry.mesh import Mesh
 from mesoface.pipeline import (
     FoundFace,
     Measure,
@@ -26,14 +26,14 @@ from mesoface.pipeline import (
     finish_face,
     measure_face,
 )
-from mesoface.progress import ProgressCallback, silent
+from mesoface.running.progress import ProgressCallback, silent
 from mesoface.sequence.follow import follow_face
 from mesoface.sequence.masks import FacialMasks
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, track_of
 from mesoface.sequence.tracking import SIZE, Tracked, track
 from mesoface.sequence.warm import Relief, WarmMeasure
-from mesoface.stages import StageClock
+from mesoface.running.stages import StageClock
 
 LEAST_AGREEMENT = 0.5
 """Median correlation with the anchor's skin below which the track is lost."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 import mesoface
-from mesoface.atomic import atomic_file
+from mesoface.files.atomic import atomic_file
 from mesoface.errors import MesofaceError
 from mesoface.sequence.person import Person
 

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.atomic import atomic_file
-from mesoface.capture import Capture
+from mesoface.files.atomic import atomic_file
+from mesoface.captures.capture import Capture
 from mesoface.errors import FaceModelError, MesofaceError
-from mesoface.face import Face, FineSurface
-from mesoface.face_models.arrays import read_npz, require
+from mesoface.results.face import Face, FineSurface
+from mesoface.files.npz import read_npz, require
 from mesoface.sequence.tracking import SIZE, unroll
 from mesoface.uvd.maps import blur_masked
 from mesoface.uvd.space import UVDSpace

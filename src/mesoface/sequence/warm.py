@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import View
+from mesoface.captures.capture import View
 from mesoface.matching.cascade import Match, match
 from mesoface.matching.classical import ClassicalLevel
 from mesoface.matching.images import pixel_footprint
 from mesoface.matching.levels import Level
 from mesoface.matching.matcher import Matcher
-from mesoface.mesh import Mesh
-from mesoface.progress import ProgressCallback
+from mesoface.geometry.mesh import Mesh
+from mesoface.running.progress import ProgressCallback
 from mesoface.sequence.masks import FacialMasks
 from mesoface.sequence.tracking import SIZE
 from mesoface.surface.conform import smooth_base

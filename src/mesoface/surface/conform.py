@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from mesoface.mesh import Mesh
-from mesoface.raycast import RayCaster
+from mesoface.geometry.mesh import Mesh
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.uvd.maps import blur_masked, fill_outside, sample_map
 from mesoface.uvd.space import UVDSpace, smooth_normals
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mesoface.capture import View
+from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
-from mesoface.face import FineSurface
-from mesoface.memory import available_memory_mb
-from mesoface.mesh import Mesh
-from mesoface.progress import ProgressCallback, silent
+from mesoface.results.face import FineSurface
+from mesoface.running.memory import available_memory_mb
+from mesoface.geometry.mesh import Mesh
+from mesoface.running.progress import ProgressCallback, silent
 from mesoface.texture.lookup import enlarge_rows
 from mesoface.texture.paint import paint
 from mesoface.texture.plan import plan_texture

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.camera import Camera
+from mesoface.geometry.camera import Camera
 
 Map = NDArray[np.float32]
 

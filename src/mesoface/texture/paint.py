@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.progress import ProgressCallback, silent
+from mesoface.running.progress import ProgressCallback, silent
 from mesoface.texture.lookup import enlarge_rows, look_up, pixel_map
 from mesoface.texture.photo import face_photo
 from mesoface.texture.plan import TexturePlan

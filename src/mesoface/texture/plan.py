@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import View
-from mesoface.mesh import Mesh
+from mesoface.captures.capture import View
+from mesoface.geometry.mesh import Mesh
 from mesoface.texture.consensus import Agreement, find_agreement, solve_gains, solve_offsets
 from mesoface.texture.lookup import look_up, pixel_map
 from mesoface.texture.photo import face_photo

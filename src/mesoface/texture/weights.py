@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import View
-from mesoface.mesh import Mesh, unit
-from mesoface.raycast import RayCaster
+from mesoface.captures.capture import View
+from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.texture.skin import Skin
 from mesoface.uvd.maps import dilate, erode
 from mesoface.uvd.space import UVDSpace

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.mesh import Mesh, unit
+from mesoface.geometry.mesh import Mesh, unit
 from mesoface.uvd.maps import blur_masked, erode, fill_outside, resize_map
 from mesoface.uvd.rasterize import rasterize_uv
 

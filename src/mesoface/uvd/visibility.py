@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.capture import View
-from mesoface.mesh import Mesh, unit
-from mesoface.raycast import RayCaster
+from mesoface.captures.capture import View
+from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.uvd.maps import blur_masked
 from mesoface.uvd.rasterize import grid_faces
 from mesoface.uvd.space import UVDSpace

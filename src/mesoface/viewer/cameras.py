@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mesoface.camera import Camera
+from mesoface.geometry.camera import Camera
 
 Array = NDArray[np.float64]
 

@@ -10,17 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.cameras_io import RunCameras, RunView, read_cameras
+from mesoface.results.cameras import RunCameras, RunView, read_cameras
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import GroundTruth
 from mesoface.export.source import read_texture
-from mesoface.images import decode_photo
-from mesoface.load import load_capture
-from mesoface.map_io import read_exr
-from mesoface.mesh import Mesh
-from mesoface.mesh_io import read_mesh
-from mesoface.progress import ProgressCallback, silent
-from mesoface.run_folder import BaseFit, read_base_fit, read_record, required_file
+from mesoface.files.images import decode_photo
+from mesoface.captures.load import load_capture
+from mesoface.files.maps import read_exr
+from mesoface.geometry.mesh import Mesh
+from mesoface.files.meshes import read_mesh
+from mesoface.running.progress import ProgressCallback, silent
+from mesoface.results.folder import BaseFit, read_base_fit, read_record, required_file
 from mesoface.uvd.maps import sample_map
 
 RGB = NDArray[np.uint8]

@@ -11,8 +11,8 @@ import numpy as np
 import viser
 from numpy.typing import NDArray
 
-from mesoface.camera import Camera
-from mesoface.mesh import unit
+from mesoface.geometry.camera import Camera
+from mesoface.geometry.mesh import unit
 from mesoface.viewer.cameras import (
     covering_field_of_view,
     field_of_view,

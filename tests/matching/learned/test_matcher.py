@@ -5,7 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from mesoface.checkpoints import WeightsError
+from mesoface.files.checkpoints import WeightsError
 from mesoface.errors import MesofaceError
 from mesoface.matching.choice import choose_matcher
 from mesoface.matching.classical import ClassicalLevel, ClassicalMatcher

@@ -12,11 +12,11 @@ from mesoface.matching.cascade import match
 from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.learned.matcher import LearnedMatcher
 from mesoface.matching.learned.weights import SHIPPED, load_matcher
-from mesoface.training.baseline import classical_answer
-from mesoface.training.config import LossWeights
-from mesoface.training.our_recipe import OurRecipe
-from mesoface.training.patches import patch_tile
-from mesoface.training.validation import Answer
+from mesoface.lab.training.baseline import classical_answer
+from mesoface.lab.training.config import LossWeights
+from mesoface.lab.training.our_recipe import OurRecipe
+from mesoface.lab.training.patches import patch_tile
+from mesoface.lab.training.validation import Answer
 from mesoface.uvd.space import build_uvd_space
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from mesoface.matching.paper import ImplicitFunction, Regularizer
 from mesoface.matching.paper.reconstruct import PaperNetworks
-from mesoface.weights import import_checkpoints, load_network
+from mesoface.files.weights import import_checkpoints, load_network
 
 
 @pytest.fixture(scope="session")

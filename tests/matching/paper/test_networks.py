@@ -8,7 +8,7 @@ import torch
 from mesoface.matching.paper import FeatureNetwork, ImplicitFunction, Regularizer
 from mesoface.matching.paper.implicit_function import project, sample_features, view_variance
 from mesoface.matching.paper.regularizer import expected_step
-from mesoface.meso.generator import MesoGenerator
+from mesoface.relief.generator import MesoGenerator
 
 
 @pytest.fixture

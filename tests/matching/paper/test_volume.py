@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from mesoface.camera import Camera, look_at
-from mesoface.capture import View
-from mesoface.load import load_capture
+from mesoface.geometry.camera import Camera, look_at
+from mesoface.captures.capture import View
+from mesoface.captures.load import load_capture
 from mesoface.matching.paper import (
     STEP_MM,
     FeatureNetwork,
@@ -19,7 +19,7 @@ from mesoface.matching.paper import (
     read_displacement,
 )
 from mesoface.matching.paper.implicit_function import view_variance
-from mesoface.mesh_io import read_mesh
+from mesoface.files.meshes import read_mesh
 from mesoface.uvd.space import UVDSpace
 
 STEPS = range(-6, 7)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mesoface.matching.learned.matcher import LearnedMatcher
 from mesoface.matching.learned.network import SurfaceMatcher
-from mesoface.weights import load_network
+from mesoface.files.weights import load_network
 
 SHIPPED = "surface_matcher.safetensors"
 

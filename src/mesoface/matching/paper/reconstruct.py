@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mesoface.capture import View
-from mesoface.checkpoints import WeightsError
+from mesoface.captures.capture import View
+from mesoface.files.checkpoints import WeightsError
 from mesoface.errors import ReconstructionError
 from mesoface.matching.cascade import Match
 from mesoface.matching.paper.implicit_function import ImplicitFunction
@@ -29,11 +29,11 @@ from mesoface.matching.paper.volume import (
     cost_volume,
     read_displacement,
 )
-from mesoface.mesh import Mesh
-from mesoface.progress import ProgressCallback, silent
+from mesoface.geometry.mesh import Mesh
+from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.space import UVDSpace
 from mesoface.uvd.visibility import SEEN, cast_visibility
-from mesoface.weights import load_network
+from mesoface.files.weights import load_network
 
 _IMPORT = "run `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl --out DIR`, pass --weights DIR"
 # Confidence, in multiples of what a volume that prefers no step has, that half of the texels must reach.

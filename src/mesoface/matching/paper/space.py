@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.mesh import Mesh, unit
+from mesoface.geometry.mesh import Mesh, unit
 from mesoface.uvd.maps import fill_outside
 from mesoface.uvd.rasterize import rasterize_uv
 from mesoface.uvd.space import UVDSpace

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mesoface.capture import View
+from mesoface.captures.capture import View
 
 LONGEST_SIDE = 1296
 """Pixels of the longer side of a photo."""

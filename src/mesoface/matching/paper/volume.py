@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mesoface.matching.paper.implicit_function import ImplicitFunction
 from mesoface.matching.paper.regularizer import Regularizer, expected_step, probability_near
-from mesoface.progress import ProgressCallback, silent
+from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.space import UVDSpace
 
 STEP_MM = 0.2

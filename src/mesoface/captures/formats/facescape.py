@@ -1,0 +1,188 @@
+"""FaceScape's layout: ``params.json`` and ``<i>.jpg`` beside it (Yang et al., CVPR 2020).
+
+For each view i the JSON object has ``i_K`` (3×3), ``i_Rt`` (3×4, world → camera, OpenCV axes),
+``i_distortion`` (k1 k2 p1 p2 k3), ``i_width``, ``i_height`` and ``i_valid``. Pixel centres are at integers.
+The published layout does not state the world's unit; ours has a key ``mm_per_unit`` where it is known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mesoface.geometry.camera import Camera, OpenCVLens
+from mesoface.captures.capture import CaptureSource, ViewSource
+from mesoface.errors import CaptureError
+from mesoface.captures.formats.files import as_array, list_photos, listed, make_camera, read_json
+
+NAME = "facescape"
+LOOKS_FOR = "params.json"
+MM_PER_UNIT = "mm_per_unit"
+"""Our own key of ``params.json``; whoever does not know it does not see it."""
+_KEY = re.compile(r"(\d{1,6})_(K|Rt|distortion|width|height|valid)")
+
+
+def detect(path: Path) -> bool:
+    """Whether ``path`` has a ``params.json``."""
+    return (path / "params.json").is_file()
+
+
+def read(path: Path) -> CaptureSource:
+    """Read a folder in FaceScape's layout. Views that are not valid are left out and noted.
+
+    A valid view whose photo is missing stays in (and loading it is an error): the layout has ``valid``
+    to say that a view shall be left out.
+
+    Raises:
+        CaptureError: no ``params.json``, or one that is not JSON, lacks keys or has impossible numbers.
+    """
+    params_path = path / "params.json"
+    if not params_path.is_file():
+        raise CaptureError("no params.json here", path=path, remedy="name a folder in FaceScape's layout")
+    content = read_json(params_path)
+    params = _by_view(content)
+    if not params:
+        raise CaptureError(
+            'describes no view: no key like "0_K"',
+            path=params_path,
+            remedy="see docs/formats.md for the layout",
+        )
+    photos: dict[str, Path] = {}
+    for file in list_photos(path).values():
+        photos.setdefault(file.stem, file)
+    invalid = [i for i, values in params.items() if not values.get("valid", True)]
+    views = tuple(
+        ViewSource(str(i), photos.get(str(i), path / f"{i}.jpg"), _camera(i, values, params_path))
+        for i, values in params.items()
+        if i not in invalid
+    )
+    notes = []
+    if invalid:
+        notes.append(f"left out, marked invalid in params.json: {listed([str(i) for i in invalid])}")
+    if missing := [view.name for view in views if view.name not in photos]:
+        notes.append(f"in params.json without a photo: {listed(missing)}")
+    described = {str(i) for i in params}
+    if extra := [file.name for stem, file in photos.items() if stem not in described]:
+        notes.append(f"photos that params.json does not describe: {listed(extra)}")
+    return CaptureSource(path, NAME, views, tuple(notes), _scale(content, params_path))
+
+
+def write(
+    path: str | Path,
+    photos: Sequence[NDArray[np.uint8]],
+    cameras: Sequence[Camera],
+    *,
+    numbers: Sequence[int] | None = None,
+    mm_per_unit: float | None = None,
+    quality: int = 95,
+) -> None:
+    """Write photos and cameras in FaceScape's layout.
+
+    Args:
+        path: an existing folder.
+        photos: V × (H, W, 3) uint8 RGB.
+        cameras: V cameras of the photos' sizes, each with no lens or an :class:`OpenCVLens` of at most
+            five coefficients.
+        numbers: the views' numbers; 0, 1, 2, … when left out.
+        mm_per_unit: millimetres per world unit, where it shall be stated.
+        quality: of the JPEG files, 1 to 100.
+
+    Raises:
+        ValueError: photos and cameras do not go together, or a lens does not fit the layout.
+    """
+    path = Path(path)
+    if len(photos) != len(cameras):
+        raise ValueError(f"{len(photos)} photos but {len(cameras)} cameras")
+    numbers = range(len(photos)) if numbers is None else numbers
+    for i, photo, camera in zip(numbers, photos, cameras, strict=True):
+        if photo.dtype != np.uint8 or photo.shape != (camera.height, camera.width, 3):
+            raise ValueError(
+                f"photo {i} is {photo.dtype} {photo.shape}, its camera {camera.width}×{camera.height}"
+            )
+    write_params(path, cameras, numbers, mm_per_unit=mm_per_unit)
+    for i, photo in zip(numbers, photos, strict=True):
+        Image.fromarray(photo).save(path / f"{i}.jpg", quality=quality)
+
+
+def write_params(
+    path: Path, cameras: Sequence[Camera], numbers: Sequence[int], *, mm_per_unit: float | None = None
+) -> None:
+    """Write ``params.json`` beside photos that are in place.
+
+    Args:
+        path: an existing folder.
+        cameras: as :func:`write` takes them.
+        numbers: the views' numbers, which are their photos' names.
+        mm_per_unit: millimetres per world unit, where it shall be stated.
+
+    Raises:
+        ValueError: a lens does not fit the layout.
+    """
+    params: dict[str, Any] = {} if mm_per_unit is None else {MM_PER_UNIT: mm_per_unit}
+    for i, camera in zip(numbers, cameras, strict=True):
+        params[f"{i}_K"] = camera.K.tolist()
+        params[f"{i}_Rt"] = np.column_stack([camera.R, camera.t]).tolist()
+        params[f"{i}_distortion"] = _five(camera)
+        params[f"{i}_width"], params[f"{i}_height"] = camera.width, camera.height
+        params[f"{i}_valid"] = True
+    (path / "params.json").write_text(json.dumps(params), encoding="utf-8")
+
+
+def _five(camera: Camera) -> list[float]:
+    """The lens as (k1, k2, p1, p2, k3)."""
+    if camera.lens is None:
+        return [0.0] * 5
+    if not isinstance(camera.lens, OpenCVLens) or any(camera.lens.coefficients[5:]):
+        raise ValueError("FaceScape's layout only has the lens coefficients k1, k2, p1, p2, k3")
+    return [*camera.lens.coefficients, 0.0][:5]
+
+
+def _by_view(content: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """{view: {"K": …, "Rt": …, …}}, sorted by view; other keys are not ours."""
+    params: dict[int, dict[str, Any]] = {}
+    for key, value in content.items():
+        if match := _KEY.fullmatch(key):
+            params.setdefault(int(match[1]), {})[match[2]] = value
+    return dict(sorted(params.items()))
+
+
+def _scale(content: dict[str, Any], said_by: Path) -> float | None:
+    """Millimetres per world unit where ``params.json`` says so."""
+    scale = content.get(MM_PER_UNIT)
+    if scale is None:
+        return None
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < float("inf"):
+        raise CaptureError(
+            f"{MM_PER_UNIT} must be a number above 0, got {scale!r}",
+            path=said_by,
+            remedy="correct it, or leave it out",
+        )
+    return float(scale)
+
+
+def _camera(view: int, values: dict[str, Any], said_by: Path) -> Camera:
+    """The camera of one view."""
+    if lacking := [key for key in ("K", "Rt", "width", "height") if key not in values]:
+        raise CaptureError(
+            f"view {view} has no {listed([f'{view}_{key}' for key in lacking])}",
+            path=said_by,
+            remedy=f'add it, or mark the view as invalid with "{view}_valid": false',
+        )
+    try:
+        Rt, distortion = as_array(values["Rt"]), as_array(values.get("distortion", [0.0] * 5)).ravel()
+        if Rt.shape != (3, 4):
+            raise ValueError(f"Rt must have the shape (3, 4), got {Rt.shape}")
+        lens = OpenCVLens(tuple(distortion.tolist())) if len(distortion) == 0 or distortion.any() else None
+    except ValueError as error:
+        raise CaptureError(
+            f"view {view}: {error}", path=said_by, remedy=f'correct it, or set "{view}_valid": false'
+        ) from error
+    size = (values["width"], values["height"])
+    return make_camera(str(view), values["K"], Rt[:, :3], Rt[:, 3], size, lens, said_by=said_by)

@@ -1,0 +1,208 @@
+"""Agisoft Metashape's cameras (File > Export > Export Cameras, Agisoft XML), photos below the folder.
+
+Camera transforms are camera → chunk with OpenCV's axes; the chunk's own transform, or its component's, leads
+on to the world, in metres where it has a scale. The principal point is relative to the middle of the image,
+whose top-left pixel has its centre at (0.5, 0.5). The lens is that of the manual's appendix "Camera models".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from mesoface.captures.capture import CaptureSource, ViewSource
+from mesoface.errors import CaptureError
+from mesoface.captures.formats.brown_lens import brown_lens
+from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.formats.files import head_of, list_files, listed, make_camera, parted
+from mesoface.captures.formats.photos import Photos
+from mesoface.captures.formats.xml_files import floats, read_xml
+from mesoface.geometry.lens import Array, Lens
+
+NAME = "metashape"
+LOOKS_FOR = "an .xml file that Metashape exported cameras to"
+MM_PER_METRE = 1000.0
+_FISHEYES = ("fisheye", "equidistant_fisheye")  # one projection under an old and a new name
+_REMEDY = "export the cameras again from Metashape, as Agisoft XML"
+
+
+def detect(path: Path) -> bool:
+    """Whether ``path`` has an XML file that begins as Metashape's."""
+    return bool(_files(path))
+
+
+def read(path: Path) -> CaptureSource:
+    """Read a folder with Metashape's cameras. What is disabled, not aligned or without a photo is left out.
+
+    Raises:
+        CaptureError: no such file or several, one that is damaged, or a lens that there is no model for.
+    """
+    files = _files(path)
+    if len(files) != 1:
+        found = f"several files of Metashape's: {listed([f.name for f in files])}" if files else "no cameras"
+        raise CaptureError(
+            f"{found}, one .xml file with exported cameras was expected", path=path, remedy="leave one there"
+        )
+    file = files[0]
+    chunk = _only_chunk(read_xml(file), file)
+    sensors = {sensor.get("id"): sensor for sensor in chunk.iterfind("sensors/sensor")}
+    cameras, notes = _usable(chunk, file)
+    world, world_notes = _world(chunk, cameras[0].get("component_id"), file)
+    photos, views = Photos(path), []
+    used = {camera.get("sensor_id") for camera in cameras}
+    intrinsics = {id: _Intrinsics.read(sensors.get(id), id, file) for id in used}
+    matched, missing = photos.match([(c.get("label", ""), c) for c in cameras], said_by=file)
+    for name, camera, photo in matched:
+        one = intrinsics[camera.get("sensor_id")]
+        R, t = _pose(camera, world, file)
+        view = make_camera(name, one.K, R, t, one.size, one.lens, said_by=file)
+        views.append(ViewSource(name, photo, view, photos.mask_of(photo)))
+    if missing:
+        notes.append(f"in {file.name} but not on disk, left out: {listed(missing)}")
+    if extra := photos.others(photo for _, _, photo in matched):
+        notes.append(f"photos that {file.name} does not describe: {listed(extra)}")
+    return CaptureSource(path, NAME, tuple(views), (*notes, *world_notes), world.mm_per_unit)
+
+
+def _files(path: Path) -> list[Path]:
+    """The XML files in the folder that begin as Metashape's do."""
+    heads = {file: head_of(file) for file in list_files(path, ".xml")}
+    return [file for file, head in heads.items() if "<document" in head and "<chunk" in head]
+
+
+def _only_chunk(root: Element, file: Path) -> Element:
+    chunks = root.findall("chunk")
+    if len(chunks) != 1:
+        raise CaptureError(
+            f"holds {len(chunks)} chunks, one was expected", path=file, remedy="export one chunk's cameras"
+        )
+    return chunks[0]
+
+
+def _usable(chunk: Element, file: Path) -> tuple[list[Element], list[str]]:
+    """The cameras that are enabled, aligned and in the largest component, and notes on the others."""
+    enabled, disabled = parted(
+        chunk.iterfind("cameras//camera"), lambda c: c.get("enabled", "true").lower() not in ("false", "0")
+    )
+    aligned, unaligned = parted(enabled, lambda c: c.find("transform") is not None)
+    components = Counter(camera.get("component_id") for camera in aligned)
+    largest = max(components, key=lambda id: components[id]) if components else None
+    usable, stray = parted(aligned, lambda c: c.get("component_id") == largest)
+    notes = []
+    for why, left_out in (
+        ("disabled in Metashape", disabled),
+        ("not aligned in Metashape", unaligned),
+        ("in another component than most", stray),
+    ):
+        if left_out:
+            notes.append(f"left out, {why}: {listed([camera.get('label', '?') for camera in left_out])}")
+    if not usable:
+        why = f" ({'; '.join(notes)})" if notes else ""
+        raise CaptureError(f"holds no camera that is enabled and aligned{why}", path=file, remedy=_REMEDY)
+    return usable, notes
+
+
+@dataclass(frozen=True, eq=False)
+class _World:
+    """From the chunk's coordinates to the world's: ``scale · rotation · x + translation``."""
+
+    rotation: Array
+    translation: Array
+    scale: float
+    mm_per_unit: float | None
+
+
+def _world(chunk: Element, component: str | None, file: Path) -> tuple[_World, list[str]]:
+    """The transform of the cameras' component, or of the chunk, and a note where it is not all applied."""
+    inner = chunk.find(f"components/component[@id='{component}']/transform") if component else None
+    transform = inner if inner is not None else chunk.find("transform")
+    if transform is None:
+        return _World(np.eye(3), np.zeros(3), 1.0, None), []
+    try:
+        rotation = floats(transform.findtext("rotation", "1 0 0 0 1 0 0 0 1"), 9, "the chunk's rotation")
+        translation = floats(transform.findtext("translation", "0 0 0"), 3, "the chunk's translation")
+        scale = float(floats(transform.findtext("scale", "1"), 1, "the chunk's scale")[0])
+        if scale <= 0:
+            raise ValueError("the chunk's scale must be positive")
+    except ValueError as error:
+        raise CaptureError(str(error), path=file, remedy=_REMEDY) from error
+    if scale == 1:  # what a chunk has that was never scaled
+        return _World(rotation.reshape(3, 3), translation, 1.0, None), []
+    notes = ["the unit is the metre, as Metashape scaled the chunk; pass --scale if it was scaled by hand"]
+    if not chunk.findtext("reference", "LOCAL_CS").lstrip().startswith("LOCAL_CS"):
+        # Thousands of kilometres from the middle of the Earth, single precision has steps of half a metre.
+        notes.append("georeferenced: the chunk's scale is applied, its place and direction on Earth are not")
+        return _World(np.eye(3), np.zeros(3), scale, MM_PER_METRE), notes
+    return _World(rotation.reshape(3, 3), translation, scale, MM_PER_METRE), notes
+
+
+def _pose(camera: Element, world: _World, file: Path) -> tuple[Array, Array]:
+    """R (3, 3) and t (3,) of a camera, world → camera."""
+    label = camera.get("label", "?")
+    try:
+        pose = floats(camera.findtext("transform"), 16, f"the transform of camera {label}").reshape(4, 4)
+        if not np.allclose(pose[3], [0, 0, 0, 1]):
+            raise ValueError(f"the transform of camera {label} does not end in 0 0 0 1")
+    except ValueError as error:
+        raise CaptureError(str(error), path=file, remedy=_REMEDY) from error
+    R = (world.rotation @ pose[:3, :3]).T
+    return R, -R @ (world.scale * world.rotation @ pose[:3, 3] + world.translation)
+
+
+@dataclass(frozen=True, eq=False)
+class _Intrinsics:
+    """What a sensor says.
+
+    Args:
+        K: (3, 3), pixel centres at integers.
+        size: width and height, pixels.
+        lens: distortion, or None.
+    """
+
+    K: Array
+    size: tuple[int, int]
+    lens: Lens | None
+
+    @classmethod
+    def read(cls, sensor: Element | None, id: str | None, file: Path) -> _Intrinsics:
+        """Parse a sensor; adjusted numbers win over initial ones, which fixed sensors have alone."""
+        try:
+            if sensor is None:
+                raise ValueError("is missing")
+            by_class = {found.get("class", "adjusted"): found for found in sensor.iterfind("calibration")}
+            calibration = by_class.get("adjusted", by_class.get("initial"))
+            if calibration is None:
+                raise ValueError("has no calibration")
+            return cls._parse(calibration, calibration.get("type", sensor.get("type", "frame")))
+        except (ValueError, OverflowError) as error:
+            raise CaptureError(f"sensor {id}: {error}", path=file, remedy=_REMEDY) from error
+
+    @classmethod
+    def _parse(cls, calibration: Element, kind: str) -> _Intrinsics:
+        if calibration.find("fx") is not None:
+            raise ValueError("has fx and fy, as PhotoScan before 1.2 wrote them")
+
+        def number(key: str) -> float:
+            return float(floats(calibration.findtext(key, "0"), 1, key)[0])
+
+        resolution = calibration.find("resolution")
+        if resolution is None:
+            raise ValueError("has no resolution")
+        width, height = (int(resolution.get(side, "0")) for side in ("width", "height"))
+        f, b1, b2 = number("f"), number("b1"), number("b2")
+        cx, cy = width / 2 + number("cx") - 0.5, height / 2 + number("cy") - 0.5
+        k1, k2, k3, k4, p1, p2, p3, p4 = map(number, ("k1", "k2", "k3", "k4", "p1", "p2", "p3", "p4"))
+        if p3 or p4:
+            raise ValueError("p3 and p4 are terms that Metashape gave up; fix them at 0 and optimise again")
+        lens: Lens | None
+        if kind == "frame":  # what Metashape calls p1 and p2 is p2 and p1 in OpenCV
+            lens = brown_lens(k1, k2, k3, k4, p2, p1)
+        elif kind in _FISHEYES:
+            lens = ColmapLens("THIN_PRISM_FISHEYE", (k1, k2, p2, p1, k3, k4, 0.0, 0.0))
+        else:
+            raise ValueError(f"there is no model here for cameras of the type {kind}; undistort the photos")
+        return cls(np.array([[f + b1, b2, cx], [0, f, cy], [0, 0, 1]]), (width, height), lens)

@@ -1,0 +1,179 @@
+"""OpenCV calibrations, one YAML or JSON file a camera, with intrinsics and extrinsics.
+
+As ``cv::FileStorage`` writes them, as ROS does, or as plain YAML and JSON. ``cam3.yml`` is of the photo
+``cam3.jpg``, anywhere below the folder. Everything is as cv2.calibrateCamera, cv2.stereoCalibrate and
+cv2.solvePnP have it, which is what is used here too: world → camera, pixel centres at integers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mesoface.captures.capture import CaptureSource, ViewSource
+from mesoface.errors import CaptureError
+from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.formats.files import (
+    as_array,
+    head_of,
+    list_files,
+    listed,
+    make_camera,
+    read_json,
+)
+from mesoface.captures.formats.photos import Photos, size_of
+from mesoface.captures.formats.yaml_files import read_yaml
+from mesoface.geometry.lens import Array, Lens, OpenCVLens
+
+NAME = "opencv"
+LOOKS_FOR = "a .yml, .yaml or .json file a camera with camera_matrix, in the folder, calibration/ or cameras/"
+_SUFFIXES = (".yml", ".yaml", ".json")
+FOLDERS = ("", "calibration", "cameras")
+
+_K = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "intrinsic_matrix", "K")
+_LENS = ("distortion_coefficients", "Distortion_Coefficients", "dist_coeffs", "distCoeffs", "dist", "D")
+_MODEL = ("distortion_model", "camera_model")
+_R = ("R", "rotation_matrix", "rvec", "rotation_vector")
+_T = ("T", "t", "tvec", "translation_vector", "translation")
+_RT = ("Rt", "RT", "extrinsic_matrix", "extrinsics")
+_SIZE = ("image_size", "imageSize", "resolution")
+_WIDTH, _HEIGHT = ("image_width", "image_Width", "width"), ("image_height", "image_Height", "height")
+_FISHEYE = ("fisheye", "equidistant", "opencv_fisheye")
+_BROWN = ("plumb_bob", "rational_polynomial", "opencv", "radtan", "brown", "pinhole", "")
+_BEGINS = re.compile(rf'(?:^|[{{,]\s*)"?({"|".join(_K)})"?\s*:', re.MULTILINE)
+
+
+def detect(path: Path) -> bool:
+    """Whether ``path`` has a file that names a camera matrix."""
+    return bool(_files(path))
+
+
+def read(path: Path) -> CaptureSource:
+    """Read a folder with a calibration file a camera. Those without a photo are left out and noted.
+
+    Raises:
+        CaptureError: no such file, or one that lacks a matrix or has impossible numbers.
+    """
+    files = _files(path)
+    if not files:
+        raise CaptureError(
+            f"no calibration here, looked for {LOOKS_FOR}", path=path, remedy="see docs/formats.md"
+        )
+    photos = Photos(path)
+    matched, missing = photos.match([(file.stem, file) for file in files], said_by=path)
+    views = tuple(_view(name, file, photo, photos) for name, file, photo in matched)
+    notes = []
+    if missing:
+        notes.append(f"calibrations without a photo of that name, left out: {listed(missing)}")
+    if extra := photos.others(photo for _, _, photo in matched):
+        notes.append(f"photos without a calibration: {listed(extra)}")
+    return CaptureSource(path, NAME, views, tuple(notes))
+
+
+def _files(path: Path) -> list[Path]:
+    """The files that name a camera matrix, from the first of the folders that has any."""
+    for folder in FOLDERS:
+        candidates = [f for suffix in (".yml", ".yaml", ".json") for f in list_files(path / folder, suffix)]
+        if found := [file for file in sorted(candidates) if _names_a_camera(file)]:
+            return found
+    return []
+
+
+def _names_a_camera(file: Path) -> bool:
+    """Whether a camera matrix is among the outermost names of a file."""
+    if not _BEGINS.search(head_of(file, 1 << 16)):
+        return False
+    if file.suffix.lower() != ".json":
+        return True
+    try:
+        return not set(_K).isdisjoint(read_json(file))
+    except CaptureError:
+        return True  # to be told what is wrong with it
+
+
+def _view(name: str, file: Path, photo: Path, photos: Photos) -> ViewSource:
+    """One view."""
+    content = read_json(file) if file.suffix.lower() == ".json" else read_yaml(file)
+    try:
+        K = _matrix(_first(content, _K, "camera matrix"))
+        R, t = _pose(content)
+        size = _size(content, photo)
+        lens = _lens(content)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise CaptureError(
+            str(error), path=file, remedy="see docs/formats.md for the names and shapes that are read"
+        ) from error
+    camera = make_camera(name, K, R, t, size, lens, said_by=file)
+    return ViewSource(name, photo, camera, photos.mask_of(photo))
+
+
+def _first(content: Mapping[str, Any], names: tuple[str, ...], what: str | None = None) -> Any:
+    """The value under the first of ``names`` that is there; None, or an error that names ``what``."""
+    for name in names:
+        if name in content:
+            return content[name]
+    if what is None:
+        return None
+    raise ValueError(f"has no {what}: looked for {', '.join(names)}")
+
+
+def _matrix(value: object) -> Array:
+    """A matrix as nested lists, or as FileStorage and ROS write it: rows, cols and all data in a list."""
+    if not isinstance(value, Mapping):
+        return as_array(value)
+    if not {"rows", "cols", "data"} <= set(value):
+        raise ValueError("a matrix needs rows, cols and data")
+    rows, cols, data = int(value["rows"]), int(value["cols"]), as_array(value["data"])
+    if rows < 0 or cols < 0 or data.size != rows * cols:
+        raise ValueError(f"a matrix of {rows}×{cols} has {data.size} numbers")
+    return data.reshape(rows, cols)
+
+
+def _pose(content: Mapping[str, Any]) -> tuple[Array, Array]:
+    """R (3, 3) and t (3,), of which R may be a rotation vector, or both in one matrix."""
+    both = _first(content, _RT)
+    if both is not None:
+        Rt = _matrix(both)
+        if Rt.shape not in ((3, 4), (4, 4)):
+            raise ValueError(f"the extrinsic matrix must be 3×4 or 4×4, got {Rt.shape}")
+        return Rt[:3, :3], Rt[:3, 3]
+    R = _matrix(_first(content, _R, "rotation"))
+    t = _matrix(_first(content, _T, "translation")).ravel()
+    if R.size == 3:
+        if not np.isfinite(R).all():
+            raise ValueError("the rotation vector has numbers that are not finite")
+        R = cv2.Rodrigues(R.reshape(3, 1))[0]
+    return R, t
+
+
+def _size(content: Mapping[str, Any], photo: Path) -> tuple[int, int]:
+    """Width and height as the file states them, else the photo's."""
+    both = _first(content, _SIZE)
+    if both is not None:
+        sides = as_array(both).ravel()
+        if len(sides) != 2 or not np.isfinite(sides).all():
+            raise ValueError("the image size must be width and height")
+        return int(sides[0]), int(sides[1])
+    width, height = _first(content, _WIDTH), _first(content, _HEIGHT)
+    return size_of(photo) if width is None or height is None else (int(width), int(height))
+
+
+def _lens(content: Mapping[str, Any]) -> Lens | None:
+    value = _first(content, _LENS)
+    if value is None:
+        return None
+    coefficients = _matrix(value).ravel()
+    flag = str(content.get("fisheye_model", "0")).strip()  # of OpenCV's own sample program
+    model = "fisheye" if flag not in ("0", "0.0") else str(_first(content, _MODEL) or "").strip().lower()
+    if model in _FISHEYE:
+        return ColmapLens("OPENCV_FISHEYE", tuple(coefficients.tolist()))
+    if model not in _BROWN:
+        raise ValueError(
+            f"the distortion model {model!r} is not known: {', '.join((*_BROWN[:-1], *_FISHEYE))}"
+        )
+    return OpenCVLens(tuple(coefficients.tolist())) if coefficients.any() else None

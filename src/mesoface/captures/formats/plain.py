@@ -1,0 +1,209 @@
+"""``capture.json``: mesoface's own capture file, plain JSON with a schema (`mesoface schema` prints it).
+
+Nothing in it is converted: OpenCV axes (x right, y down, z forward), ``x_cam = R x + t``, pixels with the
+centre of the top-left one at (0, 0). The names are those of ``cameras.json`` in results.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mesoface.files.atomic import atomic_file
+from mesoface.captures.capture import CaptureSource, ViewSource
+from mesoface.errors import CaptureError
+from mesoface.captures.formats.brown_lens import BrownLens
+from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.formats.files import inside, make_camera, read_json, validated
+from mesoface.geometry.lens import Lens, OpenCVLens
+
+NAME = "plain"
+LOOKS_FOR = "capture.json"
+FORMAT, VERSION = "mesoface-capture", 1
+
+LensModel = Literal[
+    "opencv",
+    "brown",
+    "simple_radial_fisheye",
+    "radial_fisheye",
+    "opencv_fisheye",
+    "thin_prism_fisheye",
+    "rad_tan_thin_prism_fisheye",
+    "fov",
+    "simple_division",
+    "division",
+    "simple_fisheye",
+    "fisheye",
+    "eucm",
+]
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Row = tuple[_Number, _Number, _Number]
+_Size = Annotated[int, Field(strict=True, ge=1, le=1 << 20)]
+_Path = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class Distortion(BaseModel):
+    """A lens: how ideal image coordinates x/z, y/z become those that K is applied to."""
+
+    model_config = ConfigDict(extra="forbid")
+    model: LensModel = Field(
+        description="opencv: k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]]. brown: k1 k2 k3 k4 p1 p2. "
+        "All others: COLMAP's camera model of that name in capitals, its parameters after the principal "
+        "point."
+    )
+    coefficients: Annotated[list[_Number], Field(max_length=32)]
+
+
+class CapturedView(BaseModel):
+    """A photo and its camera."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: Annotated[str, Field(min_length=1, max_length=255)] = Field(description="short and unique")
+    image: _Path = Field(description="the photo, relative to the folder of this file, with slashes")
+    mask: _Path | None = Field(None, description="foreground mask, white on the subject, of the photo's size")
+    width: _Size = Field(description="of the photo that K is of, pixels")
+    height: _Size = Field(description="of the photo that K is of, pixels")
+    K: tuple[_Row, _Row, _Row] = Field(
+        description="intrinsics, pixels; the centre of the top-left pixel is at (0, 0)"
+    )
+    distortion: Distortion | None = Field(None, description="left out: an ideal pinhole camera")
+    R: tuple[_Row, _Row, _Row] = Field(
+        description="rotation, world → camera: x_cam = R x + t; the camera's x is right, y down, z forward"
+    )
+    t: _Row = Field(description="translation, world units")
+
+
+class CaptureFile(BaseModel):
+    """Photos of one face at one moment, from calibrated cameras."""
+
+    model_config = ConfigDict(extra="forbid", title="mesoface capture.json")
+    format: Literal["mesoface-capture"]
+    version: Literal[1]
+    mm_per_unit: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="millimetres per world unit; null or left out where that is not known"
+    )
+    views: Annotated[list[CapturedView], Field(min_length=1, max_length=100_000)]
+
+
+def capture_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of ``capture.json``."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **CaptureFile.model_json_schema()}
+
+
+def detect(path: Path) -> bool:
+    """Whether ``path`` has a ``capture.json``."""
+    return (path / "capture.json").is_file()
+
+
+def read(path: Path) -> CaptureSource:
+    """Read a folder with a ``capture.json``. All views stay in: loading one whose photo is missing fails.
+
+    Raises:
+        CaptureError: no such file, or one that does not follow the schema or has impossible numbers.
+    """
+    file = path / "capture.json"
+    if not file.is_file():
+        raise CaptureError(
+            "no capture.json here", path=path, remedy="name a folder that has one, see docs/formats.md"
+        )
+    content = validated(CaptureFile, read_json(file), said_by=file)
+    names = [view.name for view in content.views]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise CaptureError(
+            f"two views have the name {twice[0]!r}", path=file, remedy="give each view its own name"
+        )
+    views = tuple(_view(path, view, file) for view in content.views)
+    return CaptureSource(path, NAME, views, mm_per_unit=content.mm_per_unit)
+
+
+def write_capture_json(
+    folder: str | Path, views: Sequence[ViewSource], *, mm_per_unit: float | None = None
+) -> Path:
+    """Write ``capture.json`` beside photos that are in place already.
+
+    Args:
+        folder: the capture's folder.
+        views: at least one; photos and masks lie in ``folder``, cameras are in its world units.
+        mm_per_unit: millimetres per world unit, or None where it is not known.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: a photo or a mask lies outside of ``folder``, two views have one name, or the file has
+            no name for a lens.
+        MesofaceError: the file cannot be written.
+    """
+    folder = Path(folder)
+    if _repeat([view.name for view in views]):
+        raise ValueError("two views have the same name")
+    content = CaptureFile(
+        format=FORMAT,
+        version=VERSION,
+        mm_per_unit=mm_per_unit,
+        views=[
+            CapturedView(
+                name=view.name,
+                image=view.image_path.relative_to(folder).as_posix(),
+                mask=None if view.mask_path is None else view.mask_path.relative_to(folder).as_posix(),
+                width=view.camera.width,
+                height=view.camera.height,
+                K=view.camera.K.tolist(),
+                distortion=_distortion(view.camera.lens),
+                R=view.camera.R.tolist(),
+                t=view.camera.t.tolist(),
+            )
+            for view in views
+        ],
+    )
+    path = folder / "capture.json"
+    with atomic_file(path) as temporary:
+        text = json.dumps(content.model_dump(exclude_none=True), indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def _repeat(names: list[str]) -> bool:
+    return len(set(names)) != len(names)
+
+
+def _view(folder: Path, view: CapturedView, said_by: Path) -> ViewSource:
+    """One view as the pipeline takes it."""
+    try:
+        lens = None if view.distortion is None else _lens(view.distortion)
+    except ValueError as error:
+        raise CaptureError(
+            f"view {view.name}: {error}",
+            path=said_by,
+            remedy="see docs/formats.md for the coefficients of each model",
+        ) from error
+    camera = make_camera(view.name, view.K, view.R, view.t, (view.width, view.height), lens, said_by=said_by)
+    mask = None if view.mask is None else inside(folder, view.mask, said_by=said_by)
+    return ViewSource(view.name, inside(folder, view.image, said_by=said_by), camera, mask)
+
+
+def _lens(distortion: Distortion) -> Lens:
+    coefficients = tuple(distortion.coefficients)
+    if distortion.model == "opencv":
+        return OpenCVLens(coefficients)
+    if distortion.model == "brown":
+        return BrownLens(coefficients)
+    return ColmapLens(distortion.model.upper(), coefficients)
+
+
+def _distortion(lens: Lens | None) -> Distortion | None:
+    """The entry that :func:`_lens` makes ``lens`` of."""
+    if lens is None:
+        return None
+    if isinstance(lens, OpenCVLens):
+        return Distortion(model="opencv", coefficients=list(lens.coefficients))
+    if isinstance(lens, BrownLens):
+        return Distortion(model="brown", coefficients=list(lens.coefficients))
+    if isinstance(lens, ColmapLens):
+        return Distortion.model_validate({"model": lens.model.lower(), "coefficients": list(lens.parameters)})
+    raise ValueError(f"capture.json has no name for the lens {type(lens).__name__}")

@@ -1,0 +1,95 @@
+"""Meshes in and out of files: OBJ, PLY and STL in, OBJ and binary PLY out.
+
+Files are untrusted: sizes are checked before anything is allocated, indices before they are used, and
+no other file (a material, a texture) is ever opened on behalf of one.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from mesoface.errors import MesofaceError
+from mesoface.geometry.mesh import Mesh
+from mesoface.files.meshes.obj import parse_obj, write_obj
+from mesoface.files.meshes.ply import parse_ply, write_ply
+from mesoface.files.meshes.stl import parse_stl
+
+__all__ = ["MAX_BYTES", "read_mesh", "write_obj", "write_ply"]
+
+MAX_BYTES = 2 << 30
+"""Largest mesh file that is opened: 2 GiB, about 60 million triangles in a binary PLY."""
+
+_PARSERS = {".obj": parse_obj, ".ply": parse_ply, ".stl": parse_stl}
+
+
+def read_mesh(path: str | os.PathLike[str]) -> Mesh:
+    """Read a triangle mesh; polygons are fanned into triangles, vertex order is kept.
+
+    UVs come from OBJ ``vt``, from PLY vertex properties (``s t``, ``u v`` or ``texture_u texture_v``) or
+    from PLY face ``texcoord`` lists. Materials, groups, points and lines are ignored.
+
+    Raises:
+        MesofaceError: the file is missing, too large, of another format, truncated, or describes no
+            valid surface (an index out of range, a coordinate that is not finite, no face at all).
+    """
+    path = Path(path)
+    parse = _PARSERS.get(path.suffix.lower())
+    if parse is None:
+        raise MesofaceError(
+            f"not a mesh format that can be read ({path.suffix or 'no suffix'})",
+            path=path,
+            remedy="give an .obj, .ply or .stl file",
+        )
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise MesofaceError(
+                f"mesh file of {size / 2**30:.1f} GiB, at most {MAX_BYTES >> 30} GiB are read",
+                path=path,
+                remedy="cut or decimate the mesh",
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise MesofaceError(
+            f"the mesh cannot be read: {error.strerror}",
+            path=path,
+            remedy="check the path and its permissions",
+        ) from error
+    try:
+        mesh = parse(data)
+        _check(mesh)
+    except ValueError as error:
+        raise MesofaceError(
+            f"not a usable mesh: {error}", path=path, remedy="export the mesh again as triangles"
+        ) from error
+    return mesh
+
+
+def _check(mesh: Mesh) -> None:
+    """Raise ValueError unless ``mesh`` has faces, finite numbers and indices that exist."""
+    if not len(mesh.vertices) or not len(mesh.faces):
+        raise ValueError(
+            f"{len(mesh.vertices)} vertices and {len(mesh.faces)} faces, at least one face expected"
+        )
+    _check_indices("face", mesh.faces, len(mesh.vertices))
+    _check_finite("vertex positions", mesh.vertices)
+    if mesh.uv is not None:
+        _check_finite("texture coordinates", mesh.uv)
+        if mesh.uv_faces is not None:
+            _check_indices("texture", mesh.uv_faces, len(mesh.uv))
+    if mesh.normals is not None:
+        _check_finite("normals", mesh.normals)
+
+
+def _check_indices(what: str, faces: np.ndarray, count: int) -> None:
+    low, high = int(faces.min()), int(faces.max())
+    if low < 0 or high >= count:
+        raise ValueError(f"a {what} index is out of range ({low if low < 0 else high}, there are {count})")
+
+
+def _check_finite(what: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{what} that are not finite numbers")

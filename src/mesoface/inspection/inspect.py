@@ -1,0 +1,297 @@
+"""What a capture is worth before anything is reconstructed: its views, its coverage, its faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mesoface.geometry.camera import Camera
+from mesoface.captures.capture import Capture, View
+from mesoface.inspection.diagnosis import Problem, find_problems, largest_gap
+from mesoface.errors import LandmarkError
+from mesoface.landmarks import LandmarkDetector, Landmarks2D, Landmarks3D, MediapipeDetector, triangulate
+from mesoface.landmarks.selection import face_axes, share_inside, sharpness_of
+from mesoface.geometry.mesh import unit
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ViewReport:
+    """What one view is like. Numbers about the face are None where none was found.
+
+    Args:
+        name: of the view.
+        width: pixels, undistorted.
+        height: pixels, undistorted.
+        focal: focal length, pixels.
+        face_found: whether the detector sees the face.
+        face_size: height of the face in the photo, pixels.
+        distance: from the camera to the middle of the face, world units.
+        azimuth: degrees from the front of the face, positive towards the subject's left.
+        elevation: degrees above the face's horizontal plane.
+        residual: median reprojection error of the landmarks that the view is trusted with, pixels.
+        sharpness: of the face, see :func:`.landmarks.selection.sharpness_of`; to compare views with.
+        exposure: median luminance of the face, in [0, 1].
+        clipped: share of the face's pixels that are pure black or white.
+        inside: share of the landmarks inside the photo.
+        distrusted: whether its landmarks contradict the other views.
+    """
+
+    name: str
+    width: int
+    height: int
+    focal: float
+    face_found: bool
+    face_size: float | None = None
+    distance: float | None = None
+    azimuth: float | None = None
+    elevation: float | None = None
+    residual: float | None = None
+    sharpness: float | None = None
+    exposure: float | None = None
+    clipped: float | None = None
+    inside: float | None = None
+    distrusted: bool = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether reconstruction may use the view."""
+        return self.face_found and not self.distrusted
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """From where the usable views see the face, degrees.
+
+    Args:
+        azimuth: (leftmost, rightmost) about the face's vertical axis, 0 = frontal.
+        elevation: (lowest, highest).
+        largest_gap: largest step in azimuth between neighbouring views.
+        baseline: mean angle between a view and its nearest neighbour.
+    """
+
+    azimuth: tuple[float, float]
+    elevation: tuple[float, float]
+    largest_gap: float
+    baseline: float
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What :func:`inspect` found.
+
+    Args:
+        path: the capture's folder, or None.
+        format: name of its format.
+        mm_per_unit: millimetres per world unit where known.
+        views: a report for each view.
+        coverage: None when fewer than two views are usable.
+        problems: worst first.
+        notes: what reading and detection remarked.
+        landmarks2d: landmarks in the views, or None when too few show a face.
+        landmarks3d: triangulated, or None.
+    """
+
+    path: Path | None
+    format: str
+    mm_per_unit: float | None
+    views: tuple[ViewReport, ...]
+    coverage: Coverage | None
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    landmarks2d: Landmarks2D | None
+    landmarks3d: Landmarks3D | None
+
+
+def inspect(capture: Capture, detector: LandmarkDetector | None = None) -> Inspection:
+    """Look at a capture as a reconstruction would, without making one.
+
+    A capture in which no face is found is not an error here: it is what the inspection reports.
+
+    Args:
+        capture: as loaded.
+        detector: :class:`MediapipeDetector` when left out.
+    """
+    landmarks2d: Landmarks2D | None = None
+    landmarks3d: Landmarks3D | None = None
+    failure: LandmarkError | None = None
+    try:
+        landmarks2d = (detector or MediapipeDetector()).detect(capture)
+        landmarks3d = triangulate(capture.cameras, landmarks2d)
+        frame = _Frame(np.nanmean(landmarks3d.points, 0), face_axes(landmarks3d))
+    except LandmarkError as error:
+        failure, landmarks3d, frame = error, None, None
+    views = tuple(_view_reports(capture, landmarks2d, landmarks3d, frame))
+    coverage = _coverage(capture, views, frame)
+    return Inspection(
+        path=capture.path,
+        format=capture.format,
+        mm_per_unit=capture.mm_per_unit,
+        views=views,
+        coverage=coverage,
+        problems=find_problems(views, coverage, failure),
+        notes=capture.notes + (landmarks2d.notes if landmarks2d else ()),
+        landmarks2d=landmarks2d,
+        landmarks3d=landmarks3d,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """Where the face is: its middle (3,), and (3, 3) rows to its left, up and forward, in the world."""
+
+    middle: Array
+    axes: Array
+
+
+def _view_reports(
+    capture: Capture, landmarks2d: Landmarks2D | None, landmarks3d: Landmarks3D | None, frame: _Frame | None
+) -> Iterator[ViewReport]:
+    found = np.zeros(len(capture), bool) if landmarks2d is None else landmarks2d.found
+    for v, view in enumerate(capture.views):
+        camera = view.camera
+        focal = float(np.sqrt(camera.K[0, 0] * camera.K[1, 1]))
+        report = ViewReport(view.name, camera.width, camera.height, focal, bool(found[v]))
+        if landmarks2d is not None and found[v]:
+            report = _with_picture(report, view, landmarks2d.points[v])
+        if landmarks3d is not None and frame is not None:
+            report = _with_space(report, camera, v, landmarks3d, frame)
+        yield report
+
+
+def _with_picture(report: ViewReport, view: View, points: Array) -> ViewReport:
+    """Add what the photo alone says about the face at ``points`` (L, 2)."""
+    luminance = _face_luminance(view.image, points)
+    return replace(
+        report,
+        face_size=float(np.nanmax(points[:, 1]) - np.nanmin(points[:, 1])),
+        sharpness=sharpness_of(view, points),
+        exposure=float(np.median(luminance)),
+        clipped=float(((luminance <= 0.004) | (luminance >= 0.996)).mean()),
+        inside=share_inside(view, points),
+    )
+
+
+def _with_space(
+    report: ViewReport, camera: Camera, v: int, landmarks3d: Landmarks3D, frame: _Frame
+) -> ViewReport:
+    """Add what the triangulated face says about view ``v``."""
+    left, up, front = frame.axes @ (camera.center - frame.middle)
+    residuals = landmarks3d.residuals[v]
+    counted = np.isfinite(residuals)
+    if (landmarks3d.weights[v] > 0.05).sum() > 10:
+        counted &= landmarks3d.weights[v] > 0.05
+    return replace(
+        report,
+        distance=float(np.linalg.norm([left, up, front])),
+        azimuth=float(np.degrees(np.arctan2(left, front))),
+        elevation=float(np.degrees(np.arctan2(up, np.hypot(left, front)))),
+        residual=float(np.median(residuals[counted])) if counted.any() else None,
+        distrusted=bool(landmarks3d.distrusted[v]),
+    )
+
+
+def _face_luminance(image: NDArray[np.float32], points: Array) -> NDArray[np.float32]:
+    """(N,) luminance of the pixels in the middle of the landmarks' bounding box, where there is only skin."""
+    low, high = np.nanmin(points, 0), np.nanmax(points, 0)
+    centre, half = (low + high) / 2, (high - low) * 0.35
+    height, width = image.shape[:2]
+    x0, y0 = np.clip(centre - half, 0, (width - 2, height - 2)).astype(int)
+    x1, y1 = np.clip(centre + half, (x0 + 1, y0 + 1), (width - 1, height - 1)).astype(int)
+    return image[y0 : y1 + 1, x0 : x1 + 1].reshape(-1, 3) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+def _coverage(capture: Capture, views: Sequence[ViewReport], frame: _Frame | None) -> Coverage | None:
+    usable = [v for v, view in enumerate(views) if view.usable and view.azimuth is not None]
+    if frame is None or len(usable) < 2:
+        return None
+    azimuth = [views[v].azimuth for v in usable]
+    elevation = [views[v].elevation for v in usable]
+    directions = unit(np.stack([capture.cameras[v].center for v in usable]) - frame.middle)
+    angles = np.degrees(np.arccos(np.clip(directions @ directions.T, -1, 1)))
+    np.fill_diagonal(angles, np.inf)
+    return Coverage(
+        azimuth=(min(azimuth), max(azimuth)),  # type: ignore[type-var, arg-type]
+        elevation=(min(elevation), max(elevation)),  # type: ignore[type-var, arg-type]
+        largest_gap=largest_gap(azimuth),  # type: ignore[arg-type]
+        baseline=float(angles.min(1).mean()),
+    )
+
+
+def print_inspection(inspection: Inspection, console: Console) -> None:
+    """Print the inspection as a table of the views, the coverage, and the problems with their remedies."""
+    usable = sum(view.usable for view in inspection.views)
+    unit_name = (
+        "unknown unit" if inspection.mm_per_unit is None else f"{inspection.mm_per_unit:g} mm per unit"
+    )
+    console.print(
+        Text.assemble(
+            (str(inspection.path or "capture"), "bold"),
+            f" · {inspection.format} · {len(inspection.views)} views, {usable} usable · {unit_name}",
+        )
+    )
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("view", no_wrap=True)
+    for heading in COLUMNS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for view in inspection.views:
+        style = "" if view.usable else ("red" if view.distrusted else "dim")
+        table.add_row(view.name, *view_cells(view), style=style)
+    console.print(table)
+    console.print(Text(UNITS, style="dim"))
+    if inspection.coverage is not None:
+        console.print(
+            Text("coverage  ", style="bold").append(coverage_sentence(inspection.coverage), style="default")
+        )
+    for note in inspection.notes:
+        console.print(Text("note      ", style="bold blue").append(note, style="default"))
+    for problem in inspection.problems:
+        label = ("error     ", "bold red") if problem.severe else ("warning   ", "bold yellow")
+        console.print(Text.assemble(label, problem.what, (f" — {problem.remedy}", "dim")))
+    if not inspection.problems:
+        console.print(Text("nothing is wrong with this capture", style="green"))
+
+
+COLUMNS = ("size", "focal", "distance", "azimuth", "elev.", "face", "error", "sharp", "light")
+"""Headings of the table of views, after the name."""
+
+UNITS = "size, focal length, height of the face and error of the landmarks in pixels; distance in world units"
+"""What the numbers below :data:`COLUMNS` are in."""
+
+
+def view_cells(view: ViewReport) -> tuple[str, ...]:
+    """The cells of a view below :data:`COLUMNS`; a dash where nothing is known."""
+
+    def number(value: float | None, form: str) -> str:
+        return "–" if value is None else format(value, form)
+
+    residual = number(view.residual, ".1f") + (" !" if view.distrusted else "")
+    return (
+        f"{view.width}×{view.height}",
+        f"{view.focal:.0f}",
+        number(view.distance, ".4g"),
+        number(view.azimuth, "+.0f") + ("°" if view.azimuth is not None else ""),
+        number(view.elevation, "+.0f") + ("°" if view.elevation is not None else ""),
+        number(view.face_size, ".0f") if view.face_found else "no face",
+        residual,
+        number(view.sharpness, ".2f"),
+        number(view.exposure, ".2f"),
+    )
+
+
+def coverage_sentence(coverage: Coverage) -> str:
+    """The coverage in words."""
+    return (
+        f"azimuth {coverage.azimuth[0]:+.0f}° to {coverage.azimuth[1]:+.0f}°, "
+        f"elevation {coverage.elevation[0]:+.0f}° to {coverage.elevation[1]:+.0f}°, "
+        f"largest gap {coverage.largest_gap:.0f}°, neighbours {coverage.baseline:.0f}° apart on average"
+    )

@@ -1,0 +1,196 @@
+"""Results of a split measured against the scans: a job each, resumable, one table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import mesoface
+from mesoface.files.atomic import atomic_file
+from mesoface.errors import IncompleteError, MesofaceError
+from mesoface.evaluation import evaluate, heatmap_picture
+from mesoface.evaluation.metrics import Evaluation
+from mesoface.lab.facescape.layout import PreparedFolder
+from mesoface.lab.facescape.metadata import Scales, read_splits
+from mesoface.lab.facescape.names import CaptureId
+from mesoface.lab.facescape.results import find_results
+from mesoface.lab.facescape.split_table import WORST, SplitTable, figures_of, write_tables
+from mesoface.geometry.mesh import Mesh
+from mesoface.files.meshes import read_mesh
+from mesoface.save import facial_region, surface_file
+from mesoface.running.progress import ProgressCallback, silent
+from mesoface.running.resumable import read_manifest, resumable_folder, run_all
+from mesoface.results.folder import read_base_fit, read_record, required_file
+from mesoface.running.workers import run_jobs
+
+MANIFEST = "evaluation.json"
+_RECIPE = 1  # to be raised whenever the same result is measured otherwise
+
+
+@dataclass(frozen=True)
+class EvaluateJob:
+    """One result to measure.
+
+    Args:
+        id: of the capture.
+        run: folder of the result.
+        scan: the true surface, in the capture's world.
+        mm_per_unit: of that world.
+        samples: drawn on either surface.
+        out: folder for the figures.
+    """
+
+    id: CaptureId
+    run: Path
+    scan: Path
+    mm_per_unit: float
+    samples: int
+    out: Path
+
+    @property
+    def figures(self) -> Path:
+        """The file with what was measured."""
+        return self.out / "captures" / f"{self.id.key}.json"
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """What the figures depend on and may change: the result, and the scale."""
+        digest = sha256(required_file(self.run, "run.json").read_bytes()).hexdigest()
+        return {"run": digest, "mm_per_unit": self.mm_per_unit}
+
+    def is_done(self) -> bool:
+        """Whether this very result was measured before."""
+        return self.figures.is_file() and read_manifest(self.figures).get("made_from") == self.made_from
+
+
+def evaluate_split(
+    prepared: str | Path,
+    runs: str | Path,
+    out: str | Path,
+    *,
+    split: str = "eval",
+    samples: int = 100_000,
+    workers: int = 1,
+    progress: ProgressCallback = silent,
+) -> SplitTable:
+    """Measure the results of a split, and write its tables and a page.
+
+    Figures that were measured of the very same results before are kept.
+
+    Args:
+        prepared: a prepared folder.
+        runs: see :func:`mesoface.lab.facescape.results.find_results`.
+        out: folder for the figures.
+        split: a key of the prepared folder's ``id.json``.
+        samples: points drawn on either surface.
+        workers: processes at a time.
+        progress: told after every capture.
+
+    Returns:
+        the table.
+
+    Raises:
+        MesofaceError: the prepared folder, the split or the results are not there; ``out`` holds other
+            things.
+        IncompleteError: some captures have no result, or theirs could not be measured; the table names them.
+    """
+    folder, out = PreparedFolder(Path(prepared)), Path(out)
+    splits = read_splits(folder.splits)
+    if not splits.get(split):
+        there = ", ".join(name for name, ids in splits.items() if ids)
+        raise MesofaceError(f"no split {split!r}", path=folder.splits, remedy=f"there are: {there}")
+    results = find_results(folder, runs, splits[split])
+    scales = Scales(folder.scales)
+    table = SplitTable(split, unmeasured=dict(results.missing))
+    recipe = {
+        "format": "mesoface evaluation of FaceScape",
+        "recipe": _RECIPE,
+        "mesoface": mesoface.__version__,
+        "prepared": str(folder.root.resolve()),
+        "runs": str(Path(runs).resolve()),
+        "split": split,
+        "samples": samples,
+    }
+    with resumable_folder(out, MANIFEST, recipe):
+        jobs = list[EvaluateJob]()
+        for id, run in results.runs.items():
+            scan = folder.scan(id)
+            if scan.is_file():
+                jobs.append(EvaluateJob(id, run, scan, scales.of(id).mm_per_unit, samples, out))
+            else:
+                table.without_scan.append(id)
+        missing = [job for job in jobs if not job.is_done()]
+        done = len(jobs) - len(missing)
+        progress("Captures", done, len(jobs))
+        for number, outcome in enumerate(run_jobs(measure, missing, workers=workers, preload=[__name__]), 1):
+            if outcome.error is not None:
+                table.unmeasured[outcome.job.id] = outcome.error
+            progress("Captures", done + number, len(jobs))
+        measured = {job.id: job for job in jobs if job.id not in table.unmeasured}
+        table.figures = {
+            id: figures_of(read_manifest(job.figures)["evaluation"]) for id, job in measured.items()
+        }
+        pictures: dict[CaptureId, NDArray[np.float32]] = {}
+        try:
+            drawn = run_all(
+                picture,
+                [measured[id] for id in table.worst(WORST)],
+                path=out,
+                name_of=lambda job: job.id.key,
+                kind="pictures",
+                workers=workers,
+                preload=[__name__],
+                progress=progress,
+            )
+            pictures |= dict(drawn)
+        finally:
+            write_tables(out, table, pictures)
+    if table.unmeasured:
+        first, reason = min(table.unmeasured.items())
+        raise IncompleteError(
+            f"{len(table.unmeasured)} of {len(splits[split])} captures are not measured: {first}: {reason}"
+            + (f" and {len(table.unmeasured) - 1} more" if len(table.unmeasured) > 1 else ""),
+            path=out / "report.html",
+            remedy="reconstruct them and run the same command again; the others are in the table",
+        )
+    return table
+
+
+def measure(job: EvaluateJob) -> None:
+    """Measure one result and write its figures.
+
+    Raises:
+        MesofaceError: the result or the scan cannot be used, or they are not of one world.
+    """
+    _, evaluation = _evaluated(job)
+    content = {"capture": job.id.key, "made_from": job.made_from, "evaluation": evaluation.to_dict()}
+    with atomic_file(job.figures) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def picture(job: EvaluateJob) -> tuple[CaptureId, NDArray[np.float32]]:
+    """Which capture, and (H, W, 3) the error on its surface, seen from three sides."""
+    mesh, evaluation = _evaluated(job)
+    rotation = read_base_fit(required_file(job.run, "base_fit.npz")).rotation
+    forward, up = rotation[:, 2], rotation[:, 1]
+    return job.id, heatmap_picture(mesh, evaluation, forward=forward, up=up, size=(360, 480))
+
+
+def _evaluated(job: EvaluateJob) -> tuple[Mesh, Evaluation]:
+    """The measured surface and how far it is from the scan, both in millimetres in the capture's world."""
+    scale = read_record(job.run).get("mm_per_unit")
+    if not isinstance(scale, int | float) or not np.isclose(scale, job.mm_per_unit, rtol=1e-6):
+        raise MesofaceError(
+            f"was made with {scale} mm per unit, the capture has {job.mm_per_unit}",
+            path=job.run,
+            remedy="reconstruct the prepared capture without --scale",
+        )
+    mesh, scan = read_mesh(surface_file(job.run)), read_mesh(job.scan)
+    scan = scan.with_vertices(scan.vertices * job.mm_per_unit)
+    return mesh, evaluate(mesh, scan, region=facial_region(job.run), samples=job.samples)

@@ -1,0 +1,257 @@
+"""Synthetic captures in FaceScape's published layout, for those who do not have the data, and for tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.spatial.transform import Rotation
+
+import mesoface
+from mesoface.files.atomic import atomic_folder
+from mesoface.geometry.camera import Camera, OpenCVLens
+from mesoface.errors import MesofaceError
+from mesoface.lab.facescape.metadata import SCALES, Alignment, write_scales
+from mesoface.lab.facescape.names import EXPRESSIONS, CaptureId
+from mesoface.files.meshes import write_ply
+from mesoface.running.progress import ProgressCallback, silent
+from mesoface.running.resumable import resumable_folder, run_all
+from mesoface.lab.synthesis.capture import photograph
+from mesoface.lab.synthesis.settings import SynthesisSettings
+
+MANIFEST = "generated.json"
+_RECIPE = 1  # to be raised whenever the same seed makes other captures
+_EVERY_SIDEWAYS = 3  # of so many cameras one stands on its side
+_EVERY_WITHOUT_SCAN = 6  # of so many captures one has no scan
+_QUALITY = 93
+_TURN = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])  # a quarter clockwise, as the photo is turned
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """What is generated.
+
+    Args:
+        people: 1, 2, … so many.
+        expressions: 1, 2, … so many, of each.
+        views: with a valid calibration; one more has none.
+        width: of a photo in portrait, pixels.
+        height: likewise.
+        detail_mm: longest triangle edge of the photographed skin.
+        face_model: that heads are drawn from.
+        seed: decides the rest.
+
+    Raises:
+        MesofaceError: a number is out of its range.
+    """
+
+    people: int = 3
+    expressions: int = 2
+    views: int = 12
+    width: int = 864
+    height: int = 1296
+    detail_mm: float = 0.6
+    face_model: str = "generic"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.people <= 9999 and 1 <= self.expressions <= len(EXPRESSIONS) and self.seed >= 0):
+            raise MesofaceError(
+                f"1 to 9999 people with 1 to {len(EXPRESSIONS)} expressions and a seed ≥ 0 are possible, got "
+                f"{self.people}, {self.expressions} and {self.seed}"
+            )
+        self.synthesis(1)  # checks the others
+
+    def synthesis(self, expression: int) -> SynthesisSettings:
+        """Of one capture: the neutral face first, then ever other strengths of a person's own expression."""
+        strength = 0.0 if expression == 1 else 0.4 + 0.2 * (expression % 4)
+        return SynthesisSettings(
+            views=self.views,
+            width=self.width,
+            height=self.height,
+            spread_deg=140.0,
+            detail_mm=self.detail_mm,
+            expression=strength,
+        )
+
+
+@dataclass(frozen=True)
+class GenerateJob:
+    """One capture.
+
+    Args:
+        id: which one.
+        root: of the layout.
+        settings: of the data set.
+        scan: whether it has one.
+    """
+
+    id: CaptureId
+    root: Path
+    settings: GeneratorSettings
+    scan: bool
+
+    @property
+    def folder(self) -> Path:
+        """Of its photos."""
+        return self.root / str(self.id.person) / self.id.expression_name
+
+
+def generate(
+    root: str | Path,
+    settings: GeneratorSettings | None = None,
+    *,
+    workers: int = 1,
+    progress: ProgressCallback = silent,
+) -> Path:
+    """Write synthetic captures as FaceScape publishes its multi-view data, or go on writing.
+
+    As there, every capture has a world of its own with an arbitrary unit, cameras with lenses in portrait and
+    on their side, and one view whose calibration failed; some captures have no scan. ``Rt_scale_dict.json``
+    leads back to millimetres.
+
+    Args:
+        root: folder to fill.
+        settings: see :class:`GeneratorSettings`.
+        workers: processes at a time.
+        progress: told after every capture.
+
+    Returns:
+        ``root``.
+
+    Raises:
+        MesofaceError: ``root`` holds other things, or cannot be written.
+        IncompleteError: some captures failed; the others are there.
+    """
+    settings, root = settings or GeneratorSettings(), Path(root)
+    recipe = {
+        "format": "mesoface generated FaceScape",
+        "recipe": _RECIPE,
+        "mesoface": mesoface.__version__,
+        **asdict(settings),
+    }
+    with resumable_folder(root, MANIFEST, recipe):
+        jobs = list(_jobs(root, settings))
+        write_scales(root / SCALES, {job.id: _world(job) for job in jobs})
+        missing = [job for job in jobs if not job.folder.is_dir()]
+        run_all(
+            generate_capture,
+            missing,
+            path=root,
+            name_of=lambda job: str(job.id),
+            kind="captures",
+            workers=workers,
+            done_before=len(jobs) - len(missing),
+            preload=["mesoface.lab.synthesis"],
+            progress=progress,
+        )
+    return root
+
+
+def _jobs(root: Path, settings: GeneratorSettings) -> Iterator[GenerateJob]:
+    for number in range(settings.people * settings.expressions):
+        person, expression = divmod(number, settings.expressions)
+        scan = number % _EVERY_WITHOUT_SCAN != _EVERY_WITHOUT_SCAN - 1
+        yield GenerateJob(CaptureId(person + 1, expression + 1), root, settings, scan)
+
+
+def generate_capture(job: GenerateJob) -> None:
+    """Make one capture; its folder appears when it is complete."""
+    settings, world = job.settings, _world(job)
+    made = photograph(
+        seed=int(np.random.default_rng([settings.seed, job.id.person]).integers(2**31)),
+        model=settings.face_model,
+        settings=settings.synthesis(job.id.expression),
+        threads=1,
+    )
+    if job.scan:
+        scan = made.truth.with_vertices((made.truth.vertices - world.t) @ world.R / world.mm_per_unit)
+        write_ply(job.folder.with_suffix(".ply"), scan)
+    cameras = [
+        camera.moved(world.R.T, -world.R.T @ world.t).scaled_world(1 / world.mm_per_unit)
+        for camera in made.calibration
+    ]
+    with atomic_folder(job.folder) as folder:
+        write_published(folder, made.photos, cameras)
+
+
+def write_published(folder: Path, photos: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera]) -> None:
+    """Write photos and ``params.json`` as FaceScape publishes them.
+
+    Every third camera is turned onto its side, and one more view has a photo but no valid calibration, as a
+    photo that structure from motion could not place.
+
+    Args:
+        folder: an existing one.
+        photos: V × (H, W, 3).
+        cameras: V, each with no lens or one of five coefficients.
+    """
+    params: dict[str, Any] = {}
+    for view, (photo, camera) in enumerate(zip(photos, cameras, strict=True)):
+        if view % _EVERY_SIDEWAYS == _EVERY_SIDEWAYS - 1:
+            photo, camera = on_its_side(photo, camera)
+        params |= _entry(view, camera)
+        Image.fromarray(photo).save(folder / f"{view}.jpg", quality=_QUALITY)
+    lost = len(photos)
+    params |= _entry(lost, cameras[0])
+    params |= {f"{lost}_Rt": np.zeros((3, 4)).tolist(), f"{lost}_matches": 0, f"{lost}_valid": False}
+    Image.fromarray(photos[0]).save(folder / f"{lost}.jpg", quality=_QUALITY)
+    (folder / "params.json").write_text(json.dumps(params), encoding="utf-8")
+
+
+def on_its_side(photo: NDArray[np.uint8], camera: Camera) -> tuple[NDArray[np.uint8], Camera]:
+    """The photo that the same lens takes with the camera turned by a quarter: ``np.rot90(photo, -1)``.
+
+    Args:
+        photo: (H, W, 3).
+        camera: of it, with no lens or one of five coefficients.
+
+    Returns:
+        (W, H, 3), and its camera.
+    """
+    (fx, _, cx), (_, fy, cy), _ = camera.K
+    lens = camera.lens
+    if isinstance(lens, OpenCVLens):
+        k1, k2, p1, p2, k3 = lens.coefficients
+        lens = OpenCVLens((k1, k2, p2, -p1, k3))
+    turned = replace(
+        camera,
+        K=np.array([[fy, 0, camera.height - 1 - cy], [0, fx, cx], [0, 0, 1]]),
+        R=_TURN @ camera.R,
+        t=_TURN @ camera.t,
+        width=camera.height,
+        height=camera.width,
+        lens=lens,
+    )
+    return np.ascontiguousarray(np.rot90(photo, -1)), turned
+
+
+def _world(job: GenerateJob) -> Alignment:
+    """From the capture's own world, as structure from motion would have left it, to millimetres."""
+    rng = np.random.default_rng([job.settings.seed, job.id.person, job.id.expression, crc32(b"world")])
+    R = Rotation.random(random_state=rng).as_matrix()
+    return Alignment(float(rng.uniform(25, 60)), R, rng.normal(0, 100, 3))
+
+
+def _entry(view: int, camera: Camera) -> dict[str, Any]:
+    """What ``params.json`` says of a view."""
+    lens = camera.lens.coefficients if isinstance(camera.lens, OpenCVLens) else (0.0,) * 5
+    values = {
+        "K": camera.K.tolist(),
+        "Rt": np.column_stack([camera.R, camera.t]).tolist(),
+        "distortion": list(lens),
+        "width": camera.width,
+        "height": camera.height,
+        "matches": 1000 + view,
+        "valid": True,
+        "sn": f"{700000 + view}",
+        "ori": f"IMG_{view:04d}.JPG",
+    }
+    return {f"{view}_{name}": value for name, value in values.items()}

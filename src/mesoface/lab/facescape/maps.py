@@ -1,0 +1,140 @@
+"""Position, normal and displacement maps of a base mesh, as the published networks are trained on them.
+
+All three are float32, in the world of the capture's cameras, whose unit ``Rt_scale_dict.json`` states, and 0
+outside of the facial mask. ``mv_map`` is the signed distance along the normal to the scan, outward positive;
+as published, it is 0 also where the scan is not met within reach, here 20 mm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.files.atomic import atomic_file
+from mesoface.geometry.camera import Camera
+from mesoface.errors import MesofaceError
+from mesoface.face_models.model import FaceModel
+from mesoface.lab.facescape.layout import MapKind, PreparedFolder
+from mesoface.lab.facescape.names import CaptureId
+from mesoface.files.images import read_header
+from mesoface.files.maps import write_png
+from mesoface.matching.paper.space import SIZE, paper_space
+from mesoface.matching.paper.volume import FULL_SCALE, STEP_MM
+from mesoface.geometry.mesh import Mesh
+from mesoface.lab.training.truth import TrueSurface
+from mesoface.uvd.rasterize import rasterize_uv
+
+_FULL, _TOP, _LEFT = 512, 72, 128  # FaceScape's UV square, and where in it the face begins
+_REACH_MM = FULL_SCALE * STEP_MM
+_SHAPES: dict[MapKind, tuple[int, ...]] = {
+    "pos_map": (SIZE, SIZE, 3),
+    "norm_map": (SIZE, SIZE, 3),
+    "mv_map": (SIZE, SIZE),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class BaseMaps:
+    """UV maps of a base mesh.
+
+    Args:
+        position: (256, 256, 3) float32.
+        normal: (256, 256, 3) float32 unit, smoothed.
+        displacement: (256, 256) float32 to the scan, or None where there is no scan.
+        known: share of the facial mask from which the scan is met; 0 without a scan.
+    """
+
+    position: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    displacement: NDArray[np.float32] | None
+    known: float
+
+
+def base_maps(
+    base: Mesh, facial: NDArray[np.bool_], scan: Mesh | None, cameras: Sequence[Camera], mm_per_unit: float
+) -> BaseMaps:
+    """Maps of a base mesh, in units of the capture's world.
+
+    Args:
+        base: with UVs, mm.
+        facial: (F,) faces of the facial mask.
+        scan: the true surface, wound outward, mm.
+        cameras: of the capture, mm: only what one of them sees of the scan counts.
+        mm_per_unit: of the maps' unit.
+    """
+    space = paper_space(base, facial)
+    inside = space.valid[..., None]
+    displacement, known = None, 0.0
+    if scan is not None:
+        true = TrueSurface(scan, cameras).along(space, _REACH_MM).displacement
+        known = float(np.isfinite(true[space.valid]).mean())
+        displacement = np.where(np.isfinite(true), true / mm_per_unit, 0).astype(np.float32)
+    position = np.where(inside, space.position / mm_per_unit, 0).astype(np.float32)
+    return BaseMaps(position, np.where(inside, space.normal, 0).astype(np.float32), displacement, known)
+
+
+def write_maps(folder: PreparedFolder, split: str, id: CaptureId, maps: BaseMaps) -> None:
+    """Write a capture's maps into the prepared folder."""
+    values: dict[MapKind, NDArray[np.float32] | None] = {
+        "pos_map": maps.position,
+        "norm_map": maps.normal,
+        "mv_map": maps.displacement,
+    }
+    for kind, value in values.items():
+        if value is not None:
+            with atomic_file(folder.map(kind, split, id)) as temporary:
+                np.save(temporary, value, allow_pickle=False)
+
+
+def read_map(folder: PreparedFolder, kind: MapKind, split: str, id: CaptureId) -> NDArray[np.float32]:
+    """One map of a capture, ours or the published.
+
+    Raises:
+        MesofaceError: it is missing, no ``.npy`` of numbers, or of another shape.
+    """
+    path = folder.map(kind, split, id)
+    remedy = "prepare the capture again with `mesoface facescape prepare`"
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise MesofaceError(f"is no map that can be read ({error})", path=path, remedy=remedy) from error
+    if values.shape != _SHAPES[kind] or values.dtype.kind != "f":
+        raise MesofaceError(
+            f"holds {values.dtype} {values.shape}, a map of {_SHAPES[kind]} was expected",
+            path=path,
+            remedy=remedy,
+        )
+    return np.array(values, np.float32)
+
+
+def write_facial_mask(path: Path, model: FaceModel) -> None:
+    """Write ``facial_mask.png``: the model's facial mask, where in FaceScape's UV square the maps lie."""
+    topology = model.topology
+    mask = rasterize_uv(topology.uv, topology.uv_faces[topology.facial], SIZE).valid
+    whole = np.zeros((_FULL, _FULL), np.uint8)
+    whole[_TOP : _TOP + SIZE, _LEFT : _LEFT + SIZE] = 255 * mask
+    write_png(path, whole)
+
+
+def read_facial_mask(path: Path) -> NDArray[np.bool_]:
+    """(256, 256) True where the maps hold the face.
+
+    Raises:
+        MesofaceError: the file is missing, no image, or not 512 × 512.
+    """
+    header = read_header(path)
+    if header.size != (_FULL, _FULL):
+        raise MesofaceError(
+            f"is {header.width} × {header.height} pixels, {_FULL} × {_FULL} was expected",
+            path=path,
+            remedy="prepare the folder again",
+        )
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise MesofaceError("is no image that can be read", path=path, remedy="prepare the folder again")
+    return np.asarray(pixels[_TOP : _TOP + SIZE, _LEFT : _LEFT + SIZE] > 0)

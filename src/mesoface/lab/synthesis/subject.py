@@ -1,0 +1,120 @@
+"""A person: a head with its skin, and what of it there is to photograph in a pose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.face_models.model import FaceModel
+from mesoface.geometry.mesh import Mesh
+from mesoface.lab.synthesis import anatomy
+from mesoface.lab.synthesis.complexion import Complexion
+from mesoface.lab.synthesis.cranium import make_neck
+from mesoface.lab.synthesis.eyes import make_eyes
+from mesoface.lab.synthesis.head import Head, make_head, sample_expression
+from mesoface.lab.synthesis.motion import PIVOT, Pose
+from mesoface.lab.synthesis.pigment import CLOTH, paint
+from mesoface.lab.synthesis.relief import Relief, make_relief
+from mesoface.lab.synthesis.scene import Part
+from mesoface.lab.synthesis.settings import SynthesisSettings
+
+
+def chance(seed: int, purpose: str) -> np.random.Generator:
+    """A stream of its own for every purpose: changing the number of views must not change the face."""
+    return np.random.default_rng([seed, crc32(purpose.encode())])
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A person, in the face model's frame.
+
+    Args:
+        head: before relief.
+        complexion: of the skin.
+        relief: of the skin.
+        albedo: (N, 3) linear RGB of the skin.
+        seed: it all came from.
+        settings: likewise.
+    """
+
+    head: Head
+    complexion: Complexion
+    relief: Relief
+    albedo: NDArray[np.float64]
+    seed: int
+    settings: SynthesisSettings
+
+    @classmethod
+    def draw(cls, seed: int, model: FaceModel, settings: SynthesisSettings, expressions: int = 0) -> Subject:
+        """Draw a person who can make so many further ``expressions`` than the first.
+
+        Raises:
+            FaceModelError: the model lacks landmarks.
+        """
+        others = chance(seed, "expressions")
+        faces = [
+            sample_expression(model.n_expression, settings.expression, others) for _ in range(expressions)
+        ]
+        head = make_head(model, settings, chance(seed, "head"), faces)
+        skin = Complexion.draw(chance(seed, "complexion"))
+        relief = make_relief(head, skin, chance(seed, "relief"))
+        return cls(head, skin, relief, paint(head, relief, skin, chance(seed, "pigment")), seed, settings)
+
+    def landmarks(self, pose: Pose) -> NDArray[np.float64]:
+        """(478, 3) as the expression has them; the head's turn is left to :func:`placed`."""
+        return self.head.landmarks + _mixed(pose.weights, self.head.landmark_motions)
+
+    def parts(self, pose: Pose) -> list[Part]:
+        """Skin, eyeballs and, below a face without one, a neck; the skin first, and its vertices always the
+        same.
+        """
+        head, relief = self.head, self.relief
+        mesh = head.mesh.with_vertices(head.mesh.vertices + _mixed(pose.weights, head.motions))
+        mesh = mesh.with_vertices(mesh.vertices + relief.height[:, None] * mesh.vertex_normals())
+        shine = (0.5 + self.complexion.oil) * (1 + 1.5 * relief.lips) * head.grown
+        parts = [Part(mesh, self.albedo, shine, np.full(len(shine), 22.0))]
+        landmarks = self.landmarks(pose)
+        audience = self.middle + np.array([0, 0, self.settings.distance_mm])
+        parts += make_eyes(landmarks, audience, chance(self.seed, "eyes"))
+        if not head.grown.all():
+            neck = make_neck(head.landmarks)
+            size = len(neck.vertices)
+            parts.append(Part(neck, np.full((size, 3), CLOTH), np.zeros(size), np.ones(size)))
+        return parts
+
+    @property
+    def middle(self) -> NDArray[np.float64]:
+        """(3,) middle of the face at rest."""
+        return self.head.landmarks[list(anatomy.FACE_OVAL)].mean(0) + np.array([0, 0, 10.0])
+
+    @property
+    def face_height(self) -> float:
+        """From chin to hairline at rest, mm."""
+        return float(np.ptp(self.head.landmarks[list(anatomy.FACE_OVAL), 1]))
+
+
+def placed(
+    parts: Sequence[Part], pose: Pose, turn: NDArray[np.float64], shift: NDArray[np.float64]
+) -> list[Part]:
+    """The parts in ``pose``, then in the world that is turned (3, 3) and shifted (3,), mm, against the face
+    model's frame.
+    """
+    together = turn @ pose.turn
+    offset = turn @ (PIVOT - pose.turn @ PIVOT + pose.shift) + shift
+
+    def moved(part: Part) -> Part:
+        mesh = part.mesh
+        normals = None if mesh.normals is None else mesh.normals @ together.T
+        moved_mesh = Mesh(mesh.vertices @ together.T + offset, mesh.faces, normals=normals)
+        return Part(moved_mesh, part.albedo, part.gloss, part.sharpness)
+
+    return [moved(part) for part in parts]
+
+
+def _mixed(weights: NDArray[np.float64], motions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 3) the ``motions`` (K', N, 3) at ``weights`` (K,), K ≤ K'."""
+    return np.tensordot(weights, motions[: len(weights)], 1)

@@ -1,0 +1,205 @@
+"""What a training says while it runs: a bar, two tables of comma-separated values, TensorBoard if asked."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from mesoface.files.atomic import atomic_file
+from mesoface.lab.training.config import TrainingError
+
+_SPEED_OVER = 600.0  # s of the last steps that the remaining time is told from
+
+LOG, VALIDATION_LOG, TENSORBOARD = "log.csv", "validation.csv", "tensorboard"
+"""What there is in the run's folder."""
+
+
+class Table:
+    """A growing file of comma-separated values whose first column is the step.
+
+    Args:
+        path: the file. Rows of steps after ``step`` are dropped from one that is there: the run that wrote
+            them was interrupted before they were kept.
+        step: where the training goes on from.
+    """
+
+    def __init__(self, path: Path, step: int):
+        self._path = path
+        self._columns: list[str] | None = None
+        self.last: int | None = None
+        """Step of the last row."""
+        if path.is_file():
+            self._columns, self.last = _drop_rows_after(path, step)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """One more row, on disk at once."""
+        columns = ["step", *values]
+        new = self._columns is None
+        if self._columns not in (None, columns):
+            raise TrainingError(
+                f"has the columns {', '.join(self._columns or ())}; {', '.join(columns)} were to be added",
+                path=self._path,
+                remedy="move it elsewhere, or start again with --fresh",
+            )
+        self._columns = columns
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns)
+            if new:
+                writer.writeheader()
+            self.last = step
+            writer.writerow({"step": step} | {name: f"{value:.6g}" for name, value in values.items()})
+
+
+class Log:
+    """Where the loop reports to; only the first process of several has one that writes.
+
+    Args:
+        folder: the run's.
+        step: where the training goes on from.
+        total: its last step.
+        tensorboard: whether TensorBoard events are written too.
+        console: for the bar and the lines; stderr.
+
+    Raises:
+        TrainingError: TensorBoard was asked for and is not installed.
+    """
+
+    def __init__(
+        self, folder: Path, step: int, total: int, *, tensorboard: bool, console: Console | None = None
+    ):
+        self._training, self._validation = (
+            Table(folder / LOG, step),
+            Table(folder / VALIDATION_LOG, step),
+        )
+        self._events = _tensorboard(folder / TENSORBOARD, step) if tensorboard else None
+        self.console = console or Console(stderr=True, highlight=False)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=self.console,
+            speed_estimate_period=_SPEED_OVER,
+        )
+        self._others: dict[str, TaskID] = {}
+        self._task = self._bars.add_task("training", total=total, completed=step, state="")
+        self._loss = self._error = ""
+        if step:
+            self.console.print(f"goes on at step {step} of {total}", soft_wrap=True)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Draw the bar while the block runs."""
+        try:
+            with self._bars:
+                yield
+        finally:
+            if self._events is not None:
+                self._events.close()
+
+    @property
+    def last_validation(self) -> int | None:
+        """Step of the last validation that was reported."""
+        return self._validation.last
+
+    def progress(self, label: str, done: int, total: int) -> None:
+        """A bar for something else than training, which goes again when it is done."""
+        if label not in self._others:
+            self._others[label] = self._bars.add_task(label, total=total, state="")
+        self._bars.update(self._others[label], completed=done)
+        if done == total:
+            self._bars.remove_task(self._others.pop(label))
+
+    def step(self, step: int, loss: float) -> None:
+        """A step is done."""
+        self._loss = f"loss {loss:.4g}"
+        self._show(step)
+
+    def training(self, step: int, values: Mapping[str, float]) -> None:
+        """Averages over the last steps."""
+        self._training.add(step, values)
+        self._add_events("training", step, values)
+
+    def validation(self, step: int, values: Mapping[str, float], sentence: str, short: str) -> None:
+        """Figures of a validation: a row, a line with ``sentence``, and what is ``short`` in the bar."""
+        self._validation.add(step, values)
+        self._add_events("validation", step, values)
+        self._error = short
+        self._show(step)
+        self.say(f"step {step}: {sentence}")
+
+    def say(self, sentence: str) -> None:
+        """A line above the bar."""
+        self.console.print(sentence, soft_wrap=True)
+
+    def _show(self, step: int) -> None:
+        self._bars.update(
+            self._task, completed=step, state=", ".join(filter(None, (self._loss, self._error)))
+        )
+
+    def _add_events(self, group: str, step: int, values: Mapping[str, float]) -> None:
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(f"{group}/{name}", value, step)
+
+
+class Averages:
+    """Means of what the steps since the last row of the log said."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """What one step said."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+
+    def take(self) -> dict[str, float]:
+        """The means; counting starts anew."""
+        means = {name: total / self._count for name, total in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
+
+
+def _drop_rows_after(path: Path, step: int) -> tuple[list[str] | None, int | None]:
+    """Cut a table to the rows up to ``step``; its columns and the step of its last row, None without."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    if not rows:
+        return None, None
+    columns, kept = rows[0], [row for row in rows[1:] if len(row) == len(rows[0]) and _is_until(row[0], step)]
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([columns, *kept])
+    return columns, int(kept[-1][0]) if kept else None
+
+
+def _is_until(number: str, step: int) -> bool:
+    return number.isdigit() and int(number) <= step
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise TrainingError(
+            "tensorboard is not installed", remedy="pip install tensorboard, or set tensorboard = false"
+        ) from None
+    return SummaryWriter(str(folder), purge_step=step + 1)

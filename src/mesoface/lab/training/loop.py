@@ -1,0 +1,242 @@
+"""The training loop: one for every network, on a CPU, a GPU or several, stopped and resumed at any step.
+
+What happens to sample k depends on the configuration's seed and on k alone: which tile, how it is
+disturbed, and what torch draws. So an interrupted run that goes on ends with an undisturbed one's weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mesoface.lab.training.average import WeightAverage
+from mesoface.lab.training.card import WEIGHTS
+from mesoface.lab.training.checkpoint import Checkpoint, Header, save_checkpoint
+from mesoface.lab.training.config import TrainingConfig, TrainingError
+from mesoface.lab.training.data import Samples, load_samples, loss_rng
+from mesoface.lab.training.interrupt import StopRequest
+from mesoface.lab.training.log import Averages, Log
+from mesoface.lab.training.processes import Processes
+from mesoface.lab.training.recipe import Recipe, Stage
+from mesoface.lab.training.resume import CHECKPOINTS, bad_batch, last_checkpoint
+from mesoface.lab.training.schedule import learning_rate
+from mesoface.lab.training.tile import Tile, write_tiles
+from mesoface.lab.training.validator import Validator
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Args:
+        step: optimiser steps done.
+        finished: whether these are all, and validated.
+        weights: the file with the weights as they were last validated; None in processes that only help.
+    """
+
+    step: int
+    finished: bool
+    weights: Path | None
+
+
+class _Objective(nn.Module):
+    """What Fabric wraps: the network, with the whole computation of the loss as its forward pass."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, loss: Callable[[], tuple[Tensor, dict[str, float]]]) -> tuple[Tensor, dict[str, float]]:
+        return loss()
+
+
+class Training:
+    """One run: network, optimiser, data and logs, from the last checkpoint on.
+
+    Args:
+        config: of the run.
+        stage: what is trained.
+        recipe: the network with first weights, and its loss.
+        fabric: launched.
+        processes: of ``fabric``.
+        stop: asked after every step whether to end here.
+
+    Raises:
+        MesofaceError: the data, or the checkpoint to go on from, cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        stage: Stage,
+        recipe: Recipe,
+        fabric: Fabric,
+        processes: Processes,
+        stop: StopRequest,
+    ):
+        self._config, self._stage, self._recipe, self._fabric = config, stage, recipe, fabric
+        self._processes, self._stop = processes, stop
+        self._share = config.batch // processes.count
+        self._samples, last = processes.together(self._opened)
+        trained = [parameter for parameter in recipe.network.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.AdamW(trained, weight_decay=config.optimizer.weight_decay)
+        self._objective, self._stepper = fabric.setup(_Objective(recipe.network), self._optimizer)
+        self.step, self._seconds = 0, 0.0
+        if last is not None:
+            last.restore(recipe.network, self._optimizer)
+            self.step, self._seconds = last.header.step, last.header.seconds
+        self._log = self._validator = self._average = None
+        if fabric.is_global_zero:
+            self._log = Log(config.out, self.step, config.steps, tensorboard=config.tensorboard)
+            self._validator = Validator(config, stage, recipe, self._log, stop)
+            if config.average:
+                earlier = last.average if last is not None else {}
+                self._average = WeightAverage(recipe.network, config.average, earlier)
+
+    def _opened(self) -> tuple[Samples, Checkpoint | None]:
+        """The data, and where to go on from."""
+        config = self._config
+        samples = Samples(config.data, config.seed, self._recipe.prepare, lanes=config.batch)
+        return samples, last_checkpoint(config, self._stage, samples.contents)
+
+    def run(self) -> Outcome:
+        """Train to the last step, or until it is asked to stop.
+
+        Raises:
+            TrainingError: a loss or a gradient is not a finite number.
+        """
+        with self._log.shown() if self._log is not None else nullcontext():
+            self._run()
+        if self._log is None:
+            return Outcome(self.step, self.step == self._config.steps, None)
+        finished = self.step == self._config.steps == self._log.last_validation
+        return Outcome(self.step, finished, self._config.out / WEIGHTS)
+
+    def _run(self) -> None:
+        config, means = self._config, Averages()
+        if self._due(config.validation.every):  # the very start; or a crash came between checkpoint and this
+            self._processes.together(self._validate)
+        tiles = load_samples(self._samples, self._indices(), config.machine.workers)
+        began = time.monotonic() - self._seconds
+        while self.step < config.steps:
+            batch = self._processes.together(lambda: list(islice(tiles, self._share)))
+            values = self._one_step(batch)
+            self.step += 1
+            self._seconds = time.monotonic() - began
+            if self._average is not None:
+                self._average.update(self.step)
+            means.add(values)
+            stopped = self._processes.any(self._stop())
+            if self._log is not None:
+                self._log.step(self.step, values["loss"])
+                if self._due(config.log_every):
+                    self._log.training(self.step, means.take() | {"seconds": self._seconds})
+            if self._due(config.checkpoint_every) or stopped:
+                self._processes.together(self._keep)
+            if stopped:
+                return
+            if self._due(config.validation.every):
+                self._processes.together(self._validate)
+
+    def _one_step(self, tiles: Sequence[Tile]) -> dict[str, float]:
+        """One optimiser step on this process's share of a batch; loss, its parts, gradient and rate."""
+        config, recipe, fabric = self._config, self._recipe, self._fabric
+        rate = learning_rate(self.step, config.steps, config.optimizer)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        first = self.step * config.batch + fabric.global_rank * len(tiles)
+        rows = []
+        for n, tile in enumerate(tiles):
+            rng = loss_rng(config.seed, first + n)
+            torch.manual_seed(int(rng.integers(1 << 62)))
+            with fabric.no_backward_sync(self._objective, enabled=n + 1 < len(tiles)):
+                loss, parts = self._objective(partial(recipe.loss, tile, rng))
+                fabric.backward(loss / len(tiles))
+            rows.append({"loss": float(loss.detach())} | parts)
+        norm = self._clip()
+        means = self._processes.mean({name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
+        if not np.isfinite([norm, *means.values()]).all():
+            self._refuse(tiles, first, rows, norm)
+        self._stepper.step()
+        self._stepper.zero_grad()
+        return means | {"gradient": norm, "rate": rate}
+
+    def _clip(self) -> float:
+        """Shorten the gradient where it is too long; its length before."""
+        norm = self._fabric.clip_gradients(
+            self._objective,
+            self._stepper,
+            max_norm=self._config.optimizer.clip,
+            error_if_nonfinite=False,  # it is looked at with the losses
+        )
+        return float(norm) if norm is not None else 0.0
+
+    def _refuse(
+        self, tiles: Sequence[Tile], first: int, rows: Sequence[dict[str, float]], norm: float
+    ) -> None:
+        """Stop before NaN gets into the weights; each process keeps the tiles that it had."""
+        path = self._config.out / bad_batch(self._processes.rank)
+        write_tiles(path, tiles)
+        wrong = [
+            f"{name} of sample {first + n} is {value}"
+            for n, row in enumerate(rows)
+            for name, value in row.items()
+            if not np.isfinite(value)
+        ]
+        named = self._processes.any(bool(wrong))
+        what = "; ".join(wrong) or f"the gradient's norm is {norm}"
+
+        def say() -> None:
+            if wrong or not named:
+                raise TrainingError(
+                    f"step {self.step}: {what}; this file has the batch, and the last checkpoint stays",
+                    path=path,
+                    remedy="look at these tiles; or start again, with --fresh and a lower optimizer.rate",
+                )
+
+        self._processes.together(say)
+
+    def _keep(self) -> None:
+        """Write a checkpoint."""
+        if self._log is not None:
+            header = Header(
+                stage=self._stage,
+                step=self.step,
+                seconds=self._seconds,
+                config=self._config.model_dump(mode="json"),
+                data=self._samples.contents,
+            )
+            average = self._average.state if self._average is not None else {}
+            folder = self._config.out / CHECKPOINTS
+            save_checkpoint(folder, header, self._recipe.network, self._optimizer, average)
+
+    def _validate(self) -> None:
+        """Measure the network in the first process, averaged if it is; the others wait."""
+        if self._validator is not None:
+            with self._average.used() if self._average is not None else nullcontext():
+                self._validator.validate(self.step, self._seconds)
+
+    def _indices(self) -> list[int]:
+        """The samples that are this process's, from the next step on."""
+        config, first = self._config, self._processes.rank * self._share
+        return [
+            step * config.batch + first + n
+            for step in range(self.step, config.steps)
+            for n in range(self._share)
+        ]
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self._config.steps

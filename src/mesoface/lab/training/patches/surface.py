@@ -1,0 +1,159 @@
+"""The true surface of a patch: a bent base, creases and relief, and how UV lies on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.lab.training.patches.fields import spots, waves, wrinkles
+from mesoface.lab.training.patches.height import HeightField
+from mesoface.lab.training.patches.scale import Scale, log_uniform
+
+# Samples of the height field per texel. Relief has waves from two texels on: eight samples, so that
+# bilinear interpolation is true to about a hundredth of a texel.
+SAMPLES = 4
+# Texels by which the surface goes on beyond the patch.
+MARGIN = 16
+# No base is steeper than this, however far from the middle: it stays a height field.
+_STEEPEST = 1.6
+
+
+@dataclass(frozen=True)
+class Bend:
+    """The base along one principal direction: an arc that straightens to a slope far out.
+
+    Args:
+        curvature: in the middle, 1/mm, positive where the surface bulges out; not 0.
+    """
+
+    curvature: float
+
+    def height(self, t: NDArray) -> NDArray:
+        """Mm from the middle → mm."""
+        lean = t * np.float32(self.curvature / _STEEPEST)
+        return -(_STEEPEST**2 / self.curvature) * (np.sqrt(1 + lean**2) - 1)
+
+    def at_arc(self, length: NDArray) -> NDArray[np.float64]:
+        """Signed length along the surface from the middle, mm → mm along the plane."""
+        line = np.linspace(0, max(float(np.abs(length).max()), 1e-9), 257)
+        slope = line * self.curvature / np.sqrt(1 + (line * self.curvature / _STEEPEST) ** 2)
+        pace = np.sqrt(1 + slope**2)
+        arc = np.concatenate([[0], np.cumsum((pace[1:] + pace[:-1]) / 2 * np.diff(line))])
+        return np.sign(length) * np.interp(np.abs(length), arc, line)
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """The true surface and its UV layout.
+
+    Args:
+        heights: the surface, mm.
+        cavity: (n, n) from 0 on even skin to 1 in the depth of pits and wrinkles.
+        bends: of the base, along its two principal directions.
+        turn: angle from the x axis to the first of them, radians.
+        stretch: (2, 2) from texels to mm on the unrolled base.
+    """
+
+    heights: HeightField
+    cavity: NDArray[np.float32]
+    bends: tuple[Bend, Bend]
+    turn: float
+    stretch: NDArray[np.float64]
+
+    def plane_at(self, uv: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(..., 2) texels right of and above the middle of the patch → (..., 2) mm in the plane.
+
+        Texels are evenly spaced along the base and not in the plane, as a UV layout has them.
+        """
+        axes = _axes(self.turn)
+        along = uv @ self.stretch.T @ axes.T
+        flat = np.stack([bend.at_arc(along[..., k]) for k, bend in enumerate(self.bends)], -1)
+        return flat @ axes
+
+    def positions(self, uv: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(..., 2) texels → (..., 3) points of the surface, mm."""
+        xy = self.plane_at(uv)
+        return np.concatenate([xy, self.heights.at(xy)[..., None]], -1)
+
+
+def draw_surface(rng: np.random.Generator, scale: Scale) -> Surface:
+    """Draw a patch of skin: bent as a part of a face, often wrinkled, pitted or bumpy, sometimes smooth."""
+    n = SAMPLES * (scale.size + 2 * MARGIN)
+    heights = HeightField(np.zeros((n, n), np.float32), scale.texel_mm / SAMPLES)
+    half = scale.size * scale.texel_mm / 2
+    bends = _draw_bends(rng, half)
+    turn = rng.uniform(0, np.pi)
+    x, y = heights.plane()
+    axes = _axes(turn).astype(np.float32)
+    z = sum(bend.height(axis[0] * x + axis[1] * y) for bend, axis in zip(bends, axes, strict=True))
+    relief = np.float32(scale.texel_mm) * _relief(rng, n)
+    if rng.uniform() < 0.25:
+        relief = relief + _crease(rng, scale, x, y)
+    aspect, shear = np.exp(rng.normal(0, 0.1)), rng.normal(0, 0.08)
+    stretch = scale.texel_mm * np.array([[aspect, shear], [shear, 1 / aspect]])
+    depth = cv2.GaussianBlur(relief, (0, 0), 1.5 * SAMPLES) - relief
+    cavity = np.clip(depth / np.float32(0.25 * scale.texel_mm), 0, 1)
+    return Surface(replace(heights, z=(z + relief).astype(np.float32)), cavity, bends, turn, stretch)
+
+
+def _draw_bends(rng: np.random.Generator, half: float) -> tuple[Bend, Bend]:
+    radii = [max(log_uniform(rng, 8, 150), half / 1.3) for _ in range(2)]
+    kind = rng.uniform()
+    signs = (1, 1) if kind < 0.65 else (1, -1) if kind < 0.9 else (-1, -1)
+    return Bend(signs[0] / radii[0]), Bend(signs[1] / radii[1])
+
+
+def _axes(turn: float) -> NDArray[np.float64]:
+    """(2, 2) unit vectors of the principal directions in the plane, as rows."""
+    c, s = np.cos(turn), np.sin(turn)
+    return np.array([[c, s], [-s, c]])
+
+
+def _relief(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
+    """(n, n) relief, texels: strengths are slopes, which mean the same at every scale."""
+    smooth = rng.uniform() < 0.12
+    field = waves(rng, n, shortest=2 * SAMPLES, longest=n, slope=rng.uniform(2.5, 5.5))
+    slope = log_uniform(rng, 0.004, 0.015) if smooth else log_uniform(rng, 0.015, 0.3)
+    relief = field * np.float32(slope / (SAMPLES * _rms_slope(field)))
+    if smooth:
+        return relief
+    if rng.uniform() < 0.35:
+        spacing = log_uniform(rng, 2.5, 25)
+        width = max(spacing * rng.uniform(0.06, 0.2), 0.4)
+        depth = width * log_uniform(rng, 0.1, 0.6)
+        for _ in range(1 + int(rng.uniform() < 0.5)):
+            relief -= depth * wrinkles(rng, n, spacing=spacing * SAMPLES, width=width * SAMPLES)
+    if rng.uniform() < 0.4:  # pores
+        sigma = rng.uniform(0.4, 1.2)
+        depth = sigma * log_uniform(rng, 0.08, 0.5)
+        relief -= depth * spots(rng, n, sigma=sigma * SAMPLES, density=log_uniform(rng, 0.005, 0.06))
+    if rng.uniform() < 0.2:  # bumps
+        sigma = log_uniform(rng, 0.8, 4)
+        height = sigma * log_uniform(rng, 0.08, 0.5)
+        relief += height * spots(rng, n, sigma=sigma * SAMPLES, density=log_uniform(rng, 0.002, 0.03))
+    return relief
+
+
+def _rms_slope(field: NDArray[np.float32]) -> float:
+    """Root mean square of the gradient's length, per sample."""
+    return float(np.sqrt(np.mean(np.diff(field, axis=0) ** 2) + np.mean(np.diff(field, axis=1) ** 2)))
+
+
+def _crease(
+    rng: np.random.Generator, scale: Scale, x: NDArray[np.float32], y: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(n, n) mm: a rounded step as at a nose wing or a lid, or a groove as between lips, along a curve."""
+    texel = scale.texel_mm
+    angle = rng.uniform(0, 2 * np.pi)
+    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    off, curl = rng.uniform(-0.3, 0.3) * scale.size * texel, rng.normal(0, 0.6) / (scale.size * texel)
+    across, along = c * x + s * y - np.float32(off), c * y - s * x
+    distance = across + np.float32(curl) * along**2
+    width = texel * log_uniform(rng, 1.5, 8)
+    steepness = rng.uniform(0.4, 1.4)
+    if rng.uniform() < 0.5:
+        return width * steepness * np.tanh(distance / np.float32(width))
+    return -width * steepness * np.exp(-((distance / np.float32(width)) ** 2))

@@ -1,0 +1,102 @@
+"""Which square is sample k, and how it is laid: a function of (seed, k) alone, as a run stops and goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mesoface.running.progress import ProgressCallback, silent
+from mesoface.lab.training.relief.augment import WAYS, laid
+from mesoface.lab.training.relief.config import MesoConfig, SkinSource, Source
+from mesoface.lab.training.relief.pair_pool import pair_pool
+from mesoface.lab.training.relief.pool import Square, SquarePool
+from mesoface.lab.training.relief.skin_pool import skin_pool
+
+# What random numbers are for: streams that never meet.
+_ORDER, _WAY = range(2)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Squares as a network takes them.
+
+    Args:
+        maps: (B, 11, n, n) float32.
+        color: (B, 3, n, n) float32 sRGB in [0, 1].
+        relief: (B, 1, n, n) float32, the truth, texels.
+        valid: (B, 1, n, n) float32, 1 where there is skin.
+        texel_mm: (B, 1, 1, 1) float32, size of a texel.
+    """
+
+    maps: Tensor
+    color: Tensor
+    relief: Tensor
+    valid: Tensor
+    texel_mm: Tensor
+
+    @staticmethod
+    def of(squares: Sequence[tuple[Square, float]], device: str | torch.device) -> Batch:
+        """Squares, each with the size of its texels in mm, put on a device."""
+
+        def stacked(arrays: Sequence[NDArray]) -> Tensor:
+            return torch.as_tensor(np.stack(arrays)).to(device).float()
+
+        return Batch(
+            stacked([square.maps for square, _ in squares]).contiguous(memory_format=torch.channels_last),
+            stacked([square.color.transpose(2, 0, 1) for square, _ in squares]) / 255,
+            stacked([square.relief[None] for square, _ in squares]),
+            stacked([square.valid[None] for square, _ in squares]),
+            torch.tensor([texel for _, texel in squares], device=device).reshape(-1, 1, 1, 1),
+        )
+
+
+class Samples:
+    """An endless sequence of squares, the same for the same pools and seed whoever asks and when.
+
+    In each round every square of every pool comes once, in another order.
+
+    Args:
+        pools: what they are from.
+        seed: of the training.
+    """
+
+    def __init__(self, pools: Sequence[SquarePool], seed: int):
+        self._pools, self._seed = pools, seed
+        self._ends = np.cumsum([len(pool) for pool in pools])
+
+    def __getitem__(self, k: int) -> tuple[Square, float]:
+        """Sample ``k``, and the size of its texels in mm."""
+        turn, place = divmod(k, int(self._ends[-1]))
+        index = int(_order(self._seed, turn, int(self._ends[-1]))[place])
+        chosen = int(np.searchsorted(self._ends, index, side="right"))
+        pool = self._pools[chosen]
+        square = pool[index - (int(self._ends[chosen - 1]) if chosen else 0)]
+        way = int(np.random.default_rng([self._seed, _WAY, k]).integers(WAYS))
+        return laid(square, way), pool.texel_mm
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, turn: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, _ORDER, turn]).permutation(count)
+
+
+def open_pools(
+    sources: Sequence[Source], config: MesoConfig, progress: ProgressCallback = silent
+) -> list[SquarePool]:
+    """The squares that sources stand for; made first where they are not there.
+
+    Raises:
+        MesofaceError: pairs are missing or not what they should be, or squares cannot be written.
+    """
+    return [
+        skin_pool(source, config, progress)
+        if isinstance(source, SkinSource)
+        else pair_pool(source, config, progress)
+        for source in sources
+    ]

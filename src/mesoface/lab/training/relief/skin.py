@@ -1,0 +1,223 @@
+"""Squares of textured skin whose relief is known, drawn straight in UV: what the relief network learns from.
+
+A texture is the mean of several photos, so nothing has to be photographed here: skin is lit, its highlights
+are averaged over cameras, and the result is blurred and made noisy as a blend of photos is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from mesoface.geometry.mesh import unit
+from mesoface.relief.inputs import high_pass, make_inputs, slopes
+from mesoface.lab.synthesis.lights import Lighting
+from mesoface.lab.synthesis.pigment import skin_albedo
+from mesoface.lab.synthesis.sensor import encode_srgb
+from mesoface.lab.training.relief.relief import Relief, draw_relief, measured
+from mesoface.lab.training.patches.fields import hairs, spots, waves
+from mesoface.lab.training.patches.light import Gloss, diffuse, draw_light, highlights
+from mesoface.lab.training.patches.scale import log_uniform
+
+# Texels beyond the square, so that filters have no rim.
+_MARGIN = 24
+_TILT = 1e-2
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+_NOBODY_KNOWS = 0.1  # share of squares of whose light nothing is known
+
+
+@dataclass(frozen=True, eq=False)
+class SkinSquare:
+    """A square to learn from.
+
+    Args:
+        maps: (11, n, n) see :func:`mesoface.relief.inputs.make_inputs`.
+        relief: (n, n) what the network shall say, texels: what the measurement has missed, high-passed.
+        valid: (n, n) where there is skin.
+        color: (n, n, 3) sRGB in [0, 1], to look at.
+    """
+
+    maps: NDArray[np.float32]
+    relief: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    color: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """The smooth form under the relief, and how it is turned in the light.
+
+    Args:
+        tangents: (2, 3) directions of columns and rows at the middle.
+        outward: (3,) there.
+        lean: (2, n, n) slopes of the ground away from the middle.
+    """
+
+    tangents: NDArray[np.float64]
+    outward: NDArray[np.float64]
+    lean: NDArray[np.float32]
+
+    def normals(self, along_columns: NDArray[np.float32], along_rows: NDArray[np.float32]) -> NDArray:
+        """(n, n, 3) unit normals where the relief has the given slopes."""
+        lean = self.lean + np.stack([along_columns, along_rows])
+        normal = self.outward - np.einsum("khw,kc->hwc", lean, self.tangents)
+        return unit(normal.astype(np.float32))
+
+
+def draw_square(rng: np.random.Generator, size: int) -> SkinSquare:
+    """Draw one.
+
+    Args:
+        rng: source of chance.
+        size: side, texels.
+    """
+    n = size + 2 * _MARGIN
+    relief, ground, lighting = draw_relief(rng, n), _draw_ground(rng, n), _draw_light(rng)
+    normals = ground.normals(*slopes(relief.height))
+    radiance = diffuse(_draw_albedo(rng, relief), normals, rng.uniform(0, 1.2) ** 2 * relief.cavity, lighting)
+    radiance *= _shadow(rng, n)[..., None]
+    radiance += _mean_highlight(rng, normals, ground, lighting)
+    color = _blended(rng, np.maximum(radiance, 0))
+
+    height = measured(relief, rng)
+    valid = _draw_valid(rng, n)
+    light = _guessed(rng, _light_slopes(ground, lighting))
+    maps = make_inputs(color, light, height, valid)
+    # Finer than about a texel nothing can be told.
+    missed = high_pass(cv2.GaussianBlur(relief.height, (0, 0), 0.6) - height, valid)
+    inside = slice(_MARGIN, n - _MARGIN)
+    return SkinSquare(
+        np.ascontiguousarray(maps[:, inside, inside]),
+        np.ascontiguousarray(missed[inside, inside]),
+        np.ascontiguousarray(valid[inside, inside]),
+        color[inside, inside],
+    )
+
+
+def _draw_light(rng: np.random.Generator) -> Lighting:
+    """As photos of patches have it; often from one side, which is where shading tells form."""
+    lighting = draw_light(rng)
+    if rng.uniform() < 0.4:
+        return lighting
+    room = log_uniform(rng, 0.1, 1)
+    return replace(
+        lighting, lights=lighting.lights[:1], sky=room * lighting.sky, ground=room * lighting.ground
+    )
+
+
+def _draw_ground(rng: np.random.Generator, n: int) -> _Ground:
+    """Somewhere on a face that looks along +z, bent as faces are."""
+    azimuth, elevation = np.clip(rng.normal(0, [0.6, 0.4]), -1.3, 1.1)
+    turn = Rotation.from_euler("yxz", [azimuth, -elevation, 0]) * Rotation.from_euler(
+        "z", rng.uniform(0, 2 * np.pi)
+    )
+    along_columns, down, outward = turn.apply([[1, 0, 0], [0, -1, 0], [0, 0, 1]])
+    span = np.arange(n, dtype=np.float32) - n / 2
+    x, y = np.meshgrid(span, span)
+    # Curvature in 1/texel: radii of 8 mm and more at texels of 0.1 to 0.3 mm.
+    k = rng.normal(0, log_uniform(rng, 5e-4, 1.2e-2), 3).astype(np.float32)
+    lean = np.stack([k[0] * x + k[2] * y, k[2] * x + k[1] * y])
+    return _Ground(np.stack([along_columns, down]), outward, np.clip(lean, -1, 1))
+
+
+def _draw_albedo(rng: np.random.Generator, relief: Relief) -> NDArray[np.float32]:
+    """(n, n, 3) linear RGB: uneven pigments, freckles, dark pores and furrows, sometimes hairs."""
+    n = len(relief.height)
+
+    def uneven(strength: float) -> NDArray[np.float32]:
+        field = waves(rng, n, shortest=rng.uniform(2, 8), longest=n, slope=rng.uniform(1.5, 4))
+        return field * np.float32(strength)
+
+    melanin = 0.1 + 2.8 * rng.beta(1.3, 2.2) ** 1.6
+    m = melanin + uneven(log_uniform(rng, 0.003, 0.1) * (0.5 + melanin))
+    b = rng.uniform(0.3, 0.7) + uneven(log_uniform(rng, 0.003, 0.12))
+    if rng.uniform() < 0.3:
+        m = m + log_uniform(rng, 0.03, 0.4) * spots(
+            rng, n, sigma=log_uniform(rng, 1, 9), density=log_uniform(rng, 0.003, 0.05)
+        )
+    m = m + rng.uniform(0, 0.3) ** 2 * (relief.pore + relief.furrow)
+    albedo = skin_albedo(np.maximum(m, 0), np.maximum(b, 0)).astype(np.float32)
+    albedo *= 1 - np.float32(rng.uniform(0, 0.5) ** 2) * np.maximum(relief.furrow, relief.pore)[..., None]
+    if rng.uniform() < 0.25:
+        cover = hairs(
+            rng, n, width=rng.uniform(0.6, 2), length=log_uniform(rng, 3, 40), density=rng.uniform(0.5, 6)
+        )
+        cover = cv2.GaussianBlur(cover, (0, 0), 0.6) * np.float32(rng.uniform(0.2, 0.9))
+        albedo += (np.float32(rng.uniform(0.01, 0.12)) - albedo) * cover[..., None]
+    return albedo
+
+
+def _shadow(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
+    """(n, n) 1 in the light; sometimes a soft edge of a cast shadow runs through the square."""
+    if rng.uniform() > 0.15:
+        return np.ones((n, n), np.float32)
+    edge = waves(rng, n, shortest=n / 2, longest=2 * n, slope=2) / np.float32(log_uniform(rng, 0.02, 0.6))
+    dark = rng.uniform(0.3, 0.9)
+    return (dark + (1 - dark) / (1 + np.exp(-np.clip(edge, -30, 30)))).astype(np.float32)
+
+
+def _mean_highlight(
+    rng: np.random.Generator, normals: NDArray[np.float32], ground: _Ground, lighting: Lighting
+) -> NDArray[np.float32]:
+    """(n, n, 3) what of the shine is left in the mean of a few photos."""
+    gloss, total = Gloss.draw(rng), np.zeros_like(normals)
+    if gloss.strength == 0:
+        return total
+    count = int(rng.integers(2, 5))
+    for _ in range(count):
+        beside = ground.tangents.T @ np.tan(np.clip(rng.normal(0, 0.5, 2), -1.1, 1.1))
+        total += highlights(normals, unit(ground.outward + beside).astype(np.float32), gloss, lighting)
+    return total * np.float32(rng.uniform(0.3, 1) / count)
+
+
+def _blended(rng: np.random.Generator, radiance: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, n, 3) sRGB: exposed, blurred by lens, pixels and what the photos disagree on, noisy."""
+    gain = rng.uniform(0.2, 0.55) / max(float((radiance @ _LUMINANCE).mean()), 1e-6)
+    balance = np.exp(rng.normal(0, 0.06, 3))
+    exposed = radiance * (gain * balance).astype(np.float32)
+    sharp = log_uniform(rng, 0.4, 1.8)
+    color = encode_srgb(cv2.GaussianBlur(exposed, (0, 0), sharp))
+    noise = rng.standard_normal(color.shape, np.float32)
+    # Noise is as coarse as the photos' pixels, and partly the same in all channels.
+    noise = cv2.GaussianBlur(noise + noise.mean(-1, keepdims=True), (0, 0), sharp * rng.uniform(0.5, 1.2))
+    noise *= np.float32(log_uniform(rng, 0.3, 5) / 255 / max(float(noise.std()), 1e-9))
+    return np.clip(color + noise, 0, 1)
+
+
+def _light_slopes(ground: _Ground, lighting: Lighting) -> NDArray[np.float32]:
+    """(n, n, 2) true relative change of luminance per slope along columns and rows, without any relief."""
+
+    def luminance(columns: float, rows: float) -> NDArray[np.float32]:
+        shape = ground.lean.shape[1:]
+        tilt = np.full(shape, columns, np.float32), np.full(shape, rows, np.float32)
+        even = np.ones((*shape, 3), np.float32)
+        lit = diffuse(even, ground.normals(*tilt), np.zeros(shape, np.float32), lighting)
+        return np.log(np.maximum(lit @ _LUMINANCE, 1e-3)).astype(np.float32)
+
+    return np.stack(
+        [
+            (luminance(_TILT, 0) - luminance(-_TILT, 0)) / (2 * _TILT),
+            (luminance(0, _TILT) - luminance(0, -_TILT)) / (2 * _TILT),
+        ],
+        -1,
+    )
+
+
+def _guessed(rng: np.random.Generator, light: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The light as it is estimated from a face: too strong or weak, turned, or not known at all."""
+    if rng.uniform() < _NOBODY_KNOWS:
+        return np.zeros_like(light)
+    turn, strength = rng.normal(0, 0.35), np.exp(rng.normal(0, 0.3))
+    c, s = strength * np.cos(turn), strength * np.sin(turn)
+    return (light @ np.array([[c, s], [-s, c]]) + rng.normal(0, 0.1, 2)).astype(np.float32)
+
+
+def _draw_valid(rng: np.random.Generator, n: int) -> NDArray[np.bool_]:
+    """(n, n) mostly all of it, sometimes with the rim of the face or of an opening."""
+    if rng.uniform() > 0.2:
+        return np.ones((n, n), bool)
+    return waves(rng, n, shortest=n / 3, longest=2 * n, slope=2) > rng.uniform(-2, -0.5)

@@ -1,0 +1,94 @@
+"""The folder of a run: where it goes on from, and what may be in it."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mesoface.files.atomic import remove_leftovers
+from mesoface.lab.training.card import CARD, WEIGHTS
+from mesoface.lab.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
+from mesoface.lab.training.config import RunConfig, TrainingError, differences
+from mesoface.lab.training.log import LOG, TENSORBOARD, VALIDATION_LOG
+from mesoface.lab.training.validator import PICTURE
+
+CHECKPOINTS = "checkpoints"
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other processes from training in ``out``; the lock goes with the process, however it ends.
+
+    Raises:
+        TrainingError: another one is at it, or the folder cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / ".lock").open("w")
+    except OSError as error:
+        raise TrainingError(
+            f"cannot be written: {error.strerror}", path=out, remedy="name another out"
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError(
+                "another process is training in it", path=out, remedy="wait for it, or name another out"
+            ) from None
+        for folder in (out, out / CHECKPOINTS):
+            if folder.is_dir():
+                remove_leftovers(folder)  # of a run that was killed while it wrote
+        yield
+
+
+def bad_batch(rank: int) -> str:
+    """Name of the file with the tiles that process ``rank`` had when a number was not finite."""
+    return f"bad_batch-{rank}.npz" if rank else "bad_batch.npz"
+
+
+def start_afresh(out: Path) -> None:
+    """Remove what an earlier run left in ``out``, and nothing else."""
+    for folder in (CHECKPOINTS, TENSORBOARD):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for name in (LOG, VALIDATION_LOG, PICTURE, WEIGHTS, CARD):
+        (out / name).unlink(missing_ok=True)
+    for path in out.glob("bad_batch*.npz"):
+        path.unlink()
+
+
+def last_checkpoint(config: RunConfig, stage: str, data: tuple[str, ...]) -> Checkpoint | None:
+    """Where the run in ``config.out`` goes on from; None where there is none yet.
+
+    Args:
+        config: of the run.
+        stage: what is trained.
+        data: what the sources hold now; see ``Samples.contents``. With other tiles sample k is another one.
+
+    Raises:
+        MesofaceError: the checkpoint is damaged, or of a run with another configuration, and what differs.
+    """
+    found = checkpoints(config.out / CHECKPOINTS)
+    if not found:
+        return None
+    last = read_checkpoint(found[-1])
+    if last.header.stage != stage:
+        _refuse(config.out, f"holds a training of the {last.header.stage}, not of the {stage}")
+    changed = differences(last.header.config, config)
+    if changed:
+        _refuse(config.out, f"holds a training with another configuration: {'; '.join(changed)}")
+    for number, (before, now) in enumerate(zip(last.header.data or data, data, strict=True)):
+        if before != now:
+            _refuse(config.out, f"holds a training on other data: data.{number} had {before}, has {now}")
+    if last.header.step > config.steps:
+        _refuse(
+            config.out, f"holds a training that is at step {last.header.step} already, past {config.steps}"
+        )
+    return last
+
+
+def _refuse(out: Path, why: str) -> None:
+    raise TrainingError(why, path=out, remedy="change it back, name another out, or start again with --fresh")

@@ -1,0 +1,125 @@
+"""From a configuration to a finished, or interrupted, training."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import torch
+
+from mesoface.errors import MesofaceError
+from mesoface.lab.training.config import Machine, TrainingConfig, TrainingError
+from mesoface.lab.training.interrupt import StopRequest
+from mesoface.lab.training.loop import Outcome, Training
+from mesoface.lab.training.processes import Processes, end_helpers, lost_helper
+from mesoface.lab.training.recipe import Recipe, Stage
+from mesoface.lab.training.resume import locked, start_afresh
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+# One of these says where the first of several machines is.
+_ELSEWHERE = {"MASTER_ADDR", "SLURM_JOB_ID"}
+
+
+def train(config: TrainingConfig, stage: Stage, *, fresh: bool = False) -> Outcome:
+    """Train, from the last checkpoint in ``config.out`` on where there is one.
+
+    Args:
+        config: see :mod:`mesoface.lab.training.config`.
+        stage: what is trained.
+        fresh: start again from nothing.
+
+    Raises:
+        MesofaceError: something about configuration, data, weights or checkpoint has to be mended, or a loss
+            or a gradient is not a finite number.
+    """
+    fabric = make_fabric(config.machine)
+    fabric.launch()
+    if config.machine.threads is not None:
+        torch.set_num_threads(config.machine.threads)  # after Fabric's own choice
+    processes = Processes(fabric)
+    try:
+        return _train(config, stage, fresh, fabric, processes)
+    except MesofaceError:
+        if processes.rank == 0:
+            raise
+        return Outcome(0, False, None)  # the first process has it, too, and says it
+    except RuntimeError as error:
+        lost = lost_helper(fabric)
+        if lost is None:
+            raise
+        raise TrainingError(
+            f"{lost}; the last checkpoint stays",
+            path=config.out,
+            remedy="look for its message above, or whether memory ran out; the same command goes on",
+        ) from error
+    finally:
+        end_helpers(fabric)
+
+
+def _train(
+    config: TrainingConfig, stage: Stage, fresh: bool, fabric: Fabric, processes: Processes
+) -> Outcome:
+    def claim() -> None:
+        if processes.rank == 0:
+            held.enter_context(locked(config.out))
+            if fresh:
+                start_afresh(config.out)
+
+    with ExitStack() as held, StopRequest() as stop:
+        processes.together(claim)
+        torch.manual_seed(config.seed)
+        recipe = processes.together(lambda: make_recipe(config, stage))
+        return Training(config, stage, recipe, fabric, processes, stop).run()
+
+
+def make_recipe(config: TrainingConfig, stage: Stage) -> Recipe:
+    """The network of ``config`` with first weights, ready for ``stage``.
+
+    Raises:
+        MesofaceError: weights that it should start from do not fit.
+    """
+    if config.network == "paper":
+        from mesoface.lab.training.paper_recipe import paper_recipe
+
+        return paper_recipe(config, stage)
+    from mesoface.lab.training.our_recipe import our_recipe
+
+    return our_recipe(config, stage)
+
+
+def make_fabric(machine: Machine) -> Fabric:
+    """Lightning Fabric for a machine; not launched.
+
+    Raises:
+        MesofaceError: it is not installed, or there are no such devices.
+    """
+    try:
+        from lightning_fabric import Fabric
+    except ImportError:
+        raise MesofaceError(
+            "training needs lightning-fabric, which is not installed", remedy="pip install 'mesoface[train]'"
+        ) from None
+    gpus = torch.cuda.device_count()
+    device = ("cuda" if gpus else "cpu") if machine.device == "auto" else machine.device
+    if device == "cuda" and machine.devices > gpus:
+        raise MesofaceError(
+            f"machine.devices = {machine.devices} GPUs were asked for, there are {gpus}",
+            remedy='lower machine.devices, or set machine.device = "cpu"',
+        )
+    if machine.nodes > 1 and not os.environ.keys() & _ELSEWHERE:
+        raise TrainingError(
+            f"machine.nodes = {machine.nodes}: nothing says where the first of them is",
+            remedy="set MASTER_ADDR, MASTER_PORT and NODE_RANK on each, or start it by torchrun or srun",
+        )
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    return Fabric(
+        accelerator=device,
+        devices=machine.devices,
+        num_nodes=machine.nodes,
+        strategy="ddp" if machine.devices * machine.nodes > 1 else "auto",
+        precision=machine.precision,
+    )

@@ -1,0 +1,215 @@
+"""One square of a UVD space: what the matcher sees of it, and the truth. What training is made of."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.files.atomic import atomic_file
+from mesoface.captures.capture import View
+from mesoface.errors import MesofaceError
+from mesoface.matching.classical import ClassicalAnswer
+from mesoface.matching.images import resample_photo
+from mesoface.uvd.space import UVDSpace
+
+# Pixels of a tile's photos per texel, as the cascade prepares them.
+OVERSAMPLE = 1.5
+# What a shard may hold, bytes, before it is read.
+_LARGEST_SHARD = 2 << 30
+_LARGEST_TILE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """T × T texels of a UVD space, the photos that show them, and the surface that is true.
+
+    Args:
+        images: V × (h, w, 3) float16 sRGB in [0, 1], at the scale of the texels.
+        projections: (V, 3, 4) float64 world, mm → pixels of ``images``.
+        position: (T, T, 3) float32 mm, the base surface.
+        normal: (T, T, 3) float32 unit, the direction of D.
+        visibility: (V, T, T) float32 in [0, 1], how well each view sees each texel.
+        truth: (T, T) float32 true displacement along ``normal``, mm; NaN where it is not known.
+        texel_mm: distance between texels.
+        step_mm: distance between the displacements that are tried.
+        reach_mm: displacements from -reach to +reach are tried.
+        classical: the classical matcher's answer, where it was asked for. It is not written to shards.
+    """
+
+    images: tuple[NDArray[np.float16], ...]
+    projections: NDArray[np.float64]
+    position: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    visibility: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    texel_mm: float
+    step_mm: float
+    reach_mm: float
+    classical: ClassicalAnswer | None = None
+
+    @property
+    def steps(self) -> NDArray[np.float64]:
+        """(D,) displacements to try, mm."""
+        count = round(self.reach_mm / self.step_mm)
+        return np.arange(-count, count + 1) * self.step_mm
+
+
+def make_tile(
+    space: UVDSpace,
+    views: Sequence[View],
+    visibility: NDArray[np.float32],
+    truth: NDArray[np.float32],
+    *,
+    step_mm: float,
+    reach_mm: float,
+) -> Tile:
+    """Cut the photos to a square of UVD space, at the scale at which the cascade looks at them.
+
+    World coordinates are moved so that the tile lies around the origin.
+
+    Args:
+        space: T × T texels; what is outside of its mask has no truth.
+        views: V views; those that see nothing of the tile are left out.
+        visibility: (V, T, T).
+        truth: (T, T) true displacement, mm; NaN where it is not known.
+        step_mm: see :class:`Tile`.
+        reach_mm: see :class:`Tile`.
+    """
+    texel = space.texel_mm
+    points = space.position.reshape(-1, 3).astype(np.float64)
+    middle = points.mean(0)
+    images, projections, seen_by = [], [], []
+    for v, view in enumerate(views):
+        if not visibility[v].any():
+            continue
+        pixels, camera = resample_photo(view.image, view.camera, points, texel, OVERSAMPLE, reach_mm)
+        images.append(np.clip(pixels, 0, 1).astype(np.float16))
+        projections.append(camera.moved(np.eye(3), -middle).P)
+        seen_by.append(v)
+    return Tile(
+        tuple(images),
+        np.array(projections).reshape(-1, 3, 4),
+        (space.position - middle).astype(np.float32),
+        space.normal.astype(np.float32),
+        np.asarray(visibility[seen_by], np.float32),
+        np.where(space.valid, truth, np.nan).astype(np.float32),
+        texel,
+        step_mm,
+        reach_mm,
+    )
+
+
+def write_tiles(path: str | Path, tiles: Sequence[Tile]) -> None:
+    """Write a shard of tiles: a compressed ``.npz`` of plain arrays.
+
+    Raises:
+        MesofaceError: the file cannot be written.
+    """
+    arrays = {f"{n}/{name}": array for n, tile in enumerate(tiles) for name, array in to_arrays(tile).items()}
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_tiles(path: str | Path, indices: Sequence[int] | None = None) -> list[Tile]:
+    """Read what :func:`write_tiles` wrote.
+
+    Args:
+        path: the shard.
+        indices: which of its tiles, from 0; None for all. Only these are unpacked.
+
+    Raises:
+        MesofaceError: it is no such file, or a tile in it is not sound.
+    """
+    with _opened_shard(Path(path)) as arrays:
+        wanted = range(_count(arrays)) if indices is None else indices
+        return [from_arrays(lambda name, n=n: arrays[f"{n}/{name}"]) for n in wanted]  # type: ignore[misc]
+
+
+def count_tiles(path: str | Path) -> int:
+    """How many tiles a shard holds.
+
+    Raises:
+        MesofaceError: it is no shard.
+    """
+    with _opened_shard(Path(path)) as arrays:
+        return _count(arrays)
+
+
+@contextmanager
+def _opened_shard(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """The arrays of a shard; what goes wrong with them is said of ``path``."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > _LARGEST_SHARD:
+            raise MesofaceError(
+                f"holds {unpacked >> 20} MB of tiles, {_LARGEST_SHARD >> 20} MB is the most", path=path
+            )
+        with np.load(path, allow_pickle=False) as arrays:
+            yield arrays
+    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise MesofaceError(
+            f"is no shard of tiles: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            path=path,
+            remedy="make the tiles again with `mesoface train tiles`",
+        ) from None
+
+
+def _count(arrays: np.lib.npyio.NpzFile) -> int:
+    return len({name.split("/")[0] for name in arrays.files})
+
+
+def to_arrays(tile: Tile) -> dict[str, NDArray]:
+    """A tile as named arrays, the form in which it is stored; its classical answer is left out."""
+    return {
+        **{f"image{v}": image for v, image in enumerate(tile.images)},
+        "projections": tile.projections,
+        "position": tile.position,
+        "normal": tile.normal,
+        "visibility": tile.visibility.astype(np.float16),
+        "truth": tile.truth,
+        "numbers": np.array([tile.texel_mm, tile.step_mm, tile.reach_mm]),
+    }
+
+
+def from_arrays(array: Callable[[str], NDArray]) -> Tile:
+    """The tile of which ``array`` has the named arrays of :func:`to_arrays`.
+
+    Raises:
+        ValueError: their shapes or numbers do not belong together.
+        KeyError: ``array`` lacks one, and says so.
+    """
+    projections, truth = array("projections"), array("truth")
+    texel_mm, step_mm, reach_mm = (float(number) for number in array("numbers"))
+    tile = Tile(
+        tuple(array(f"image{v}") for v in range(len(projections))),
+        projections,
+        array("position"),
+        array("normal"),
+        array("visibility").astype(np.float32),
+        truth,
+        texel_mm,
+        step_mm,
+        reach_mm,
+    )
+    size, views = truth.shape[0], len(projections)
+    sound = (
+        truth.shape == (size, size)
+        and 0 < size <= _LARGEST_TILE
+        and tile.position.shape == tile.normal.shape == (size, size, 3)
+        and tile.visibility.shape == (views, size, size)
+        and projections.shape == (views, 3, 4)
+        and all(image.ndim == 3 and image.shape[2] == 3 for image in tile.images)
+        and 0 < texel_mm < np.inf
+        and 0 < step_mm <= reach_mm < np.inf
+    )
+    if not sound:
+        raise ValueError("a tile has shapes or numbers that do not belong together")
+    return tile

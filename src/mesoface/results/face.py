@@ -1,0 +1,87 @@
+"""The result of a reconstruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.captures.capture import Capture
+from mesoface.config import Settings
+from mesoface.face_models.model import FaceFit
+from mesoface.face_models.scale import ScaleEstimate
+from mesoface.landmarks.types import Landmarks2D, Landmarks3D
+from mesoface.geometry.mesh import Mesh
+from mesoface.relief.apply import add_relief
+from mesoface.relief.types import MesoRelief
+from mesoface.running.stages import Stage
+from mesoface.texture import Texture
+from mesoface.uvd.space import UVDSpace
+
+
+@dataclass(frozen=True, eq=False)
+class FineSurface:
+    """The measured surface over the base, in UVD space.
+
+    Args:
+        mesh: fine mesh with UVs and normals, mm: ``space.position + space.normal * displacement``.
+        space: the base surface that D is relative to; ``Face.base`` follows it.
+        displacement: (H, H) float32 mm, 0 outside of ``kept``.
+        kept: (H, H) texels that are part of the mesh.
+        filled: (H, H) those of them that were interpolated over small holes.
+        confidence: (H, H) float32 in [0, 1].
+        visibility: (V, H, H) how well each used view sees each texel.
+        left_out: share of the facial mask without surface.
+    """
+
+    mesh: Mesh
+    space: UVDSpace
+    displacement: NDArray[np.float32]
+    kept: NDArray[np.bool_]
+    filled: NDArray[np.bool_]
+    confidence: NDArray[np.float32]
+    visibility: NDArray[np.float32]
+    left_out: float
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A reconstructed face, in the capture's world frame in millimetres.
+
+    Args:
+        base: base mesh in the face model's own topology. It follows the measured surface without its
+            detail where there is one, else it is the fitted model.
+        fine: the measured surface, or None when the run stopped at the base.
+        texture: its colour, or None when the run stopped at the base or none was asked for.
+        relief: predicted relief, finer than what was measured, or None where none was asked for.
+        fit: the face model's fit to the landmarks.
+        capture: the views that were used, in millimetres.
+        landmarks2d: landmarks in those views.
+        landmarks3d: landmarks in space, mm.
+        scale: where the millimetres come from.
+        settings: as given.
+        stages: time and memory.
+        warnings: what the user should know, one sentence each.
+    """
+
+    base: Mesh
+    fine: FineSurface | None
+    texture: Texture | None
+    relief: MesoRelief | None
+    fit: FaceFit
+    capture: Capture
+    landmarks2d: Landmarks2D
+    landmarks3d: Landmarks3D
+    scale: ScaleEstimate
+    settings: Settings
+    stages: tuple[Stage, ...]
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def detailed(self) -> Mesh | None:
+        """The fine mesh with predicted relief, vertices moved along their normals; None without either."""
+        if self.fine is None or self.relief is None:
+            return None
+        return add_relief(self.fine.mesh, self.relief)

@@ -1,0 +1,73 @@
+"""Finding the format of a folder."""
+
+import pytest
+
+from mesoface.errors import CaptureError
+from mesoface.captures.formats import FORMATS, read_source
+from mesoface.captures.formats.files import inside, unique_names
+
+
+def test_an_empty_folder_is_refused_with_what_was_looked_for(tmp_path):
+    with pytest.raises(CaptureError, match="is an empty folder") as error:
+        read_source(tmp_path)
+    assert error.value.path == tmp_path
+    for reader in FORMATS.values():
+        assert reader.LOOKS_FOR in str(error.value)
+
+
+def test_a_folder_without_calibration_is_refused(tmp_path):
+    (tmp_path / "0.jpg").touch()
+    with pytest.raises(CaptureError, match="holds no capture in a known format"):
+        read_source(tmp_path)
+
+
+def test_a_missing_folder_and_a_file_are_refused(tmp_path):
+    with pytest.raises(CaptureError, match="does not exist"):
+        read_source(tmp_path / "nowhere")
+    (tmp_path / "params.json").touch()
+    with pytest.raises(CaptureError, match="is a file"):
+        read_source(tmp_path / "params.json")
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    with pytest.raises(CaptureError, match=r"no capture format 'polaroid'.*plain, facescape, colmap"):
+        read_source(tmp_path, "polaroid")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_named_format_that_is_not_there_is_refused(tmp_path, name):
+    with pytest.raises(CaptureError) as error:
+        read_source(tmp_path, name)
+    assert error.value.path == tmp_path
+    assert error.value.remedy
+
+
+def test_the_named_format_wins(capture_folder):
+    folder = capture_folder()
+    (folder / "transforms.json").write_text("{}")
+    assert read_source(folder).format == "facescape"
+    with pytest.raises(CaptureError, match=r"transforms\.json"):
+        read_source(folder, "nerfstudio")
+
+
+@pytest.mark.parametrize(
+    "name", ["../0.jpg", "/etc/passwd", "a/../../b.jpg", "..\\0.jpg", "C:\\0.jpg", "", ".", "a\0b"]
+)
+def test_paths_stay_inside_the_capture(tmp_path, name):
+    with pytest.raises(CaptureError, match="leads out of"):
+        inside(tmp_path, name, said_by=tmp_path / "transforms.json")
+
+
+@pytest.mark.parametrize("name", ["9" * 300, "a/" * 2000 + "b.jpg", "\ud800.jpg"])
+def test_names_that_no_file_has_are_refused(tmp_path, name):
+    with pytest.raises(CaptureError, match="no file can be called"):
+        inside(tmp_path, name, said_by=tmp_path / "transforms.json")
+
+
+def test_inner_paths_are_taken(tmp_path):
+    assert inside(tmp_path, "./images/a.b/0.jpg", said_by=tmp_path) == tmp_path / "images/a.b/0.jpg"
+
+
+def test_names_are_stems_where_they_tell_views_apart():
+    assert unique_names(["a/0.jpg", "b/1.jpg"]) == ["0", "1"]
+    assert unique_names(["a/0.jpg", "b/0.jpg"]) == ["a/0.jpg", "b/0.jpg"]

@@ -1,0 +1,197 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from mesoface.files.atomic import atomic_file, atomic_folder
+from mesoface.errors import CaptureError, MesofaceError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole_with_ordinary_permissions(tmp_path):
+    with atomic_file(tmp_path / "a" / "map.exr") as temporary:
+        assert temporary.suffix == ".exr"  # writers choose the format by it
+        temporary.write_text("new")
+        assert not (tmp_path / "a" / "map.exr").exists()
+    assert (tmp_path / "a" / "map.exr").read_text() == "new"
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "a" / "map.exr").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert names(tmp_path / "a") == ["map.exr"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_file_stays_as_it_was_when_the_block_fails(tmp_path, error):
+    (tmp_path / "map.exr").write_text("old")
+
+    def fail():
+        with atomic_file(tmp_path / "map.exr") as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert names(tmp_path) == ["map.exr"]
+    assert (tmp_path / "map.exr").read_text() == "old"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("make", [atomic_file, atomic_folder])
+def test_folders_made_above_go_again_when_the_block_fails(tmp_path, make, error):
+    def fail():
+        with make(tmp_path / "a" / "b" / "c"):
+            assert (tmp_path / "a" / "b").is_dir()
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert names(tmp_path) == []
+
+
+def test_folders_above_stay_where_somebody_else_uses_them(tmp_path):
+    def fail():
+        with atomic_folder(tmp_path / "a" / "b" / "c"):
+            (tmp_path / "a" / "other").write_text("mine")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert names(tmp_path / "a") == ["other"]
+
+
+def test_a_folder_appears_at_the_end(tmp_path):
+    with atomic_folder(tmp_path / "face") as temporary:
+        (temporary / "run.json").write_text("{}")
+        assert not (tmp_path / "face").exists()
+        assert temporary.parent == tmp_path  # the same file system: a rename is enough
+    assert names(tmp_path) == ["face"]
+    assert names(tmp_path / "face") == ["run.json"]
+
+
+def test_an_empty_folder_is_no_obstacle(tmp_path):
+    (tmp_path / "face").mkdir()
+    with atomic_folder(tmp_path / "face") as temporary:
+        (temporary / "run.json").write_text("{}")
+    assert names(tmp_path / "face") == ["run.json"]
+
+
+def test_the_folder_one_stands_in(tmp_path, monkeypatch):
+    (tmp_path / "face").mkdir()
+    monkeypatch.chdir(tmp_path / "face")
+    with atomic_folder(".") as temporary:
+        (temporary / "run.json").write_text("{}")
+    assert names(tmp_path) == ["face"]
+    assert names(tmp_path / "face") == ["run.json"]
+
+
+def test_a_folder_in_the_way_is_replaced_only_when_told(tmp_path):
+    (tmp_path / "face").mkdir()
+    (tmp_path / "face" / "old").write_text("")
+    with pytest.raises(MesofaceError, match="exists already") as error, atomic_folder(tmp_path / "face"):
+        pytest.fail("the work must not begin")
+    assert error.value.path == tmp_path / "face"
+    with atomic_folder(tmp_path / "face", overwrite=True) as temporary:
+        (temporary / "new").write_text("")
+        assert names(tmp_path / "face") == ["old"]
+    assert names(tmp_path) == ["face"]
+    assert names(tmp_path / "face") == ["new"]
+
+
+def test_the_old_folder_comes_back_when_the_new_one_cannot_be_put_there(tmp_path, monkeypatch):
+    (tmp_path / "face").mkdir()
+    (tmp_path / "face" / "old").write_text("")
+    replace = Path.replace
+
+    def refuse(self, target):
+        if (self / "new").exists():
+            raise OSError(errno.EIO, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with (
+        pytest.raises(MesofaceError, match="Input/output error"),
+        atomic_folder(tmp_path / "face", overwrite=True) as temporary,
+    ):
+        (temporary / "new").write_text("")
+    assert names(tmp_path) == ["face"]
+    assert names(tmp_path / "face") == ["old"]
+
+
+def test_ctrl_c_cannot_come_between_the_old_folder_and_the_new(tmp_path, monkeypatch):
+    (tmp_path / "face").mkdir()
+    (tmp_path / "face" / "old").write_text("")
+    replace = Path.replace
+
+    def press_ctrl_c(self, target):
+        os.kill(os.getpid(), signal.SIGINT)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", press_ctrl_c)
+    with atomic_folder(tmp_path / "face", overwrite=True) as temporary:
+        (temporary / "new").write_text("")
+    assert names(tmp_path) == ["face"]
+    assert names(tmp_path / "face") == ["new"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_works_in_a_thread(tmp_path):
+    def write():
+        with atomic_folder(tmp_path / "face") as temporary:
+            (temporary / "run.json").write_text("{}")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+    assert names(tmp_path / "face") == ["run.json"]
+
+
+@pytest.mark.parametrize("filename", [None, "inside"])
+def test_a_full_disk_is_said_in_words(tmp_path, filename):
+    with (
+        pytest.raises(MesofaceError, match="the disk is full") as error,
+        atomic_folder(tmp_path / "face") as to,
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device", filename and str(to / filename))
+    assert error.value.path == tmp_path / "face"
+    assert error.value.remedy
+    assert names(tmp_path) == []
+
+
+def test_what_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    for make in (atomic_file, atomic_folder):
+        with (
+            pytest.raises(MesofaceError, match="cannot be written") as error,
+            make(tmp_path / "file" / "face"),
+        ):
+            pytest.fail("the work must not begin")
+        assert error.value.path == tmp_path / "file" / "face"
+
+
+def test_errors_about_other_files_keep_their_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"model\.npz"), atomic_folder(tmp_path / "a" / "face"):
+        Path("/nowhere/model.npz").read_bytes()
+    assert names(tmp_path) == []
+
+
+def test_errors_about_files_inside_name_them_where_they_would_have_been(tmp_path):
+    with (
+        pytest.raises(MesofaceError, match="disk is full") as error,
+        atomic_folder(tmp_path / "face") as folder,
+        atomic_file(folder / "maps" / "fine.ply"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert error.value.path == tmp_path / "face" / "maps" / "fine.ply"
+    with pytest.raises(CaptureError) as error, atomic_folder(tmp_path / "face"):
+        raise CaptureError("bad", path="/elsewhere/3.jpg", remedy="mend it")
+    assert error.value.path == "/elsewhere/3.jpg"
+    assert names(tmp_path) == []

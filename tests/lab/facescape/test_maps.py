@@ -1,0 +1,115 @@
+"""Position, normal and displacement maps of a base mesh."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mesoface.geometry.camera import Camera, look_at
+from mesoface.errors import MesofaceError
+from mesoface.face_models import load_face_model
+from mesoface.lab.facescape.layout import PreparedFolder
+from mesoface.lab.facescape.maps import base_maps, read_facial_mask, read_map, write_facial_mask, write_maps
+from mesoface.lab.facescape.names import CaptureId
+from mesoface.geometry.mesh import Mesh
+
+ID = CaptureId(3, 14)
+RADIUS = 80.0
+MM_PER_UNIT = 40.0
+
+
+def cap(radius: float, bump: float = 0.0, n: int = 40) -> Mesh:
+    """The +z side of a ball, its UVs the square around it; ``bump`` is added to the radius where x > 0."""
+    u, v = (grid.ravel() for grid in np.meshgrid(np.linspace(0.02, 0.98, n), np.linspace(0.02, 0.98, n)))
+    direction = np.column_stack([1.2 * (u - 0.5), 1.2 * (v - 0.5), np.ones(len(u))])
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    vertices = direction * (radius + bump * (direction[:, :1] > 0))
+    corner = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
+    faces = np.concatenate(
+        [
+            np.column_stack([corner, corner + 1, corner + n]),
+            np.column_stack([corner + 1, corner + n + 1, corner + n]),
+        ]
+    )
+    return Mesh(vertices, faces, np.column_stack([u, v]))
+
+
+def cameras() -> list[Camera]:
+    K = np.array([[400.0, 0, 100], [0, 400, 100], [0, 0, 1]])
+    return [Camera(K, *look_at((x, 0, 500), (0, 0, 0)), 200, 200) for x in (-150.0, 150.0)]
+
+
+def test_displacement_leads_from_the_base_to_the_scan():
+    base, scan = cap(RADIUS), cap(RADIUS, bump=1.5, n=90)
+    maps = base_maps(base, np.ones(len(base.faces), bool), scan, cameras(), MM_PER_UNIT)
+    assert maps.position.shape == maps.normal.shape == (256, 256, 3)
+    assert maps.displacement is not None
+    known = maps.displacement != 0
+    assert maps.known > 0.95
+    there = (maps.position + maps.normal * maps.displacement[..., None])[known] * MM_PER_UNIT
+    radius = np.linalg.norm(there, axis=1)
+    right = there[:, 0] > 3
+    assert np.median(np.abs(radius[right] - RADIUS - 1.5)) < 0.1
+    left = there[:, 0] < -3
+    assert np.median(np.abs(radius[left] - RADIUS)) < 0.1
+
+
+def test_nothing_is_written_outside_of_the_mask_and_what_is_unknown_is_zero():
+    base = cap(RADIUS)
+    facial = base.vertices[base.faces][:, :, 0].mean(1) > 0
+    away = cap(RADIUS + 30, n=90)  # farther than the volume reaches
+    maps = base_maps(base, facial, away, cameras(), MM_PER_UNIT)
+    assert maps.displacement is not None
+    assert (maps.displacement == 0).all()
+    assert maps.known == 0
+    outside = ~(np.abs(maps.normal).sum(-1) > 0)
+    assert outside[:, :120].all()
+    assert not outside[20:-20, 140:-20].any()
+    assert (maps.position[outside] == 0).all()
+
+
+def test_maps_without_a_scan_have_no_displacement(tmp_path: Path):
+    base = cap(RADIUS)
+    maps = base_maps(base, np.ones(len(base.faces), bool), None, cameras(), MM_PER_UNIT)
+    assert maps.displacement is None
+    folder = PreparedFolder(tmp_path)
+    write_maps(folder, "eval", ID, maps)
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.npy"))
+    assert files == ["maps/eval/norm_map/norm_map_003_14.npy", "maps/eval/pos_map/pos_map_003_14.npy"]
+    np.testing.assert_array_equal(read_map(folder, "pos_map", "eval", ID), maps.position)
+    with pytest.raises(MesofaceError, match="mv_map"):
+        read_map(folder, "mv_map", "eval", ID)
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((256, 256)), r"a map of \(256, 256, 3\)"),
+        (np.zeros((256, 256, 3), int), r"int64 .*a map of"),
+        (np.array([{"code": 1}], dtype=object), "no map that can be read"),
+    ],
+)
+def test_a_file_that_is_no_map_is_refused(tmp_path: Path, array: np.ndarray, said: str):
+    folder = PreparedFolder(tmp_path)
+    path = folder.map("norm_map", "train", ID)
+    path.parent.mkdir(parents=True)
+    np.save(path, array, allow_pickle=True)
+    with pytest.raises(MesofaceError, match=said):
+        read_map(folder, "norm_map", "train", ID)
+
+
+def test_the_facial_mask_lies_in_the_published_window(tmp_path: Path):
+    import cv2
+
+    path = tmp_path / "facial_mask.png"
+    write_facial_mask(path, load_face_model("generic"))
+    whole = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert whole.shape == (512, 512)
+    assert set(np.unique(whole)) == {0, 255}
+    window = whole[72:328, 128:384] > 0
+    assert window.mean() > 0.5
+    assert (whole > 0).sum() == window.sum()
+    np.testing.assert_array_equal(read_facial_mask(path), window)
+    cv2.imwrite(str(path), whole[:256])
+    with pytest.raises(MesofaceError, match="512 × 512 was expected"):
+        read_facial_mask(path)

@@ -1,0 +1,109 @@
+"""``id.json``, ``select_dict.json``, ``Rt_scale_dict.json``: read, written, refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mesoface.errors import MesofaceError
+from mesoface.lab.facescape.metadata import (
+    Alignment,
+    Scales,
+    Selection,
+    read_splits,
+    write_scales,
+    write_selection,
+    write_splits,
+)
+from mesoface.lab.facescape.names import CaptureId
+
+A, B = CaptureId(1, 1), CaptureId(12, 20)
+WORLD = Alignment(37.5, np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.array([5.0, -80.25, 9]))
+
+
+def put(path: Path, content: object) -> Path:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_scales_have_the_published_layout(tmp_path: Path):
+    write_scales(tmp_path / "s.json", {A: WORLD})
+    scale, motion = json.loads((tmp_path / "s.json").read_text())["1"]["1"]
+    assert scale == WORLD.mm_per_unit
+    np.testing.assert_array_equal(motion, np.column_stack([WORLD.R, WORLD.t]))
+    read = Scales(tmp_path / "s.json").of(A)
+    assert read.mm_per_unit == WORLD.mm_per_unit
+    np.testing.assert_array_equal(read.R, WORLD.R)
+    np.testing.assert_array_equal(read.t, WORLD.t)
+
+
+def test_a_bad_scale_costs_its_capture_alone(tmp_path: Path):
+    good = [2.0, np.eye(3, 4).tolist()]
+    file = put(tmp_path / "s.json", {"1": {"1": [0, good[1]]}, "12": {"20": good}})
+    assert Scales(file).of(B).mm_per_unit == 2
+    with pytest.raises(MesofaceError, match=r"person 1, expression 1: .*the scale is 0"):
+        Scales(file).of(A)
+    with pytest.raises(MesofaceError, match="has no scale for person 1, expression 2"):
+        Scales(file).of(CaptureId(1, 2))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        3.0,
+        [3.0],
+        [3.0, 1],
+        [3.0, [[1, 0], [0, 1]]],
+        [3.0, (2 * np.eye(3, 4)).tolist()],
+        ["3m", np.eye(3, 4).tolist()],
+        [float("nan"), np.eye(3, 4).tolist()],
+        {"scale": 3.0},
+    ],
+)
+def test_what_is_no_scale_and_motion_is_refused(tmp_path: Path, value: object):
+    with pytest.raises(MesofaceError, match=r"\[scale, 3×4 Rt\] was expected"):
+        Scales(put(tmp_path / "s.json", {"1": {"1": value}})).of(A)
+
+
+def test_views_keep_their_order(tmp_path: Path):
+    write_selection(tmp_path / "s.json", {A: (30, 2, 7)})
+    assert json.loads((tmp_path / "s.json").read_text()) == {"1": {"1": [30, 2, 7]}}
+    assert Selection(tmp_path / "s.json").of(A) == (30, 2, 7)
+    assert Selection(tmp_path / "s.json").of(B) is None
+
+
+@pytest.mark.parametrize("value", [[1], [1, 1], [1, "2"], [1, -2], [1, 2.5], [True, 2], "12", {"1": 2}])
+def test_what_are_no_views_is_refused(tmp_path: Path, value: object):
+    with pytest.raises(MesofaceError, match="two or more view numbers"):
+        Selection(put(tmp_path / "s.json", {"1": {"1": value}})).of(A)
+
+
+def test_splits_are_read_as_they_were_written(tmp_path: Path):
+    write_splits(tmp_path / "id.json", {"train": [B, A], "eval": []})
+    assert json.loads((tmp_path / "id.json").read_text()) == {"train": ["001_01", "012_20"], "eval": []}
+    assert read_splits(tmp_path / "id.json") == {"train": [A, B], "eval": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"train": ["001_01"], "eval": ["001_01"]}, "001_01 is in train and in eval"),
+        ({"train": ["1_1"]}, "train: .*names no capture"),
+        ({"train": "001_01"}, "a list of captures"),
+        ({"../train": ["001_01"]}, "a list of captures"),
+        ({"train": []}, "names no capture"),
+        ("[", "is not JSON"),
+        ([], "an object was expected"),
+    ],
+)
+def test_bad_splits_are_one_line(tmp_path: Path, content: object, said: str):
+    with pytest.raises(MesofaceError, match=said) as caught:
+        read_splits(put(tmp_path / "id.json", content))
+    assert caught.value.path == tmp_path / "id.json"
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    for read in (Scales, Selection, read_splits):
+        with pytest.raises(MesofaceError, match="no such file"):
+            read(tmp_path / "none.json")

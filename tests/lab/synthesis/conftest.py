@@ -1,0 +1,14 @@
+"""One small synthetic capture that the tests of this folder share."""
+
+from __future__ import annotations
+
+import pytest
+
+from mesoface.lab.synthesis import SynthesisSettings, SyntheticCapture, photograph
+
+SMALL = SynthesisSettings(views=4, width=400, height=600, detail_mm=1.5)
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> SyntheticCapture:
+    return photograph(seed=3, model="generic", settings=SMALL)

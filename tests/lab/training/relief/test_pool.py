@@ -1,0 +1,110 @@
+"""Pools of squares: the same whoever makes them, complete or not there, read one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mesoface.errors import MesofaceError
+from mesoface.relief.inputs import CHANNELS
+from mesoface.lab.training.config import TrainingError
+from mesoface.lab.training.relief import pool as pools
+from mesoface.lab.training.relief.config import check_meso_config
+from mesoface.lab.training.relief.data import Batch, Samples, open_pools
+from mesoface.lab.training.relief.pool import PoolFile, SquarePool, fill_pool, write_file
+from mesoface.lab.training.relief.skin_pool import draw_squares
+from mesoface.running.workers import End, Outcome
+
+SIZE = 32
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[str]:
+    """Names of the files that were made; in this process, which is quicker for a few."""
+    names: list[str] = []
+
+    def here(function, jobs, *, name_of, path, kind, **_):
+        for job in jobs:
+            names.append(name_of(job))
+            function(job)
+        return []
+
+    monkeypatch.setattr(pools, "run_all", here)
+    monkeypatch.setattr("mesoface.lab.training.relief.skin_pool._PER_FILE", 3)
+    return names
+
+
+def test_more_squares_are_the_same_ones_and_more(values, drawn):
+    def squares(count: int) -> SquarePool:
+        config = check_meso_config(values(data=[{"kind": "skin", "squares": count, "seed": 0}]))
+        return open_pools(config.data, config)[0]
+
+    few = squares(4)
+    assert len(few) == 4
+    assert drawn == ["0000000", "0000003"]
+    first = [few[n] for n in range(4)]
+    more = squares(7)
+    assert drawn == ["0000000", "0000003", "0000006"], "those that are there are kept"
+    assert len(more) == 7
+    for n, square in enumerate(first):
+        np.testing.assert_array_equal(square.maps, more[n].maps)
+    assert few.contents != more.contents
+
+
+def test_a_square_comes_back_as_it_was_drawn(tmp_path):
+    (drawn_square,) = draw_squares(5, 2, 1, SIZE)
+    file = PoolFile(tmp_path / "0.safetensors", draw_squares, (5, 0, 3, SIZE), 3)
+    write_file(file)
+    kept = SquarePool([file], 3, SIZE, 0.2, "three")[2]
+    np.testing.assert_allclose(kept.maps, drawn_square.maps, atol=4e-3)  # 16 bits, of up to 8
+    np.testing.assert_allclose(kept.relief, drawn_square.relief, atol=2e-3)
+    np.testing.assert_array_equal(kept.valid, drawn_square.valid)
+    np.testing.assert_allclose(kept.color / 255, drawn_square.color, atol=0.5 / 255 + 1e-6)
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path):
+    file = PoolFile(tmp_path / "0.safetensors", draw_squares, (0, 0, 2, SIZE), 2)
+    with pytest.raises(MesofaceError, match=r"0\.safetensors: no such file"):
+        SquarePool([file], 2, SIZE, 0.2, "")
+    write_file(file)
+    with pytest.raises(TrainingError, match="its arrays have other shapes — delete it; it is made again"):
+        SquarePool([file], 2, 48, 0.2, "")
+    file.path.write_bytes(file.path.read_bytes()[:-9])
+    with pytest.raises(TrainingError, match="is no whole file of squares"):
+        SquarePool([file], 2, SIZE, 0.2, "")
+
+
+def test_what_cannot_be_made_is_said_with_its_reason(tmp_path, monkeypatch):
+    def refusing(function, jobs, **_):
+        for job in jobs:
+            yield Outcome(job, None, "a.jpg: is no photo", End.REFUSED)
+
+    monkeypatch.setattr("mesoface.running.resumable.run_jobs", refusing)
+    files = [PoolFile(tmp_path / "pool" / "7.safetensors", draw_squares, (0, 0, 2, SIZE), 2)]
+    with pytest.raises(TrainingError, match=r"1 of 1 files of squares failed: 7 \(a\.jpg: is no photo\)"):
+        fill_pool(tmp_path / "pool", files, {"format": "test"}, workers=1)
+
+
+def test_every_square_comes_once_in_a_round_and_the_same_to_everyone(easy_pools, values):
+    config = check_meso_config(values())
+    both = easy_pools(config.data) + easy_pools(config.validation.sources)
+    samples, again = Samples(both, 9), Samples(both, 9)
+    count = sum(map(len, both))
+    for turn in range(2):
+        reliefs = [np.sort(samples[turn * count + n][0].relief, axis=None).tobytes() for n in range(count)]
+        assert len(set(reliefs)) == count
+    for k in (40, 3, 25):
+        np.testing.assert_array_equal(samples[k][0].maps, again[k][0].maps)
+    other = Samples(both, 10)
+    assert any(not np.array_equal(samples[k][0].maps, other[k][0].maps) for k in range(5))
+
+
+def test_a_batch_has_the_shapes_that_networks_take(easy_pools, values):
+    config = check_meso_config(values())
+    samples = Samples(easy_pools(config.data), 0)
+    batch = Batch.of([samples[k] for k in range(3)], "cpu")
+    assert batch.maps.shape == (3, CHANNELS, SIZE, SIZE)
+    assert batch.color.shape == (3, 3, SIZE, SIZE)
+    assert batch.relief.shape == batch.valid.shape == (3, 1, SIZE, SIZE)
+    assert float(batch.color.max()) <= 1
+    assert batch.texel_mm.flatten().tolist() == pytest.approx([0.2] * 3)

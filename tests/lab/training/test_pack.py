@@ -1,0 +1,122 @@
+"""Packing: every tile once, whatever interrupted it, and nothing but what was asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from mesoface.errors import IncompleteError, MesofaceError
+from mesoface.lab.training import pack
+from mesoface.lab.training.config import TrainingError
+from mesoface.lab.training.pack import PackedTiles, pack_tiles
+from mesoface.lab.training.tile import write_tiles
+
+
+@pytest.fixture
+def tiles(toy, tmp_path):
+    """Three files of 3, 4 and 2 tiles; their texels' sizes tell them apart."""
+    numbers = iter(range(1, 10))
+    for name, count in (("a", 3), ("b", 4), ("c", 2)):
+        made = [toy.make_toy_tile(0, texel_mm=float(next(numbers))) for _ in range(count)]
+        write_tiles(tmp_path / "tiles" / f"{name}.npz", made)
+    return tmp_path / "tiles"
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Jobs run here, one after the other."""
+
+    def run_all(function, jobs, **_):
+        return [function(job) for job in jobs]
+
+    monkeypatch.setattr(pack, "run_all", run_all)
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_every_tile_is_packed_once_and_mixed(tiles, tmp_path):
+    assert pack_tiles([tiles], tmp_path / "packed", per_shard=4) == 9
+    packed = PackedTiles(tmp_path / "packed")
+    assert list(packed.counts) == [4, 4, 1]
+    found = [packed[n].texel_mm for n in range(9)]
+    assert Counter(found) == Counter(range(1, 10))
+    assert found != sorted(found)
+    assert found != [PackedTiles(tmp_path / "packed")[n].texel_mm for n in reversed(range(9))]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_interrupted_it_goes_on_and_ends_with_the_same_files(tiles, tmp_path, monkeypatch):
+    pack_tiles([tiles], tmp_path / "whole", per_shard=2)
+    written = pack.write_shard
+
+    def stop_at_the_third(path, made):
+        if path.name.startswith("000002"):
+            raise KeyboardInterrupt
+        written(path, made)
+
+    monkeypatch.setattr(pack, "write_shard", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        pack_tiles([tiles], tmp_path / "broken", per_shard=2)
+    with pytest.raises(TrainingError, match=r"holds 4 of 9 tiles — run the same `mesoface train pack` again"):
+        PackedTiles(tmp_path / "broken")
+    monkeypatch.setattr(pack, "write_shard", written)
+    pack_tiles([tiles], tmp_path / "broken", per_shard=2)
+    assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
+
+
+def test_workers_make_the_same_files_and_a_damaged_file_is_named(tiles, tmp_path):
+    pack_tiles([tiles], tmp_path / "one", per_shard=5)
+    good = (tiles / "b.npz").read_bytes()
+    count = pack.count_tiles
+
+    def counted_before_it_broke(file):
+        found = count(file)
+        if file.stem == "b":
+            (tiles / "b.npz").write_bytes(good[: len(good) // 2].ljust(len(good), b"\0"))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pack, "count_tiles", counted_before_it_broke)
+        with pytest.raises(IncompleteError, match=r"000000\.safetensors \(.*b\.npz: is no shard of tiles"):
+            pack_tiles([tiles], tmp_path / "two", per_shard=5, workers=2)
+    (tiles / "b.npz").write_bytes(good)
+    pack_tiles([tiles], tmp_path / "two", per_shard=5, workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_another_packing_does_not_mix_with_what_is_there(tiles, toy, tmp_path):
+    pack_tiles([tiles], tmp_path / "packed", per_shard=4)
+    with pytest.raises(MesofaceError, match="was made with other settings: per_shard was 4, now 5"):
+        pack_tiles([tiles], tmp_path / "packed", per_shard=5)
+    write_tiles(tiles / "d.npz", [toy.make_toy_tile(1)])
+    with pytest.raises(MesofaceError, match="tiles was 9, now 10"):
+        pack_tiles([tiles], tmp_path / "packed", per_shard=4)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_folders_that_are_none_are_refused(tiles, tmp_path):
+    with pytest.raises(TrainingError, match="no such folder — make them with `mesoface train tiles`"):
+        pack_tiles([tmp_path / "none"], tmp_path / "packed")
+    with pytest.raises(TrainingError, match="no such folder — make it with `mesoface train pack`"):
+        PackedTiles(tmp_path / "none")
+    with pytest.raises(TrainingError, match=r"has no stream\.json"):
+        PackedTiles(tiles)
+    pack_tiles([tiles], tmp_path / "packed")
+    (tmp_path / "packed" / "stream.json").write_text('{"format": "another"}')
+    with pytest.raises(TrainingError, match="is not of this version's packing"):
+        PackedTiles(tmp_path / "packed")
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_fingerprint_tells_data_from_other_data(tiles, toy, tmp_path):
+    pack_tiles([tiles], tmp_path / "a")
+    write_tiles(tiles / "c.npz", [toy.make_toy_tile(5), toy.make_toy_tile(6)])
+    pack_tiles([tiles], tmp_path / "b")
+    assert PackedTiles(tmp_path / "a").contents != PackedTiles(tmp_path / "b").contents
+    assert np.array_equal(PackedTiles(tmp_path / "a").counts, PackedTiles(tmp_path / "b").counts)

@@ -1,0 +1,98 @@
+"""Jobs in processes: what they return, how they fail, and that none outlives its parent."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from mesoface.captures.load import load_capture
+from mesoface.running.workers import End, Worker, prepare_workers, run_jobs
+
+
+def test_every_job_is_run_once_and_failures_stay_their_own() -> None:
+    outcomes = {outcome.job: outcome for outcome in run_jobs(math.sqrt, [4.0, -1.0, 9.0], workers=2)}
+    assert outcomes[4.0].result == 2.0
+    assert outcomes[9.0].result == 3.0
+    assert outcomes[9.0].error is None
+    assert outcomes[-1.0].result is None
+    assert "math domain error" in str(outcomes[-1.0].error)
+
+
+def test_errors_for_people_come_as_they_are(tmp_path) -> None:
+    (outcome,) = run_jobs(load_capture, [tmp_path / "nowhere"], workers=1)
+    assert outcome.error is not None
+    assert str(tmp_path / "nowhere") in outcome.error
+    assert "CaptureError" not in outcome.error
+
+
+def test_a_process_that_dies_is_one_failed_job() -> None:
+    outcomes = {o.job: o.error for o in run_jobs(signal.raise_signal, [signal.SIGKILL, 0], workers=1)}
+    assert "SIGKILL" in str(outcomes[signal.SIGKILL])
+    assert "memory" in str(outcomes[signal.SIGKILL])
+    for code in (3, 0):
+        (outcome,) = run_jobs(os._exit, [code], workers=1)
+        assert f"exit code {code}" in str(outcome.error)
+
+
+def test_how_a_job_ended_is_said(tmp_path) -> None:
+    ends = {math.sqrt: (-1.0, End.FAILED), load_capture: (tmp_path, End.REFUSED), os._exit: (3, End.DIED)}
+    for function, (job, end) in ends.items():
+        (outcome,) = run_jobs(function, [job], workers=1)
+        assert outcome.end == end, outcome.error
+    (outcome,) = run_jobs(math.sqrt, [4.0], workers=1)
+    assert outcome.end == End.DONE
+
+
+def test_a_job_that_hangs_is_ended_when_its_time_is_over() -> None:
+    prepare_workers()
+    worker = Worker(time.sleep, 600.0, limit=0.2)
+    outcome = worker.finish()
+    assert outcome.end == End.LATE
+    assert "longer than 0.2 s" in str(outcome.error)
+    assert not _alive(worker.pid)
+
+
+def test_jobs_run_in_one_thread_and_leave_the_environment_alone() -> None:
+    before = dict(os.environ)
+    (outcome,) = run_jobs(os.getenv, ["OMP_NUM_THREADS"], workers=1)
+    assert outcome.result == "1"
+    assert dict(os.environ) == before
+
+
+def test_ends_running_jobs_when_nobody_listens_any_more() -> None:
+    outcomes = run_jobs(time.sleep, [0.0, 600.0], workers=2)
+    assert next(outcomes).job == 0.0
+    outcomes.close()  # would wait ten minutes otherwise
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path) -> None:
+    """kill -9 of the parent: nobody can tell the workers, they have to notice."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, subprocess, sys\n"
+        "from mesoface.running.workers import run_jobs\n"
+        "if __name__ == '__main__':\n"
+        "    list(run_jobs(os.system, ['echo $PPID; exec sleep 600'], workers=1))\n"
+    )
+    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    os.kill(worker, 0)
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 60
+    while _alive(worker) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not _alive(worker)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
