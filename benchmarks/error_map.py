@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import GroundTruth
-from mesoface.rendering.false_color import colorize
 from mesoface.files.maps import write_png
 from mesoface.files.meshes import read_mesh
+from mesoface.rendering.false_color import colorize
 from mesoface.save import facial_region, surface_file
 
 

@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import Capture
+from mesoface.captures.load import load_capture
+from mesoface.files.meshes import read_mesh
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.closest_point import Surface
 from mesoface.landmarks import MediapipeDetector, align_landmarks, triangulate
 from mesoface.landmarks.crop import Crop
 from mesoface.landmarks.networks import FaceNetworks
 from mesoface.landmarks.rays import nearest_to_rays, project_all, viewing_rays
-from mesoface.captures.load import load_capture
-from mesoface.files.meshes import read_mesh
 
 Array = NDArray[np.float64]
 

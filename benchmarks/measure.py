@@ -14,8 +14,8 @@ from typing import Any
 from regions import errors_by_region
 from rows import Row
 
-from mesoface.evaluation import evaluate, points_to_mesh
 from mesoface.captures.formats import colmap
+from mesoface.evaluation import evaluate, points_to_mesh
 from mesoface.files.meshes import read_mesh
 from mesoface.save import facial_region
 

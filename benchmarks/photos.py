@@ -10,10 +10,10 @@ from disturb import Change, Disturb, change_photos, replace_photo
 from numpy.typing import NDArray
 from PIL import Image
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.formats import facescape
-from mesoface.geometry.mesh import Mesh, unit
 from mesoface.files.meshes import read_mesh
+from mesoface.geometry.camera import Camera
+from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.lab.synthesis.sensor import encode_srgb
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.matching.images import pixel_footprint
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.uvd.maps import erode
+from mesoface.uvd.photos import pixel_footprint
 from mesoface.uvd.rasterize import uv_to_pixels
 
 # Pixels left off at outlines, where face and background mix in one pixel.

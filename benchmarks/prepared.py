@@ -8,16 +8,17 @@ from pathlib import Path
 
 from rows import LPS, SAMPLE
 
+from mesoface.captures.load import load_capture
 from mesoface.config import make_settings
 from mesoface.evaluation import Evaluation, GroundTruth, evaluate
-from mesoface.results.face import Face
-from mesoface.captures.load import load_capture
-from mesoface.matching.cascade import Match, match
-from mesoface.matching.matcher import Matcher
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes import read_mesh
+from mesoface.geometry.mesh import Mesh
+from mesoface.matching.cascade import match
+from mesoface.matching.matcher import Matcher
 from mesoface.pipeline import reconstruct
+from mesoface.results.face import Face
 from mesoface.surface.fine import clean_coverage, fine_mesh
+from mesoface.uvd.match import Match
 from mesoface.uvd.space import build_uvd_space
 
 CAPTURES = {"lps": LPS, "sample": SAMPLE}

@@ -29,13 +29,13 @@ from rich.table import Table
 from tables import make_console
 
 from mesoface.evaluation import evaluate
+from mesoface.files.meshes import read_mesh
 from mesoface.geometry.closest_point import Surface
 from mesoface.geometry.mesh import Mesh
-from mesoface.files.meshes import read_mesh
-from mesoface.save import facial_region
-from mesoface.running.progress import progress_bars
-from mesoface.results.folder import read_base_fit, read_record
 from mesoface.lab.synthesis import SynthesisSettings, synthesize_sequence
+from mesoface.results.folder import read_base_fit, read_record
+from mesoface.running.progress import progress_bars
+from mesoface.save import facial_region
 
 CACHE = Path(__file__).parent / "cache"
 

@@ -27,13 +27,13 @@ from seams import Seams, measure_seams
 from tables import make_console
 
 from mesoface.captures.capture import View
+from mesoface.captures.load import load_capture
 from mesoface.config import make_settings
 from mesoface.errors import MesofaceError
-from mesoface.results.face import Face
-from mesoface.captures.load import load_capture
 from mesoface.files.maps import write_png
 from mesoface.geometry.mesh import Mesh
 from mesoface.pipeline import reconstruct
+from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, progress_bars
 from mesoface.texture.paint import paint
 from mesoface.texture.plan import TexturePlan, plan_texture

@@ -12,7 +12,6 @@ import torch
 from prepared import Prepared
 from torch import Tensor
 
-from mesoface.matching.cascade import Match
 from mesoface.matching.classical import ClassicalLevel, ClassicalMatcher
 from mesoface.matching.learned import Prediction, SurfaceMatcher, fast
 from mesoface.matching.learned.implicit_function import describe_points
@@ -25,6 +24,7 @@ from mesoface.matching.levels import LevelInput
 from mesoface.matching.matcher import Measurement, well_seen
 from mesoface.matching.paper.reconstruct import load_paper_networks, match_paper
 from mesoface.matching.paper.space import paper_space
+from mesoface.uvd.match import Match
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mesoface.running.progress import progress_bars
 from mesoface.lab.synthesis import synthesize
+from mesoface.running.progress import progress_bars
 
 README = """# Sample capture
 

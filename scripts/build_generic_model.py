@@ -10,8 +10,8 @@ from generic_model.modes import build_modes, pinched_faces
 from generic_model.template import build_template
 from numpy.typing import NDArray
 
-from mesoface.files.atomic import atomic_file
 from mesoface.face_models.generic import pack_modes
+from mesoface.files.atomic import atomic_file
 from mesoface.running.progress import ProgressCallback, progress_bars
 
 ASSETS = Path(__file__).parents[1] / "src/mesoface/assets"

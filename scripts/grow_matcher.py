@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mesoface.matching.learned import SurfaceMatcher
 from mesoface.lab.training.checkpoint import save_tensors
+from mesoface.matching.learned import SurfaceMatcher
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mesoface
-from mesoface.results.face import Face
 from mesoface.files.maps import write_png
 from mesoface.rendering.clay import shade, turntable_cameras
 from mesoface.report.pictures import map_picture, symmetric_limits
+from mesoface.results.face import Face
 from mesoface.uvd.maps import sample_map
 
 RGB = NDArray[np.uint8]

@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 
 import mesoface
-from mesoface.geometry.camera import Camera, OpenCVLens, look_at
 from mesoface.captures.capture import Capture, View
-from mesoface.results.face import Face
 from mesoface.captures.formats import facescape
+from mesoface.geometry.camera import Camera, OpenCVLens, look_at
+from mesoface.results.face import Face
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RADIUS = 80.0  # mm, of the drawn ball

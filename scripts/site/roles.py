@@ -1,4 +1,4 @@
-"""Cross-references in docstrings (:class:`Name`, :func:`~mesoface.captures.load.load_capture`) as links of the site.
+"""Cross-references in docstrings (:class:`Name`, :func:`~mesoface.captures.load.load_capture`) as links.
 
 An extension of griffe, which mkdocs.yml names. A name is looked up where its docstring stands, as Python
 would; what has no place on the site stays code.

@@ -7,31 +7,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mesoface.geometry.camera import Camera
     from mesoface.captures.capture import Capture, View
+    from mesoface.captures.load import load_capture
     from mesoface.config import Settings
     from mesoface.errors import MesofaceError
     from mesoface.evaluation import evaluate
-    from mesoface.results.face import Face
-    from mesoface.captures.load import load_capture
-    from mesoface.save import save_face
+    from mesoface.geometry.camera import Camera
     from mesoface.pipeline import reconstruct
-    from mesoface.lab.synthesis import synthesize
+    from mesoface.results.face import Face
+    from mesoface.save import save_face
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Camera": "camera",
-    "Capture": "capture",
-    "Face": "face",
+    "Camera": "geometry.camera",
+    "Capture": "captures.capture",
+    "Face": "results.face",
     "MesofaceError": "errors",
     "Settings": "config",
-    "View": "capture",
+    "View": "captures.capture",
     "evaluate": "evaluation",
-    "load_capture": "load",
+    "load_capture": "captures.load",
     "reconstruct": "pipeline",
-    "save_face": "output",
-    "synthesize": "synthesis",
+    "save_face": "save",
 }
 __all__ = [
     "Camera",
@@ -44,7 +42,6 @@ __all__ = [
     "load_capture",
     "reconstruct",
     "save_face",
-    "synthesize",
 ]
 
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import Capture, View
 from mesoface.config import Settings
 from mesoface.errors import ReconstructionError
-from mesoface.results.face import Face, FineSurface
 from mesoface.face_models import load_face_model
 from mesoface.face_models.fitting import fit_face
 from mesoface.face_models.model import FaceFit, FaceModel
 from mesoface.face_models.scale import ScaleEstimate, estimate_scale
+from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks import (
     Landmarks2D,
     Landmarks3D,
@@ -24,16 +24,18 @@ from mesoface.landmarks import (
     triangulate,
 )
 from mesoface.landmarks.selection import select_views
-from mesoface.matching.cascade import Match, match
+from mesoface.matching.cascade import match
 from mesoface.matching.choice import choose_matcher
-from mesoface.geometry.mesh import Mesh
 from mesoface.relief.choice import choose_predictor, why_no_relief
 from mesoface.relief.predict import Predictor, predict_relief
+from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.stages import StageClock
 from mesoface.surface.conform import conform_base, measure_displacement, smooth_base
 from mesoface.surface.fine import clean_coverage, fine_mesh
 from mesoface.texture.bake import bake_texture, check_memory
+from mesoface.uvd.fine_surface import FineSurface
+from mesoface.uvd.match import Match
 from mesoface.uvd.space import build_uvd_space
 
 # Share of the facial region without surface that is worth a warning.

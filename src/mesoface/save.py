@@ -12,22 +12,23 @@ from pathlib import Path
 import numpy as np
 
 import mesoface
-from mesoface.files.atomic import atomic_folder
-from mesoface.results.cameras import write_cameras
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import Evaluation, evaluate
 from mesoface.evaluation.heatmap import vertex_errors
 from mesoface.export import ExportOptions, face_source
 from mesoface.export.glb import export_glb
-from mesoface.results.face import Face, FineSurface
+from mesoface.files.atomic import atomic_folder
 from mesoface.files.maps import write_exr, write_png
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes import read_mesh, write_obj, write_ply
-from mesoface.running.progress import ProgressCallback, silent
+from mesoface.geometry.mesh import Mesh
 from mesoface.report.face_report import write_report
+from mesoface.results.cameras import write_cameras
+from mesoface.results.face import Face
 from mesoface.results.folder import FORMAT, REPORT, base_fit, write_base_fit
+from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.stages import StageClock, peak_memory_mb
 from mesoface.surface.fine import vertex_map
+from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.rasterize import grid_faces
 
 _REGION_SIZE = 192

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mesoface.batch.job import CaptureJob
-from mesoface.config import Settings
 from mesoface.captures.formats import facescape
+from mesoface.config import Settings
 from mesoface.results.folder import FORMAT
 
 HERE = Path(__file__).parent

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mesoface.files.atomic import remove_leftovers
 from mesoface.batch import claims
 from mesoface.batch.claims import claim, is_held, publish, release, release_all
 from mesoface.batch.job import Attempt, CaptureJob
+from mesoface.files.atomic import remove_leftovers
 
 
 def make(attempt: Attempt, content: str) -> Path:

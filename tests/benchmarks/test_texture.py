@@ -9,8 +9,8 @@ from plain_blend import plan_plain_blend
 from prediction import FaceInPhoto, find_face, predict, psnr
 from seams import measure_seams
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import View
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
 from mesoface.texture.paint import paint
 from mesoface.texture.plan import TexturePlan

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save_file
 from variations import GROUPS, VARIATIONS, Given, learned, plain_views, up_to, without_regularizer
 
+from mesoface.geometry.mesh import unit
 from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.learned.matcher import NetworkLevel
 from mesoface.matching.levels import LevelInput
-from mesoface.geometry.mesh import unit
 from mesoface.uvd.space import UVDSpace
 
 # What stands in for a prepared capture hands back the matcher that it was asked to match with.

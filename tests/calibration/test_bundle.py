@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mesoface.geometry.alignment import align_points
 from mesoface.calibration.bundle import Bundle, Observations, Priors, adjust, cost, residuals
+from mesoface.geometry.alignment import align_points
 
 
 def _true_bundle(rig) -> Bundle:

@@ -13,17 +13,18 @@ import pytest
 from PIL import Image
 
 import mesoface
-from mesoface.geometry.alignment import align_points
 from mesoface.calibration import Calibration, CalibrationSettings
 from mesoface.calibration.write import calibrate_folder
-from mesoface.geometry.camera import Camera
+from mesoface.captures.formats import read_source
 from mesoface.errors import LandmarkError, MesofaceError
 from mesoface.evaluation import evaluate
-from mesoface.captures.formats import read_source
+from mesoface.files.meshes import read_mesh
+from mesoface.geometry.alignment import align_points
+from mesoface.geometry.camera import Camera
+from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks import MediapipeDetector
 from mesoface.landmarks.rays import closest_points_to_rays
-from mesoface.geometry.mesh import Mesh
-from mesoface.files.meshes import read_mesh
+from mesoface.report.calibrate_page import calibrate_page
 
 ONE_THREAD = CalibrationSettings(threads=1)
 
@@ -63,7 +64,7 @@ def calibrated(sample_capture: Path, tmp_path_factory: pytest.TempPathFactory) -
     """The sample's eight photos calibrated by features."""
     folder = tmp_path_factory.mktemp("calibrate")
     photos = copy_photos(sample_capture, folder / "photos")
-    return calibrate_folder(photos, folder / "shoot", ONE_THREAD), folder / "shoot"
+    return calibrate_folder(photos, folder / "shoot", ONE_THREAD, page=calibrate_page), folder / "shoot"
 
 
 def test_the_samples_cameras_are_found(calibrated: tuple[Calibration, Path], sample_capture: Path) -> None:

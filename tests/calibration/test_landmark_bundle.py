@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.geometry.alignment import align_points
 from mesoface.calibration.landmark_bundle import adjust_to_landmarks, solve_by_landmarks
 from mesoface.errors import ReconstructionError
+from mesoface.geometry.alignment import align_points
 from mesoface.landmarks import Landmarks2D
 
 

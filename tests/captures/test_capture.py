@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.geometry.camera import OpenCVLens
 from mesoface.captures.capture import View
 from mesoface.errors import CaptureError
+from mesoface.geometry.camera import OpenCVLens
 
 
 def test_views_know_their_names_and_cameras(make_capture):

@@ -7,10 +7,10 @@ from PIL import Image
 import mesoface
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.convert import convert
-from mesoface.errors import CaptureError, MesofaceError
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.plain import write_capture_json
 from mesoface.captures.formats.writers import WRITERS
+from mesoface.errors import CaptureError, MesofaceError
 
 POINTS = np.random.default_rng(0).normal(0, 40, (20, 3))
 

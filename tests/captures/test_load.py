@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mesoface.geometry.camera import Camera, OpenCVLens
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import facescape
-from mesoface.files.images import read_header, turn_upright
 from mesoface.captures.load import load_capture
+from mesoface.errors import CaptureError
+from mesoface.files.images import read_header, turn_upright
+from mesoface.geometry.camera import Camera, OpenCVLens
 
 LENS = (-0.08, 0.05, 0.0005, -0.0004, 0.0)
 

@@ -9,8 +9,8 @@ import pytest
 import trimesh
 
 import mesoface
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes import write_obj
+from mesoface.geometry.mesh import Mesh
 from mesoface.results.folder import FORMAT, BaseFit, write_base_fit
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 

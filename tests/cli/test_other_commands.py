@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes import read_mesh, write_ply
+from mesoface.geometry.mesh import Mesh
 
 
 def patch(z: float = 0.0) -> Mesh:

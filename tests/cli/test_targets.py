@@ -8,9 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
+from mesoface.captures.formats import colmap
 from mesoface.evaluation import evaluate, points_to_mesh
 from mesoface.evaluation.truth import GroundTruth
-from mesoface.captures.formats import colmap
 from mesoface.files.meshes import read_mesh
 from mesoface.save import facial_region
 

@@ -11,9 +11,9 @@ import pytest
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import Similarity, evaluate, heatmap, heatmap_picture, write_heatmap
 from mesoface.evaluation.heatmap import round_limit, vertex_errors
-from mesoface.rendering.false_color import UNKNOWN, colorize
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes import read_mesh
+from mesoface.geometry.mesh import Mesh
+from mesoface.rendering.false_color import UNKNOWN, colorize
 
 
 def dome(height: float = 0.0, size: float = 40.0, n: int = 41) -> Mesh:

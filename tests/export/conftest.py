@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 import mesoface
-from mesoface.geometry.camera import look_at
 from mesoface.export import ExportSource, read_source
 from mesoface.files.maps import write_exr, write_png
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes import write_obj, write_ply
+from mesoface.geometry.camera import look_at
+from mesoface.geometry.mesh import Mesh
 from mesoface.results.folder import FORMAT, BaseFit, write_base_fit
 from mesoface.surface.detail import FineMaps
 from mesoface.surface.fine import fine_mesh

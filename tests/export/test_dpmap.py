@@ -6,18 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+import mesoface.export.dpmap
+import mesoface.files.dpmap
 from mesoface.errors import MesofaceError
 from mesoface.export import ExportOptions
-from mesoface.export import dpmap as dpmap_io
-from mesoface.export.dpmap import (
-    FULL_SCALE_MM,
-    MIDDLE,
-    decode_dpmap,
-    displace_by_dpmap,
-    encode_dpmap,
-    export_dpmap,
-    read_dpmap,
-)
+from mesoface.export.dpmap import displace_by_dpmap, export_dpmap
+from mesoface.files.dpmap import FULL_SCALE_MM, MIDDLE, decode_dpmap, encode_dpmap, read_dpmap
 from mesoface.files.maps import write_png
 from mesoface.geometry.mesh import Mesh
 
@@ -27,7 +21,8 @@ SIZE = 512
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Maps of 512² instead of 4096², whose PNG alone takes seconds."""
-    monkeypatch.setattr(dpmap_io, "SIZE", SIZE)
+    monkeypatch.setattr(mesoface.files.dpmap, "SIZE", SIZE)
+    monkeypatch.setattr(mesoface.export.dpmap, "SIZE", SIZE)
 
 
 def test_the_detailed_mesh_is_facescapes(shared):

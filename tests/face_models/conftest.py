@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mesoface.geometry.camera import Camera, look_at
 from mesoface.face_models import LinearFaceModel, Topology
+from mesoface.geometry.camera import Camera, look_at
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 
 

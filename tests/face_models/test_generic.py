@@ -228,8 +228,8 @@ def test_fits_heads_within_a_millimetre_and_a_half(model, shared, monkeypatch):
     from generic_model.embedding import open_skin
     from generic_model.heads import load_heads
 
-    from mesoface.geometry.closest_point import Surface
     from mesoface.face_models.fitting import fit_landmarks3d
+    from mesoface.geometry.closest_point import Surface
 
     heads = load_heads(shared("ict/ict_facekit_mm.npz"))
     with np.load(ASSET.parent / "ict_mediapipe478.npz", allow_pickle=False) as data:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mesoface.files.atomic import atomic_file, atomic_folder
 from mesoface.errors import CaptureError, MesofaceError
+from mesoface.files.atomic import atomic_file, atomic_folder
 
 
 def names(folder: Path) -> list[str]:

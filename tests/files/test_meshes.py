@@ -10,8 +10,8 @@ import pytest
 
 import mesoface.files.meshes
 from mesoface.errors import MesofaceError
-from mesoface.geometry.mesh import Mesh, unit
 from mesoface.files.meshes import read_mesh, write_obj, write_ply
+from mesoface.geometry.mesh import Mesh, unit
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from mesoface.captures.capture import Capture, View
 from mesoface.errors import LandmarkError
+from mesoface.geometry.mesh import unit
 from mesoface.inspection.inspect import inspect, print_inspection
 from mesoface.landmarks import Landmarks2D
-from mesoface.geometry.mesh import unit
 from mesoface.report.inspect_page import inspect_page
 
 RADIUS = 80.0

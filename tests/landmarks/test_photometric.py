@@ -1,11 +1,11 @@
 import numpy as np
 from scipy.spatial import cKDTree
 
-from mesoface.geometry.camera import Camera, look_at
 from mesoface.captures.capture import Capture, View
-from mesoface.landmarks import Landmarks2D, align_landmarks, triangulate
-from mesoface.geometry.mesh import unit
 from mesoface.files.meshes import read_mesh
+from mesoface.geometry.camera import Camera, look_at
+from mesoface.geometry.mesh import unit
+from mesoface.landmarks import Landmarks2D, align_landmarks, triangulate
 
 RADIUS = 80.0
 

@@ -4,9 +4,9 @@ import pytest
 
 from mesoface.captures.capture import Capture, View
 from mesoface.errors import LandmarkError
+from mesoface.geometry.mesh import unit
 from mesoface.landmarks import select_views, triangulate
 from mesoface.landmarks.selection import face_axes, farthest_points, share_inside, sharpness_of
-from mesoface.geometry.mesh import unit
 
 
 @pytest.fixture

@@ -3,15 +3,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mesoface.geometry.camera import look_at
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
+from mesoface.geometry.camera import look_at
+from mesoface.geometry.mesh import Mesh
 from mesoface.matching import cascade
 from mesoface.matching.cascade import match
 from mesoface.matching.classical import PRESETS, ClassicalLevel, ClassicalMatcher
 from mesoface.matching.levels import Level, levels_for
 from mesoface.matching.trust import Rig
-from mesoface.geometry.mesh import Mesh
 from mesoface.uvd.space import build_uvd_space
 from mesoface.uvd.visibility import cast_visibility
 

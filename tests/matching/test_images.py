@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mesoface.matching.images import pixel_footprint, prepare_image
+from mesoface.matching.images import prepare_image
+from mesoface.uvd.photos import pixel_footprint
 from mesoface.uvd.rasterize import texel_centers
 
 

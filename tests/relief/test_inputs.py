@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from mesoface.lab.synthesis.sensor import encode_srgb
 from mesoface.relief.inputs import CHANNELS, decode_srgb, high_pass, make_inputs, slopes
 from mesoface.relief.network import ReliefGenerator
-from mesoface.lab.synthesis.sensor import encode_srgb
 
 
 def inputs(seed: int = 0, size: int = 64, gain: float = 1.0):

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import mesoface.relief.predict as predict_module
-from mesoface.files.checkpoints import WeightsError
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
+from mesoface.files.checkpoints import WeightsError
 from mesoface.geometry.mesh import Mesh
 from mesoface.relief.apply import add_relief
 from mesoface.relief.choice import choose_predictor, why_no_relief

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mesoface.geometry.camera import Camera, look_at
-from mesoface.rendering.false_color import UNKNOWN, add_legend, colorize, percentile_limits
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.clay import Relief, face_directions, shade, turntable_cameras
+from mesoface.rendering.false_color import UNKNOWN, add_legend, colorize, percentile_limits
 
 
 def ball(radius: float = 50.0, rings: int = 48, front: float = np.pi) -> Mesh:

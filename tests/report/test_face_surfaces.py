@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mesoface.rendering.false_color import UNKNOWN
 from mesoface.geometry.ray_casting import RayCaster
+from mesoface.rendering.false_color import UNKNOWN
 from mesoface.report.face_surfaces import face_shadings, face_surfaces
 from mesoface.report.reduced import exaggerated_relief, reduce_surface
 from mesoface.surface.fine import vertex_map

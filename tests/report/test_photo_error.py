@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mesoface.geometry.camera import Camera, look_at
 from mesoface.captures.capture import View
+from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.report.photo_error import photo_errors
 from mesoface.texture.types import Texture

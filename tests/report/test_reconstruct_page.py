@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mesoface.captures.capture import Capture
-from mesoface.rendering.false_color import UNKNOWN
 from mesoface.geometry.mesh import Mesh
+from mesoface.rendering.false_color import UNKNOWN
 from mesoface.report.pictures import map_picture, photo_with_landmarks, shaded_views, symmetric_limits
 from mesoface.report.reconstruct_page import EvaluationTable, ReportData, StageRow, reconstruct_page
 from tests.report.test_html import parse

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import mesoface
-from mesoface.results.cameras import read_cameras, write_cameras
 from mesoface.errors import MesofaceError
+from mesoface.results.cameras import read_cameras, write_cameras
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mesoface.geometry.camera import Camera, look_at
 from mesoface.captures.capture import View
+from mesoface.geometry.camera import Camera, look_at
 from mesoface.sequence.tracking import SIZE
 from mesoface.uvd.rasterize import texel_centers
 from mesoface.uvd.space import UVDSpace

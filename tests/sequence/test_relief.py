@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mesoface.matching.cascade import Match
 from mesoface.sequence.warm import Relief, with_relief
 from mesoface.surface.conform import smooth_base
+from mesoface.uvd.match import Match
 from mesoface.uvd.space import UVDSpace
 
 SIZE, TEXEL = 160, 0.3

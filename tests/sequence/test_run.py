@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from mesoface.batch import result
+from mesoface.captures.formats import facescape
 from mesoface.config import make_settings
 from mesoface.errors import CaptureError, IncompleteError, MesofaceError
 from mesoface.face_models.scale import ScaleEstimate
-from mesoface.captures.formats import facescape
 from mesoface.results.folder import FORMAT
 from mesoface.sequence import run
 from mesoface.sequence.frame import Frame

@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import Capture, View
 from mesoface.errors import CaptureError, MesofaceError
+from mesoface.geometry.camera import Camera
 from mesoface.sequence.state import NAME, Track, read_track, write_track
 from mesoface.sequence.tracking import SIZE
 

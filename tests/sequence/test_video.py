@@ -9,10 +9,10 @@ import pytest
 
 from mesoface.config import make_settings
 from mesoface.files.meshes import read_mesh
-from mesoface.results.folder import read_base_fit, read_record
-from mesoface.sequence.run import run_sequence
 from mesoface.lab.synthesis import SynthesisSettings, photograph_sequence
 from mesoface.lab.synthesis.folder import write_capture
+from mesoface.results.folder import read_base_fit, read_record
+from mesoface.sequence.run import run_sequence
 
 pytestmark = pytest.mark.slow
 NUMBERS = (0, 1, 2, 40)  # the last is more than a second later: turned and with another expression

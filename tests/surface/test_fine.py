@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.matching.cascade import Match
 from mesoface.surface.fine import clean_coverage, fine_mesh
+from mesoface.uvd.match import Match
 from mesoface.uvd.rasterize import texel_centers
 
 TEXEL = 0.5  # mm

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.results.face import FineSurface
 from mesoface.texture.skin import find_skin
+from mesoface.uvd.fine_surface import FineSurface
 
 
 @pytest.fixture

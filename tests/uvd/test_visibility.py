@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mesoface.geometry.camera import Camera, look_at
 from mesoface.captures.capture import View
+from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace, build_uvd_space

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import mesoface
-from mesoface.results.cameras import write_cameras
 from mesoface.files.maps import write_png
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes import write_obj, write_ply
+from mesoface.geometry.mesh import Mesh
+from mesoface.results.cameras import write_cameras
 from mesoface.results.folder import FORMAT, BaseFit, write_base_fit
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 

@@ -12,8 +12,8 @@ from mesoface.batch.claims import publish
 from mesoface.batch.job import Attempt, Made
 from mesoface.batch.provenance import capture_input, is_current, recipe_of, write_made_from
 from mesoface.batch.result import write_face
-from mesoface.errors import MesofaceError
 from mesoface.captures.load import load_capture
+from mesoface.errors import MesofaceError
 from mesoface.files.meshes import read_mesh
 from mesoface.pipeline import reconstruct
 from mesoface.results.folder import read_record

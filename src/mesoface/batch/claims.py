@@ -12,8 +12,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from mesoface.files.atomic import atomic_file
 from mesoface.batch.job import Attempt, CaptureJob
+from mesoface.files.atomic import atomic_file
 
 FOLDER = ".claims"
 

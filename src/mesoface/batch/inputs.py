@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mesoface.captures.lists import read_capture_list
-from mesoface.errors import MesofaceError
 from mesoface.captures.formats import FORMATS
 from mesoface.captures.formats.files import list_photos
+from mesoface.captures.lists import read_capture_list
+from mesoface.errors import MesofaceError
 
 _MAX_ID = 120  # bytes; what is added to it while it is made must fit into a file name too
 _RESULTS = ("run.json", "batch.json")  # what marks a folder as a result, which holds pictures too

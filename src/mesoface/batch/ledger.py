@@ -13,9 +13,9 @@ from mesoface.batch.provenance import is_current
 from mesoface.batch.schedule import Done
 from mesoface.batch.summary import CaptureRow, done_row, failed_row, write_csv, write_json
 from mesoface.config import Settings
-from mesoface.running.progress import ProgressCallback, silent
 from mesoface.report.command_line import command_line
 from mesoface.results.folder import read_record
+from mesoface.running.progress import ProgressCallback, silent
 
 _FILE_READERS = 16  # threads that look at results: they wait for the file system
 _SAVE_EVERY = 60.0  # s between summaries that are written on the way

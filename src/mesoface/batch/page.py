@@ -10,9 +10,9 @@ from statistics import mean, median
 from urllib.parse import quote
 
 import mesoface
-from mesoface.files.atomic import atomic_file
 from mesoface.batch.summary import CaptureRow
 from mesoface.batch.thumbnail import THUMBNAIL
+from mesoface.files.atomic import atomic_file
 from mesoface.report import html
 from mesoface.results.folder import REPORT
 

@@ -21,10 +21,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 import mesoface
 from mesoface.batch.job import CaptureJob
 from mesoface.captures.capture import CaptureSource
+from mesoface.captures.formats import read_source
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models.loading import ict_path
-from mesoface.captures.formats import read_source
 from mesoface.results.folder import FORMAT, REPORT, read_record
 
 NAME = "made_from.json"

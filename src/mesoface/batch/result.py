@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mesoface.batch.job import CaptureJob
 from mesoface.batch.thumbnail import THUMBNAIL, write_thumbnail
-from mesoface.results.face import Face
 from mesoface.geometry.mesh import Mesh
+from mesoface.results.face import Face
 from mesoface.save import save_face
 
 

@@ -11,7 +11,6 @@ from typing import Literal
 
 from rich.console import Console
 
-from mesoface.files.atomic import remove_leftovers
 from mesoface.batch.attempt import PRELOAD, attempt_capture
 from mesoface.batch.claims import release_all
 from mesoface.batch.cluster import RayEngine
@@ -28,6 +27,7 @@ from mesoface.batch.summary import CaptureRow, check_folder
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
+from mesoface.files.atomic import remove_leftovers
 from mesoface.pipeline import choose_measure
 from mesoface.running.progress import progress_bars
 from mesoface.running.resumable import incomplete, locked_folder

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import mesoface
-from mesoface.files.atomic import atomic_file, is_leftover
 from mesoface.batch.job import CaptureJob
 from mesoface.errors import MesofaceError
+from mesoface.files.atomic import atomic_file, is_leftover
 
 NAME = "batch.json"
 FORMAT = 1

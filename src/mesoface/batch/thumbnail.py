@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.results.face import Face
 from mesoface.report.pictures import shaded_views
 from mesoface.report.reduced import reduce_surface
+from mesoface.results.face import Face
 
 THUMBNAIL = "thumbnail.jpg"
 _WIDTH, _HEIGHT = 132, 168  # of each half

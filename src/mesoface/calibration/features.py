@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from mesoface.calibration.masks import head_mask
 from mesoface.calibration.photos import Photo
 from mesoface.calibration.solution import Solution, Track, describe
-from mesoface.geometry.camera import Camera
-from mesoface.errors import ReconstructionError
 from mesoface.captures.formats.colmap_lens import intrinsics
+from mesoface.errors import ReconstructionError
 from mesoface.files.images import decode_mask
+from mesoface.geometry.camera import Camera
 from mesoface.landmarks import Landmarks2D
 from mesoface.running.progress import ProgressCallback, silent
 

@@ -20,8 +20,8 @@ from mesoface.calibration.face_prior import COUNT, SLIDING, face_pose, fitted_fa
 from mesoface.calibration.photos import Photo
 from mesoface.calibration.skin import follow_skin
 from mesoface.calibration.solution import Solution, Track, describe
-from mesoface.geometry.camera import Camera
 from mesoface.errors import ReconstructionError
+from mesoface.geometry.camera import Camera
 from mesoface.landmarks import Landmarks2D
 from mesoface.running.progress import ProgressCallback, silent
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mesoface.calibration.exif import read_exif_camera
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.files import list_photos, unique_names
 from mesoface.captures.formats.photos import MASKS
+from mesoface.errors import CaptureError
 from mesoface.files.images import SUFFIXES, decode_mask, decode_photo, read_header, turn_upright
 
 _APPLE = (".heic", ".heif")

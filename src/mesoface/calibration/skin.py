@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.calibration.photos import Photo
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.landmarks import Landmarks2D, align_landmarks, triangulate
 from mesoface.captures.load import load_source
+from mesoface.geometry.camera import Camera
+from mesoface.landmarks import Landmarks2D, align_landmarks, triangulate
 
 Array = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from mesoface.calibration.photos import Photo
 from mesoface.calibration.solution import Solution
-from mesoface.inspection.diagnosis import Problem
-from mesoface.errors import LandmarkError
 from mesoface.captures.formats.files import listed
+from mesoface.errors import LandmarkError
+from mesoface.inspection.diagnosis import Problem
 from mesoface.landmarks import Landmarks2D, Landmarks3D, triangulate
 from mesoface.landmarks.candidates import face_size
 

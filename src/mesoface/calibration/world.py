@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from mesoface.geometry.camera import Camera
 from mesoface.errors import ReconstructionError
 from mesoface.face_models.scale import ScaleEstimate, scale_from_eyes
+from mesoface.geometry.camera import Camera
 from mesoface.landmarks import Landmarks2D, Landmarks3D
 from mesoface.landmarks.selection import face_axes
 

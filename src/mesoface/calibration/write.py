@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mesoface.files.atomic import atomic_folder
 from mesoface.calibration.calibrate import Calibration, calibrate
 from mesoface.calibration.photos import Photo
 from mesoface.calibration.settings import CalibrationSettings
 from mesoface.captures.capture import ViewSource
-from mesoface.errors import MesofaceError
 from mesoface.captures.formats.plain import write_capture_json
+from mesoface.errors import MesofaceError
+from mesoface.files.atomic import atomic_folder
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.report.calibrate_page import calibrate_page
 
 RECORD = "calibration.json"
 PAGE = "calibration.html"
@@ -28,6 +28,7 @@ def calibrate_folder(
     out: str | Path,
     settings: CalibrationSettings | None = None,
     *,
+    page: Callable[[Calibration], str] | None = None,
     overwrite: bool = False,
     progress: ProgressCallback = silent,
 ) -> Calibration:
@@ -37,6 +38,7 @@ def calibrate_folder(
         source: a folder of photos, or a video.
         out: the capture's folder, which is made.
         settings: None for the defaults.
+        page: draws ``calibration.html``, which is left out without it.
         overwrite: whether an older calibration there may be replaced.
         progress: called as the steps advance.
 
@@ -60,7 +62,8 @@ def calibrate_folder(
         write_capture_json(folder, sources, mm_per_unit=1.0)
         text = json.dumps(calibration_record(calibration), indent=1, ensure_ascii=False)
         (folder / RECORD).write_text(text + "\n", encoding="utf-8")
-        (folder / PAGE).write_text(calibrate_page(calibration), encoding="utf-8")
+        if page is not None:
+            (folder / PAGE).write_text(page(calibration), encoding="utf-8")
     return replace(calibration, photos=tuple(_moved(photo, folder, out) for photo in calibration.photos))
 
 

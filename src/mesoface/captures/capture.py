@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.geometry.camera import Camera
 from mesoface.errors import CaptureError
+from mesoface.geometry.camera import Camera
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.atomic import atomic_folder
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.errors import CaptureError, MesofaceError
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.files import listed
 from mesoface.captures.formats.writers import WRITERS, CaptureWriter
 from mesoface.captures.formats.writers.limits import Unsayable
-from mesoface.files.images import SUFFIXES, decode_mask, read_header
 from mesoface.captures.load import read_full_size
+from mesoface.errors import CaptureError, MesofaceError
+from mesoface.files.atomic import atomic_folder
+from mesoface.files.images import SUFFIXES, decode_mask, read_header
+from mesoface.geometry.camera import Camera
 from mesoface.running.progress import ProgressCallback, silent
 
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")

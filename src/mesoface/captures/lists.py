@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from mesoface.files.atomic import atomic_file
 from mesoface.errors import MesofaceError
+from mesoface.files.atomic import atomic_file
 
 _COMMENT = re.compile(r"(^|\s)#.*")
 _MAX_BYTES = 16 << 20  # 100,000 captures with long paths

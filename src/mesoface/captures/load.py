@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import Capture, CaptureSource, View, ViewSource
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import read_source
+from mesoface.errors import CaptureError
 from mesoface.files.images import ImageHeader, as_float, decode_mask, decode_photo, read_header, turn_upright
+from mesoface.geometry.camera import Camera
 from mesoface.running.progress import ProgressCallback, silent
 
 MIN_TURN = np.radians(2.0)

@@ -83,13 +83,16 @@ def command(
     """
     from mesoface.calibration import CalibrationSettings
     from mesoface.calibration.write import calibrate_folder
+    from mesoface.report.calibrate_page import calibrate_page
     from mesoface.running.progress import progress_bars
 
     settings = CalibrationSettings(
         cast(Method, method), cast(Sharing, cameras), background, max_photos, threads
     )
     with progress_bars() as progress:
-        calibration = calibrate_folder(photos, out, settings, overwrite=overwrite, progress=progress)
+        calibration = calibrate_folder(
+            photos, out, settings, page=calibrate_page, overwrite=overwrite, progress=progress
+        )
     console = Console(highlight=False, soft_wrap=True)
     for line in _summary(calibration):
         console.print(line)
@@ -108,6 +111,7 @@ def calibrated(photos: Path, out: Path, *, overwrite: bool, progress: ProgressCa
     """
     from mesoface.calibration.write import calibrate_folder
     from mesoface.captures.formats import FORMATS
+    from mesoface.report.calibrate_page import calibrate_page
 
     known = next((n for n, form in FORMATS.items() if photos.is_dir() and form.detect(photos)), None)
     if known is not None:
@@ -115,7 +119,9 @@ def calibrated(photos: Path, out: Path, *, overwrite: bool, progress: ProgressCa
             f"has cameras already (format {known})", path=photos, remedy="leave out --calibrate"
         )
     capture = out.absolute().with_name(f"{out.absolute().name}-capture")
-    calibration = calibrate_folder(photos, capture, overwrite=overwrite, progress=progress)
+    calibration = calibrate_folder(
+        photos, capture, page=calibrate_page, overwrite=overwrite, progress=progress
+    )
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for line in _summary(calibration):
         console.print(line)

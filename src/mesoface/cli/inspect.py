@@ -31,9 +31,9 @@ def command(
 
     Example: `mesoface inspect shoot/ --html shoot.html`
     """
+    from mesoface.captures.load import load_capture
     from mesoface.inspection.inspect import inspect, print_inspection
     from mesoface.landmarks import MediapipeDetector
-    from mesoface.captures.load import load_capture
     from mesoface.running.progress import progress_bars
 
     with progress_bars() as progress:

@@ -71,15 +71,15 @@ def command(
 
     Photos of which nothing is known: `mesoface reconstruct photos/ --out face/ --calibrate`
     """
+    from mesoface.captures.load import load_capture
     from mesoface.cli.calibrate import calibrated
     from mesoface.cli.naming import naming
-    from mesoface.landmarks import read_landmarks
-    from mesoface.captures.load import load_capture
     from mesoface.files.meshes import read_mesh
-    from mesoface.save import check_target, save_face
+    from mesoface.landmarks import read_landmarks
     from mesoface.pipeline import reconstruct
     from mesoface.running.progress import progress_bars
     from mesoface.running.stages import StageClock
+    from mesoface.save import check_target, save_face
 
     settings.torch_device()
     check_target(out, capture, overwrite)

@@ -81,8 +81,8 @@ def command(
     A video of 50 frames: `mesoface synth --out video --seed 7 --frames 50`, then
     `mesoface batch video/frames.txt --out faces --sequence --scale 1 --truth-name gt.ply`
     """
-    from mesoface.running.progress import progress_bars
     from mesoface.lab.synthesis import SynthesisSettings, synthesize, synthesize_sequence
+    from mesoface.running.progress import progress_bars
 
     if truth_detail is not None and truth_detail < detail:
         raise MesofaceError(

@@ -47,9 +47,9 @@ def command(
 
     Example: `mesoface synth-dataset --out captures --count 100 --workers 4`
     """
-    from mesoface.running.progress import progress_bars
     from mesoface.lab.synthesis.dataset import make_dataset
     from mesoface.lab.synthesis.ranges import DatasetRanges, read_ranges
+    from mesoface.running.progress import progress_bars
 
     chosen = read_ranges(ranges) if ranges is not None else DatasetRanges()
     try:

@@ -37,8 +37,8 @@ def command(
 
     Example: `mesoface train pack --tiles tiles --out packed --workers 4`
     """
-    from mesoface.running.progress import progress_bars
     from mesoface.lab.training.pack import pack_tiles
+    from mesoface.running.progress import progress_bars
 
     try:
         with progress_bars(remaining=True) as progress:

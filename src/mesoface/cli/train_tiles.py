@@ -54,8 +54,8 @@ def command(
 
     Example: `mesoface train tiles --captures captures --out tiles --workers 4`
     """
-    from mesoface.running.progress import progress_bars
     from mesoface.lab.training.prepare import prepare_tiles
+    from mesoface.running.progress import progress_bars
 
     try:
         with progress_bars(remaining=True) as progress:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from mesoface.files.weights import Card
+    from mesoface.files.cards import Card
 
 app = typer.Typer(
     name="weights",
@@ -55,7 +55,7 @@ def import_command(
     `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl dpmap_single_net_G.pth --out weights`
     """
     from mesoface.running.progress import progress_bars
-    from mesoface.files.weights import import_checkpoints
+    from mesoface.weights import import_checkpoints
 
     with progress_bars() as progress:
         written = import_checkpoints(checkpoints, out, overwrite=overwrite, progress=progress)
@@ -73,7 +73,7 @@ def show_command(
 
     Example: `mesoface weights show weights/regularizer.safetensors`
     """
-    from mesoface.files.weights import describe
+    from mesoface.weights import describe
 
     about = describe(file)
     console = Console(highlight=False, soft_wrap=True)
@@ -92,7 +92,7 @@ def show_command(
 
 def _origin(card: Card | None) -> list[str]:
     """Where weights come from, in lines for people."""
-    from mesoface.files.weights import WeightsCard
+    from mesoface.files.cards import WeightsCard
 
     if card is None:
         return ["made from: not known, there is no card beside it"]

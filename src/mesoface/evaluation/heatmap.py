@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation.metrics import Evaluation
-from mesoface.rendering.false_color import add_legend, colorize
 from mesoface.files.maps import write_png
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes import write_ply
+from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.clay import face_directions, shade, turntable_cameras
+from mesoface.rendering.false_color import add_legend, colorize
 
 _LIMITS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 

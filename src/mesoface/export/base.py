@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mesoface.files.atomic import atomic_file
 from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
+from mesoface.files.atomic import atomic_file
 from mesoface.files.meshes import write_obj
 
 

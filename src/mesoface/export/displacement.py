@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.atomic import atomic_file
 from mesoface.errors import MesofaceError
 from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
+from mesoface.files.atomic import atomic_file
 from mesoface.files.maps import write_exr, write_png
 from mesoface.surface.detail import DetailMaps
 

@@ -9,22 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.errors import MesofaceError
 from mesoface.export.displacement import require_detail
 from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
-from mesoface.files.images import read_header
+from mesoface.files.dpmap import FULL_SCALE_MM, SIZE, decode_dpmap, encode_dpmap
 from mesoface.files.maps import write_png
 from mesoface.geometry.mesh import Mesh, unit
-
-SIZE = 4096
-"""Side of a published dpmap, texels."""
-
-FULL_SCALE_MM = 0.914
-"""Displacement at the end of the range."""
-
-MIDDLE = 32768
-"""The number that means no displacement."""
 
 
 def export_dpmap(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
@@ -50,37 +40,6 @@ def export_dpmap(source: ExportSource, options: ExportOptions, folder: Path) -> 
     write_png(folder / "dpmap.png", encode_dpmap(lowered))
     clipped = float((np.abs(displacement) > FULL_SCALE_MM).mean() / (displacement != 0).mean())
     return [f"dpmap.png: {SIZE}², ±{FULL_SCALE_MM} mm; {100 * clipped:.1f} % of the displaced texels clipped"]
-
-
-def encode_dpmap(displacement: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """(H, W) mm → FaceScape's 16 bits; clipped to its range."""
-    values = np.rint(displacement.astype(np.float64) / FULL_SCALE_MM * MIDDLE) + MIDDLE
-    return np.clip(values, 0, 65535).astype(np.uint16)
-
-
-def decode_dpmap(values: NDArray[np.uint16]) -> NDArray[np.float64]:
-    """(H, W) FaceScape's 16 bits → mm."""
-    return (values.astype(np.float64) - MIDDLE) / MIDDLE * FULL_SCALE_MM
-
-
-def read_dpmap(path: Path) -> NDArray[np.uint16]:
-    """A dpmap as published: (4096, 4096) uint16.
-
-    Raises:
-        MesofaceError: it cannot be read, or is of another size or pixel type.
-    """
-    header = read_header(path)
-    remedy = "give a dpmap as FaceScape publishes it: a 16-bit grey PNG"
-    if header.size != (SIZE, SIZE):
-        raise MesofaceError(
-            f"is {header.width} × {header.height} pixels, a dpmap has {SIZE} × {SIZE}",
-            path=path,
-            remedy=remedy,
-        )
-    values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.ndim != 2 or values.dtype != np.uint16:
-        raise MesofaceError("is no image of one 16-bit channel", path=path, remedy=remedy)
-    return values
 
 
 def displace_by_dpmap(mesh: Mesh, dpmap: NDArray[np.uint16]) -> Mesh:

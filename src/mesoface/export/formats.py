@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mesoface
-from mesoface.files.atomic import atomic_folder
 from mesoface.errors import MesofaceError
 from mesoface.export.base import export_base
 from mesoface.export.displacement import export_exr, export_png
@@ -20,6 +19,7 @@ from mesoface.export.options import ExportOptions
 from mesoface.export.ply import export_ply
 from mesoface.export.source import ExportSource
 from mesoface.export.usd import export_usd, require_usd
+from mesoface.files.atomic import atomic_folder
 from mesoface.running.progress import ProgressCallback, silent
 
 MANIFEST = "export.json"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mesoface.files.atomic import atomic_file
 from mesoface.export.asset import CLAY, make_asset
 from mesoface.export.normal_maps import encode_normals
 from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
+from mesoface.files.atomic import atomic_file
 from mesoface.files.maps import write_png
 from mesoface.files.meshes import write_obj
 

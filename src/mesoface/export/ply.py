@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mesoface.export.asset import detailed_mesh
 from mesoface.export.options import ExportOptions, Topology
 from mesoface.export.source import ExportSource
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes import write_ply
+from mesoface.geometry.mesh import Mesh
 from mesoface.uvd.maps import sample_map
 
 _EDGE_MM = 1.0  # in the model's topology; the grid's own is as measured

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
-from mesoface.results.face import Face
 from mesoface.files.images import decode_photo, read_header
 from mesoface.files.maps import read_exr
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes import read_mesh
+from mesoface.geometry.mesh import Mesh
+from mesoface.results.face import Face
 from mesoface.results.folder import BaseFit, base_fit, read_base_fit, read_record, required_file
 from mesoface.surface.detail import DetailMaps, FineMaps, detail_maps
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mesoface.files.atomic import atomic_file
 from mesoface.errors import MesofaceError
 from mesoface.export.asset import CLAY, ROUGHNESS, Asset, make_asset
 from mesoface.export.images import png
 from mesoface.export.normal_maps import encode_normals
 from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
+from mesoface.files.atomic import atomic_file
 
 _EDGE_MM = 1.0
 _CENTIMETRES = 0.1

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mesoface.errors import FaceModelError, MesofaceError
-from mesoface.files.npz import npz_names, read_npy, read_npz, require, require_indices
 from mesoface.face_models.correspondence import add_mediapipe, vertex_landmarks
 from mesoface.face_models.model import Topology
 from mesoface.face_models.region import inside
 from mesoface.face_models.unwrap import unwrap_face
 from mesoface.files.meshes import read_mesh
+from mesoface.files.npz import npz_names, read_npy, read_npz, require, require_indices
 
 EXPRESSION_SIGMA = 0.4
 """Spread of the blendshape weights' half-normal prior: most of the 51 are at rest in any one expression."""

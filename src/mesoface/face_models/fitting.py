@@ -15,12 +15,12 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from mesoface.geometry.alignment import align_points_robustly
-from mesoface.geometry.camera import Camera
 from mesoface.errors import LandmarkError
 from mesoface.face_models.correspondence import SLIDING
 from mesoface.face_models.measurements import ImageLandmarks, Measurements, SpatialLandmarks
 from mesoface.face_models.model import FaceFit, FaceModel
+from mesoface.geometry.alignment import align_points_robustly
+from mesoface.geometry.camera import Camera
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 
 Array = NDArray[np.float64]

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import FaceModelError, MesofaceError
-from mesoface.files.npz import read_npz, require, require_indices
 from mesoface.face_models.correspondence import add_mediapipe, corner_landmarks, vertex_landmarks
 from mesoface.face_models.model import LinearFaceModel, Topology
 from mesoface.face_models.region import inside, mirrored, superellipse
 from mesoface.files.meshes import read_mesh
+from mesoface.files.npz import read_npz, require, require_indices
 
 EXPRESSION_SIGMA = 0.4
 """Spread of the blendshape weights' prior: one shape in eighty would go past its end by itself."""

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 from mesoface.errors import FaceModelError
-from mesoface.files.npz import npz_names
 from mesoface.face_models.facescape import is_facescape, load_facescape
 from mesoface.face_models.flame import is_flame, load_flame
 from mesoface.face_models.generic import load_generic
 from mesoface.face_models.ict import is_checkout, load_ict
 from mesoface.face_models.model import FaceModel
+from mesoface.files.npz import npz_names
 
 _KNOWN = (
     "ICT-FaceKit (a checkout, or the compact .npz), FaceScape (the published .npz, or a folder with the core "

@@ -10,8 +10,8 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
-from mesoface.files.atomic import atomic_file
 from mesoface.errors import MesofaceError
+from mesoface.files.atomic import atomic_file
 
 MAX_PIXELS = 16384 * 16384
 """Largest map that is read or written."""

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import Capture, View
-from mesoface.inspection.diagnosis import Problem, find_problems, largest_gap
 from mesoface.errors import LandmarkError
+from mesoface.geometry.camera import Camera
+from mesoface.geometry.mesh import unit
+from mesoface.inspection.diagnosis import Problem, find_problems, largest_gap
 from mesoface.landmarks import LandmarkDetector, Landmarks2D, Landmarks3D, MediapipeDetector, triangulate
 from mesoface.landmarks.selection import face_axes, share_inside, sharpness_of
-from mesoface.geometry.mesh import unit
 
 Array = NDArray[np.float64]
 

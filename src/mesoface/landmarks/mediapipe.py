@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import Capture
 from mesoface.errors import LandmarkError
+from mesoface.geometry.camera import Camera
 from mesoface.landmarks.candidates import choose_main_face, face_size, most_prominent, without_doubles
 from mesoface.landmarks.crop import Crop
 from mesoface.landmarks.networks import FaceNetworks

@@ -15,15 +15,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import Capture, View
+from mesoface.geometry.camera import Camera
+from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.landmarks.likeness import as_bytes, evened, local_correlation
 from mesoface.landmarks.selection import farthest_points, view_directions
 from mesoface.landmarks.surface import facing_weight, landmark_faces, landmark_normals
 from mesoface.landmarks.triangulation import triangulate
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
-from mesoface.geometry.mesh import Mesh, unit
-from mesoface.geometry.ray_casting import RayCaster
 
 Array = NDArray[np.float64]
 Image = NDArray[np.float32]

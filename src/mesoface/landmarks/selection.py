@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import Capture, View
 from mesoface.errors import LandmarkError
-from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.geometry.mesh import unit
+from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 
 Array = NDArray[np.float64]
 

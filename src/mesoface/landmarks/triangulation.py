@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.geometry.camera import Camera
 from mesoface.errors import LandmarkError
+from mesoface.geometry.camera import Camera
+from mesoface.geometry.mesh import unit
 from mesoface.landmarks.consensus import relative_errors, seed_weights, view_errors
 from mesoface.landmarks.rays import nearest_to_rays, project_all, viewing_rays
 from mesoface.landmarks.surface import facing_weight, landmark_normals
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
-from mesoface.geometry.mesh import unit
 
 Array = NDArray[np.float64]
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
+from mesoface.geometry.mesh import Mesh
 from mesoface.matching.levels import Level, LevelInput, levels_for
 from mesoface.matching.matcher import Matcher
 from mesoface.matching.trust import Rig
-from mesoface.geometry.mesh import Mesh
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import blur_masked, resize_map
+from mesoface.uvd.match import Match
 from mesoface.uvd.space import UVDSpace
 from mesoface.uvd.visibility import SEEN, cast_visibility
 
@@ -27,29 +26,6 @@ _LEAST_WEIGHT = 1e-3
 _RIG_SIZE = 256
 # What remains of a coarser level's weight where the finer one measures nothing.
 _KEEP = 0.7
-
-
-@dataclass(frozen=True, eq=False)
-class Match:
-    """What the matching cascade measured.
-
-    Args:
-        space: UVD space whose zero is the measured surface.
-        measured: (H, H) where at least two views agree on the surface.
-        confidence: (H, H) float32 in [0, 1], 0 where not measured.
-        views: the V views that were used, their cameras as corrected.
-        visibility: (V, H, H) how well each of them sees each texel.
-        used: (V,) their indices among the views that were given.
-        notes: what was noticed about the views, one sentence each.
-    """
-
-    space: UVDSpace
-    measured: NDArray[np.bool_]
-    confidence: NDArray[np.float32]
-    views: tuple[View, ...]
-    visibility: NDArray[np.float32]
-    used: tuple[int, ...]
-    notes: tuple[str, ...]
 
 
 def match(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import View
+from mesoface.geometry.camera import Camera
+from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
@@ -29,11 +29,6 @@ class MatchImage:
     camera: Camera
 
 
-def pixel_footprint(views: Sequence[View], center: NDArray) -> NDArray[np.float64]:
-    """(V,) how many mm one pixel of each view spans at ``center`` (3,)."""
-    return np.array([view.camera.to_camera(center)[2] / view.camera.K[0, 0] for view in views])
-
-
 def prepare_image(view: View, space: UVDSpace, oversample: float, reach_mm: float) -> MatchImage:
     """Resample a photo so that ``oversample`` of its pixels fall on a texel, and cut it to the face.
 
@@ -48,46 +43,3 @@ def prepare_image(view: View, space: UVDSpace, oversample: float, reach_mm: floa
     pixels, camera = resample_photo(luminance, view.camera, points, space.texel_mm, oversample, reach_mm)
     local_mean = cv2.GaussianBlur(pixels, (0, 0), 8 * oversample)
     return MatchImage(pixels - local_mean, camera)
-
-
-def resample_photo(
-    image: NDArray[np.float32],
-    camera: Camera,
-    points: NDArray,
-    texel_mm: float,
-    oversample: float,
-    reach_mm: float,
-) -> tuple[NDArray[np.float32], Camera]:
-    """Cut a photo to where ``points`` are, and resample it to the scale of the texels.
-
-    A photo is never enlarged more than twice; enlarging is worth it because OpenCV's bilinear lookup
-    rounds positions to 1/32 pixel.
-
-    Args:
-        image: (H, W) or (H, W, 3).
-        camera: of ``image``.
-        points: (N, 3) positions on the base surface, mm.
-        texel_mm: distance between texels.
-        oversample: pixels per texel that are wanted.
-        reach_mm: how far from the base the surface is searched; the cut leaves room for it.
-
-    Returns:
-        (h, w) or (h, w, 3) float32 pixels, and the camera that they belong to.
-    """
-    footprint = camera.to_camera(points.mean(0))[2] / camera.K[0, 0]
-    factor = min(oversample * footprint / texel_mm, 2.0)
-    pixels, _ = camera.project(points[:: max(1, len(points) // 5000)])
-    margin = 16 + (reach_mm + 4 * texel_mm) / footprint
-    size = np.array([camera.width, camera.height])
-    low = np.clip(np.floor(np.nanmin(pixels, 0) - margin), 0, size - 8).astype(int)
-    high = np.clip(np.ceil(np.nanmax(pixels, 0) + margin), low + 8, size).astype(int)
-    width, height = high - low
-    camera = camera.cropped(low[0], low[1], width, height).scaled(factor)
-    image = image[low[1] : high[1], low[0] : high[0]]
-    if factor < 1:
-        # An area filter alone leaves some aliasing at factors near one.
-        image = cv2.GaussianBlur(image, (0, 0), 0.35 / factor)
-        image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-    elif factor > 1:
-        image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_CUBIC)
-    return np.ascontiguousarray(image, np.float32), camera

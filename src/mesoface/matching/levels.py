@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
-from mesoface.matching.images import pixel_footprint
+from mesoface.uvd.photos import pixel_footprint
 from mesoface.uvd.space import UVDSpace
 
 # Texels of less than this share of a photo's pixel would only interpolate.

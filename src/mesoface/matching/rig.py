@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import View
+from mesoface.geometry.camera import Camera
 from mesoface.matching.images import MatchImage, prepare_image
 from mesoface.uvd.space import UVDSpace
 

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mesoface.files.checkpoints import State
+from mesoface.files.weights import Network
+
 PUBLISHED_WIDTH = 64
 """Channels after the first convolution of the published weights (``ngf``)."""
 _HALVINGS, _BLOCKS = 4, 9
 _FACTOR = 2**_HALVINGS
+_WIDTH_FROM = "model.1.weight"  # its first dimension is the generator's width
+_MAX_WIDTH = 256
 
 
 class ResidualBlock(nn.Module):
@@ -81,3 +86,16 @@ class MesoGenerator(nn.Module):
 
 def _norm_relu(channels: int) -> tuple[nn.Module, nn.Module]:
     return nn.InstanceNorm2d(channels), nn.ReLU()
+
+
+def width_of(state: State) -> int | None:
+    """The generator's width (``ngf``) that a state has; None where it has none, or one that is too large."""
+    shape = state[_WIDTH_FROM].shape if _WIDTH_FROM in state else ()
+    return shape[0] if len(shape) == 4 and 0 < shape[0] <= _MAX_WIDTH else None
+
+
+def _build(state: State) -> MesoGenerator:
+    return MesoGenerator(width_of(state) or PUBLISHED_WIDTH)
+
+
+MESO_GENERATOR = Network("meso_generator", "texture to mesoscopic displacement", _build)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.results.face import FineSurface
 from mesoface.relief.inputs import HIGH_PASS
 from mesoface.texture import Texture
+from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.maps import blur_wide, erode, fill_outside, resize_map, smooth_form
 from mesoface.uvd.space import UVDSpace, surface_normals
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mesoface.files.weights import Network
 from mesoface.relief.inputs import CHANNELS
 
 FACTOR = 8
@@ -77,3 +78,8 @@ class ReliefGenerator(nn.Module):
 def _doubled(x: Tensor) -> Tensor:
     """(B, C, h, w) → (B, C, 2h, 2w)."""
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+RELIEF_GENERATOR = Network(
+    "relief_generator", "texture, light and form to mesoscopic relief", lambda _: ReliefGenerator()
+)

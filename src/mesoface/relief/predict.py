@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.results.face import FineSurface
 from mesoface.relief.ground import Ground, make_ground, relief_size
 from mesoface.relief.inputs import high_pass
 from mesoface.relief.shading import shading_height
 from mesoface.relief.types import MesoRelief, Source
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.texture import Texture
+from mesoface.uvd.fine_surface import FineSurface
 
 SHIPPED = "relief_generator.safetensors"
 
@@ -54,11 +54,12 @@ def load_predictor(source: Source, weights: Path | None = None, *, device: str =
     if source == "shading":
         return Predictor(source, lambda ground, texture: shading_height(ground))
     # Here, because torch takes seconds to import.
-    from mesoface.relief.learned import learned_height
     from mesoface.files.weights import load_network
+    from mesoface.relief.learned import learned_height
+    from mesoface.relief.network import RELIEF_GENERATOR
 
     with as_file(files("mesoface") / "assets" / SHIPPED) as shipped:
-        network = load_network(weights or shipped, "relief_generator")
+        network = load_network(weights or shipped, RELIEF_GENERATOR)
     return Predictor(source, lambda ground, texture: learned_height(ground, network, device))
 
 
@@ -72,10 +73,11 @@ def load_published(weights: Path, *, device: str = "cpu") -> Predictor:
     Raises:
         WeightsError: the file is missing, damaged, or of another network.
     """
-    from mesoface.relief.published import published_height
     from mesoface.files.weights import load_network
+    from mesoface.relief.generator import MESO_GENERATOR
+    from mesoface.relief.published import published_height
 
-    generator = load_network(weights, "meso_generator")
+    generator = load_network(weights, MESO_GENERATOR)
     return Predictor(
         "learned", lambda ground, texture: published_height(texture.color, ground.size, generator, device)
     )

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mesoface.geometry.camera import Camera, look_at
-from mesoface.rendering.false_color import colorize, percentile_limits
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import Hits, RayCaster
+from mesoface.rendering.false_color import colorize, percentile_limits
 from mesoface.uvd.maps import sample_map
 
 Image = NDArray[np.float32]

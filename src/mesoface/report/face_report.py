@@ -12,7 +12,6 @@ import mesoface
 from mesoface.evaluation import Evaluation
 from mesoface.evaluation.heatmap import heatmap_picture
 from mesoface.evaluation.table import COLUMNS, rows, summary
-from mesoface.results.face import Face
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.clay import Relief
@@ -36,6 +35,7 @@ from mesoface.report.reconstruct_page import (
 )
 from mesoface.report.reduced import detailed_relief, exaggerated_relief, reduce_surface
 from mesoface.report.turnable import turnable
+from mesoface.results.face import Face
 from mesoface.uvd.visibility import SEEN
 
 # (name, what it holds, what the result must have for it to be there)

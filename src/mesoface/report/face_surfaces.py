@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.evaluation.heatmap import round_limit
-from mesoface.results.face import Face
-from mesoface.rendering.false_color import add_legend, colorize
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.rendering.clay import Relief
+from mesoface.rendering.false_color import add_legend, colorize
 from mesoface.report.reduced import ReducedSurface, detailed_relief
 from mesoface.report.turnable import Shading, Surface
+from mesoface.results.face import Face
 from mesoface.surface.fine import vertex_map
 from mesoface.uvd.maps import dilate, fill_outside
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import View
-from mesoface.rendering.false_color import colorize
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import Hits, RayCaster
+from mesoface.rendering.false_color import colorize
 from mesoface.texture.types import Texture
 from mesoface.uvd.maps import sample_map
 

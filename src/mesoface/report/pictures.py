@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mesoface.captures.capture import View
-from mesoface.rendering.false_color import add_legend, colorize
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.clay import Relief, shade, turntable_cameras
+from mesoface.rendering.false_color import add_legend, colorize
 from mesoface.texture import Texture
 
 RGB = NDArray[np.uint8]

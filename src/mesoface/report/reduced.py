@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mesoface.results.face import FineSurface
 from mesoface.geometry.mesh import Mesh, compact, unit
 from mesoface.relief.types import MesoRelief
 from mesoface.rendering.clay import Relief
+from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.maps import blur_masked, dilate, fill_outside, resize_map
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 from mesoface.uvd.space import surface_normals

@@ -16,9 +16,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import Capture
 from mesoface.errors import MesofaceError
+from mesoface.geometry.camera import Camera
 
 FORMAT = 1
 """Version of the file's layout."""

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.atomic import atomic_file
 from mesoface.errors import FaceModelError, MesofaceError
-from mesoface.files.npz import read_npz, require
 from mesoface.face_models.model import FaceFit
+from mesoface.files.atomic import atomic_file
+from mesoface.files.npz import read_npz, require
 
 FORMAT = 2
 REPORT = "report.html"

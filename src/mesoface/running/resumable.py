@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mesoface.files.atomic import atomic_file, remove_leftovers
 from mesoface.errors import IncompleteError, MesofaceError
+from mesoface.files.atomic import atomic_file, remove_leftovers
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.workers import run_jobs
 

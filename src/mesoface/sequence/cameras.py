@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import CaptureSource
 from mesoface.errors import CaptureError
+from mesoface.geometry.camera import Camera
 
 _RELATIVE = 1e-6  # numbers that were written with six digits are the same
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.geometry.alignment import align_points_robustly
 from mesoface.captures.capture import Capture
 from mesoface.face_models.fitting import embedding, fit_landmarks3d
 from mesoface.face_models.model import FaceFit
 from mesoface.face_models.scale import ScaleEstimate
+from mesoface.geometry.alignment import align_points_robustly
 from mesoface.landmarks.rays import project_all
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.pipeline import FoundFace

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import Capture, View
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
-from mesoface.results.face import Face
 from mesoface.face_models.fitting import fit_face
 from mesoface.face_models.model import FaceModel
-from mesoface.matching.cascade import Match
-from mesoface.matching.choice import choose_matcher
 from mesoface.geometry.mesh import Mesh
+from mesoface.matching.choice import choose_matcher
 from mesoface.pipeline import (
     FoundFace,
     Measure,
@@ -26,14 +24,16 @@ from mesoface.pipeline import (
     finish_face,
     measure_face,
 )
+from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
+from mesoface.running.stages import StageClock
 from mesoface.sequence.follow import follow_face
 from mesoface.sequence.masks import FacialMasks
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, track_of
 from mesoface.sequence.tracking import SIZE, Tracked, track
 from mesoface.sequence.warm import Relief, WarmMeasure
-from mesoface.running.stages import StageClock
+from mesoface.uvd.match import Match
 
 LEAST_AGREEMENT = 0.5
 """Median correlation with the anchor's skin below which the track is lost."""

@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
-from mesoface.files.atomic import atomic_file
 from mesoface.captures.capture import Capture
+from mesoface.captures.load import load_capture
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.face_models.model import FaceModel
 from mesoface.face_models.scale import ScaleEstimate
-from mesoface.captures.load import load_capture
+from mesoface.files.atomic import atomic_file
 from mesoface.pipeline import FoundFace, find_face
 from mesoface.running.progress import ProgressCallback, silent
+from mesoface.running.stages import StageClock
 from mesoface.sequence.identity import joint_identity
 from mesoface.sequence.known_identity import KnownIdentity
-from mesoface.running.stages import StageClock
 
 NAME = "person.json"
 FRAMES = 4

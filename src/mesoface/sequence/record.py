@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 import mesoface
-from mesoface.files.atomic import atomic_file
 from mesoface.errors import MesofaceError
+from mesoface.files.atomic import atomic_file
 from mesoface.sequence.person import Person
 
 FRAME, SEQUENCE = "frame.json", "sequence.json"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mesoface.files.atomic import remove_leftovers
 from mesoface.batch.inputs import find_captures
 from mesoface.batch.job import CaptureJob, Reports
 from mesoface.batch.ledger import Ledger
@@ -16,15 +15,17 @@ from mesoface.batch.provenance import capture_input, is_current, recipe_of
 from mesoface.batch.schedule import Done
 from mesoface.batch.summary import CaptureRow, check_folder
 from mesoface.captures.capture import CaptureSource
+from mesoface.captures.formats import read_source
+from mesoface.captures.load import load_source
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
-from mesoface.captures.formats import read_source
-from mesoface.captures.load import load_source
+from mesoface.files.atomic import remove_leftovers
+from mesoface.results.folder import read_record
 from mesoface.running.memory import keep_freed_memory
 from mesoface.running.progress import ProgressCallback, progress_bars
 from mesoface.running.resumable import incomplete, locked_folder
-from mesoface.results.folder import read_record
+from mesoface.running.stages import StageClock
 from mesoface.sequence.cameras import check_cameras
 from mesoface.sequence.frame import FrameMeasurer
 from mesoface.sequence.person import NAME as PERSON
@@ -34,7 +35,6 @@ from mesoface.sequence.state import NAME as TRACK
 from mesoface.sequence.state import Track, read_track
 from mesoface.sequence.warm import LAST
 from mesoface.sequence.writing import FrameWriter, MeasuredFrame
-from mesoface.running.stages import StageClock
 
 
 def run_sequence(

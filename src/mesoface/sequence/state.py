@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.atomic import atomic_file
 from mesoface.captures.capture import Capture
 from mesoface.errors import FaceModelError, MesofaceError
-from mesoface.results.face import Face, FineSurface
+from mesoface.files.atomic import atomic_file
 from mesoface.files.npz import read_npz, require
+from mesoface.results.face import Face
 from mesoface.sequence.tracking import SIZE, unroll
+from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.maps import blur_masked
 from mesoface.uvd.space import UVDSpace
 

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
+from mesoface.geometry.mesh import unit
 from mesoface.landmarks.likeness import as_bytes, evened, from_bytes, local_correlation
 from mesoface.landmarks.rays import nearest_to_rays
 from mesoface.matching.displacement import fill_by_confidence
-from mesoface.matching.images import resample_photo
-from mesoface.geometry.mesh import unit
 from mesoface.uvd.maps import blur_masked, resize_map
+from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
 from mesoface.uvd.visibility import SEEN
 

@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.matching.cascade import Match, match
+from mesoface.geometry.mesh import Mesh
+from mesoface.matching.cascade import match
 from mesoface.matching.classical import ClassicalLevel
-from mesoface.matching.images import pixel_footprint
 from mesoface.matching.levels import Level
 from mesoface.matching.matcher import Matcher
-from mesoface.geometry.mesh import Mesh
 from mesoface.running.progress import ProgressCallback
 from mesoface.sequence.masks import FacialMasks
 from mesoface.sequence.tracking import SIZE
 from mesoface.surface.conform import smooth_base
 from mesoface.uvd.maps import blur_masked, resize_map
+from mesoface.uvd.match import Match
+from mesoface.uvd.photos import pixel_footprint
 from mesoface.uvd.space import UVDSpace, smooth_normals
 
 Map = NDArray[np.float32]

@@ -13,8 +13,8 @@ from mesoface.batch.job import CaptureJob
 from mesoface.batch.provenance import CaptureInput, write_made_from
 from mesoface.batch.result import write_face
 from mesoface.errors import MesofaceError
-from mesoface.results.face import Face
 from mesoface.files.meshes import read_mesh
+from mesoface.results.face import Face
 from mesoface.sequence.frame import Frame
 from mesoface.sequence.record import FrameRecord, write_frame_record
 from mesoface.sequence.state import write_track

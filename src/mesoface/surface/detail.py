@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
 from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.subdivision import grow_faces, split_mesh
 from mesoface.surface.conform import extend_smoothly
 from mesoface.surface.fine import fine_mesh
-from mesoface.geometry.subdivision import grow_faces, split_mesh
 from mesoface.uvd.maps import blur_masked, erode, fill_outside, resize_map, sample_map
 from mesoface.uvd.rasterize import rasterize_uv
 from mesoface.uvd.space import UVDSpace, surface_normals

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.matching.cascade import Match
 from mesoface.geometry.mesh import Mesh, compact
 from mesoface.uvd.maps import dilate, erode
+from mesoface.uvd.match import Match
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace, surface_normals
 

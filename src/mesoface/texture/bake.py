@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
-from mesoface.results.face import FineSurface
-from mesoface.running.memory import available_memory_mb
 from mesoface.geometry.mesh import Mesh
+from mesoface.running.memory import available_memory_mb
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.texture.lookup import enlarge_rows
 from mesoface.texture.paint import paint
 from mesoface.texture.plan import plan_texture
 from mesoface.texture.skin import find_skin
 from mesoface.texture.types import Texture
+from mesoface.uvd.fine_surface import FineSurface
 
 # What a texel takes at the worst moment, when files are written: its colour as float and as bytes, encoded.
 _BYTES_A_TEXEL = 32

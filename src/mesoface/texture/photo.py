@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import View
 from mesoface.captures.load import decode_full_size
-from mesoface.matching.images import pixel_footprint, resample_photo
+from mesoface.geometry.camera import Camera
+from mesoface.uvd.photos import pixel_footprint, resample_photo
 
 # Pixels a texel: with fewer, foreshortened texels would lose detail.
 _OVERSAMPLE = 1.5

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.results.face import FineSurface
 from mesoface.geometry.mesh import Mesh
+from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.maps import fill_outside, resize_map
 from mesoface.uvd.rasterize import grid_faces, rasterize_uv
 from mesoface.uvd.space import UVDSpace, smooth_normals

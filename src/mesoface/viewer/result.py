@@ -10,17 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.results.cameras import RunCameras, RunView, read_cameras
+from mesoface.captures.load import load_capture
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import GroundTruth
 from mesoface.export.source import read_texture
 from mesoface.files.images import decode_photo
-from mesoface.captures.load import load_capture
 from mesoface.files.maps import read_exr
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes import read_mesh
-from mesoface.running.progress import ProgressCallback, silent
+from mesoface.geometry.mesh import Mesh
+from mesoface.results.cameras import RunCameras, RunView, read_cameras
 from mesoface.results.folder import BaseFit, read_base_fit, read_record, required_file
+from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import sample_map
 
 RGB = NDArray[np.uint8]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from mesoface.evaluation.heatmap import round_limit
 from mesoface.export.gltf import GlbBuilder
 from mesoface.export.images import jpeg, to_power_of_two
-from mesoface.rendering.false_color import add_legend, colorize
 from mesoface.rendering.clay import CLAY
+from mesoface.rendering.false_color import add_legend, colorize
 from mesoface.viewer.result import RGB, ViewedResult, ViewedSurface
 
 Shading = Literal["clay", "normals", "texture", "confidence", "error"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import CaptureSource
+from mesoface.geometry.camera import Camera
 
 POINTS = np.random.default_rng(0).normal(0, 40, (20, 3))
 LENS = (-0.08, 0.05, 0.0005, -0.0004, 0.01)

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from mesoface.errors import MesofaceError
 from mesoface.captures.load import load_capture
+from mesoface.errors import MesofaceError
 
 SECONDS, BYTES = 5.0, 1 << 30
 CALIBRATIONS = (".json", ".xml", ".xmp", ".csv", ".sfm", ".yml", ".bin", ".txt")

@@ -9,9 +9,9 @@ import pycolmap
 import pytest
 from PIL import Image
 
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import colmap, read_source
 from mesoface.captures.formats.colmap_lens import ColmapLens, intrinsics
+from mesoface.errors import CaptureError
 from mesoface.geometry.lens import OpenCVLens
 
 POINTS = np.random.default_rng(0).normal(0, 40, (20, 3))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mesoface.geometry.camera import Camera, OpenCVLens
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import facescape, read_source
+from mesoface.errors import CaptureError
+from mesoface.geometry.camera import Camera, OpenCVLens
 
 LENS = (-0.08, 0.05, 0.0005, -0.0004, 0.01)
 POINTS = np.random.default_rng(0).normal(0, 40, (20, 3))

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import FORMATS, read_source
 from mesoface.captures.formats.files import inside, unique_names
+from mesoface.errors import CaptureError
 
 
 def test_an_empty_folder_is_refused_with_what_was_looked_for(tmp_path):

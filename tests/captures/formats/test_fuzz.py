@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mesoface.captures.capture import ViewSource
-from mesoface.errors import MesofaceError
 from mesoface.captures.formats import FORMATS, CaptureFormat
 from mesoface.captures.formats.writers import WRITERS
+from mesoface.errors import MesofaceError
 
 CHILD = Path(__file__).with_name("fuzz_child.py")
 TABLE = "#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"

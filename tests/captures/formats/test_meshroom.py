@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.errors import CaptureError
 from mesoface.geometry.lens import OpenCVLens
 
 SENSOR = 23.5  # mm

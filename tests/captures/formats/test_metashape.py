@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.errors import CaptureError
 from mesoface.geometry.lens import OpenCVLens
 
 WORLD_R = cv2.Rodrigues(np.array([0.3, -0.2, 0.5]))[0]

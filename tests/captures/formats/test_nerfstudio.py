@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.errors import CaptureError
 
 LENS = {"k1": -0.08, "k2": 0.05, "k3": 0.01, "p1": 0.0005, "p2": -0.0004}
 POINTS = np.random.default_rng(0).normal(0, 40, (20, 3))

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.yaml_files import read_yaml
+from mesoface.errors import CaptureError
 
 
 def values_of(camera) -> dict[str, np.ndarray]:

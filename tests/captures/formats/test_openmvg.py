@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.errors import CaptureError
 from mesoface.geometry.lens import OpenCVLens
 
 NEW = 1 << 31

@@ -10,10 +10,10 @@ from PIL import Image
 
 import mesoface
 from mesoface.captures.capture import ViewSource
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import plain, read_source
 from mesoface.captures.formats.brown_lens import BrownLens
 from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.errors import CaptureError
 from mesoface.geometry.lens import OpenCVLens
 
 POINTS = np.random.default_rng(0).normal(0, 40, (20, 3))

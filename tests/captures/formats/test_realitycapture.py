@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.brown_lens import BrownLens
 from mesoface.captures.formats.realitycapture_csv import rotation_of
+from mesoface.errors import CaptureError
 
 HEADER = "#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mesoface.results.cameras import write_cameras
 from mesoface.captures.capture import Capture
 from mesoface.errors import IncompleteError, MesofaceError
+from mesoface.files.meshes import write_ply
+from mesoface.geometry.mesh import Mesh
 from mesoface.lab.facescape.evaluate import evaluate_split
 from mesoface.lab.facescape.layout import PreparedFolder
 from mesoface.lab.facescape.metadata import Alignment, write_scales, write_splits
 from mesoface.lab.facescape.names import CaptureId
-from mesoface.geometry.mesh import Mesh
-from mesoface.files.meshes import write_ply
+from mesoface.results.cameras import write_cameras
 from mesoface.results.folder import FORMAT, BaseFit, write_base_fit
 
 NEAR, FAR, NO_SCAN, NO_RESULT, OTHER_SCALE = (

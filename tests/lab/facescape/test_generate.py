@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mesoface.captures.formats import facescape
 from mesoface.errors import MesofaceError
 from mesoface.lab.facescape.generate import GeneratorSettings, generate, on_its_side, write_published
-from mesoface.captures.formats import facescape
 
 LENS = (-0.2, 0.05, 0.004, -0.003, 0.01)
 POINTS = np.random.default_rng(0).normal(0, 40, (50, 3))

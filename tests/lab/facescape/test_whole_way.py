@@ -12,7 +12,7 @@ import pytest
 
 from mesoface.lab.facescape.names import CaptureId
 
-PAGE = Path(__file__).parents[2] / "docs" / "facescape.md"
+PAGE = Path(__file__).parents[3] / "docs" / "facescape.md"
 
 
 def rehearsal() -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.captures.load import load_capture
+from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.lab.synthesis.dataset import draw_capture, make_capture_folder, make_dataset
 from mesoface.lab.synthesis.ranges import DatasetRanges
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mesoface.errors import MesofaceError
 from mesoface.captures.load import load_capture
+from mesoface.errors import MesofaceError
 from mesoface.files.meshes import read_mesh
 from mesoface.lab.synthesis import SynthesisSettings, SyntheticCapture, photograph, synthesize
 

@@ -11,7 +11,7 @@ from mesoface.captures.load import load_capture
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.ray_casting import RayCaster
 
-SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "sample_capture"
+SAMPLE = Path(__file__).resolve().parents[3] / "examples" / "sample_capture"
 
 
 def test_sample_is_small() -> None:

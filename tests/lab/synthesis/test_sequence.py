@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mesoface.captures.lists import read_capture_list
-from mesoface.errors import MesofaceError
 from mesoface.captures.load import load_capture
+from mesoface.errors import MesofaceError
 from mesoface.lab.synthesis import SynthesisSettings, photograph, photograph_sequence, synthesize_sequence
 
 SETTINGS = SynthesisSettings(views=2, width=96, height=144, detail_mm=3.0)

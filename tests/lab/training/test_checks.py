@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mesoface.captures.capture import Capture
-from mesoface.landmarks.types import Landmarks3D
 from mesoface.captures.load import load_capture
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes import read_mesh
+from mesoface.geometry.mesh import Mesh
 from mesoface.lab.training.checks import TruthError, check_truth
+from mesoface.landmarks.types import Landmarks3D
 
 
 @pytest.fixture(scope="module")

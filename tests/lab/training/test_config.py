@@ -25,7 +25,7 @@ from mesoface.lab.training.config import (
 
 # Those of relief are another kind, see meso/test_config.py.
 CONFIGS = sorted(
-    path for path in Path(__file__).parents[2].glob("configs/*.toml") if not path.stem.endswith("meso")
+    path for path in Path(__file__).parents[3].glob("configs/*.toml") if not path.stem.endswith("meso")
 )
 
 
@@ -136,7 +136,7 @@ def test_differences_name_what_a_run_must_not_change(values):
 
 
 def test_the_documentation_lists_every_key():
-    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
     models = [RegularizerConfig, TileSource, PatchSource, Validation, OptimizerSettings, LossWeights, Machine]
     for key in {key for model in models for key in model.model_fields}:
         assert re.search(rf"`{key}`|\[+{key}\]+", page), key

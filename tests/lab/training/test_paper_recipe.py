@@ -10,8 +10,6 @@ import torch
 from torch import nn
 
 from mesoface.errors import MesofaceError
-from mesoface.matching.paper import STEP_MM, ImplicitFunction, Regularizer
-from mesoface.matching.paper.implicit_function import project
 from mesoface.lab.training.checkpoint import save_tensors
 from mesoface.lab.training.config import check_config
 from mesoface.lab.training.paper_recipe import (
@@ -25,6 +23,8 @@ from mesoface.lab.training.paper_recipe import (
 )
 from mesoface.lab.training.paper_tiles import TEXEL_MM, as_in_photos, at_texels, scene_of
 from mesoface.lab.training.patches import patch_tile
+from mesoface.matching.paper import STEP_MM, ImplicitFunction, Regularizer
+from mesoface.matching.paper.implicit_function import project
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from mesoface.errors import MesofaceError
-from mesoface.lab.training.card import TrainingCard
+from mesoface.files.cards import TrainingCard
 from mesoface.lab.training.config import Machine, check_config
 from mesoface.lab.training.run import make_fabric, train
 

@@ -5,8 +5,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from mesoface.files.checkpoints import WeightsError
 from mesoface.errors import MesofaceError
+from mesoface.files.checkpoints import WeightsError
 from mesoface.matching.choice import choose_matcher
 from mesoface.matching.classical import ClassicalLevel, ClassicalMatcher
 from mesoface.matching.learned import SurfaceMatcher

@@ -8,15 +8,15 @@ import pytest
 import safetensors.torch
 import torch
 
-from mesoface.matching.cascade import match
-from mesoface.matching.learned import SurfaceMatcher
-from mesoface.matching.learned.matcher import LearnedMatcher
-from mesoface.matching.learned.weights import SHIPPED, load_matcher
 from mesoface.lab.training.baseline import classical_answer
 from mesoface.lab.training.config import LossWeights
 from mesoface.lab.training.our_recipe import OurRecipe
 from mesoface.lab.training.patches import patch_tile
 from mesoface.lab.training.validation import Answer
+from mesoface.matching.cascade import match
+from mesoface.matching.learned import SurfaceMatcher
+from mesoface.matching.learned.matcher import LearnedMatcher
+from mesoface.matching.learned.weights import SHIPPED, load_matcher
 from mesoface.uvd.space import build_uvd_space
 
 

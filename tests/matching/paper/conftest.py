@@ -10,19 +10,20 @@ import pytest
 import torch
 from torch import nn
 
+from mesoface.files.weights import Network, load_network
 from mesoface.matching.paper import ImplicitFunction, Regularizer
 from mesoface.matching.paper.reconstruct import PaperNetworks
-from mesoface.files.weights import import_checkpoints, load_network
+from mesoface.weights import import_checkpoints
 
 
 @pytest.fixture(scope="session")
-def published(shared, tmp_path_factory) -> Callable[[str, str], nn.Module]:
-    """``published("checkpoint_if.pkl", "implicit_function")`` → that network, imported and loaded."""
+def published(shared, tmp_path_factory) -> Callable[[str, Network], nn.Module]:
+    """``published("checkpoint_if.pkl", IMPLICIT_FUNCTION)`` → that network, imported and loaded."""
 
-    def load(checkpoint: str, name: str) -> nn.Module:
+    def load(checkpoint: str, network: Network) -> nn.Module:
         source = shared(f"reference/{checkpoint}")
         (file,) = import_checkpoints([source], tmp_path_factory.mktemp("weights") / "out")
-        return load_network(file, name)
+        return load_network(file, network)
 
     return load
 

@@ -1,7 +1,8 @@
 """The original implementation's numbers, with its own weights.
 
-The contract asks for 1e-4. The costs that its weights make differ by 2e-4 (standard deviation), so an error
-could hide within that; the measured differences are 0 to 6e-8, and the tests ask for 2e-6.
+The contract asks for 1e-4. Instruction sets (AVX-512, AVX2, SSE4.1) differ by up to 5e-6 in features,
+displacement and relief, and by 6e-8 in costs; the tolerances are a few times that. The costs that the
+original weights make differ by 2e-4 (standard deviation) only, so theirs has to be the tighter one.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-TOLERANCE = 2e-6
+from mesoface.matching.paper import IMPLICIT_FUNCTION, REGULARIZER
+from mesoface.relief.generator import MESO_GENERATOR
+
+TOLERANCE, COST_TOLERANCE = 2e-5, 2e-6
 
 
 @pytest.fixture(scope="module")
 def implicit_function(published):
-    return published("checkpoint_if.pkl", "implicit_function")
+    return published("checkpoint_if.pkl", IMPLICIT_FUNCTION)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +40,8 @@ def test_matching_cost(implicit_function, projections, golden):
     points, displacements = arrays["points"][0].T, arrays["displacements"][0]
     costs = implicit_function(arrays["features"], projections, points, displacements)
     expected = arrays["preds"][0]
-    assert expected.std() > 50 * TOLERANCE  # so that the tolerance means something
-    torch.testing.assert_close(costs, expected, atol=TOLERANCE, rtol=0)
+    assert expected.std() > 50 * COST_TOLERANCE  # so that the tolerance means something
+    torch.testing.assert_close(costs, expected, atol=COST_TOLERANCE, rtol=0)
 
 
 @torch.inference_mode()
@@ -50,13 +54,13 @@ def test_matching_cost_with_aligned_corners_would_miss(implicit_function, projec
     stretch = torch.diag(torch.tensor([(width - 1) / width, (height - 1) / height, 1]))
     stretch[0, 2], stretch[1, 2] = 0.5 * stretch[0, 0], 0.5 * stretch[1, 1]
     costs = implicit_function(arrays["features"], stretch @ projections, points, displacements)
-    assert (costs - arrays["preds"][0]).abs().max() > 10 * TOLERANCE
+    assert (costs - arrays["preds"][0]).abs().max() > 10 * COST_TOLERANCE
 
 
 @torch.inference_mode()
 def test_regularizer(published, golden):
     arrays = golden("reg_golden.npz")
-    network = published("checkpoint_reg.pkl", "regularizer")
+    network = published("checkpoint_reg.pkl", REGULARIZER)
     displacement = network(arrays["volume"], arrays["depth_value"], arrays["mask"])
     torch.testing.assert_close(displacement, arrays["pred"], atol=TOLERANCE, rtol=0)
 
@@ -72,5 +76,5 @@ def test_regularizer_loss(golden):
 @torch.inference_mode()
 def test_meso_generator(published, golden):
     arrays = golden("dpmap_golden.npz")
-    network = published("dpmap_generator_ngf8.pth", "meso_generator")
+    network = published("dpmap_generator_ngf8.pth", MESO_GENERATOR)
     torch.testing.assert_close(network(arrays["x"]), arrays["y"], atol=TOLERANCE, rtol=0)

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mesoface
-from mesoface.geometry.camera import look_at
 from mesoface.captures.capture import View
-from mesoface.files.checkpoints import WeightsError
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.evaluation import evaluate
+from mesoface.files.checkpoints import WeightsError
+from mesoface.geometry.camera import look_at
 from mesoface.matching.paper import ImplicitFunction, Regularizer, reconstruct
 from mesoface.matching.paper.reconstruct import (
     PaperNetworks,

@@ -9,8 +9,8 @@ import pytest
 
 from mesoface.face_models import load_face_model
 from mesoface.face_models.model import base_mesh
-from mesoface.matching.paper.space import SIZE, paper_space
 from mesoface.geometry.mesh import Mesh
+from mesoface.matching.paper.space import SIZE, paper_space
 from mesoface.uvd.rasterize import rasterize_uv
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mesoface.geometry.camera import Camera, look_at
 from mesoface.captures.capture import View
 from mesoface.captures.load import load_capture
+from mesoface.files.meshes import read_mesh
+from mesoface.geometry.camera import Camera, look_at
 from mesoface.matching.paper import (
     STEP_MM,
     FeatureNetwork,
@@ -19,7 +20,6 @@ from mesoface.matching.paper import (
     read_displacement,
 )
 from mesoface.matching.paper.implicit_function import view_variance
-from mesoface.files.meshes import read_mesh
 from mesoface.uvd.space import UVDSpace
 
 STEPS = range(-6, 7)

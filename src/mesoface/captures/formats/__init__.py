@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from mesoface.captures.capture import CaptureSource
-from mesoface.errors import CaptureError
 from mesoface.captures.formats import (
     colmap,
     facescape,
@@ -22,6 +21,7 @@ from mesoface.captures.formats import (
     realitycapture,
 )
 from mesoface.captures.formats.files import list_photos
+from mesoface.errors import CaptureError
 
 
 class CaptureFormat(Protocol):

@@ -13,12 +13,12 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.colmap_binary import check_binary
 from mesoface.captures.formats.colmap_lens import intrinsics
 from mesoface.captures.formats.files import inside, list_photos, listed, make_camera, unique_names
+from mesoface.errors import CaptureError
+from mesoface.geometry.camera import Camera
 
 NAME = "colmap"
 LOOKS_FOR = "cameras.bin or cameras.txt in sparse/0, sparse or the folder itself"

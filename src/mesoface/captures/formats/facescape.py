@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mesoface.geometry.camera import Camera, OpenCVLens
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.files import as_array, list_photos, listed, make_camera, read_json
+from mesoface.errors import CaptureError
+from mesoface.geometry.camera import Camera, OpenCVLens
 
 NAME = "facescape"
 LOOKS_FOR = "params.json"

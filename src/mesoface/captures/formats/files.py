@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from mesoface.geometry.camera import Camera
 from mesoface.errors import CaptureError
 from mesoface.files.images import SUFFIXES
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Array, Lens
 
 MAX_JSON_BYTES = (

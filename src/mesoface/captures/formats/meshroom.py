@@ -15,9 +15,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.files import (
     head_of,
@@ -29,6 +27,8 @@ from mesoface.captures.formats.files import (
     validated,
 )
 from mesoface.captures.formats.photos import Photos
+from mesoface.errors import CaptureError
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Array, Lens, OpenCVLens
 
 NAME = "meshroom"

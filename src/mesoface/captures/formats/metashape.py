@@ -15,12 +15,12 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.brown_lens import brown_lens
 from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.files import head_of, list_files, listed, make_camera, parted
 from mesoface.captures.formats.photos import Photos
 from mesoface.captures.formats.xml_files import floats, read_xml
+from mesoface.errors import CaptureError
 from mesoface.geometry.lens import Array, Lens
 
 NAME = "metashape"

@@ -13,9 +13,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from mesoface.geometry.camera import Camera, OpenCVLens
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.files import (
     inside,
@@ -26,7 +24,9 @@ from mesoface.captures.formats.files import (
     unique_names,
     validated,
 )
+from mesoface.errors import CaptureError
 from mesoface.files.images import SUFFIXES, read_header
+from mesoface.geometry.camera import Camera, OpenCVLens
 from mesoface.geometry.lens import Lens
 
 NAME = "nerfstudio"

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.files import (
     as_array,
@@ -28,6 +27,7 @@ from mesoface.captures.formats.files import (
 )
 from mesoface.captures.formats.photos import Photos, size_of
 from mesoface.captures.formats.yaml_files import read_yaml
+from mesoface.errors import CaptureError
 from mesoface.geometry.lens import Array, Lens, OpenCVLens
 
 NAME = "opencv"

@@ -13,12 +13,12 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.files import listed, make_camera, parted, read_json, validated
 from mesoface.captures.formats.photos import Photos
+from mesoface.errors import CaptureError
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Lens, OpenCVLens
 
 NAME = "openmvg"

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.files import list_photos, unique_names
+from mesoface.errors import CaptureError
 from mesoface.files.images import SUFFIXES, read_header
 
 Item = TypeVar("Item")

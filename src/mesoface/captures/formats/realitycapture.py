@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.brown_lens import brown_lens
 from mesoface.captures.formats.files import head_of, list_files, listed, make_camera, parted
 from mesoface.captures.formats.photos import Photos, size_of
 from mesoface.captures.formats.realitycapture_csv import Registered, number, read_table, tables
 from mesoface.captures.formats.xml_files import floats, read_xml
+from mesoface.errors import CaptureError
 
 NAME = "realitycapture"
 LOOKS_FOR = ".xmp files in the folder, images/ or photos/, or a .csv with #name,x,y,alt,heading,pitch,roll,f"

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.files import head_of, list_files, read_limited
 from mesoface.captures.formats.xml_files import floats
+from mesoface.errors import CaptureError
 from mesoface.geometry.lens import Array
 
 _NEEDED = ("name", "x", "y", "alt", "heading", "pitch", "roll", "f")

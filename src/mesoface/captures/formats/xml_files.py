@@ -9,8 +9,8 @@ from xml.parsers import expat
 
 import numpy as np
 
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.files import read_limited
+from mesoface.errors import CaptureError
 from mesoface.geometry.lens import Array
 
 MAX_XML_BYTES = 32 * 2**20

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from mesoface.errors import CaptureError
 from mesoface.captures.formats.files import read_limited
+from mesoface.errors import CaptureError
 
 MAX_YAML_BYTES = 512 * 2**10  # one camera's calibration takes two; with every board's corners, a hundred
 MAX_DEPTH = 16

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from mesoface.errors import MesofaceError
-from mesoface.geometry.mesh import Mesh
 from mesoface.files.meshes.obj import parse_obj, write_obj
 from mesoface.files.meshes.ply import parse_ply, write_ply
 from mesoface.files.meshes.stl import parse_stl
+from mesoface.geometry.mesh import Mesh
 
 __all__ = ["MAX_BYTES", "read_mesh", "write_obj", "write_ply"]
 

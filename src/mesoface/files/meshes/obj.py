@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.files.atomic import atomic_file
-from mesoface.geometry.mesh import Mesh, unit
 from mesoface.files.meshes.polygons import fan
+from mesoface.geometry.mesh import Mesh, unit
 
 _CHUNK = 1 << 16
 _SPACE, _SLASH = b" /"

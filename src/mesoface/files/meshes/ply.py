@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.files.atomic import atomic_file
-from mesoface.geometry.mesh import Mesh, unit
 from mesoface.files.meshes.polygons import fan
+from mesoface.geometry.mesh import Mesh, unit
 
 _TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",

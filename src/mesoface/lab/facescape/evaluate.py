@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mesoface
-from mesoface.files.atomic import atomic_file
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.evaluation import evaluate, heatmap_picture
 from mesoface.evaluation.metrics import Evaluation
+from mesoface.files.atomic import atomic_file
+from mesoface.files.meshes import read_mesh
+from mesoface.geometry.mesh import Mesh
 from mesoface.lab.facescape.layout import PreparedFolder
 from mesoface.lab.facescape.metadata import Scales, read_splits
 from mesoface.lab.facescape.names import CaptureId
 from mesoface.lab.facescape.results import find_results
 from mesoface.lab.facescape.split_table import WORST, SplitTable, figures_of, write_tables
-from mesoface.geometry.mesh import Mesh
-from mesoface.files.meshes import read_mesh
-from mesoface.save import facial_region, surface_file
+from mesoface.results.folder import read_base_fit, read_record, required_file
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import read_manifest, resumable_folder, run_all
-from mesoface.results.folder import read_base_fit, read_record, required_file
 from mesoface.running.workers import run_jobs
+from mesoface.save import facial_region, surface_file
 
 MANIFEST = "evaluation.json"
 _RECIPE = 1  # to be raised whenever the same result is measured otherwise

@@ -15,16 +15,16 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 import mesoface
-from mesoface.files.atomic import atomic_folder
-from mesoface.geometry.camera import Camera, OpenCVLens
 from mesoface.errors import MesofaceError
+from mesoface.files.atomic import atomic_folder
+from mesoface.files.meshes import write_ply
+from mesoface.geometry.camera import Camera, OpenCVLens
 from mesoface.lab.facescape.metadata import SCALES, Alignment, write_scales
 from mesoface.lab.facescape.names import EXPRESSIONS, CaptureId
-from mesoface.files.meshes import write_ply
-from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import resumable_folder, run_all
 from mesoface.lab.synthesis.capture import photograph
 from mesoface.lab.synthesis.settings import SynthesisSettings
+from mesoface.running.progress import ProgressCallback, silent
+from mesoface.running.resumable import resumable_folder, run_all
 
 MANIFEST = "generated.json"
 _RECIPE = 1  # to be raised whenever the same seed makes other captures

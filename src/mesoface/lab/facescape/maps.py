@@ -15,18 +15,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.atomic import atomic_file
-from mesoface.geometry.camera import Camera
 from mesoface.errors import MesofaceError
 from mesoface.face_models.model import FaceModel
-from mesoface.lab.facescape.layout import MapKind, PreparedFolder
-from mesoface.lab.facescape.names import CaptureId
+from mesoface.files.atomic import atomic_file
 from mesoface.files.images import read_header
 from mesoface.files.maps import write_png
+from mesoface.geometry.camera import Camera
+from mesoface.geometry.mesh import Mesh
+from mesoface.lab.facescape.layout import MapKind, PreparedFolder
+from mesoface.lab.facescape.names import CaptureId
+from mesoface.lab.training.truth import TrueSurface
 from mesoface.matching.paper.space import SIZE, paper_space
 from mesoface.matching.paper.volume import FULL_SCALE, STEP_MM
-from mesoface.geometry.mesh import Mesh
-from mesoface.lab.training.truth import TrueSurface
 from mesoface.uvd.rasterize import rasterize_uv
 
 _FULL, _TOP, _LEFT = 512, 72, 128  # FaceScape's UV square, and where in it the face begins

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.atomic import atomic_file
-from mesoface.errors import MesofaceError
-from mesoface.lab.facescape.names import CaptureId
 from mesoface.captures.formats.files import as_array, read_json
+from mesoface.errors import MesofaceError
+from mesoface.files.atomic import atomic_file
+from mesoface.lab.facescape.names import CaptureId
 
 SPLITS, SELECTION, SCALES = "id.json", "select_dict.json", "Rt_scale_dict.json"
 _REMEDY = "docs/facescape.md shows the file"

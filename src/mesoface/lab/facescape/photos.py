@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.geometry.camera import Camera, OpenCVLens
 from mesoface.captures.capture import View, ViewSource
+from mesoface.captures.load import decode_full_size
 from mesoface.errors import CaptureError
 from mesoface.files.images import as_float
-from mesoface.captures.load import decode_full_size
+from mesoface.geometry.camera import Camera, OpenCVLens
 
 LONGEST_SIDE = 1296
 """Of a prepared photo, pixels."""

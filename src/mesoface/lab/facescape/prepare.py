@@ -8,12 +8,20 @@ from hashlib import sha256
 from pathlib import Path
 
 import mesoface
-from mesoface.files.atomic import remove_leftovers
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.face_models import load_face_model
+from mesoface.files.atomic import remove_leftovers
 from mesoface.lab.facescape.layout import PreparedFolder
 from mesoface.lab.facescape.maps import write_facial_mask
-from mesoface.lab.facescape.metadata import SCALES, SELECTION, SPLITS, Alignment, Scales, Selection, read_splits
+from mesoface.lab.facescape.metadata import (
+    SCALES,
+    SELECTION,
+    SPLITS,
+    Alignment,
+    Scales,
+    Selection,
+    read_splits,
+)
 from mesoface.lab.facescape.names import CaptureId
 from mesoface.lab.facescape.photos import LONGEST_SIDE
 from mesoface.lab.facescape.prepare_capture import PrepareJob, prepare_capture

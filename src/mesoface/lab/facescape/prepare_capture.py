@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mesoface.files.atomic import atomic_folder
+from mesoface.captures.formats import facescape
+from mesoface.captures.load import load_capture
 from mesoface.config import Settings
-from mesoface.results.face import Face
+from mesoface.files.atomic import atomic_folder
+from mesoface.files.meshes import read_mesh, write_obj
 from mesoface.lab.facescape.layout import PreparedFolder
 from mesoface.lab.facescape.maps import BaseMaps, base_maps, write_maps
 from mesoface.lab.facescape.photos import prepared_photo
 from mesoface.lab.facescape.raw import RawCapture
 from mesoface.lab.facescape.records import Record, write_record
 from mesoface.lab.facescape.selection import choose_views, given_views
-from mesoface.captures.formats import facescape
-from mesoface.captures.load import load_capture
-from mesoface.files.meshes import read_mesh, write_obj
-from mesoface.pipeline import reconstruct
 from mesoface.lab.training.checks import check_truth
+from mesoface.pipeline import reconstruct
+from mesoface.results.face import Face
 
 if TYPE_CHECKING:
     from mesoface.lab.facescape.prepare import PrepareSettings

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 
-from mesoface.files.atomic import atomic_file
 from mesoface.captures.lists import write_capture_list
 from mesoface.errors import MesofaceError
+from mesoface.files.atomic import atomic_file
 from mesoface.lab.facescape.layout import PreparedFolder
 from mesoface.lab.facescape.metadata import Alignment, write_scales, write_selection, write_splits
 from mesoface.lab.facescape.names import CaptureId

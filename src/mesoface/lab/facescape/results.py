@@ -7,10 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from mesoface.results.cameras import read_cameras
 from mesoface.errors import MesofaceError
 from mesoface.lab.facescape.layout import PreparedFolder
 from mesoface.lab.facescape.names import CaptureId
+from mesoface.results.cameras import read_cameras
 
 _MAX_BATCH = 256 << 20  # bytes; 7120 captures have 10 MB
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.atomic import atomic_file
 from mesoface.evaluation.metrics import COMPLETE_WITHIN
+from mesoface.files.atomic import atomic_file
 from mesoface.lab.facescape.names import EXPRESSIONS, CaptureId
 from mesoface.report.html import facts, gallery, page, pairs, paragraph, section, table
 

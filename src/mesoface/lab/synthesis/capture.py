@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import Capture, View
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.face_models.model import FaceModel
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
-from mesoface.running.progress import ProgressCallback, silent
 from mesoface.lab.synthesis.complexion import Complexion
 from mesoface.lab.synthesis.head import Head
 from mesoface.lab.synthesis.lights import draw_lighting
@@ -29,6 +28,7 @@ from mesoface.lab.synthesis.sensor import defocus, expose, meter
 from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.lab.synthesis.subject import Subject, chance, placed
 from mesoface.lab.synthesis.truth import coarse_truth
+from mesoface.running.progress import ProgressCallback, silent
 
 
 @dataclass(frozen=True, eq=False)

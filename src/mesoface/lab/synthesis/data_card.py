@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mesoface.running.resumable import read_manifest
 from mesoface.lab.synthesis.ranges import DatasetRanges
+from mesoface.running.resumable import read_manifest
 
 _CARD = """# Synthetic face captures with their true surfaces
 

@@ -10,16 +10,16 @@ from zlib import crc32
 import numpy as np
 
 import mesoface
-from mesoface.files.atomic import atomic_file, atomic_folder
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
-from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import read_manifest, resumable_folder, run_all
+from mesoface.files.atomic import atomic_file, atomic_folder
 from mesoface.lab.synthesis.capture import photograph
 from mesoface.lab.synthesis.data_card import data_card
 from mesoface.lab.synthesis.folder import describe_settings, write_capture
 from mesoface.lab.synthesis.ranges import DatasetRanges
 from mesoface.lab.synthesis.settings import SynthesisSettings
+from mesoface.running.progress import ProgressCallback, silent
+from mesoface.running.resumable import read_manifest, resumable_folder, run_all
 
 MANIFEST = "dataset.json"
 _RECIPE = 1  # to be raised whenever the same seed makes other captures

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mesoface.files.atomic import atomic_folder
-from mesoface.face_models.model import FaceModel
 from mesoface.captures.formats import facescape
+from mesoface.face_models.model import FaceModel
+from mesoface.files.atomic import atomic_folder
 from mesoface.files.meshes import write_ply
-from mesoface.running.progress import ProgressCallback, silent
 from mesoface.lab.synthesis.capture import SyntheticCapture, photograph
 from mesoface.lab.synthesis.settings import SynthesisSettings
+from mesoface.running.progress import ProgressCallback, silent
 
 
 def synthesize(

@@ -6,16 +6,16 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mesoface.files.atomic import atomic_folder
 from mesoface.captures.lists import write_capture_list
 from mesoface.errors import MesofaceError
 from mesoface.face_models.model import FaceModel
-from mesoface.running.progress import ProgressCallback, silent
+from mesoface.files.atomic import atomic_folder
 from mesoface.lab.synthesis.capture import Studio, SyntheticCapture
 from mesoface.lab.synthesis.folder import write_capture
 from mesoface.lab.synthesis.motion import EXPRESSIONS, REST, Motion
 from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.lab.synthesis.subject import chance
+from mesoface.running.progress import ProgressCallback, silent
 
 LIST = "frames.txt"
 """The list of a synthetic sequence's frames, in their order."""
@@ -33,8 +33,9 @@ def photograph_sequence(
 ) -> Iterator[SyntheticCapture]:
     """Photograph a head that turns and changes its expression, with cameras and lights that stay.
 
-    Frame 0 is what :func:`mesoface.lab.synthesis.photograph` makes of the same seed and settings. A frame does
-    not depend on which others are made. The truths of all frames have the same triangles, of the same skin.
+    Frame 0 is what :func:`mesoface.lab.synthesis.photograph` makes of the same seed and settings. A frame
+    does not depend on which others are made. The truths of all frames have the same triangles, of the same
+    skin.
 
     Args:
         frames: their numbers, ≥ 0, in the order that is wanted; gaps make cuts.
@@ -76,8 +77,8 @@ def synthesize_sequence(
 ) -> Path:
     """Write a synthetic sequence: a capture's folder for every frame (``000000``, …), and ``frames.txt``.
 
-    The folders are those that :func:`mesoface.lab.synthesis.synthesize` writes, with the frame's number and the
-    frames per second in ``truth.json``; ``truth.json`` in ``out`` says what all of them are.
+    The folders are those that :func:`mesoface.lab.synthesis.synthesize` writes, with the frame's number and
+    the frames per second in ``truth.json``; ``truth.json`` in ``out`` says what all of them are.
 
     Args:
         out: folder to make.

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import View
+from mesoface.geometry.camera import Camera
+from mesoface.lab.training.tile import Tile
 from mesoface.matching.classical import PRESETS, ClassicalAnswer, ClassicalLevel, ClassicalMatcher
 from mesoface.matching.levels import LevelInput
-from mesoface.lab.training.tile import Tile
 from mesoface.uvd.space import UVDSpace
 
 # Side of a facial mask, mm: a level of so many texels has texels of this over their number.

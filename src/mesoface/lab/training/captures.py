@@ -11,16 +11,16 @@ import numpy as np
 
 from mesoface.captures.capture import Capture, View
 from mesoface.config import Settings
-from mesoface.matching.cascade import match
-from mesoface.matching.classical import ClassicalMatcher
-from mesoface.matching.learned.matcher import LearnedMatcher
-from mesoface.matching.levels import Level, LevelInput, levels_for
 from mesoface.geometry.mesh import Mesh
-from mesoface.pipeline import reconstruct
 from mesoface.lab.training.checks import check_truth
 from mesoface.lab.training.squares import choose_squares
 from mesoface.lab.training.tile import Tile, make_tile
 from mesoface.lab.training.truth import TrueSurface
+from mesoface.matching.cascade import match
+from mesoface.matching.classical import ClassicalMatcher
+from mesoface.matching.learned.matcher import LearnedMatcher
+from mesoface.matching.levels import Level, LevelInput, levels_for
+from mesoface.pipeline import reconstruct
 from mesoface.uvd.space import UVDSpace, build_uvd_space
 from mesoface.uvd.visibility import SEEN
 

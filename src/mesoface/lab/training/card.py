@@ -9,19 +9,17 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 import mesoface
 from mesoface.files.atomic import atomic_file
+from mesoface.files.cards import CARD, WEIGHTS, TrainingCard
 from mesoface.lab.training.checkpoint import save_tensors
 from mesoface.lab.training.config import PatchSource, RunConfig, Source, StreamSource, TrainingConfig
 from mesoface.lab.training.recipe import Stage
-
-WEIGHTS, CARD = "weights.safetensors", "card.json"
 
 _NAMES = {
     ("ours", "matching"): "surface_matcher",
@@ -29,27 +27,6 @@ _NAMES = {
     ("paper", "matching"): "implicit_function",
     ("paper", "regularizer"): "regularizer",
 }
-
-
-class TrainingCard(BaseModel):
-    """How weights were trained; stands beside them as JSON."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: Literal["mesoface-trained-1"] = "mesoface-trained-1"
-    network: str
-    stage: Stage | Literal["meso"]
-    parameters: int
-    data: tuple[str, ...]
-    config: dict[str, Any]
-    command: str
-    seed: int
-    steps: int
-    hours: float
-    machine: str
-    mesoface: str
-    torch: str
-    figures: dict[str, float]
 
 
 def training_card(
@@ -68,7 +45,7 @@ def training_card(
     Args:
         config: of the run.
         network: that was trained.
-        name: of the network, as in ``mesoface.files.weights.NETWORKS``.
+        name: of the network, as in ``mesoface.weights.NETWORKS``.
         stage: what was trained.
         data: what it was trained on, in words.
         steps: that were done.

@@ -9,9 +9,9 @@ from scipy.spatial import cKDTree
 
 from mesoface.captures.capture import Capture, View
 from mesoface.errors import MesofaceError
-from mesoface.landmarks.types import Landmarks3D
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
+from mesoface.landmarks.types import Landmarks3D
 
 _SMALLEST_MM, _LARGEST_MM = 60.0, 1500.0  # size of a face, and of a head with shoulders
 _LEAST_SHOWN = 0.1  # share of the true surface that each view must show

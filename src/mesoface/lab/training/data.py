@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from mesoface.errors import MesofaceError
-from mesoface.running.progress import ProgressCallback, silent
 from mesoface.lab.training.config import PatchSource, Source, StreamSource, TileSource, TrainingError
 from mesoface.lab.training.pack import PackedTiles, tile_files
 from mesoface.lab.training.patches import patch_tile
 from mesoface.lab.training.stream import TileStream
 from mesoface.lab.training.tile import Tile, count_tiles, read_tiles, write_tiles
+from mesoface.running.progress import ProgressCallback, silent
 
 # Part of a pool's name: to be raised whenever `patch_tile` makes another patch of the same random numbers.
 _GENERATION = 2

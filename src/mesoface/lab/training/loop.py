@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mesoface.files.cards import WEIGHTS
 from mesoface.lab.training.average import WeightAverage
-from mesoface.lab.training.card import WEIGHTS
 from mesoface.lab.training.checkpoint import Checkpoint, Header, save_checkpoint
 from mesoface.lab.training.config import TrainingConfig, TrainingError
 from mesoface.lab.training.data import Samples, load_samples, loss_rng

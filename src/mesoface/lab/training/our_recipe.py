@@ -9,9 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mesoface.matching.learned import SurfaceMatcher
-from mesoface.matching.learned.opinion import Opinion
-from mesoface.matching.learned.readout import soft_argmin
 from mesoface.lab.training.augment import augmented
 from mesoface.lab.training.baseline import classical_answer
 from mesoface.lab.training.checkpoint import load_weights
@@ -26,6 +23,9 @@ from mesoface.lab.training.losses import (
 )
 from mesoface.lab.training.recipe import Stage
 from mesoface.lab.training.tile import Tile
+from mesoface.matching.learned import SurfaceMatcher
+from mesoface.matching.learned.opinion import Opinion
+from mesoface.matching.learned.readout import soft_argmin
 
 # Parts of the matcher before and after the matching cost.
 _UP_TO_COST, _AFTER_COST = ("features.", "implicit_function."), ("regularizer.", "refinement.")

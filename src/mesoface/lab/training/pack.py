@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import read_manifest, resumable_folder, run_all
 from mesoface.lab.training.config import TrainingError
 from mesoface.lab.training.shard import SUFFIX, Shard, write_shard
 from mesoface.lab.training.tile import Tile, count_tiles, read_tiles
+from mesoface.running.progress import ProgressCallback, silent
+from mesoface.running.resumable import read_manifest, resumable_folder, run_all
 
 MANIFEST = "stream.json"
 _FORMAT = "mesoface stream 1"

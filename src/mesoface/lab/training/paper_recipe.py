@@ -14,17 +14,17 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mesoface.matching.displacement import find_peak
-from mesoface.matching.paper import STEP_MM, ImplicitFunction, Regularizer
-from mesoface.matching.paper.regularizer import displacement_loss, expected_step, probability_near
-from mesoface.matching.paper.volume import CONFIDENCE_RADIUS, FULL_SCALE
+from mesoface.files.weights import load_network
 from mesoface.lab.training.augment import augmented
 from mesoface.lab.training.checkpoint import load_weights
 from mesoface.lab.training.config import RegularizerConfig, TrainingConfig, TrainingError
 from mesoface.lab.training.paper_tiles import Scene, as_in_photos, at_texels, scene_of
 from mesoface.lab.training.recipe import Recipe, Stage
 from mesoface.lab.training.tile import Tile
-from mesoface.files.weights import load_network
+from mesoface.matching.displacement import find_peak
+from mesoface.matching.paper import IMPLICIT_FUNCTION, STEP_MM, ImplicitFunction, Regularizer
+from mesoface.matching.paper.regularizer import displacement_loss, expected_step, probability_near
+from mesoface.matching.paper.volume import CONFIDENCE_RADIUS, FULL_SCALE
 
 SIGMA = 5.0
 """Standard deviation of the Gaussian that the cost is trained to, steps."""
@@ -56,7 +56,7 @@ def paper_recipe(config: TrainingConfig, stage: Stage) -> Recipe:
     regularizer = Regularizer()
     if config.init is not None:
         load_weights(regularizer, config.init)
-    function = cast(ImplicitFunction, load_network(config.matching, "implicit_function"))
+    function = cast(ImplicitFunction, load_network(config.matching, IMPLICIT_FUNCTION))
     return RegularizerRecipe(regularizer, config.augment, function)
 
 

@@ -11,16 +11,16 @@ from zlib import crc32
 import numpy as np
 
 import mesoface
-from mesoface.captures.lists import read_capture_list
-from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.captures.formats import facescape
+from mesoface.captures.lists import read_capture_list
 from mesoface.captures.load import load_capture
+from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.meshes import read_mesh
-from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import read_manifest, resumable_folder, run_all
 from mesoface.lab.training.captures import TILES_PER_LEVEL, capture_tiles
 from mesoface.lab.training.checks import TruthError
 from mesoface.lab.training.tile import write_tiles
+from mesoface.running.progress import ProgressCallback, silent
+from mesoface.running.resumable import read_manifest, resumable_folder, run_all
 
 MANIFEST = "tiles.json"
 _RECIPE = 2  # to be raised whenever the same capture makes other tiles

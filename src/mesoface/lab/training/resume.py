@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mesoface.files.atomic import remove_leftovers
-from mesoface.lab.training.card import CARD, WEIGHTS
+from mesoface.files.cards import CARD, WEIGHTS
 from mesoface.lab.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
 from mesoface.lab.training.config import RunConfig, TrainingError, differences
 from mesoface.lab.training.log import LOG, TENSORBOARD, VALIDATION_LOG

@@ -1,8 +1,8 @@
 """A shard: many tiles in one safetensors file, in the order in which they will be read.
 
 Each tile is one tensor of bytes, itself a small safetensors file of the arrays of
-:func:`mesoface.lab.training.tile.to_arrays`. So a tile is one stretch of the shard, read at once, and its CRC-32,
-which the shard's header has, tells whether these are the bytes that were written.
+:func:`mesoface.lab.training.tile.to_arrays`. So a tile is one stretch of the shard, read at once, and its
+CRC-32, which the shard's header has, tells whether these are the bytes that were written.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
+from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_file
 from mesoface.files.checkpoints import SIZE_LIMIT, check_file, first_line
-from mesoface.errors import MesofaceError
 from mesoface.lab.training.tile import Tile, from_arrays, to_arrays
 
 SUFFIX = ".safetensors"

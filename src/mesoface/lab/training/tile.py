@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.atomic import atomic_file
 from mesoface.captures.capture import View
 from mesoface.errors import MesofaceError
+from mesoface.files.atomic import atomic_file
 from mesoface.matching.classical import ClassicalAnswer
-from mesoface.matching.images import resample_photo
+from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
 
 # Pixels of a tile's photos per texel, as the cascade prepares them.

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.rendering.false_color import colorize, percentile_limits
-from mesoface.running.progress import ProgressCallback, silent
 from mesoface.lab.training.contact_sheet import contact_sheet, spread_out
 from mesoface.lab.training.recipe import Recipe
 from mesoface.lab.training.tile import Tile
+from mesoface.rendering.false_color import colorize, percentile_limits
+from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.visibility import SEEN
 
 # Texel sizes, mm, that are reported apart: levels that measure detail, and levels that find the face.

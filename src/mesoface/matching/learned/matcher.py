@@ -12,11 +12,11 @@ from torch import Tensor
 
 from mesoface.matching.classical import COARSE, ClassicalLevel, ClassicalMatcher
 from mesoface.matching.classical import PRESETS as CLASSICAL
-from mesoface.matching.images import resample_photo
 from mesoface.matching.learned.network import SurfaceMatcher
 from mesoface.matching.learned.opinion import Opinion
 from mesoface.matching.levels import LevelInput
 from mesoface.matching.matcher import Measurement, well_seen
+from mesoface.uvd.photos import resample_photo
 
 # Pixels of a prepared photo per texel: what the network was trained at.
 OVERSAMPLE = 1.5

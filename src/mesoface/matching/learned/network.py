@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mesoface.files.weights import Network
 from mesoface.matching.learned import fast, lookup
 from mesoface.matching.learned.features import Features
 from mesoface.matching.learned.implicit_function import ImplicitFunction, describe_points
@@ -118,3 +119,6 @@ class SurfaceMatcher(nn.Module):
         displacement, confidence = self.refinement(surface, coarse, opinion, steps[1] - steps[0])
         displacement = displacement.clamp(steps[0], steps[-1])
         return Prediction(logits, displacement, confidence, score.movedim(-1, 0))
+
+
+SURFACE_MATCHER = Network("surface_matcher", "the learned matcher", lambda _: SurfaceMatcher())

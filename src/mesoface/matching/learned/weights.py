@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from mesoface.matching.learned.matcher import LearnedMatcher
-from mesoface.matching.learned.network import SurfaceMatcher
 from mesoface.files.weights import load_network
+from mesoface.matching.learned.matcher import LearnedMatcher
+from mesoface.matching.learned.network import SURFACE_MATCHER, SurfaceMatcher
 
 SHIPPED = "surface_matcher.safetensors"
 
@@ -27,6 +27,6 @@ def load_matcher(
         WeightsError: the file is missing, damaged, or of another network.
     """
     with as_file(files("mesoface") / "assets" / SHIPPED) as shipped:
-        network = load_network(path or shipped, "surface_matcher")
+        network = load_network(path or shipped, SURFACE_MATCHER)
     assert isinstance(network, SurfaceMatcher)
     return LearnedMatcher(network, device=device, threads=threads, memory_mb=memory_mb)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mesoface.files.weights import Network
 from mesoface.matching.paper.features import CHANNELS, FeatureNetwork
 
 _OUTSIDE = -2.0  # a grid position beyond the zero padding
@@ -132,3 +133,6 @@ def sample_features(feature: Tensor, pixels: Tensor) -> Tensor:
         feature[None].to(precision), grid[None, None].to(precision), padding_mode="zeros", align_corners=False
     )
     return sampled[0, :, 0]
+
+
+IMPLICIT_FUNCTION = Network("implicit_function", "features and matching cost", lambda _: ImplicitFunction())

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from mesoface.captures.capture import View
-from mesoface.files.checkpoints import WeightsError
 from mesoface.errors import ReconstructionError
-from mesoface.matching.cascade import Match
-from mesoface.matching.paper.implicit_function import ImplicitFunction
-from mesoface.matching.paper.regularizer import Regularizer
+from mesoface.files.checkpoints import WeightsError
+from mesoface.files.weights import load_network
+from mesoface.geometry.mesh import Mesh
+from mesoface.matching.paper.implicit_function import IMPLICIT_FUNCTION, ImplicitFunction
+from mesoface.matching.paper.regularizer import REGULARIZER, Regularizer
 from mesoface.matching.paper.views import LONGEST_SIDE, network_view
 from mesoface.matching.paper.volume import (
     CHUNK,
@@ -29,11 +30,10 @@ from mesoface.matching.paper.volume import (
     cost_volume,
     read_displacement,
 )
-from mesoface.geometry.mesh import Mesh
 from mesoface.running.progress import ProgressCallback, silent
+from mesoface.uvd.match import Match
 from mesoface.uvd.space import UVDSpace
 from mesoface.uvd.visibility import SEEN, cast_visibility
-from mesoface.files.weights import load_network
 
 _IMPORT = "run `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl --out DIR`, pass --weights DIR"
 # Confidence, in multiples of what a volume that prefers no step has, that half of the texels must reach.
@@ -79,8 +79,8 @@ def load_paper_networks(folder: str | Path | None) -> PaperNetworks:
         if not file.is_file():
             raise WeightsError("no such file: --preset paper needs it", path=file, remedy=_IMPORT)
     return PaperNetworks(
-        cast(ImplicitFunction, load_network(files["implicit_function"], "implicit_function")),
-        cast(Regularizer, load_network(files["regularizer"], "regularizer")),
+        cast(ImplicitFunction, load_network(files["implicit_function"], IMPLICIT_FUNCTION)),
+        cast(Regularizer, load_network(files["regularizer"], REGULARIZER)),
     )
 
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mesoface.files.weights import Network
+
 
 class ConvNormReLU3d(nn.Module):
     """3×3×3 convolution without bias, batch normalisation, ReLU: (B, in, D, H, W) → (B, out, …)."""
@@ -127,3 +129,6 @@ def _check_shapes(volume: Tensor, mask: Tensor) -> None:
         )
     if mask.shape != (batch, height, width):
         raise ValueError(f"mask must be {(batch, height, width)}, got {tuple(mask.shape)}")
+
+
+REGULARIZER = Network("regularizer", "3D U-Net over the matching costs", lambda _: Regularizer())

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mesoface.relief.inputs import CHANNELS, high_pass
 from mesoface.lab.training.relief import run
 from mesoface.lab.training.relief.pool import PoolFile, SquarePool, write_file
 from mesoface.lab.training.relief.skin import SkinSquare
+from mesoface.relief.inputs import CHANNELS, high_pass
 
 SIZE = 32
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mesoface.relief.inputs import make_inputs, slopes
 from mesoface.lab.synthesis.sensor import encode_srgb
 from mesoface.lab.training.relief.augment import WAYS, laid
 from mesoface.lab.training.relief.pool import Square
+from mesoface.relief.inputs import make_inputs, slopes
 
 N = 48
 LAMP = np.array([0.5, -0.3, 0.8])  # along columns, along rows, outward

@@ -19,7 +19,7 @@ from mesoface.lab.training.relief.config import (
     read_meso_config,
 )
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.mark.parametrize("name", ["meso.toml", "paper-meso.toml", "shipped/meso.toml"])

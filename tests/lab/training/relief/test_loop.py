@@ -13,12 +13,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from mesoface.files.weights import load_network
 from mesoface.lab.training.config import TrainingError
 from mesoface.lab.training.relief import run
 from mesoface.lab.training.relief.config import check_meso_config
 from mesoface.lab.training.relief.recipe import LightRecipe, make_recipe
 from mesoface.lab.training.relief.run import train_meso
-from mesoface.files.weights import describe, load_network
+from mesoface.relief.generator import MESO_GENERATOR
+from mesoface.relief.network import RELIEF_GENERATOR
+from mesoface.weights import describe
 
 pytestmark = pytest.mark.usefixtures("easy_pools")
 
@@ -54,7 +57,7 @@ def test_thirty_steps_beat_saying_nothing(values, tmp_path):
     assert (about.card.stage, about.card.steps) == ("meso", 30)
     assert about.card.data == ("7 easy squares of seed 0",)
     assert about.card.figures["slope_left"] == pytest.approx(float(measured[-1]["slope_left"]), abs=1e-4)
-    load_network(out / "weights.safetensors", "relief_generator")
+    load_network(out / "weights.safetensors", RELIEF_GENERATOR)
 
 
 def test_stopped_at_any_step_it_ends_with_the_same_weights(values, tmp_path):
@@ -117,7 +120,7 @@ def test_the_papers_network_takes_a_step(values, tmp_path):
     assert (about.network.name, about.ngf) == ("meso_generator", 4)
     torch.manual_seed(config.seed)
     first = make_recipe(config).network.state_dict()
-    trained = load_network(weights, "meso_generator").state_dict()
+    trained = load_network(weights, MESO_GENERATOR).state_dict()
     changed = [name for name in first if not torch.equal(first[name], trained[name])]
     assert {name for name in first if name.endswith("weight")} <= set(changed)
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from mesoface.relief import inputs
-from mesoface.relief.network import ReliefGenerator
 from mesoface.lab.training.relief.config import LossWeights
 from mesoface.lab.training.relief.data import Batch
 from mesoface.lab.training.relief.loss import high_pass, relief_error
 from mesoface.lab.training.relief.pool import Square
 from mesoface.lab.training.relief.recipe import LightRecipe
+from mesoface.relief import inputs
+from mesoface.relief.network import ReliefGenerator
 
 BOTH = LossWeights(slope=1.0, height=1.0)
 

@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from mesoface.errors import MesofaceError
-from mesoface.export.dpmap import MIDDLE, SIZE, encode_dpmap
-from mesoface.geometry.mesh import Mesh, unit
+from mesoface.files.dpmap import MIDDLE, SIZE, encode_dpmap
 from mesoface.files.meshes import read_mesh, write_obj
-from mesoface.relief.inputs import CHANNELS, slopes
+from mesoface.geometry.mesh import Mesh, unit
 from mesoface.lab.synthesis.sensor import encode_srgb
 from mesoface.lab.training.config import TrainingError
 from mesoface.lab.training.relief.config import check_meso_config
@@ -21,6 +20,7 @@ from mesoface.lab.training.relief.data import open_pools
 from mesoface.lab.training.relief.pair_maps import read_pair
 from mesoface.lab.training.relief.pair_squares import cut_squares
 from mesoface.lab.training.relief.pairs import find_pairs
+from mesoface.relief.inputs import CHANNELS, slopes
 from mesoface.uvd.rasterize import texel_centers
 
 SIDE_MM = 400.0  # of the whole unit square, so that a dpmap's texel has about 0.1 mm

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from mesoface.errors import MesofaceError
-from mesoface.relief.inputs import CHANNELS
 from mesoface.lab.training.config import TrainingError
 from mesoface.lab.training.relief import pool as pools
 from mesoface.lab.training.relief.config import check_meso_config
 from mesoface.lab.training.relief.data import Batch, Samples, open_pools
 from mesoface.lab.training.relief.pool import PoolFile, SquarePool, fill_pool, write_file
 from mesoface.lab.training.relief.skin_pool import draw_squares
+from mesoface.relief.inputs import CHANNELS
 from mesoface.running.workers import End, Outcome
 
 SIZE = 32

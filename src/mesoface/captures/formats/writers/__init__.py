@@ -1,8 +1,8 @@
 """Calibrations written in other programs' formats, beside photos: one file a format.
 
 To add one, write a module with ``NAME``, ``PHOTO``, ``MASK``, ``STATES_UNIT`` and ``write``, and name it in
-``WRITERS``. What a format cannot say is refused with :class:`~mesoface.captures.formats.writers.limits.Unsayable`,
-never approximated.
+``WRITERS``. What a format cannot say is refused with
+:class:`~mesoface.captures.formats.writers.limits.Unsayable`, never approximated.
 """
 
 from __future__ import annotations

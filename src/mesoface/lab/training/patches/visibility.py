@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.geometry.camera import Camera
 from mesoface.captures.capture import View
+from mesoface.geometry.camera import Camera
 from mesoface.lab.training.patches.surface import MARGIN
 from mesoface.uvd.space import UVDSpace
 from mesoface.uvd.visibility import cast_visibility

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mesoface.running.progress import ProgressCallback, silent
 from mesoface.lab.training.relief.augment import WAYS, laid
 from mesoface.lab.training.relief.config import MesoConfig, SkinSource, Source
 from mesoface.lab.training.relief.pair_pool import pair_pool
 from mesoface.lab.training.relief.pool import Square, SquarePool
 from mesoface.lab.training.relief.skin_pool import skin_pool
+from mesoface.running.progress import ProgressCallback, silent
 
 # What random numbers are for: streams that never meet.
 _ORDER, _WAY = range(2)

@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 
 from mesoface.files.atomic import atomic_file
+from mesoface.files.cards import WEIGHTS
 from mesoface.lab.training.average import WeightAverage
-from mesoface.lab.training.card import WEIGHTS, save_network, training_card
+from mesoface.lab.training.card import save_network, training_card
 from mesoface.lab.training.checkpoint import Header, save_checkpoint
 from mesoface.lab.training.config import TrainingError
 from mesoface.lab.training.interrupt import StopRequest

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mesoface.relief.inputs import HIGH_PASS
 from mesoface.lab.training.relief.config import LossWeights
+from mesoface.relief.inputs import HIGH_PASS
 
 # Smooths the absolute value at zero, in texels of height for a texel of way, and texels.
 _SOFT = 1e-3

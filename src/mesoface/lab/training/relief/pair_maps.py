@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.export.dpmap import MIDDLE, SIZE, decode_dpmap, read_dpmap
+from mesoface.files.dpmap import MIDDLE, SIZE, decode_dpmap, read_dpmap
 from mesoface.files.images import as_float, decode_photo, read_header
-from mesoface.geometry.mesh import unit
 from mesoface.files.meshes import read_mesh
-from mesoface.relief.light import Illumination, fit_illumination
+from mesoface.geometry.mesh import unit
 from mesoface.lab.training.config import TrainingError
 from mesoface.lab.training.relief.pairs import Pair
+from mesoface.relief.light import Illumination, fit_illumination
 from mesoface.uvd.maps import dilate, erode, smooth_form
 from mesoface.uvd.rasterize import rasterize_uv
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 
-from mesoface.running.progress import ProgressCallback, silent
 from mesoface.lab.training.relief.config import MesoConfig, PairSource
 from mesoface.lab.training.relief.pair_squares import cut_squares
 from mesoface.lab.training.relief.pairs import Pair, find_pairs
 from mesoface.lab.training.relief.pool import PoolFile, SquarePool, fill_pool
+from mesoface.running.progress import ProgressCallback, silent
 
 # To be raised whenever `cut_squares` cuts other squares of the same files.
 _GENERATION = 1

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.geometry.mesh import unit
-from mesoface.relief.inputs import high_pass, make_inputs
-from mesoface.relief.light import light_slopes
 from mesoface.lab.training.config import TrainingError
 from mesoface.lab.training.relief.pair_maps import PairMaps, read_pair
 from mesoface.lab.training.relief.pairs import Pair
 from mesoface.lab.training.relief.relief import Relief, measured
 from mesoface.lab.training.relief.skin import SkinSquare
+from mesoface.relief.inputs import high_pass, make_inputs
+from mesoface.relief.light import light_slopes
 
 # Texels beyond a square, so that filters have no rim.
 _MARGIN = 24

@@ -16,14 +16,14 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.atomic import atomic_file
 from mesoface.files.checkpoints import check_file, first_line
-from mesoface.errors import IncompleteError, MesofaceError
+from mesoface.lab.training.config import TrainingError
+from mesoface.lab.training.relief.skin import SkinSquare
 from mesoface.relief.inputs import CHANNELS
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import resumable_folder, run_all
-from mesoface.lab.training.config import TrainingError
-from mesoface.lab.training.relief.skin import SkinSquare
 
 MANIFEST = "squares.json"
 

@@ -8,13 +8,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from mesoface.export.dpmap import FULL_SCALE_MM
-from mesoface.relief.generator import MesoGenerator
-from mesoface.relief.network import ReliefGenerator
+from mesoface.files.dpmap import FULL_SCALE_MM
 from mesoface.lab.training.checkpoint import load_weights
 from mesoface.lab.training.relief.config import MesoConfig
 from mesoface.lab.training.relief.data import Batch
 from mesoface.lab.training.relief.loss import high_pass
+from mesoface.relief.generator import MesoGenerator
+from mesoface.relief.network import ReliefGenerator
 
 # Standard deviation of first weights: of all layers (Isola et al., CVPR 2017), and of the last one, so that
 # an untrained network says next to nothing.
@@ -31,7 +31,7 @@ class Recipe(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the network, as in ``mesoface.files.weights.NETWORKS``."""
+        """Of the network, as in ``mesoface.weights.NETWORKS``."""
         ...
 
     def relief(self, batch: Batch) -> Tensor:

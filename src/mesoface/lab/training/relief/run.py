@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from mesoface.errors import InterruptedJobsError
-from mesoface.running.progress import progress_bars
 from mesoface.lab.training.config import TrainingError
 from mesoface.lab.training.interrupt import StopRequest
 from mesoface.lab.training.loop import Outcome
@@ -14,6 +13,7 @@ from mesoface.lab.training.relief.data import open_pools
 from mesoface.lab.training.relief.loop import MesoTraining
 from mesoface.lab.training.relief.recipe import make_recipe
 from mesoface.lab.training.resume import locked, start_afresh
+from mesoface.running.progress import progress_bars
 
 
 def train_meso(config: MesoConfig, *, fresh: bool = False) -> Outcome:

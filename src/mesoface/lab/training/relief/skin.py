@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from mesoface.geometry.mesh import unit
-from mesoface.relief.inputs import high_pass, make_inputs, slopes
 from mesoface.lab.synthesis.lights import Lighting
 from mesoface.lab.synthesis.pigment import skin_albedo
 from mesoface.lab.synthesis.sensor import encode_srgb
-from mesoface.lab.training.relief.relief import Relief, draw_relief, measured
 from mesoface.lab.training.patches.fields import hairs, spots, waves
 from mesoface.lab.training.patches.light import Gloss, diffuse, draw_light, highlights
 from mesoface.lab.training.patches.scale import log_uniform
+from mesoface.lab.training.relief.relief import Relief, draw_relief, measured
+from mesoface.relief.inputs import high_pass, make_inputs, slopes
 
 # Texels beyond the square, so that filters have no rim.
 _MARGIN = 24

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mesoface.running.progress import ProgressCallback, silent
 from mesoface.lab.training.relief.config import MesoConfig, SkinSource
 from mesoface.lab.training.relief.pool import PoolFile, SquarePool, fill_pool
 from mesoface.lab.training.relief.skin import SkinSquare, draw_square
+from mesoface.running.progress import ProgressCallback, silent
 
 # To be raised whenever `draw_square` draws another square of the same random numbers.
 _GENERATION = 2

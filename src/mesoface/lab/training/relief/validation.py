@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mesoface.rendering.false_color import colorize
-from mesoface.relief.inputs import slopes
-from mesoface.running.progress import ProgressCallback, silent
 from mesoface.lab.training.contact_sheet import contact_sheet, spread_out
 from mesoface.lab.training.relief.data import Batch
 from mesoface.lab.training.relief.loss import relief_error
 from mesoface.lab.training.relief.pool import Square
 from mesoface.lab.training.relief.recipe import Recipe
+from mesoface.relief.inputs import slopes
+from mesoface.rendering.false_color import colorize
+from mesoface.running.progress import ProgressCallback, silent
 
 _TITLES = (
     "colour",

@@ -15,15 +15,17 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import mesoface.files.checkpoints
-from mesoface.files.atomic import atomic_folder
-from mesoface.files.checkpoints import WeightsError, read_checkpoint
 from mesoface.cli.app import app
 from mesoface.errors import MesofaceError
-from mesoface.matching.learned import SurfaceMatcher
-from mesoface.matching.paper import ImplicitFunction, Regularizer
+from mesoface.files.atomic import atomic_folder
+from mesoface.files.cards import TrainingCard, WeightsCard
+from mesoface.files.checkpoints import WeightsError, read_checkpoint
+from mesoface.files.weights import load_network, read_weights
+from mesoface.lab.training.card import save_network
+from mesoface.matching.learned import SURFACE_MATCHER, SurfaceMatcher
+from mesoface.matching.paper import IMPLICIT_FUNCTION, REGULARIZER, ImplicitFunction, Regularizer
 from mesoface.relief.generator import MesoGenerator
-from mesoface.lab.training.card import TrainingCard, save_network
-from mesoface.files.weights import WeightsCard, describe, import_checkpoints, load_network, read_weights
+from mesoface.weights import NETWORKS, describe, import_checkpoints
 
 
 @pytest.fixture
@@ -36,6 +38,10 @@ def checkpoint(tmp_path):
         return tmp_path / name
 
     return save
+
+
+def network_named(name):
+    return next(network for network in NETWORKS if network.name == name)
 
 
 def import_one(path, out):
@@ -60,7 +66,7 @@ def test_round_trip(checkpoint, tmp_path, name, make, wrapped, zipped):
     path = checkpoint("anything.bin", content, _use_new_zipfile_serialization=zipped)
     file = import_one(path, tmp_path / "out")
     assert file == tmp_path / "out" / f"{name}.safetensors"
-    loaded = load_network(file, name)
+    loaded = load_network(file, network_named(name))
     assert type(loaded) is type(network)
     assert not loaded.training
     assert loaded.state_dict().keys() == state.keys()
@@ -87,13 +93,13 @@ def test_card(checkpoint, tmp_path):
 
 def test_half_precision_becomes_float32(checkpoint, tmp_path):
     state = Regularizer().half().state_dict()
-    loaded = load_network(import_one(checkpoint("c.pkl", state), tmp_path / "out"), "regularizer")
+    loaded = load_network(import_one(checkpoint("c.pkl", state), tmp_path / "out"), REGULARIZER)
     assert all(p.dtype == torch.float32 for p in loaded.parameters())
     assert loaded.conv0.bn.num_batches_tracked.dtype == torch.int64
 
 
 def test_loaded_network_can_be_trained_on(checkpoint, tmp_path):
-    loaded = load_network(import_one(checkpoint("c.pkl", Regularizer()), tmp_path / "out"), "regularizer")
+    loaded = load_network(import_one(checkpoint("c.pkl", Regularizer()), tmp_path / "out"), REGULARIZER)
     assert all(p.requires_grad and p.device.type == "cpu" for p in loaded.parameters())
 
 
@@ -262,12 +268,12 @@ def test_full_disk_leaves_nothing(checkpoint, tmp_path, monkeypatch):
 
 def test_target_in_the_way(checkpoint, tmp_path):
     path, out = checkpoint("a.pkl", Regularizer()), tmp_path / "out"
-    before = load_network(import_one(path, out), "regularizer")
+    before = load_network(import_one(path, out), REGULARIZER)
     again = checkpoint("a.pkl", Regularizer())
     with pytest.raises(MesofaceError, match="exists already"):
         import_checkpoints([again], out)
     import_checkpoints([again], out, overwrite=True)
-    after = load_network(out / "regularizer.safetensors", "regularizer")
+    after = load_network(out / "regularizer.safetensors", REGULARIZER)
     assert not torch.equal(before.last_conv.weight, after.last_conv.weight)
     (out / "thesis.tex").touch()
     with pytest.raises(
@@ -281,7 +287,7 @@ def test_target_in_the_way(checkpoint, tmp_path):
 def test_another_network_than_asked_for(checkpoint, tmp_path):
     file = import_one(checkpoint("a.pkl", Regularizer()), tmp_path / "out")
     with pytest.raises(WeightsError, match="is of the regularizer, the implicit_function was expected"):
-        load_network(file, "implicit_function")
+        load_network(file, IMPLICIT_FUNCTION)
 
 
 def test_damaged_safetensors(checkpoint, tmp_path):
@@ -370,7 +376,7 @@ def test_card_of_another_training(trained):
 def test_the_learned_matcher_is_known(tmp_path):
     network = SurfaceMatcher()
     save_file(network.state_dict(), tmp_path / "a.safetensors")
-    loaded = load_network(tmp_path / "a.safetensors", "surface_matcher")
+    loaded = load_network(tmp_path / "a.safetensors", SURFACE_MATCHER)
     assert isinstance(loaded, SurfaceMatcher)
     assert not loaded.training
     torch.testing.assert_close(loaded.state_dict(), network.state_dict())
