@@ -220,7 +220,7 @@ def _template(folder: Path, count: int) -> tuple[NDArray, NDArray, NDArray] | No
         except MesofaceError as error:
             raise FaceModelError(error.message, path=file, remedy="mend or remove the template") from error
         if len(mesh.vertices) == count and mesh.uv is not None:
-            return mesh.faces, mesh.uv, mesh.faces if mesh.uv_faces is None else mesh.uv_faces
+            return mesh.faces, mesh.uv, mesh.uv_index
     return None
 
 

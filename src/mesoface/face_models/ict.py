@@ -129,7 +129,7 @@ def _from_checkout(folder: Path) -> LinearFaceModel:
         for shape, file in zip(shapes, files, strict=True):
             shape[:] = (obj_vertices(file) - neutral.vertices)[:N_SURFACE] * (10 * sigma)
         basis.append(shapes)
-    uv_faces = neutral.faces if neutral.uv_faces is None else neutral.uv_faces
+    uv_faces = neutral.uv_index
     return _build(folder, neutral.vertices * 10, basis, neutral.faces, uv_faces, neutral.uv, landmarks)
 
 

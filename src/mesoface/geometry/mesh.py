@@ -59,6 +59,11 @@ class Mesh:
             total[:, axis] = np.bincount(self.faces.ravel(), weights, minlength=len(self.vertices))
         return unit(total)
 
+    @property
+    def uv_index(self) -> NDArray[np.int64]:
+        """(F, 3) the UV of every corner: ``uv_faces``, or ``faces`` where positions and UVs share theirs."""
+        return self.faces if self.uv_faces is None else self.uv_faces
+
     def with_vertices(self, vertices: ArrayLike) -> Mesh:
         """The same topology with other positions; stored normals are dropped."""
         return replace(self, vertices=np.asarray(vertices, np.float64), normals=None)

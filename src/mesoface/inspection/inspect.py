@@ -15,6 +15,7 @@ from rich.text import Text
 
 from mesoface.captures.capture import Capture, View
 from mesoface.errors import LandmarkError
+from mesoface.files.colour import LUMINANCE
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import unit
 from mesoface.inspection.diagnosis import Problem, find_problems, largest_gap
@@ -207,7 +208,7 @@ def _face_luminance(image: NDArray[np.float32], points: Array) -> NDArray[np.flo
     height, width = image.shape[:2]
     x0, y0 = np.clip(centre - half, 0, (width - 2, height - 2)).astype(int)
     x1, y1 = np.clip(centre + half, (x0 + 1, y0 + 1), (width - 1, height - 1)).astype(int)
-    return image[y0 : y1 + 1, x0 : x1 + 1].reshape(-1, 3) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    return image[y0 : y1 + 1, x0 : x1 + 1].reshape(-1, 3) @ LUMINANCE
 
 
 def _coverage(capture: Capture, views: Sequence[ViewReport], frame: _Frame | None) -> Coverage | None:

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
+from mesoface.files.colour import LUMA
 from mesoface.geometry.camera import Camera
 from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
-
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +38,7 @@ def prepare_image(view: View, space: UVDSpace, oversample: float, reach_mm: floa
         reach_mm: how far from the base the surface is searched; the cut leaves room for it.
     """
     points = space.position[space.valid]
-    luminance = view.image @ _LUMINANCE
+    luminance = view.image @ LUMA
     pixels, camera = resample_photo(luminance, view.camera, points, space.texel_mm, oversample, reach_mm)
     local_mean = cv2.GaussianBlur(pixels, (0, 0), 8 * oversample)
     return MatchImage(pixels - local_mean, camera)

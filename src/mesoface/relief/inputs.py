@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mesoface.files.colour import LUMINANCE
 from mesoface.uvd.maps import blur_masked, blur_wide
 
 HIGH_PASS = 6.0
 """Standard deviation of the Gaussian that is taken away from the predicted relief, texels."""
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 """Shares of linear red, green and blue (ITU-R BT.709)."""
 DARKEST = 0.004
 """Linear colours below are all as dark: their logarithms are noise."""

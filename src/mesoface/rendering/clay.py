@@ -260,7 +260,7 @@ def face_directions(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64
     offset = center - (center * weight[:, None]).sum(0) / weight.sum()
     offset -= np.outer(offset @ forward, forward)
     if mesh.uv is not None:
-        v = mesh.uv[mesh.faces if mesh.uv_faces is None else mesh.uv_faces][..., 1].mean(1)
+        v = mesh.uv[mesh.uv_index][..., 1].mean(1)
         up = (offset * (weight * (v - (v * weight).sum() / weight.sum()))[:, None]).sum(0)
     else:
         up = np.linalg.eigh((offset * weight[:, None]).T @ offset)[1][:, -1]

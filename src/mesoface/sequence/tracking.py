@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
+from mesoface.files.colour import LUMA
 from mesoface.geometry.mesh import unit
 from mesoface.landmarks.likeness import as_bytes, evened, from_bytes, local_correlation
 from mesoface.landmarks.rays import nearest_to_rays
@@ -33,7 +34,6 @@ SIZE = 256
 """Side of the maps in which skin is followed, texels: 0.85 mm each, as coarse as skin can still be told."""
 _STRIDE = 2  # of the texels of which the place in space is worked out
 _ROUNDS = 2
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 _REACH_MM = 12.0  # of the photo is kept around the surface
 _POOR, _GOOD = 0.35, 0.8  # correlation after the flow: weight 0 and 1
 _WELL_SEEN = 0.35  # visibility of the texels that the agreement is told of
@@ -68,9 +68,7 @@ def unroll(views: Sequence[View], space: UVDSpace, visibility: Map) -> Bytes:
     points = space.position[space.valid].astype(np.float64)
     pictures = []
     for view, seen in zip(views, visibility, strict=True):
-        grey, camera = resample_photo(
-            view.image @ _LUMINANCE, view.camera, points, space.texel_mm, 1.0, _REACH_MM
-        )
+        grey, camera = resample_photo(view.image @ LUMA, view.camera, points, space.texel_mm, 1.0, _REACH_MM)
         where = camera.project(space.position)[0].astype(np.float32)
         picture = cv2.remap(grey, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         pictures.append(as_bytes(evened(picture) * (seen > SEEN)))

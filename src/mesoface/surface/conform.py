@@ -42,7 +42,7 @@ def conform_base(base: Mesh, facial: NDArray[np.bool_], space: UVDSpace, kept: N
         kept: (H, H) measured texels.
     """
     assert base.uv is not None
-    uv_faces = base.faces if base.uv_faces is None else base.uv_faces
+    uv_faces = base.uv_index
     vertex = base.faces[facial].ravel()
     uv = base.uv[uv_faces[facial].ravel()]
     # Not the rim itself: beyond it positions are continued as constants, which a sample there would mix in.

@@ -120,7 +120,7 @@ def detail_maps(
     ground, parent = split_mesh(base, facial, _GROUND_MM)
     assert ground.uv is not None
     skin = facial[parent]
-    uv_faces = ground.faces if ground.uv_faces is None else ground.uv_faces
+    uv_faces = ground.uv_index
     raster = rasterize_uv(ground.uv, uv_faces[skin], len(fine.measured))
     frame = np.concatenate([ground.vertices, ground.vertex_normals()], 1).astype(np.float32)
     maps = fill_outside(raster.interpolate(frame, ground.faces[skin]), raster.valid)
@@ -169,7 +169,7 @@ def model_topology_mesh(
     if detail is None:
         return mesh, skin
     assert mesh.uv is not None
-    uv_faces = mesh.faces if mesh.uv_faces is None else mesh.uv_faces
+    uv_faces = mesh.uv_index
     vertex, first = np.unique(mesh.faces[skin], return_index=True)
     uv = mesh.uv[uv_faces[skin].ravel()[first]]
     # The measured surface itself inside; towards its rim the base plus what lies between, which fades out.

@@ -54,7 +54,7 @@ def find_skin(fine: FineSurface, base: Mesh) -> Skin:
     """
     if base.uv is None:
         raise ValueError("the base mesh has no UVs")
-    raster = rasterize_uv(base.uv, base.faces if base.uv_faces is None else base.uv_faces, fine.space.size)
+    raster = rasterize_uv(base.uv, base.uv_index, fine.space.size)
     kept = fine.kept
     valid, covered = kept | (_enclosed(kept) & raster.valid), kept | raster.valid
     fitted = raster.interpolate(base.vertices, base.faces)

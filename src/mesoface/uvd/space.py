@@ -85,7 +85,7 @@ def build_uvd_space(mesh: Mesh, facial: NDArray[np.bool_], size: int, *, smooth_
     """
     if mesh.uv is None:
         raise ValueError("the base mesh has no UVs")
-    uv_faces = mesh.faces if mesh.uv_faces is None else mesh.uv_faces
+    uv_faces = mesh.uv_index
     raster = rasterize_uv(mesh.uv, uv_faces[facial], size)
     valid = raster.valid
     if not valid.any():

@@ -157,7 +157,7 @@ def write_obj(path: str | os.PathLike[str], mesh: Mesh, *, material: str | None 
     columns = [mesh.faces]
     slots = ["%d"]
     if mesh.uv is not None:
-        columns.append(mesh.faces if mesh.uv_faces is None else mesh.uv_faces)
+        columns.append(mesh.uv_index)
         slots.append("%d")
     if mesh.normals is not None:
         columns.append(mesh.faces)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mesoface.files.colour import LUMINANCE
 from mesoface.lab.synthesis.settings import SynthesisSettings
 
 # Noise variance of one pixel at strength 1: shot noise per unit of signal, and read noise; full scale is 1.
@@ -62,7 +63,7 @@ def noise_strength(levels: float) -> float:
 
 def meter(radiance: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
     """The gain that brings the pixels ``where`` (H, W) to a mid-tone with little clipping."""
-    luminance = radiance[where] @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    luminance = radiance[where] @ LUMINANCE
     middle, bright = np.percentile(luminance, [60, 98])
     return float(min(0.30 / middle, 0.75 / bright))
 

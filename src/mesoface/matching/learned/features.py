@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mesoface.files.colour import LUMA
 from mesoface.matching.learned.blur import gaussian_blur
 
 # Pixels at the scale of the level (1.5 of them on a texel): the neighbourhood that contrast is relative to.
@@ -23,7 +24,6 @@ _DARK = 0.03
 _FAINT = 0.01
 # Contrast of skin is a few per cent: brought to the order of one.
 _GAIN = 20.0
-_LUMINANCE = (0.299, 0.587, 0.114)
 
 
 def surroundings(image: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def local_contrast(image: Tensor) -> tuple[Tensor, Tensor]:
     """
     mean = surroundings(image)
     contrast = (image - mean) / (mean + _DARK)
-    weights = torch.tensor(_LUMINANCE, dtype=image.dtype, device=image.device)
+    weights = torch.tensor(LUMA, dtype=image.dtype, device=image.device)
     luminance = torch.einsum("c,chw->hw", weights, contrast)[None]
     variance = surroundings(luminance**2)
     return _GAIN * contrast, luminance * torch.rsqrt(variance + _FAINT**2)

@@ -33,7 +33,7 @@ def paper_space(mesh: Mesh, facial: NDArray[np.bool_], size: int = SIZE) -> UVDS
     """
     if mesh.uv is None:
         raise ValueError("the base mesh has no UVs")
-    uv_faces = mesh.faces if mesh.uv_faces is None else mesh.uv_faces
+    uv_faces = mesh.uv_index
     raster = rasterize_uv(mesh.uv, uv_faces[facial], size)
     if not raster.valid.any():
         raise ValueError("no facial face of the base mesh covers a texel")

@@ -118,7 +118,7 @@ def _rasterized(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], N
     mesh = read_mesh(path)
     if mesh.uv is None:
         raise TrainingError("the mesh has no UVs", path=path, remedy="give the mesh that the texture is of")
-    raster = rasterize_uv(mesh.uv, mesh.faces if mesh.uv_faces is None else mesh.uv_faces, _COARSE)
+    raster = rasterize_uv(mesh.uv, mesh.uv_index, _COARSE)
     covered = raster.valid
     if not covered.any():
         raise TrainingError("the mesh's UVs cover no texel", path=path, remedy="check its UVs")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from mesoface.files.colour import LUMINANCE
 from mesoface.geometry.mesh import unit
 from mesoface.lab.synthesis.lights import Lighting
 from mesoface.lab.synthesis.pigment import skin_albedo
@@ -26,7 +27,6 @@ from mesoface.relief.inputs import high_pass, make_inputs, slopes
 # Texels beyond the square, so that filters have no rim.
 _MARGIN = 24
 _TILT = 1e-2
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _NOBODY_KNOWS = 0.1  # share of squares of whose light nothing is known
 
 
@@ -176,7 +176,7 @@ def _mean_highlight(
 
 def _blended(rng: np.random.Generator, radiance: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n, n, 3) sRGB: exposed, blurred by lens, pixels and what the photos disagree on, noisy."""
-    gain = rng.uniform(0.2, 0.55) / max(float((radiance @ _LUMINANCE).mean()), 1e-6)
+    gain = rng.uniform(0.2, 0.55) / max(float((radiance @ LUMINANCE).mean()), 1e-6)
     balance = np.exp(rng.normal(0, 0.06, 3))
     exposed = radiance * (gain * balance).astype(np.float32)
     sharp = log_uniform(rng, 0.4, 1.8)
@@ -196,7 +196,7 @@ def _light_slopes(ground: _Ground, lighting: Lighting) -> NDArray[np.float32]:
         tilt = np.full(shape, columns, np.float32), np.full(shape, rows, np.float32)
         even = np.ones((*shape, 3), np.float32)
         lit = diffuse(even, ground.normals(*tilt), np.zeros(shape, np.float32), lighting)
-        return np.log(np.maximum(lit @ _LUMINANCE, 1e-3)).astype(np.float32)
+        return np.log(np.maximum(lit @ LUMINANCE, 1e-3)).astype(np.float32)
 
     return np.stack(
         [
