@@ -90,7 +90,7 @@ def test_links_become_those_of_the_site(monkeypatch):
 
     assert moved("[a](../README.md#x)", "docs/index.md", "index.md") == "[a](readme.md#x)"
     assert moved("![p](docs/images/viewer.jpg)", "README.md", "readme.md") == "![p](images/viewer.jpg)"
-    assert moved("[`a.b`](../src/mesoface/mesh.py)", "docs/index.md", "index.md") == "`a.b`"
+    assert moved("[`a.b`](../src/mesoface/geometry/mesh.py)", "docs/index.md", "index.md") == "`a.b`"
     assert moved("[a](https://b.org) `[c](d.md)`", "docs/index.md", "index.md") == (
         "[a](https://b.org) `[c](d.md)`"
     )
