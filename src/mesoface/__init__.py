@@ -1,6 +1,6 @@
-"""Calibrated face photos in; a measured, textured, pore-level 3D face out.
+"""Calibrated photos of a face in, a measured and textured 3D face out.
 
-The names below are loaded when they are first used: ``import mesoface`` alone is quick.
+The names below are imported on first use, so that ``import mesoface`` is fast.
 """
 
 from importlib import import_module
