@@ -1,8 +1,9 @@
 """Draw the mermaid diagrams of the docs as SVG: python scripts/site/diagrams.py FILE
 
-FILE is `dist/mermaid.min.js` of the npm package `mermaid` (`npm pack mermaid`); a Chromium draws. To be run
-when a diagram has changed: `make docs` says so. GitHub draws the same blocks by itself. The drawings are kept
-and not the script, so that neither the build nor the pages need it, or a network.
+FILE is `dist/mermaid.min.js` of the npm package `mermaid` (`npm pack mermaid`). Chromium renders the
+diagrams. Run this after changing a diagram; `make docs` fails until you do. GitHub renders the same blocks
+itself. The repository contains the drawings and not mermaid, so that neither the build nor the pages need
+mermaid or a network.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ BLOCK = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _OPTIONS = {
     "startOnLoad": False,
     "theme": "neutral",
-    "htmlLabels": False,  # real text: pictures in a page show no HTML
+    "htmlLabels": False,  # SVG text: an <img> does not render HTML labels
     "flowchart": {"htmlLabels": False, "useMaxWidth": False},
     "fontFamily": "system-ui, sans-serif",
 }
 
 
 def drawing_of(source: str) -> Path:
-    """The file that has the drawing of a diagram: named after its source, so that it is of no other."""
+    """The file with the drawing of a diagram. Its name is a hash of the source: it is never out of date."""
     return DRAWINGS / f"{hashlib.sha256(source.encode()).hexdigest()[:12]}.svg"
 
 
 def main() -> None:
-    """Draw what is new, remove what no page shows any more."""
+    """Draw new diagrams, remove drawings that no page uses."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -67,8 +68,8 @@ def draw(source: str, script: str) -> str:
             "document.body.innerHTML = made.svg; }); 0"
         )
         page.wait("document.querySelector('svg')")
-        page.evaluate("document.querySelector('svg').style.background = 'white'")  # on dark pages, too
-        # As XML, which a file of its own has to be; mermaid's own string is HTML.
+        page.evaluate("document.querySelector('svg').style.background = 'white'")  # also on dark pages
+        # As XML, which a separate file requires; mermaid's own string is HTML.
         return page.evaluate("new XMLSerializer().serializeToString(document.querySelector('svg'))") + "\n"
 
 

@@ -1,8 +1,8 @@
-"""What the docs need on their way to a site: MkDocs calls these functions (mkdocs.yml names this file).
+"""Hooks of the site build: MkDocs calls these functions (mkdocs.yml refers to this file).
 
-The pages in docs/ are written to be read on GitHub, too. So links lead out of docs/ (README.md, source), and
-diagrams are mermaid blocks. Here the pages outside come in, links follow them, diagrams become the drawings
-that scripts/site/diagrams.py made, and every package gets a page of its docstrings.
+The pages in docs/ are also read on GitHub. Their links therefore point out of docs/ (README.md, source), and
+diagrams are mermaid blocks. These hooks add the pages outside docs/, adjust the links, replace diagrams by
+the drawings of scripts/site/diagrams.py, and generate a reference page for every package.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "benchmarks/README.md": "benchmarks.md",
 }
-"""Pages beside docs/, and what they are called on the site."""
+"""Pages outside docs/, and their names on the site."""
 
 _CODE = re.compile(r"(^```.*?^```$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
-# What belongs to a list item: GitHub asks for two or three spaces there, Python's Markdown for four.
+# Content of a list item: GitHub requires two or three spaces of indentation, Python's Markdown four.
 _INSIDE_LIST = re.compile(r"^ {2,3}(?=\S)", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the reference's pages into the navigation."""
+    """Add the reference pages to the navigation."""
     pages = [{name: source} for name, source in sorted(_reference().items())]
     config.nav = [*(config.nav or []), {"Reference": [{"mesoface": "api/index.md"}, *pages]}]
     return config
@@ -56,7 +56,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links and diagrams of one page."""
+    """Adjust links and diagrams of one page."""
     target = page.file.src_uri
     if target.startswith("api/"):
         return markdown
@@ -70,7 +70,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def _outside_code(markdown: str, change: Callable[[str], str]) -> str:
-    """Change what is no code. A link whose text is code is one nevertheless: code is put aside meanwhile."""
+    """Apply ``change`` outside code. Code is set aside first: a link whose text is code remains a link."""
     kept: list[str] = []
 
     def put_aside(match: re.Match[str]) -> str:
@@ -82,7 +82,7 @@ def _outside_code(markdown: str, change: Callable[[str], str]) -> str:
 
 
 def _moved(match: re.Match[str], source: str, target: str) -> str:
-    """A link of the page ``source``, as the site's page ``target`` has it."""
+    """A link on the page ``source``, rewritten for the site's page ``target``."""
     picture, text, address = match.groups()
     path, hash_sign, heading = address.partition("#")
     if not path or re.match(r"\w+:", path):
@@ -94,7 +94,7 @@ def _moved(match: re.Match[str], source: str, target: str) -> str:
         return f"{picture}[{text}]({there}{hash_sign}{heading})"
     if not (ROOT / place).exists():
         raise PluginError(f"{source}: {address} leads nowhere")
-    return text  # a file of the repository, which the site does not have
+    return text  # a file of the repository that is not on the site
 
 
 def _drawing(diagram: str, source: str, target: str) -> str:
@@ -116,7 +116,7 @@ def _reference() -> dict[str, str]:
 def _public_page() -> str:
     return (
         "# mesoface\n\n"
-        "The names that `import mesoface` offers; all else is reached by its module.\n\n"
+        "The names that `import mesoface` provides. Import everything else from its module.\n\n"
         "::: mesoface\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false\n"
         f"      members: {sorted(_public_names())}\n"
     )
@@ -131,7 +131,7 @@ def _public_names() -> Iterator[str]:
 
 
 def _package_page(name: str) -> str:
-    """All public modules of a package, or a module alone."""
+    """The reference page of a package with all its public modules, or of a single module."""
     place = PACKAGE / name.removeprefix("mesoface.")
     modules = [name]
     for file in sorted(place.rglob("*.py")):

@@ -1,7 +1,7 @@
 """Cross-references in docstrings (:class:`Name`, :func:`~mesoface.captures.load.load_capture`) as links.
 
-An extension of griffe, which mkdocs.yml names. A name is looked up where its docstring stands, as Python
-would; what has no place on the site stays code.
+An extension of griffe, which mkdocs.yml refers to. A name is resolved in the scope of its docstring, as in
+Python. Names without a page on the site remain code.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _ROLE = re.compile(r":(?:class|func|meth|mod|attr|data):`(~?)([\w.]+)`")
 
 
 class Roles(griffe.Extension):
-    """Rewrites the docstrings of a package when all of it is loaded."""
+    """Rewrites the docstrings of a package after it is loaded."""
 
     def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **_: Any) -> None:
-        """Go through all objects of the package."""
+        """Rewrite the docstrings of all objects in the package."""
         _rewrite(pkg, pkg)
 
 
