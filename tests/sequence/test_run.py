@@ -70,7 +70,7 @@ class StandIn:
     def __init__(self, person, model, settings):
         assert person.views == ("0", "1")
 
-    def measure(self, capture, before, clock, why):
+    def measure(self, capture, before, why):
         self.measured.append(capture.path.name)
         plan = capture.path / "plan.txt"
         word = plan.read_text() if plan.is_file() else ""
@@ -80,7 +80,8 @@ class StandIn:
             raise KeyboardInterrupt
         reason = why if before is None else "a cut" if word == "cut" else None
         number = 0.0 if reason else before.expression[0] + 1
-        return Frame(SimpleNamespace(), track_of(number), None if reason else 0.9, reason)
+        face = SimpleNamespace(after=lambda _: face)
+        return Frame(face, track_of(number), None if reason else 0.9, reason)
 
     def finish(self, face):
         return face
@@ -162,10 +163,10 @@ def test_a_frame_is_written_while_the_next_is_measured(frames, tmp_path, monkeyp
         save_face(face, folder, **options)
 
     class Signalling(StandIn):
-        def measure(self, capture, before, clock, why):
+        def measure(self, capture, before, why):
             if before is not None:
                 next_begun.set()
-            return super().measure(capture, before, clock, why)
+            return super().measure(capture, before, why)
 
     monkeypatch.setattr(result, "save_face", slow)
     monkeypatch.setattr(run, "FrameMeasurer", Signalling)

@@ -42,7 +42,7 @@ def attempt_capture(attempt: Attempt) -> Made:
     clock = StageClock()
     with clock.stage("loading"):
         capture = load_capture(job.capture, format=job.format, names=job.settings.view_ids)
-    face = reconstruct(capture, job.settings, clock=clock)
+    face = reconstruct(capture, job.settings).after(clock.stages)
     try:
         write_face(attempt.folder, job, face, truth, followed=False)
         write_made_from(attempt.folder, job.recipe, made_of)

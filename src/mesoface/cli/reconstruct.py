@@ -93,7 +93,7 @@ def command(
             loaded = load_capture(capture, format=format, names=settings.view_ids, progress=progress)
         given = read_landmarks(landmarks, loaded) if landmarks is not None else None
         with naming(capture):
-            face = reconstruct(loaded, settings, landmarks=given, progress=progress, clock=clock)
+            face = reconstruct(loaded, settings, landmarks=given, progress=progress).after(clock.stages)
         summary = save_face(face, out, truth=truth_mesh, overwrite=overwrite, progress=progress)
     for warning in face.warnings:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"[yellow]warning:[/] {escape(warning)}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mesoface.captures.capture import Capture
@@ -50,6 +51,10 @@ class Face:
     settings: Settings
     stages: tuple[Stage, ...]
     warnings: tuple[str, ...]
+
+    def after(self, stages: Sequence[Stage]) -> Face:
+        """The same face with ``stages`` (loading, say) before those that made it."""
+        return replace(self, stages=(*stages, *self.stages))
 
     @cached_property
     def detailed(self) -> Mesh | None:

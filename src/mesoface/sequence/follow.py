@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import Capture
+from mesoface.config import Settings
 from mesoface.face_models.fitting import embedding, fit_landmarks3d
 from mesoface.face_models.model import FaceFit
-from mesoface.face_models.scale import ScaleEstimate
 from mesoface.geometry.alignment import align_points_robustly
 from mesoface.landmarks.rays import project_all
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.pipeline import FoundFace
 from mesoface.sequence.known_identity import KnownIdentity
+from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track
 from mesoface.sequence.tracking import Tracked
 from mesoface.uvd.maps import sample_map
@@ -28,8 +29,8 @@ def follow_face(
     before: Track,
     tracked: Tracked,
     person: KnownIdentity,
-    scheme: str,
-    scale: ScaleEstimate,
+    of: Person,
+    settings: Settings,
 ) -> FoundFace:
     """Landmarks move with the skin that carries them; expression and pose are fitted to those.
 
@@ -38,9 +39,10 @@ def follow_face(
         before: the frame before.
         tracked: where the skin is now.
         person: the face model with this person's identity.
-        scheme: of the landmarks.
-        scale: of the sequence.
+        of: the sequence's scale and its landmarks' scheme.
+        settings: of the reconstruction.
     """
+    scheme = of.scheme
     points = _moved_landmarks(before, tracked, person, scheme)
     known = np.isfinite(points).all(1)
     weights = np.where(known, before.landmark_weights, 0.0)
@@ -52,7 +54,7 @@ def follow_face(
     landmarks3d = Landmarks3D(points, weights, residuals, distrusted, scheme)
     fit = person.full(fit_landmarks3d(person, points, scheme=scheme, fix_scale=1.0))
     fit = replace(fit, residuals=_residuals_px(capture, fit, landmarks2d))
-    return FoundFace(capture, landmarks2d, landmarks3d, scale, fit, tuple(capture.notes))
+    return FoundFace(capture, landmarks2d, landmarks3d, of.scale, fit, settings, (), tuple(capture.notes))
 
 
 def _moved_landmarks(before: Track, tracked: Tracked, person: KnownIdentity, scheme: str) -> Array:

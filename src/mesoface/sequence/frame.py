@@ -94,21 +94,18 @@ class FrameMeasurer:
             memory_mb=settings.memory_mb,
         )
 
-    def measure(
-        self, capture: Capture, before: Track | None, clock: StageClock, why_afresh: str = "the first frame"
-    ) -> Frame:
+    def measure(self, capture: Capture, before: Track | None, why_afresh: str = "the first frame") -> Frame:
         """Measure a frame.
 
         Args:
             capture: its photos, in the capture's own unit.
             before: what it starts from, or None to measure it afresh.
-            clock: collects the stages' times.
             why_afresh: what is said of a frame without one before it.
 
         Raises:
             MesofaceError: the capture does not allow it.
         """
-        reason = why_afresh
+        reason, clock = why_afresh, StageClock()
         warnings: tuple[str, ...] = ()
         if before is not None:
             try:
@@ -126,8 +123,7 @@ class FrameMeasurer:
         Raises:
             MesofaceError: a photo's file is not what it was when it was loaded.
         """
-        clock = StageClock(list(face.stages))
-        return finish_face(face, self._predictor, progress=self._progress, clock=clock)
+        return finish_face(face, self._predictor, progress=self._progress)
 
     def _follow(self, capture: Capture, before: Track, clock: StageClock) -> Frame:
         person = self._person
@@ -137,8 +133,9 @@ class FrameMeasurer:
             space = before.space(self._masks.at(SIZE))
             tracked = track(capture.views, before.anchor, space, before.visibility.astype(np.float32))
             _check_track(tracked, before)
-            found = follow_face(capture, before, tracked, self._known, person.scheme, person.scale)
+            found = follow_face(capture, before, tracked, self._known, person, self._settings)
             self._progress("Tracking", 1, 1)
+        found = replace(found, stages=tuple(clock.stages))
         relief = Relief(before.detail.astype(np.float32), before.kept, before.frames)
         around = WarmMeasure(
             self._matcher, self._settings.preset, tracked.position, before.normal, self._masks, relief
@@ -154,21 +151,30 @@ class FrameMeasurer:
             _check_match(matched, before)
             return matched
 
-        face, matched = self._surface(found, measure, clock)
+        face, matched = self._surface(found, measure)
         return Frame(face, track_of(face, matched.space, before), tracked.agreement, None)
 
     def _afresh(self, capture: Capture, clock: StageClock) -> tuple[Face, Match]:
         person = self._person
         found = find_face(
-            capture, person.settings(self._settings), self._model, progress=self._progress, clock=clock
+            capture,
+            person.settings(self._settings),
+            face_model=self._model,
+            progress=self._progress,
         )
         fit = fit_face(
             self._known, found.capture.cameras, found.landmarks2d, found.landmarks3d, fix_scale=1.0
         )
-        found = replace(found, fit=self._known.full(fit), scale=person.scale)
-        return self._surface(found, self._measure, clock)
+        found = replace(
+            found,
+            fit=self._known.full(fit),
+            scale=person.scale,
+            settings=self._settings,
+            stages=(*clock.stages, *found.stages),
+        )
+        return self._surface(found, self._measure)
 
-    def _surface(self, found: FoundFace, measure: Measure, clock: StageClock) -> tuple[Face, Match]:
+    def _surface(self, found: FoundFace, measure: Measure) -> tuple[Face, Match]:
         """The face, and what matching found on the way."""
         matches: list[Match] = []
 
@@ -178,7 +184,7 @@ class FrameMeasurer:
             matches.append(measure(views, base, facial, progress))
             return matches[0]
 
-        face = measure_face(found, self._settings, remembered, progress=self._progress, clock=clock)
+        face = measure_face(found, remembered, progress=self._progress)
         return face, matches[0]
 
 

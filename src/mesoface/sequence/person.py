@@ -19,7 +19,6 @@ from mesoface.face_models.scale import ScaleEstimate
 from mesoface.files.atomic import atomic_file
 from mesoface.pipeline import FoundFace, find_face
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.stages import StageClock
 from mesoface.sequence.identity import joint_identity
 from mesoface.sequence.known_identity import KnownIdentity
 
@@ -98,7 +97,7 @@ def find_person(
             if found:
                 names = tuple(found[0][1].capture.names)
                 capture, chosen = _only(capture, names), settings.model_copy(update={"view_ids": names})
-            found.append((name, find_face(capture, chosen, model, clock=StageClock())))
+            found.append((name, find_face(capture, chosen, face_model=model)))
         except MesofaceError as error:
             errors.append(error)
     progress("Identity", len(tried), len(tried))

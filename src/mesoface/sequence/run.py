@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -195,7 +196,8 @@ class _Sequence:
             check_cameras(source, self._reference(), self._views)
             capture = load_source(source, names=self._views)
         why = "the first frame" if job is self._jobs[0] else "there is no frame before it"
-        frame = measurer.measure(capture, track, clock, why)
+        frame = measurer.measure(capture, track, why)
+        frame = replace(frame, face=frame.face.after(clock.stages))
         record = FrameRecord(
             frame=job.id,
             follows=before if frame.reason is None else None,
