@@ -25,7 +25,7 @@ QUICK = Settings(until="base", preset="fast", threads=1)
 
 
 def options(made: Any, **others: Any) -> BatchOptions:
-    return BatchOptions(engine="ray", address=made.address, memory_mb=100.0, **others)
+    return BatchOptions(engine="ray", address=made.address, memory_per_capture=100.0, **others)
 
 
 @pytest.mark.slow

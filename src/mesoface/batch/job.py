@@ -1,4 +1,4 @@
-"""What a batch is made of: a capture, one attempt at it, and what that reports."""
+"""What a batch is made of: its options, a capture, one attempt at it, and what that reports."""
 
 from __future__ import annotations
 
@@ -8,11 +8,87 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mesoface.config import Settings
+from pydantic import BaseModel, ConfigDict
+
+from mesoface.config import Settings, option
 
 Reports = Literal["all", "afresh", "none"]
 """Which results have a ``report.html``: all; those that were measured by themselves, which frames of a
 sequence that follow the one before were not; or none."""
+EngineName = Literal["local", "ray"]
+_BATCH, _MACHINES = "Batch", "Machines"
+
+
+class BatchOptions(BaseModel):
+    """How a batch is worked through; nothing here changes a measurement.
+
+    The options of ``mesoface batch`` are made from these fields.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resume: bool = option(
+        False,
+        "Go on with the batch in --out. Results that are complete and were made with the same settings, "
+        "weights and version from the same photos are kept; all others are made again.",
+        panel=_BATCH,
+    )
+    retries: int = option(
+        1,
+        "Further attempts at a capture whose process failed, died or hung, after all others. A capture that "
+        "is refused for an error of its own is not tried again.",
+        panel=_BATCH,
+        metavar="N",
+        ge=0,
+        le=100,
+    )
+    time_limit: float | None = option(
+        30.0,
+        "End an attempt at a capture that takes longer.",
+        panel=_BATCH,
+        metavar="MINUTES",
+        ge=0.01,
+        le=100_000,
+    )
+    reports: Reports = option(
+        "afresh",
+        "Which results get a report.html of their own, some 8 MB that take seconds to draw. afresh: all but "
+        "frames of a sequence that follow the one before. batch.html has a picture of each.",
+        panel=_BATCH,
+    )
+    engine: EngineName = option(
+        "local",
+        "local: processes of this machine. ray: the machines of a Ray cluster, which need the same mesoface "
+        "with `mesoface[ray]`, and inputs and --out under the same paths on a shared file system.",
+        panel=_MACHINES,
+    )
+    workers: int | None = option(
+        None,
+        "Captures at a time on this machine, fewer if memory is short. Left out: cores divided by --threads.",
+        panel=_MACHINES,
+        metavar="N",
+        ge=1,
+        le=1024,
+    )
+    memory_per_capture: float | None = option(
+        None,
+        "Memory that a capture needs, until the first one has been measured. Left out: that of the results "
+        "in --out, or 3000.",
+        panel=_MACHINES,
+        metavar="MB",
+        ge=1,
+    )
+    address: str = option(
+        "auto",
+        "Of the Ray cluster; auto: the one that this machine is part of.",
+        panel=_MACHINES,
+        metavar="HOST:PORT",
+    )
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds that an attempt may take; None for any time."""
+        return None if self.time_limit is None else 60 * self.time_limit
 
 
 @dataclass(frozen=True)

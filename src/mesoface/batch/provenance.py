@@ -22,13 +22,12 @@ import mesoface
 from mesoface.batch.job import CaptureJob
 from mesoface.captures.capture import CaptureSource
 from mesoface.captures.formats import read_source
-from mesoface.config import Settings
+from mesoface.config import COMPUTING, Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models.loading import ict_path
 from mesoface.results.folder import FORMAT, REPORT, read_record
 
 NAME = "made_from.json"
-_MACHINE = {"device", "threads", "memory_mb"}  # where and how fast it is computed, not what
 
 
 class FileState(BaseModel):
@@ -78,7 +77,7 @@ def recipe_of(settings: Settings) -> dict[str, Any]:
     return {
         "mesoface": mesoface.__version__,
         "layout": FORMAT,
-        "settings": settings.model_dump(mode="json", exclude=_MACHINE | named.keys()),
+        "settings": settings.model_dump(mode="json", exclude=COMPUTING | named.keys()),
         "files": {name: _sha256_of_tree(path) for name, path in {"shipped": shipped, **named}.items()},
     }
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 
@@ -16,7 +14,7 @@ from mesoface.batch.claims import release_all
 from mesoface.batch.cluster import RayEngine
 from mesoface.batch.engine import Engine
 from mesoface.batch.inputs import find_captures
-from mesoface.batch.job import CaptureJob, Reports
+from mesoface.batch.job import BatchOptions, CaptureJob
 from mesoface.batch.ledger import Ledger
 from mesoface.batch.live import batch_progress
 from mesoface.batch.local import LocalEngine
@@ -31,33 +29,6 @@ from mesoface.files.atomic import remove_leftovers
 from mesoface.pipeline import choose_measure
 from mesoface.running.progress import progress_bars
 from mesoface.running.resumable import incomplete, locked_folder
-
-EngineName = Literal["local", "ray"]
-
-
-@dataclass(frozen=True)
-class BatchOptions:
-    """How a batch is worked through; nothing here changes a measurement.
-
-    Args:
-        resume: whether to go on with the batch in the folder.
-        engine: ``local``, processes of this machine, or ``ray``, the machines of a cluster.
-        address: of the cluster.
-        workers: captures at a time on this machine; None for as many as it has cores for their threads.
-        memory_mb: memory that a capture needs, until one has been measured; None for a guess.
-        limit: seconds that an attempt at a capture may take; None for any time.
-        retries: further attempts at a capture whose process failed, died or hung.
-        reports: which results have a ``report.html``.
-    """
-
-    resume: bool = False
-    engine: EngineName = "local"
-    address: str = "auto"
-    workers: int | None = None
-    memory_mb: float | None = None
-    limit: float | None = 1800.0
-    retries: int = 1
-    reports: Reports = "afresh"
 
 
 def run_batch(
@@ -149,7 +120,7 @@ def _work_off(batch: Ledger, options: BatchOptions, console: Console) -> None:
 def _engine(batch: Ledger, options: BatchOptions, count: int) -> Engine:
     """What runs the attempts."""
     threads = batch.settings.threads
-    need = MemoryNeed(batch.largest_peak_mb() if options.memory_mb is None else options.memory_mb)
+    need = MemoryNeed(options.memory_per_capture or batch.largest_peak_mb())
     if options.engine == "ray":
         return RayEngine(
             attempt_capture,

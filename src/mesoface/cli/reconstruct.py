@@ -9,11 +9,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from mesoface.cli.settings_options import INPUT, RESULT, FormatOption, takes_settings
-from mesoface.config import Settings
+from mesoface.cli.options import FormatOption, takes
+from mesoface.config import INPUT, RESULT, Settings
 
 
-@takes_settings()
+@takes(settings=Settings)
 def command(
     settings: Settings,
     capture: Annotated[Path, typer.Argument(help="Folder with photos and calibration.", show_default=False)],

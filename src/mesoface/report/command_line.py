@@ -5,10 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from mesoface.config import Settings
-
-# Where and how fast it is computed, not what.
-_MACHINE = {"device", "threads", "memory_mb"}
+from mesoface.config import COMPUTING, Settings
 
 
 def command_line(capture: Path, settings: Settings) -> str:
@@ -21,7 +18,7 @@ def command_line(capture: Path, settings: Settings) -> str:
     words = ["mesoface", "reconstruct", str(capture), "--out", "face"]
     for name in Settings.model_fields:
         value = getattr(settings, name)
-        if name in _MACHINE or value == Settings.model_fields[name].default:
+        if name in COMPUTING or value == Settings.model_fields[name].default:
             continue
         text = ",".join(value) if isinstance(value, tuple) else str(value)
         words += [f"--{name.replace('_', '-')}", text]
