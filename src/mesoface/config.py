@@ -24,7 +24,7 @@ MIN_TEXTURE, MAX_TEXTURE = 64, 8192
 INPUT, METHOD, RESULT = "Input", "Method", "Result"
 """Groups of settings in the help."""
 
-COMPUTING = frozenset({"device", "threads", "memory_mb"})
+COMPUTING = {"device", "threads", "memory_mb"}
 """Settings that decide where and how fast a result is computed, not what it is."""
 
 

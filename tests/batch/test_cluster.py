@@ -14,7 +14,7 @@ from rich.console import Console
 
 from mesoface.batch import cluster
 from mesoface.batch.cluster import RayEngine
-from mesoface.batch.need import MemoryNeed
+from mesoface.batch.engine import MemoryNeed
 from mesoface.batch.run import BatchOptions, run_batch
 from mesoface.config import Settings
 from mesoface.errors import IncompleteError, MesofaceError

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from mesoface.batch import local
+from mesoface.batch.engine import FIRST_GUESS_MB, MemoryNeed
 from mesoface.batch.job import Attempt, CaptureJob
 from mesoface.batch.local import LocalEngine
-from mesoface.batch.need import FIRST_GUESS_MB, MemoryNeed
 from mesoface.batch.schedule import run_schedule
 from mesoface.running.workers import End
 

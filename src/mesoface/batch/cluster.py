@@ -11,9 +11,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mesoface.batch.engine import Ended
+from mesoface.batch.engine import Ended, MemoryNeed
 from mesoface.batch.job import Attempt, Made
-from mesoface.batch.need import MemoryNeed
 from mesoface.errors import MesofaceError
 from mesoface.running.workers import End, Outcome, Worker, prepare_workers
 

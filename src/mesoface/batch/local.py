@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from multiprocessing import connection
 
-from mesoface.batch.engine import Ended
+from mesoface.batch.engine import Ended, MemoryNeed
 from mesoface.batch.job import Attempt, Made
-from mesoface.batch.need import MemoryNeed
 from mesoface.running.memory import available_memory_mb, resident_memory_mb
 from mesoface.running.workers import End, Worker, prepare_workers
 

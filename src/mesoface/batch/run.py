@@ -12,13 +12,12 @@ from rich.console import Console
 from mesoface.batch.attempt import PRELOAD, attempt_capture
 from mesoface.batch.claims import release_all
 from mesoface.batch.cluster import RayEngine
-from mesoface.batch.engine import Engine
+from mesoface.batch.engine import Engine, MemoryNeed
 from mesoface.batch.inputs import find_captures
 from mesoface.batch.job import BatchOptions, CaptureJob
 from mesoface.batch.ledger import Ledger
 from mesoface.batch.live import batch_progress
 from mesoface.batch.local import LocalEngine
-from mesoface.batch.need import MemoryNeed
 from mesoface.batch.provenance import named_files, recipe_of
 from mesoface.batch.schedule import run_schedule
 from mesoface.batch.summary import CaptureRow, check_folder

@@ -15,7 +15,7 @@ from mesoface.geometry.alignment import align_points_robustly
 from mesoface.landmarks.rays import project_all
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.pipeline import FoundFace
-from mesoface.sequence.known_identity import KnownIdentity
+from mesoface.sequence.identity import KnownIdentity
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track
 from mesoface.sequence.tracking import Tracked

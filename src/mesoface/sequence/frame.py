@@ -28,11 +28,10 @@ from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.stages import StageClock
 from mesoface.sequence.follow import follow_face
-from mesoface.sequence.masks import FacialMasks
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, track_of
 from mesoface.sequence.tracking import SIZE, Tracked, track
-from mesoface.sequence.warm import Relief, WarmMeasure
+from mesoface.sequence.warm import CarriedRelief, FacialMasks, WarmMeasure
 from mesoface.uvd.match import Match
 
 LEAST_AGREEMENT = 0.5
@@ -136,7 +135,7 @@ class FrameMeasurer:
             found = follow_face(capture, before, tracked, self._known, person, self._settings)
             self._progress("Tracking", 1, 1)
         found = replace(found, stages=tuple(clock.stages))
-        relief = Relief(before.detail.astype(np.float32), before.kept, before.frames)
+        relief = CarriedRelief(before.detail.astype(np.float32), before.kept, before.frames)
         around = WarmMeasure(
             self._matcher, self._settings.preset, tracked.position, before.normal, self._masks, relief
         )

@@ -1,8 +1,9 @@
-"""One person's identity from several frames, solved for together with their expressions and poses."""
+"""One person: the identity solved jointly in several frames, and the face model with that identity fixed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from mesoface.face_models.fitting import embedding
 from mesoface.face_models.measurements import SpatialLandmarks
-from mesoface.face_models.model import FaceFit, FaceModel
+from mesoface.face_models.model import FaceFit, FaceModel, Topology
 from mesoface.landmarks.types import Landmarks3D
 
 Array = NDArray[np.float64]
@@ -96,3 +97,55 @@ def _bounded(values: Array, model: FaceModel, part: slice) -> Array:
     if model.bounds is None:
         return values
     return np.clip(values, model.bounds[0][part], model.bounds[1][part])
+
+
+@dataclass(frozen=True, eq=False)
+class KnownIdentity:
+    """``model`` with its identity fixed; itself a :class:`~mesoface.face_models.model.FaceModel`.
+
+    Args:
+        model: the face model.
+        identity: (n_identity,) its coefficients.
+    """
+
+    model: FaceModel
+    identity: Array
+    n_identity: int = 0
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.model.name
+
+    @property
+    def topology(self) -> Topology:
+        """The model's."""
+        return self.model.topology
+
+    @property
+    def n_expression(self) -> int:
+        """The model's."""
+        return self.model.n_expression
+
+    @property
+    def bounds(self) -> tuple[Array, Array] | None:
+        """Of the expression's coefficients alone."""
+        if self.model.bounds is None:
+            return None
+        low, high = self.model.bounds
+        return low[len(self.identity) :], high[len(self.identity) :]
+
+    def shape(self, identity: NDArray, expression: NDArray) -> Array:
+        """See :meth:`FaceModel.shape`; ``identity`` is empty."""
+        return self.model.shape(self.identity, expression)
+
+    def points(
+        self, identity: NDArray, expression: NDArray, corners: NDArray[np.int64], bary: Array
+    ) -> tuple[Array, Array]:
+        """See :meth:`FaceModel.points`; ``identity`` is empty."""
+        points, jacobian = self.model.points(self.identity, expression, corners, bary)
+        return points, jacobian[:, :, len(self.identity) :]
+
+    def full(self, fit: FaceFit) -> FaceFit:
+        """A fit of this, as one of the whole model."""
+        return replace(fit, model=self.model, identity=self.identity)

@@ -27,10 +27,9 @@ from mesoface.running.memory import keep_freed_memory
 from mesoface.running.progress import ProgressCallback, progress_bars
 from mesoface.running.resumable import incomplete, locked_folder
 from mesoface.running.stages import StageClock
-from mesoface.sequence.cameras import check_cameras
 from mesoface.sequence.frame import FrameMeasurer
 from mesoface.sequence.person import NAME as PERSON
-from mesoface.sequence.person import Person, find_person, read_person, write_person
+from mesoface.sequence.person import Person, check_cameras, find_person, read_person, write_person
 from mesoface.sequence.record import FRAME, FrameRecord, read_frame_record, write_sequence
 from mesoface.sequence.state import NAME as TRACK
 from mesoface.sequence.state import Track, read_track

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
+from mesoface.face_models.model import Topology
 from mesoface.geometry.mesh import Mesh
 from mesoface.matching.cascade import match
 from mesoface.matching.classical import ClassicalLevel
 from mesoface.matching.levels import Level
 from mesoface.matching.matcher import Matcher
 from mesoface.running.progress import ProgressCallback
-from mesoface.sequence.masks import FacialMasks
 from mesoface.sequence.tracking import SIZE
 from mesoface.surface.conform import smooth_base
 from mesoface.uvd.maps import blur_masked, resize_map
 from mesoface.uvd.match import Match
 from mesoface.uvd.photos import pixel_footprint
+from mesoface.uvd.rasterize import rasterize_uv
 from mesoface.uvd.space import UVDSpace, smooth_normals
 
 Map = NDArray[np.float32]
@@ -55,14 +57,14 @@ def levels_of(preset: str, views: Sequence[View], space: UVDSpace, largest: int)
 
 # Normals that the search begins along.
 _NORMAL_MM = 3.0
-# Relief of up to this many texels of the finest level is the mean over frames, of at most so many.
+# CarriedRelief of up to this many texels of the finest level is the mean over frames, of at most so many.
 _BAND_TEXELS, _MEMORY = 2.0, 4
 # Where the frames differ by so much, mm, in a neighbourhood of so many mm, the relief has changed.
 _CHANGED_MM, _NEIGHBOURHOOD_MM = 0.1, 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class Relief:
+class CarriedRelief:
     """The relief of the frame before, on the same skin.
 
     Args:
@@ -94,7 +96,7 @@ class WarmMeasure:
     position: Map
     normal: Map
     masks: FacialMasks
-    before: Relief
+    before: CarriedRelief
 
     def __call__(
         self, views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
@@ -118,10 +120,10 @@ class WarmMeasure:
         return with_relief(_enlarged(found, self.masks.at(size)), self.before, finest)
 
 
-def with_relief(found: Match, before: Relief, finest_mm: float) -> Match:
+def with_relief(found: Match, before: CarriedRelief, finest_mm: float) -> Match:
     """What was measured now, with the relief of the frames before where this frame cannot tell.
 
-    Relief below the ``finest_mm`` that were measured is the one before; up to twice that it is the mean over
+    CarriedRelief below the ``finest_mm`` that were measured is the one before; up to twice that it is the mean over
     the frames, which takes out noise; all that is larger is this frame's own. Where relief has changed (a
     wrinkle comes) this frame's counts.
     """
@@ -159,3 +161,19 @@ def _enlarged(found: Match, valid: NDArray[np.bool_]) -> Match:
         confidence=np.where(measured, resize_map(found.confidence, everywhere, size), 0),
         visibility=np.stack(seen) * valid,
     )
+
+
+class FacialMasks:
+    """The facial mask at any size, each rasterised once.
+
+    Args:
+        topology: the face model's.
+    """
+
+    def __init__(self, topology: Topology):
+        faces = topology.uv_faces[topology.facial]
+        self.at = cache(lambda size: _mask(topology.uv, faces, size))
+
+
+def _mask(uv: NDArray[np.float64], faces: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    return rasterize_uv(uv, faces, size).valid
