@@ -1,4 +1,4 @@
-"""CarriedRelief is carried along where a frame cannot see it, and follows where it changes."""
+"""Relief is carried along where a frame cannot see it, and follows where it changes."""
 
 from __future__ import annotations
 

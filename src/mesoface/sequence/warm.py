@@ -57,7 +57,7 @@ def levels_of(preset: str, views: Sequence[View], space: UVDSpace, largest: int)
 
 # Normals that the search begins along.
 _NORMAL_MM = 3.0
-# CarriedRelief of up to this many texels of the finest level is the mean over frames, of at most so many.
+# Relief of up to this many texels of the finest level is the mean over frames, of at most so many.
 _BAND_TEXELS, _MEMORY = 2.0, 4
 # Where the frames differ by so much, mm, in a neighbourhood of so many mm, the relief has changed.
 _CHANGED_MM, _NEIGHBOURHOOD_MM = 0.1, 1.0
@@ -123,7 +123,7 @@ class WarmMeasure:
 def with_relief(found: Match, before: CarriedRelief, finest_mm: float) -> Match:
     """What was measured now, with the relief of the frames before where this frame cannot tell.
 
-    CarriedRelief below the ``finest_mm`` that were measured is the one before; up to twice that it is the mean over
+    Relief below the ``finest_mm`` that were measured is the one before; up to twice that it is the mean over
     the frames, which takes out noise; all that is larger is this frame's own. Where relief has changed (a
     wrinkle comes) this frame's counts.
     """
