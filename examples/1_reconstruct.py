@@ -1,4 +1,4 @@
-"""Photos in, measured face out: python examples/reconstruct.py examples/sample_capture face"""
+"""Photos in, measured face out: python examples/1_reconstruct.py examples/sample_capture face"""
 
 import sys
 
