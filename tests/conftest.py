@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ from mesoface.results.face import Face
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RADIUS = 80.0  # mm, of the drawn ball
+
+
+def pytest_configure() -> None:
+    """A shell's background jobs ignore Ctrl-C, and what they start inherits that; tests of Ctrl-C need it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
