@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mesoface.batch.inputs import find_captures
+from mesoface.captures.lists import find_captures
 from mesoface.errors import MesofaceError
+
+
+@pytest.fixture
+def small_capture(capture_folder: Callable[..., Path]) -> Path:
+    return capture_folder(2, size=(48, 64))
 
 
 @pytest.fixture
@@ -92,7 +98,7 @@ def test_ids_are_names_of_folders(name: str, tmp_path: Path, small_capture: Path
 
 
 def test_a_capture_that_may_not_be_looked_into_is_one(shoot: Path, tmp_path: Path, monkeypatch) -> None:
-    from mesoface.batch import inputs
+    from mesoface.captures import lists
 
     class Closed:
         def detect(self, path: Path) -> bool:
@@ -101,7 +107,7 @@ def test_a_capture_that_may_not_be_looked_into_is_one(shoot: Path, tmp_path: Pat
             return False
 
     (shoot / "closed").mkdir()
-    monkeypatch.setattr(inputs, "FORMATS", {"closed": Closed(), **inputs.FORMATS})
+    monkeypatch.setattr(lists, "FORMATS", {"closed": Closed(), **lists.FORMATS})
     assert "closed" in find_captures([shoot], out=tmp_path / "out")
 
 
@@ -110,7 +116,7 @@ def test_inputs_that_are_none_are_named(shoot: Path, tmp_path: Path) -> None:
     for path, said in (
         (tmp_path / "nowhere", "does not exist"),
         (shoot / "notes", "holds no capture"),
-        (tmp_path / "binary.txt", "no text"),
+        (tmp_path / "binary.txt", "not text"),
     ):
         with pytest.raises(MesofaceError, match=said) as caught:
             find_captures([shoot, path], out=tmp_path / "out")

@@ -26,7 +26,7 @@ def test_comments_and_empty_lines_are_no_captures(tmp_path: Path):
     [
         (b"# nothing\n", "names no capture"),
         (b"one\ntwo\none\n", "2 times"),
-        (b"\xff\xfe\x00", "is no text"),
+        (b"\xff\xfe\x00", "is not text"),
         (None, "cannot be read"),
     ],
 )

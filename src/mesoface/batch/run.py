@@ -21,6 +21,7 @@ from mesoface.batch.local import LocalEngine
 from mesoface.batch.provenance import named_files, recipe_of
 from mesoface.batch.schedule import run_schedule
 from mesoface.batch.summary import CaptureRow, check_folder
+from mesoface.captures.lists import find_captures
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
@@ -47,7 +48,7 @@ def run_batch(
     weights and version from the same photos are kept.
 
     Args:
-        inputs: captures, folders that hold some, lists; see :func:`mesoface.batch.inputs.find_captures`.
+        inputs: captures, folders that hold some, lists; see :func:`mesoface.captures.lists.find_captures`.
         out: the batch's folder.
         settings: of the reconstructions; None for the defaults.
         options: how to go about it; None for the defaults.

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mesoface.batch.inputs import find_captures
 from mesoface.batch.job import CaptureJob, Reports
 from mesoface.batch.ledger import Ledger
 from mesoface.batch.provenance import capture_input, is_current, recipe_of
@@ -17,6 +16,7 @@ from mesoface.batch.schedule import Done
 from mesoface.batch.summary import CaptureRow, check_folder
 from mesoface.captures.capture import CaptureSource
 from mesoface.captures.formats import read_source
+from mesoface.captures.lists import find_captures
 from mesoface.captures.load import load_source
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
@@ -56,7 +56,7 @@ def run_sequence(
     Results are as :func:`mesoface.batch.run.run_batch` leaves them, with ``track.npz`` in each frame's.
 
     Args:
-        inputs: captures, folders that hold some, lists; see :func:`mesoface.batch.inputs.find_captures`.
+        inputs: captures, folders that hold some, lists; see :func:`mesoface.captures.lists.find_captures`.
         out: the sequence's folder.
         settings: of the reconstructions; None for the defaults.
         resume: whether to go on with the sequence in the folder, after its last complete frame.

@@ -12,7 +12,7 @@ import numpy as np
 
 import mesoface
 from mesoface.captures.formats import facescape
-from mesoface.captures.lists import read_capture_list
+from mesoface.captures.lists import read_capture_list, search_captures
 from mesoface.captures.load import load_capture
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.meshes import read_mesh
@@ -91,7 +91,7 @@ def prepare_tiles(
         TilesJob(
             folder, Path(out) / f"{name}.npz", _truth_of(folder, truth_name), scale, seed, size, per_level
         )
-        for name, folder in find_captures(folders).items()
+        for name, folder in name_captures(folders).items()
     ]
     recipe = {
         "format": "mesoface tiles",
@@ -122,7 +122,7 @@ def prepare_tiles(
     return Path(out)
 
 
-def find_captures(folders: Sequence[str | Path]) -> dict[str, Path]:
+def name_captures(folders: Sequence[str | Path]) -> dict[str, Path]:
     """{name for a shard: folder} of all captures in FaceScape's layout in ``folders``, sorted.
 
     Args:
@@ -144,8 +144,7 @@ def find_captures(folders: Sequence[str | Path]) -> dict[str, Path]:
 
 def _captures_below(root: Path) -> dict[str, Path]:
     """Captures at most :data:`_DEEPEST` folders below ``root``, or itself, named after their folders."""
-    levels = ["/".join(["*"] * depth + [facescape.LOOKS_FOR]) for depth in range(_DEEPEST + 1)]
-    captures = sorted({file.parent for level in levels for file in root.glob(level)})
+    captures = sorted(search_captures(root, facescape.detect, deepest=_DEEPEST))
     if not captures:
         raise MesofaceError(
             "no capture in FaceScape's layout here (no params.json)",
