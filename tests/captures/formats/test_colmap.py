@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mesoface.captures.formats import colmap, read_source
-from mesoface.captures.formats.colmap_lens import ColmapLens, intrinsics
+from mesoface.captures.formats.lenses import ColmapLens, intrinsics
 from mesoface.errors import CaptureError
 from mesoface.geometry.lens import OpenCVLens
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mesoface.captures.formats import read_source
-from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.errors import CaptureError
 from mesoface.geometry.lens import OpenCVLens
 

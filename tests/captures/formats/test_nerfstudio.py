@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mesoface.captures.formats import read_source
-from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.errors import CaptureError
 
 LENS = {"k1": -0.08, "k2": 0.05, "k3": 0.01, "p1": 0.0005, "p2": -0.0004}

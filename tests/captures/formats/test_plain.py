@@ -12,7 +12,7 @@ import mesoface
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats import plain, read_source
 from mesoface.captures.formats.brown_lens import BrownLens
-from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.errors import CaptureError
 from mesoface.geometry.lens import OpenCVLens
 

@@ -9,7 +9,7 @@ from PIL import Image
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats import FORMATS
 from mesoface.captures.formats.brown_lens import BrownLens
-from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.writers import WRITERS
 from mesoface.captures.formats.writers.limits import Unsayable
 from mesoface.geometry.lens import OpenCVLens

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats.colmap_binary import check_binary
-from mesoface.captures.formats.colmap_lens import intrinsics
 from mesoface.captures.formats.files import inside, list_photos, listed, make_camera, unique_names
+from mesoface.captures.formats.lenses import intrinsics
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera
 

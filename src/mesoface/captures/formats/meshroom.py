@@ -16,7 +16,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.files import (
     head_of,
     list_files,
@@ -26,6 +25,7 @@ from mesoface.captures.formats.files import (
     read_json,
     validated,
 )
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.photos import Photos
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera

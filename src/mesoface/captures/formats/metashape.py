@@ -16,8 +16,8 @@ import numpy as np
 
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats.brown_lens import brown_lens
-from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.files import head_of, list_files, listed, make_camera, parted
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.photos import Photos
 from mesoface.captures.formats.xml_files import floats, read_xml
 from mesoface.errors import CaptureError

@@ -14,7 +14,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.files import (
     inside,
     list_photos,
@@ -24,6 +23,7 @@ from mesoface.captures.formats.files import (
     unique_names,
     validated,
 )
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.errors import CaptureError
 from mesoface.files.images import SUFFIXES, read_header
 from mesoface.geometry.camera import Camera, OpenCVLens

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.files import (
     as_array,
     head_of,
@@ -25,6 +24,7 @@ from mesoface.captures.formats.files import (
     make_camera,
     read_json,
 )
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.photos import Photos, size_of
 from mesoface.captures.formats.yaml_files import read_yaml
 from mesoface.errors import CaptureError

@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.files import listed, make_camera, parted, read_json, validated
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.photos import Photos
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera

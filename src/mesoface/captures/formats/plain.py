@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats.brown_lens import BrownLens
-from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.files import inside, make_camera, read_json, validated
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.errors import CaptureError
 from mesoface.files.atomic import atomic_file
 from mesoface.geometry.lens import Lens, OpenCVLens

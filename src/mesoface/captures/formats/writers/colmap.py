@@ -11,7 +11,7 @@ import pycolmap
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.brown_lens import BrownLens
 from mesoface.captures.formats.colmap import NAME as NAME
-from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.writers.limits import Unsayable, brown_of, refuse_aspect, refuse_skew
 from mesoface.geometry.lens import OpenCVLens
 

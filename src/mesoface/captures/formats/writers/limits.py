@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.brown_lens import BrownLens
-from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.geometry.lens import OpenCVLens
 
 Brown = tuple[float, float, float, float, float, float]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.metashape import MM_PER_METRE
 from mesoface.captures.formats.metashape import NAME as NAME
 from mesoface.captures.formats.writers.limits import brown_of, fisheye_of
