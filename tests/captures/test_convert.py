@@ -112,7 +112,7 @@ def test_a_photo_that_exif_turns_needs_its_pixels_written(capture, tmp_path):
     exif = image.getexif()
     exif[0x0112] = 6
     image.transpose(Image.Transpose.ROTATE_90).save(capture / "0.jpg", exif=exif, quality=95)
-    with pytest.raises(CaptureError, match=r"is to be turned .* — pass --undistort"):
+    with pytest.raises(CaptureError, match=r"EXIF orientation 6.* — pass --undistort"):
         convert(capture, tmp_path / "there", "colmap")
     convert(capture, tmp_path / "there", "colmap", undistort=True)
     a, b = mesoface.load_capture(capture).views[0], mesoface.load_capture(tmp_path / "there").views[0]

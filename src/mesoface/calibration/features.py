@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mesoface.calibration.masks import head_mask
 from mesoface.calibration.photos import Photo
 from mesoface.calibration.solution import Solution, Track, describe
-from mesoface.captures.formats.lenses import intrinsics
+from mesoface.captures.formats.colmap import intrinsics
 from mesoface.errors import ReconstructionError
 from mesoface.files.images import decode_mask
 from mesoface.geometry.camera import Camera

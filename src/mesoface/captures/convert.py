@@ -20,7 +20,7 @@ from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.files import listed
 from mesoface.captures.formats.writers import WRITERS, CaptureWriter
-from mesoface.captures.formats.writers.limits import Unsayable
+from mesoface.captures.formats.writers.limits import Unsupported
 from mesoface.captures.load import read_full_size
 from mesoface.errors import CaptureError, MesofaceError
 from mesoface.files.atomic import atomic_folder
@@ -119,8 +119,7 @@ def _planned(
         header = read_header(view.image_path)
         if header.orientation != 1 and not undistort:
             raise CaptureError(
-                f"the photo is to be turned (EXIF orientation {header.orientation}), which other programs "
-                "may or may not do",
+                f"the photo has EXIF orientation {header.orientation}, which not every program applies",
                 path=view.image_path,
                 remedy="pass --undistort, which writes its pixels as they were calibrated",
             )
@@ -153,7 +152,7 @@ def _write(writer: CaptureWriter, folder: Path, views: Sequence[ViewSource], cap
         view.image_path.parent.mkdir(parents=True, exist_ok=True)
     try:
         writer.write(folder, views, captured.mm_per_unit)
-    except Unsayable as error:
+    except Unsupported as error:
         others = ", ".join(name for name in WRITERS if name != writer.NAME)
         helps = "pass --undistort" if error.undistort else f"choose another of {others}"
         raise CaptureError(

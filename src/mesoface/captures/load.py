@@ -15,6 +15,7 @@ from PIL import Image
 
 from mesoface.captures.capture import Capture, CaptureSource, View, ViewSource
 from mesoface.captures.formats import read_source
+from mesoface.captures.formats.photos import TURN_PIXELS
 from mesoface.errors import CaptureError
 from mesoface.files.images import ImageHeader, as_float, decode_mask, decode_photo, read_header, turn_upright
 from mesoface.geometry.camera import Camera
@@ -127,10 +128,10 @@ def _matching_header(view: ViewSource) -> ImageHeader:
         )
     if turned and header.size == header.upright_size:
         raise CaptureError(
-            f"the photo is to be turned (EXIF orientation {header.orientation}), and its size does not tell "
-            "whether it was calibrated before or after that",
+            f"the photo has EXIF orientation {header.orientation}, and its size does not show whether it was "
+            "calibrated before or after turning",
             path=view.image_path,
-            remedy="turn the pixels as they were at calibration and remove the orientation tag",
+            remedy=TURN_PIXELS,
         )
     if view.mask_path is not None:
         mask = read_header(view.mask_path)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from mesoface.captures.formats import colmap, read_source
-from mesoface.captures.formats.lenses import ColmapLens, intrinsics
+from mesoface.captures.formats.colmap import intrinsics
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.errors import CaptureError
 from mesoface.geometry.lens import OpenCVLens
 

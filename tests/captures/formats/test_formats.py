@@ -55,17 +55,17 @@ def test_the_named_format_wins(capture_folder):
 )
 def test_paths_stay_inside_the_capture(tmp_path, name):
     with pytest.raises(CaptureError, match="leads out of"):
-        inside(tmp_path, name, said_by=tmp_path / "transforms.json")
+        inside(tmp_path, name, file=tmp_path / "transforms.json")
 
 
 @pytest.mark.parametrize("name", ["9" * 300, "a/" * 2000 + "b.jpg", "\ud800.jpg"])
 def test_names_that_no_file_has_are_refused(tmp_path, name):
-    with pytest.raises(CaptureError, match="no file can be called"):
-        inside(tmp_path, name, said_by=tmp_path / "transforms.json")
+    with pytest.raises(CaptureError, match="is not a possible file name"):
+        inside(tmp_path, name, file=tmp_path / "transforms.json")
 
 
 def test_inner_paths_are_taken(tmp_path):
-    assert inside(tmp_path, "./images/a.b/0.jpg", said_by=tmp_path) == tmp_path / "images/a.b/0.jpg"
+    assert inside(tmp_path, "./images/a.b/0.jpg", file=tmp_path) == tmp_path / "images/a.b/0.jpg"
 
 
 def test_names_are_stems_where_they_tell_views_apart():

@@ -103,8 +103,8 @@ def test_what_has_no_pose_or_photo_is_left_out(folder, rig):
     assert [view.name for view in source.views] == ["cam0"]
     assert source.notes[:3] == (
         "left out, views without a pose: blind.png",
-        "left out, views whose pose is that of a rig: cam1.png",
-        "left out, views without their photo: cam2.png",
+        "left out, views with the pose of a rig: cam1.png",
+        "calibrated but not on disk, left out: cam2.png",
     )
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mesoface.captures.formats import read_source
+from mesoface.captures.formats.files import read_yaml
 from mesoface.captures.formats.lenses import ColmapLens
-from mesoface.captures.formats.yaml_files import read_yaml
 from mesoface.errors import CaptureError
 
 
@@ -110,8 +110,8 @@ def test_calibrations_and_photos_that_do_not_meet_are_noted(folder, rig):
     source = read_source(folder)
     assert [view.name for view in source.views] == ["cam0", "cam2"]
     assert source.notes == (
-        "calibrations without a photo of that name, left out: cam1",
-        "photos without a calibration: photos/other.png",
+        "calibrated but not on disk, left out: cam1",
+        "photos without a camera: photos/other.png",
     )
 
 
@@ -134,7 +134,7 @@ def test_a_mask_beside(folder, rig):
         (lambda t: t.replace("data: [", "data: [ wide, ", 1), "a regular grid of numbers was expected"),
         (lambda t: t.replace("image_width: 96", "image_width: -96"), "image size must be positive"),
         (lambda t: t + "distortion_model: mirror\n", "the distortion model 'mirror' is not known"),
-        (lambda t: t.replace("---", "--- [", 1), "is not YAML that can be read"),
+        (lambda t: t.replace("---", "--- [", 1), "is not readable YAML"),
         (lambda t: t + "a: &x 1\nb: *x\n", "it uses an alias"),
         (lambda t: t + "a: " + "[" * 40 + "]" * 40 + "\n", "it is nested more than 16 deep"),
     ],
@@ -157,7 +157,7 @@ def test_nothing_is_constructed_from_tags(tmp_path):
 @pytest.mark.parametrize("text", ["[" * 200_000, "{" * 200_000, "- " * 200_000, "? " * 200_000, "a: &a [*a]"])
 def test_yaml_that_is_meant_to_hurt_is_refused_at_once(tmp_path, text):
     (tmp_path / "a.yml").write_text(text)
-    with pytest.raises(CaptureError, match="is not YAML that can be read"):
+    with pytest.raises(CaptureError, match="is not readable YAML"):
         read_yaml(tmp_path / "a.yml")
 
 

@@ -98,8 +98,8 @@ def test_views_without_a_pose_or_a_photo_are_left_out(folder, rig):
     assert [view.name for view in source.views] == ["cam0"]
     assert source.notes == (
         "without a pose in sfm_data.json, left out: cam1.png",
-        "in sfm_data.json but not on disk, left out: cam2.png",
-        "photos without a pose: photos/cam1.png",
+        "calibrated but not on disk, left out: cam2.png",
+        "photos without a camera: photos/cam1.png",
     )
 
 

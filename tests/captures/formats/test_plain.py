@@ -11,8 +11,7 @@ from PIL import Image
 import mesoface
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats import plain, read_source
-from mesoface.captures.formats.brown_lens import BrownLens
-from mesoface.captures.formats.lenses import ColmapLens
+from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.errors import CaptureError
 from mesoface.geometry.lens import OpenCVLens
 

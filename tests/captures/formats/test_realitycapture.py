@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from mesoface.captures.formats import read_source
-from mesoface.captures.formats.brown_lens import BrownLens
-from mesoface.captures.formats.realitycapture_csv import rotation_of
+from mesoface.captures.formats.lenses import BrownLens
+from mesoface.captures.formats.realitycapture import rotation_of
 from mesoface.errors import CaptureError
 
 HEADER = "#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"
@@ -139,8 +139,8 @@ def test_what_has_no_pose_or_photo_is_left_out(with_xmp):
     assert [view.name for view in source.views] == ["cam0"]
     assert source.notes == (
         "XMP files without a pose, left out: cam2.xmp",
-        "posed but not on disk, left out: cam1",
-        "photos without a pose: photos/cam2.png",
+        "calibrated but not on disk, left out: cam1",
+        "photos without a camera: photos/cam2.png",
     )
 
 
@@ -158,7 +158,7 @@ def test_other_xmp_files_are_not_ours(folder):
         (lambda t: "<!DOCTYPE a>" + t, "declares a document type"),
         (lambda t: t.replace('Skew="0"', 'Skew="0.01"'), "Skew is 0.01"),
         (lambda t: t.replace("brown3t2", "division"), "the distortion model division has no counterpart"),
-        (lambda t: t.replace("xcr:FocalLength35mm", "xcr:Focal"), "FocalLength35mm must have 1 numbers"),
+        (lambda t: t.replace("xcr:FocalLength35mm", "xcr:Focal"), "FocalLength35mm must have 1 number"),
         (lambda t: t.replace("<xcr:Rotation>", "<xcr:Rotation>1 "), "Rotation must have 9 numbers, got 10"),
         (lambda t: t.replace("<xcr:Rotation>", "<xcr:Rotation>9"), "R is not a rotation"),
     ],
@@ -177,8 +177,8 @@ def test_damaged_xmp_is_refused_in_words(with_xmp, change, words):
     [
         (lambda t: t.replace("cam1.png,", "cam1.png,north"), "cam1.png: x holds something"),
         (lambda t: t.replace("cam1.png,", "cam1.png,1,inf,"), "cam1.png: y has numbers that are not finite"),
-        (lambda t: t + "cam3.png,1,2\n", "cam3.png: heading must have 1 numbers, got 0"),
-        (lambda t: t + "photos/cam0.png" + t.split("cam0.png")[1], "two cameras are said to have taken"),
+        (lambda t: t + "cam3.png,1,2\n", "cam3.png: heading must have 1 number, got 0"),
+        (lambda t: t + "photos/cam0.png" + t.split("cam0.png")[1], "two cameras belong to one photo"),
     ],
 )
 def test_damaged_csv_is_refused_in_words(with_csv, change, words):
@@ -194,5 +194,5 @@ def test_a_photo_that_is_to_be_turned_is_refused(with_xmp):
     exif = image.getexif()
     exif[0x0112] = 6
     image.save(with_xmp / "photos/cam0.png", exif=exif)
-    with pytest.raises(CaptureError, match="is to be turned"):
+    with pytest.raises(CaptureError, match="EXIF orientation 6"):
         read_source(with_xmp)

@@ -8,10 +8,9 @@ from PIL import Image
 
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats import FORMATS
-from mesoface.captures.formats.brown_lens import BrownLens
-from mesoface.captures.formats.lenses import ColmapLens
+from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.captures.formats.writers import WRITERS
-from mesoface.captures.formats.writers.limits import Unsayable
+from mesoface.captures.formats.writers.limits import Unsupported
 from mesoface.geometry.lens import OpenCVLens
 
 POINTS = np.random.default_rng(0).normal(0, 40, (20, 3))
@@ -61,7 +60,7 @@ def test_every_reader_has_a_writer():
 def test_what_is_written_reads_back_or_is_refused(name, lens, rig, tmp_path):
     views = place(rig, tmp_path, name, lens=lens, mask=True)
     if lens not in SAYABLE[name]:
-        with pytest.raises(Unsayable, match="view cam0: ") as error:
+        with pytest.raises(Unsupported, match="view cam0: ") as error:
             WRITERS[name].write(tmp_path, views, None)
         assert error.value.undistort
         return
@@ -105,6 +104,6 @@ def test_skew_and_aspect_are_kept_or_refused(name, rig, tmp_path):
             WRITERS[name].write(tmp_path, views, None)
             np.testing.assert_allclose(FORMATS[name].read(tmp_path).views[0].camera.K, changed, atol=1e-9)
         else:
-            with pytest.raises(Unsayable, match="pixels are") as error:
+            with pytest.raises(Unsupported, match="pixels are") as error:
                 WRITERS[name].write(tmp_path, views, None)
             assert not error.value.undistort

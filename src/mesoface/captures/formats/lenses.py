@@ -1,4 +1,4 @@
-"""COLMAP's camera models as a :class:`~mesoface.geometry.lens.Lens`."""
+"""Lenses beyond :mod:`mesoface.geometry.lens`: COLMAP's, and Brown's with a fourth radial term."""
 
 from __future__ import annotations
 
@@ -10,6 +10,54 @@ import numpy as np
 import pycolmap
 
 from mesoface.geometry.lens import Array, Lens, OpenCVLens, invert
+
+
+@dataclass(frozen=True)
+class BrownLens:
+    """Radial polynomial up to r⁸, and tangential terms (D. C. Brown, "Close-range camera calibration", 1971).
+
+    Metashape and RealityCapture have four radial terms, where OpenCV stops at three.
+
+    Args:
+        coefficients: (k1, k2, k3, k4, p1, p2), with OpenCV's p1 and p2: p1 goes with r² + 2y² in y, p2 with
+            r² + 2x² in x.
+
+    Raises:
+        ValueError: another number of coefficients, or one that is not finite.
+    """
+
+    coefficients: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.coefficients) != 6:
+            raise ValueError(f"expected 6 lens coefficients, got {len(self.coefficients)}")
+        if not np.isfinite(self.coefficients).all():
+            raise ValueError("a lens coefficient is not finite")
+
+    def distort(self, xy: Array) -> Array:
+        """(N, 2) ideal → (N, 2) distorted."""
+        k1, k2, k3, k4, p1, p2 = self.coefficients
+        x, y = np.asarray(xy, np.float64).T
+        r2 = x * x + y * y
+        radial = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)))
+        u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+        v = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+        return np.stack([u, v], -1)
+
+    def undistort(self, xy: Array) -> Array:
+        """(N, 2) distorted → (N, 2) ideal; NaN where the lens folds over and has no inverse."""
+        return invert(self.distort, xy)
+
+
+def brown_lens(k1: float, k2: float, k3: float, k4: float, p1: float, p2: float) -> Lens | None:
+    """The lens of these coefficients: None where all are 0, OpenCV's (the faster one) where k4 is 0.
+
+    Raises:
+        ValueError: a coefficient is not finite.
+    """
+    if not any((k1, k2, k3, k4, p1, p2)):
+        return None
+    return BrownLens((k1, k2, k3, k4, p1, p2)) if k4 else OpenCVLens((k1, k2, p1, p2, k3))
 
 
 @dataclass(frozen=True)
@@ -54,37 +102,6 @@ class ColmapLens:
         ideal = np.asarray(self._camera.cam_from_img(xy)).reshape(-1, 2)
         with np.errstate(invalid="ignore"):
             wrong = ~(np.abs(self.distort(ideal) - xy) < 1e-9).all(1)
-        if wrong.any():  # COLMAP's own iteration gives up early far from the axis
+        if wrong.any():  # COLMAP's own iteration stops early far from the axis
             ideal[wrong] = invert(self.distort, xy[wrong])
         return ideal
-
-
-def intrinsics(camera: Any) -> tuple[Array, Lens | None]:
-    """A pycolmap camera's K (3, 3), pixel centres at integers, and its lens.
-
-    Raises:
-        ValueError: the model is a panorama's, or its numbers are impossible.
-    """
-    if camera.is_spherical():
-        raise ValueError(f"the camera model {camera.model_name} is a panorama's")
-    if not camera.verify_params() or not np.isfinite(camera.params).all():
-        raise ValueError("its parameters are not finite, or too few")
-    fx, fy = (camera.params[i] for i in (camera.focal_length_idxs() * 2)[:2])
-    cx, cy = (camera.params[i] for i in camera.principal_point_idxs())
-    K = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])
-    return K, _lens(
-        camera.model_name, tuple(float(k) for k in camera.params[len(camera.focal_length_idxs()) + 2 :])
-    )
-
-
-def _lens(model: str, k: tuple[float, ...]) -> Lens | None:
-    """OpenCV's lens where the model is a case of it (it is the faster one), else COLMAP's own."""
-    if model in ("SIMPLE_PINHOLE", "PINHOLE"):
-        return None
-    if model == "SIMPLE_RADIAL":
-        return OpenCVLens((k[0], 0.0, 0.0, 0.0))
-    if model == "RADIAL":
-        return OpenCVLens((k[0], k[1], 0.0, 0.0))
-    if model in ("OPENCV", "FULL_OPENCV"):
-        return OpenCVLens(k)
-    return ColmapLens(model, k)

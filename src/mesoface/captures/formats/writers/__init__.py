@@ -2,7 +2,7 @@
 
 To add one, write a module with ``NAME``, ``PHOTO``, ``MASK``, ``STATES_UNIT`` and ``write``, and name it in
 ``WRITERS``. What a format cannot say is refused with
-:class:`~mesoface.captures.formats.writers.limits.Unsayable`, never approximated.
+:class:`~mesoface.captures.formats.writers.limits.Unsupported`, never approximated.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CaptureWriter(Protocol):
         """Write the calibration of ``views``, whose photos have their places in ``folder``.
 
         Raises:
-            Unsayable: the format has no words for one of the cameras.
+            Unsupported: the format has no words for one of the cameras.
         """
         ...
 

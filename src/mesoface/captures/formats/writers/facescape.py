@@ -17,7 +17,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     """Write ``params.json``, with our own key ``mm_per_unit`` where the unit is known.
 
     Raises:
-        Unsayable: a lens is not k1, k2, p1, p2, k3.
+        Unsupported: a lens is not k1, k2, p1, p2, k3.
     """
     for view in views:
         brown_of(view)

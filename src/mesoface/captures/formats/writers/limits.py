@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.brown_lens import BrownLens
-from mesoface.captures.formats.lenses import ColmapLens
+from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.geometry.lens import OpenCVLens
 
 Brown = tuple[float, float, float, float, float, float]
 
 
-class Unsayable(ValueError):
+class Unsupported(ValueError):
     """A format has no words for a camera.
 
     Args:
@@ -32,7 +31,7 @@ def brown_of(view: ViewSource, *, terms: int = 3) -> Brown:
         terms: how many radial terms the format has, 3 or 4.
 
     Raises:
-        Unsayable: the lens is none of Brown's, or needs more terms.
+        Unsupported: the lens is none of Brown's, or needs more terms.
     """
     lens = view.camera.lens
     if lens is None:
@@ -44,7 +43,7 @@ def brown_of(view: ViewSource, *, terms: int = 3) -> Brown:
         k1, k2, k3, k4, p1, p2 = lens.coefficients
         return k1, k2, k3, k4, p1, p2
     kind = lens.model.lower() if isinstance(lens, ColmapLens) else "rational, or with more terms"
-    raise Unsayable(
+    raise Unsupported(
         view.name, f"its lens ({kind}) is not Brown's with {terms} radial terms at most", undistort=True
     )
 
@@ -59,10 +58,10 @@ def refuse_skew(view: ViewSource) -> None:
     """Raise where the image's axes are not at right angles, for formats whose cameras' always are.
 
     Raises:
-        Unsayable: there is skew.
+        Unsupported: there is skew.
     """
     if view.camera.K[0, 1] != 0:
-        raise Unsayable(
+        raise Unsupported(
             view.name, f"its pixels are skewed (K[0][1] = {view.camera.K[0, 1]:g})", undistort=False
         )
 
@@ -71,8 +70,8 @@ def refuse_aspect(view: ViewSource) -> None:
     """Raise where fx and fy differ, for formats that have one focal length.
 
     Raises:
-        Unsayable: they differ by more than a millionth.
+        Unsupported: they differ by more than a millionth.
     """
     fx, fy = view.camera.K[0, 0], view.camera.K[1, 1]
     if abs(fx - fy) > 1e-6 * fx:
-        raise Unsayable(view.name, f"its pixels are not square (fx {fx:g}, fy {fy:g})", undistort=False)
+        raise Unsupported(view.name, f"its pixels are not square (fx {fx:g}, fy {fy:g})", undistort=False)

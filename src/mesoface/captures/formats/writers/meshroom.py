@@ -22,7 +22,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     """Write ``cameras.sfm``; all its numbers are text.
 
     Raises:
-        Unsayable: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, or there is skew.
+        Unsupported: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, or there is skew.
     """
     content: dict[str, Any] = {"version": ["1", "2", "8"]}
     content["views"] = [_view(folder, id, view) for id, view in enumerate(views, 1)]

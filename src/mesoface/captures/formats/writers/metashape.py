@@ -22,7 +22,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     """Write ``cameras.xml``. Where the unit is known, the chunk is in millimetres and scaled to metres.
 
     Raises:
-        Unsayable: a lens is neither Brown's nor a fisheye.
+        Unsupported: a lens is neither Brown's nor a fisheye.
     """
     root = Element("document", version="2.0.0")
     chunk = SubElement(root, "chunk", label="mesoface", enabled="true")

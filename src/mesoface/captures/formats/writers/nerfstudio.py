@@ -20,7 +20,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     """Write ``transforms.json``.
 
     Raises:
-        Unsayable: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, or there is skew.
+        Unsupported: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, or there is skew.
     """
     content = {"frames": [_frame(folder, view) for view in views]}
     (folder / "transforms.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

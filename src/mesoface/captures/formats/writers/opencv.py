@@ -10,7 +10,7 @@ import numpy as np
 
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.opencv import NAME as NAME
-from mesoface.captures.formats.writers.limits import Unsayable, fisheye_of
+from mesoface.captures.formats.writers.limits import Unsupported, fisheye_of
 from mesoface.geometry.lens import OpenCVLens
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
@@ -20,7 +20,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     """Write a file a view, named as its photo.
 
     Raises:
-        Unsayable: a lens is not OpenCV's.
+        Unsupported: a lens is not OpenCV's.
     """
     (folder / "calibration").mkdir(exist_ok=True)
     for view in views:
@@ -46,4 +46,4 @@ def _lens(view: ViewSource) -> tuple[str, tuple[float, ...]]:
         return "plumb_bob", (0.0,) * 5
     if isinstance(lens, OpenCVLens):
         return "plumb_bob" if len(lens.coefficients) <= 5 else "rational_polynomial", lens.coefficients
-    raise Unsayable(view.name, f"OpenCV has no lens like {type(lens).__name__}", undistort=True)
+    raise Unsupported(view.name, f"OpenCV has no lens like {type(lens).__name__}", undistort=True)

@@ -20,7 +20,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     """Write ``sfm_data.json``; paths are relative to ``images``, which ``root_path`` names.
 
     Raises:
-        Unsayable: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, pixels are not
+        Unsupported: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, pixels are not
             square, or there is skew.
     """
     intrinsics = [_intrinsic(view) for view in views]

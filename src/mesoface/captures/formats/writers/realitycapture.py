@@ -24,7 +24,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     """Write ``<photo's stem>.xmp`` beside every photo, poses and intrinsics as exact.
 
     Raises:
-        Unsayable: a lens is not Brown's, or there is skew.
+        Unsupported: a lens is not Brown's, or there is skew.
     """
     for view in views:
         refuse_skew(view)
