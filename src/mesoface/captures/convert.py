@@ -20,7 +20,7 @@ from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.files import listed
 from mesoface.captures.formats.writers import WRITERS, CaptureWriter
-from mesoface.captures.formats.writers.limits import Unsupported
+from mesoface.captures.formats.writers.terms import Unsupported
 from mesoface.captures.load import read_full_size
 from mesoface.errors import CaptureError, MesofaceError
 from mesoface.files.atomic import atomic_folder

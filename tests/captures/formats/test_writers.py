@@ -10,7 +10,7 @@ from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats import FORMATS
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.captures.formats.writers import WRITERS
-from mesoface.captures.formats.writers.limits import Unsupported
+from mesoface.captures.formats.writers.terms import Unsupported
 from mesoface.geometry.lens import OpenCVLens
 
 POINTS = np.random.default_rng(0).normal(0, 40, (20, 3))

@@ -2,7 +2,7 @@
 
 To add one, write a module with ``NAME``, ``PHOTO``, ``MASK``, ``STATES_UNIT`` and ``write``, and name it in
 ``WRITERS``. What a format cannot say is refused with
-:class:`~mesoface.captures.formats.writers.limits.Unsupported`, never approximated.
+:class:`~mesoface.captures.formats.writers.terms.Unsupported`, never approximated.
 """
 
 from __future__ import annotations

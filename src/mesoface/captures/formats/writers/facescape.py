@@ -8,7 +8,7 @@ from pathlib import Path
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.facescape import NAME as NAME
 from mesoface.captures.formats.facescape import write_params
-from mesoface.captures.formats.writers.limits import brown_of
+from mesoface.captures.formats.writers.terms import brown_of
 
 PHOTO, MASK, STATES_UNIT = "{index}{suffix}", None, True
 

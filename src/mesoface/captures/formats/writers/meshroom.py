@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.meshroom import NAME as NAME
-from mesoface.captures.formats.writers.limits import brown_of, fisheye_of, refuse_skew
+from mesoface.captures.formats.writers.terms import brown_of, fisheye_of, refuse_skew
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 SENSOR = 36.0  # mm; the file has the focal length in millimetres of a sensor, of which only the ratio counts

@@ -13,7 +13,7 @@ from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.metashape import MM_PER_METRE
 from mesoface.captures.formats.metashape import NAME as NAME
-from mesoface.captures.formats.writers.limits import brown_of, fisheye_of
+from mesoface.captures.formats.writers.terms import brown_of, fisheye_of
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{stem}.png", True
 

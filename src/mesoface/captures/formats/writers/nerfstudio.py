@@ -11,7 +11,7 @@ import numpy as np
 
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.nerfstudio import NAME as NAME
-from mesoface.captures.formats.writers.limits import brown_of, fisheye_of, refuse_skew
+from mesoface.captures.formats.writers.terms import brown_of, fisheye_of, refuse_skew
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{stem}.png", False
 

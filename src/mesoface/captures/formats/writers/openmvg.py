@@ -10,7 +10,7 @@ from typing import Any
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.openmvg import NAME as NAME
 from mesoface.captures.formats.openmvg import NEW_NAME
-from mesoface.captures.formats.writers.limits import brown_of, fisheye_of, refuse_aspect, refuse_skew
+from mesoface.captures.formats.writers.terms import brown_of, fisheye_of, refuse_aspect, refuse_skew
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 _NO_NAME = 1 << 30  # cereal's number for an object whose class is the declared one

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.realitycapture import FILM, RDF, XCR
 from mesoface.captures.formats.realitycapture import NAME as NAME
-from mesoface.captures.formats.writers.limits import brown_of, refuse_skew
+from mesoface.captures.formats.writers.terms import brown_of, refuse_skew
 
 PHOTO, MASK, STATES_UNIT = "{stem}{suffix}", "masks/{photo}.png", False
 _XMP = "adobe:ns:meta/"
