@@ -56,7 +56,7 @@ REAL = [(name, to) for name in ("captures/lps", "captures/phone") for to in WRIT
 
 
 def test_openmvg_cannot_say_the_phone_s_pixels(shared, tmp_path):
-    with pytest.raises(CaptureError, match=r"not square .* openmvg cannot say"):
+    with pytest.raises(CaptureError, match=r"not square .* openmvg cannot represent"):
         convert(shared("captures/phone"), tmp_path / "there", "openmvg")
 
 
@@ -92,7 +92,7 @@ def test_undistorted_photos_are_those_that_loading_makes(capture, tmp_path, to):
 def test_what_the_format_cannot_say_is_told(capture, tmp_path):
     notes = convert(capture, tmp_path / "there", "facescape").notes
     assert "facescape has no masks: they were left out" in notes
-    assert "views are called otherwise: 0 was left/0, 1 was left/1, 2 was left/2" in notes
+    assert "views were renamed: left/0 to 0, left/1 to 1, left/2 to 2" in notes
     notes = convert(capture, tmp_path / "other", "colmap").notes
     assert "colmap cannot state the unit: pass --scale 1 to mesoface" in notes
 
@@ -100,7 +100,9 @@ def test_what_the_format_cannot_say_is_told(capture, tmp_path):
 def test_a_lens_that_cannot_be_said_is_refused_and_nothing_is_left(capture, tmp_path):
     file = capture / "capture.json"
     file.write_text(file.read_text().replace("0.01\n", "0.01,0.1,0.1,0.1\n"))
-    with pytest.raises(CaptureError, match=r"view left/0: its lens .* which facescape cannot say") as error:
+    with pytest.raises(
+        CaptureError, match=r"view left/0: its lens .* which facescape cannot represent"
+    ) as error:
         convert(capture, tmp_path / "there", "facescape")
     assert error.value.remedy == "pass --undistort"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["capture"]
@@ -141,7 +143,7 @@ def test_sixteen_bits_and_an_alpha_channel_are_kept(drawn_rig, tmp_path):
 
 @pytest.mark.parametrize("target", ["capture", "capture/inside", "."])
 def test_the_capture_itself_is_never_written_over(capture, tmp_path, target):
-    with pytest.raises(MesofaceError, match="lies in the capture that is converted, or holds it"):
+    with pytest.raises(MesofaceError, match="lies in the capture to be converted, or contains it"):
         convert(capture, tmp_path / target, "colmap", overwrite=True)
     assert (capture / "capture.json").is_file()
 

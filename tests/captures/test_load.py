@@ -318,7 +318,7 @@ def test_a_quarter_turn_is_applied_where_the_calibration_is_upright(drawn_rig, t
     with_orientation(tmp_path / "0.png", rig.photos[0], orientation)
     capture = load_capture(tmp_path)
     np.testing.assert_allclose(capture.views[0].image, rig.photos[0] / 255, atol=1e-6)
-    assert capture.notes == ("turned upright as EXIF says, which is how they were calibrated: 0",)
+    assert capture.notes == ("turned upright by their EXIF orientation, as they were calibrated: 0",)
 
 
 def test_a_quarter_turn_is_not_applied_where_the_calibration_is_as_stored(drawn_rig, tmp_path):

@@ -50,7 +50,7 @@ def test_exif_grey_and_16_bit_photos_are_taken(command, copy_sample, place, plai
     copy.photo("4").unlink()
     vertices, said = base_of(command, copy, place)
     assert distance(vertices, plain_base) < 0.5
-    assert said == ["warning: turned upright as EXIF says, which is how they were calibrated: 1"]
+    assert said == ["warning: turned upright by their EXIF orientation, as they were calibrated: 1"]
 
 
 def add_bystander(copy, view, at):

@@ -9,7 +9,6 @@ import numpy as np
 import pycolmap
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.colmap import NAME as NAME
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.captures.formats.writers.terms import Unsupported, brown_of, refuse_aspect, refuse_skew
 from mesoface.geometry.lens import OpenCVLens
@@ -46,7 +45,7 @@ def _camera(view: ViewSource) -> dict[str, object]:
     elif isinstance(lens, OpenCVLens) and not any(lens.coefficients[8:]):
         name, coefficients = "FULL_OPENCV", (*lens.coefficients, 0.0, 0.0, 0.0)[:8]
     elif isinstance(lens, BrownLens):
-        brown_of(view)  # says what is wrong
+        brown_of(view)  # raises, with the reason
     elif lens is not None:
         raise Unsupported(view.name, "COLMAP's lenses have neither thin prism nor tilt", undistort=True)
     kind = pycolmap.Camera.create_from_model_name(1, name, 1.0, 1, 1)

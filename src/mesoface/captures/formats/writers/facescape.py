@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.facescape import NAME as NAME
 from mesoface.captures.formats.facescape import write_params
 from mesoface.captures.formats.writers.terms import brown_of
 

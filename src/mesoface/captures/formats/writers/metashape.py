@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.metashape import MM_PER_METRE
-from mesoface.captures.formats.metashape import NAME as NAME
-from mesoface.captures.formats.writers.terms import brown_of, fisheye_of
+from mesoface.captures.formats.writers.terms import as_texts, brown_of, fisheye_of
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{stem}.png", True
 
@@ -77,4 +76,4 @@ def _fisheye(view: ViewSource) -> tuple[float, ...] | None:
 
 
 def _add(parent: Element, tag: str, values: ArrayLike) -> None:
-    SubElement(parent, tag).text = " ".join(repr(float(value)) for value in np.ravel(values))
+    SubElement(parent, tag).text = " ".join(as_texts(values))

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.opencv import NAME as NAME
 from mesoface.captures.formats.writers.terms import Unsupported, fisheye_of
 from mesoface.geometry.lens import OpenCVLens
 

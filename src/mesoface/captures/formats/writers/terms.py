@@ -1,6 +1,12 @@
-"""What a format can say of a camera, and what it cannot."""
+"""Cameras in the terms of other programs, and what these cannot represent."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens
@@ -10,11 +16,11 @@ Brown = tuple[float, float, float, float, float, float]
 
 
 class Unsupported(ValueError):
-    """A format has no words for a camera.
+    """A format cannot represent a camera.
 
     Args:
         view: name of the view.
-        what: what cannot be said.
+        what: what cannot be represented.
         undistort: whether undistorted photos would help.
     """
 
@@ -28,10 +34,10 @@ def brown_of(view: ViewSource, *, terms: int = 3) -> Brown:
 
     Args:
         view: the view.
-        terms: how many radial terms the format has, 3 or 4.
+        terms: the number of radial terms that the format has, 3 or 4.
 
     Raises:
-        Unsupported: the lens is none of Brown's, or needs more terms.
+        Unsupported: the lens is not Brown's, or needs more terms.
     """
     lens = view.camera.lens
     if lens is None:
@@ -54,11 +60,23 @@ def fisheye_of(view: ViewSource) -> tuple[float, ...] | None:
     return lens.parameters if isinstance(lens, ColmapLens) and lens.model == "OPENCV_FISHEYE" else None
 
 
-def refuse_skew(view: ViewSource) -> None:
-    """Raise where the image's axes are not at right angles, for formats whose cameras' always are.
+def brown_or_fisheye(view: ViewSource) -> tuple[bool, tuple[float, ...]]:
+    """Whether a view's lens is OpenCV's fisheye; its k1 k2 k3 k4, else Brown's k1 k2 k3 p1 p2.
 
     Raises:
-        Unsupported: there is skew.
+        Unsupported: the lens is neither.
+    """
+    if (fisheye := fisheye_of(view)) is not None:
+        return True, fisheye
+    k1, k2, k3, _, p1, p2 = brown_of(view)
+    return False, (k1, k2, k3, p1, p2)
+
+
+def refuse_skew(view: ViewSource) -> None:
+    """For formats without skew.
+
+    Raises:
+        Unsupported: the image's axes are not at right angles.
     """
     if view.camera.K[0, 1] != 0:
         raise Unsupported(
@@ -67,11 +85,21 @@ def refuse_skew(view: ViewSource) -> None:
 
 
 def refuse_aspect(view: ViewSource) -> None:
-    """Raise where fx and fy differ, for formats that have one focal length.
+    """For formats with one focal length.
 
     Raises:
-        Unsupported: they differ by more than a millionth.
+        Unsupported: fx and fy differ by more than a millionth.
     """
     fx, fy = view.camera.K[0, 0], view.camera.K[1, 1]
     if abs(fx - fy) > 1e-6 * fx:
         raise Unsupported(view.name, f"its pixels are not square (fx {fx:g}, fy {fy:g})", undistort=False)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write ``content`` as JSON."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def as_texts(values: ArrayLike) -> list[str]:
+    """Numbers as text that reads back to the same floats, row by row."""
+    return [repr(float(value)) for value in np.ravel(values)]
