@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, FiniteFloat, field_validator
+from pydantic import AliasPath, Field, FiniteFloat, field_validator
 
 from mesoface.captures.capture import CaptureSource
 from mesoface.captures.formats.files import (
@@ -74,18 +74,13 @@ class _Intrinsic(Lenient):
         return () if value == "" else value  # the writing library's empty list
 
 
-class _Transform(Lenient):
-    rotation: Annotated[list[FiniteFloat], Field(min_length=9, max_length=9)]
-    center: Three
-
-
-class _PoseOf(Lenient):
-    transform: _Transform
-
-
 class _Pose(Lenient):
     poseId: str
-    pose: _PoseOf
+    rotation: Annotated[
+        list[FiniteFloat],
+        Field(min_length=9, max_length=9, validation_alias=AliasPath("pose", "transform", "rotation")),
+    ]
+    center: Three = Field(validation_alias=AliasPath("pose", "transform", "center"))
 
 
 class _SfmData(Lenient):
@@ -110,7 +105,7 @@ def read(path: Path) -> CaptureSource:
     file = only_file(_files(path), "one file of cameras", folder=path, remedy=remedy)
     content = validated(_SfmData, read_json(file), file=file)
     intrinsics = {intrinsic.intrinsicId: intrinsic for intrinsic in content.intrinsics}
-    poses = {pose.poseId: pose.pose.transform for pose in content.poses}
+    poses = {pose.poseId: pose for pose in content.poses}
     posed, unposed = parted(content.views, lambda v: v.poseId in poses and v.intrinsicId in intrinsics)
     usable, rigged = parted(posed, lambda view: view.rigId is None)
 
@@ -133,7 +128,7 @@ def _files(path: Path) -> list[Path]:
     return [file for file in candidates if '"version"' in head_of(file)]
 
 
-def _camera(name: str, one: _Intrinsic, pose: _Transform, version: _Version, file: Path) -> Camera:
+def _camera(name: str, one: _Intrinsic, pose: _Pose, version: _Version, file: Path) -> Camera:
     """A view's camera."""
     remedy = "calibrate with a pinhole or fisheye camera and radial or Brown distortion"
     with refused(file, remedy, about=f"intrinsic {one.intrinsicId}: "):

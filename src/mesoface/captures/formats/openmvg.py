@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, Field, FiniteFloat
+from pydantic import AliasPath, Field, FiniteFloat
 
 from mesoface.captures.capture import CaptureSource
 from mesoface.captures.formats.files import (
@@ -43,39 +43,27 @@ _Id = Annotated[int, Field(ge=0, lt=1 << 33)]
 
 
 class _Object(Lenient):
-    """cereal's wrapper of an object."""
+    """cereal's pointer to an object of some class."""
 
-    data: dict[str, Any]
-
-
-class _Pointer(Lenient):
-    polymorphic_id: _Id = 0
-    polymorphic_name: str | None = None
-    ptr_wrapper: _Object
+    key: _Id
+    class_number: _Id = Field(0, validation_alias=AliasPath("value", "polymorphic_id"))
+    class_name: str | None = Field(None, validation_alias=AliasPath("value", "polymorphic_name"))
+    data: dict[str, Any] = Field(validation_alias=AliasPath("value", "ptr_wrapper", "data"))
 
 
 class _Pose(Lenient):
-    rotation: tuple[Three, Three, Three]
-    center: Three
-
-
-class _PointerEntry(BaseModel):
     key: _Id
-    value: _Pointer
-
-
-class _PoseEntry(BaseModel):
-    key: _Id
-    value: _Pose
+    rotation: tuple[Three, Three, Three] = Field(validation_alias=AliasPath("value", "rotation"))
+    center: Three = Field(validation_alias=AliasPath("value", "center"))
 
 
 class _SfmData(Lenient):
     """The whole file except its points."""
 
     root_path: str = ""
-    views: list[_PointerEntry]
-    intrinsics: list[_PointerEntry]
-    extrinsics: list[_PoseEntry]
+    views: list[_Object]
+    intrinsics: list[_Object]
+    extrinsics: list[_Pose]
 
 
 class _View(Lenient):
@@ -120,28 +108,24 @@ def read(path: Path) -> CaptureSource:
     """
     file = required(path, LOOKS_FOR)
     content = validated(_SfmData, read_json(file), file=file)
-    classes = _class_names(content.intrinsics)
-    intrinsics = {entry.key: entry for entry in content.intrinsics}
-    poses = {entry.key: entry.value for entry in content.extrinsics}
+    classes = {_number_of(one): one.class_name for one in content.intrinsics if one.class_name is not None}
+    intrinsics = {one.key: one for one in content.intrinsics}
+    poses = {pose.key: pose for pose in content.extrinsics}
 
     def camera_of(name: str, view: _View, photo: Path) -> Camera:
-        entry = intrinsics[view.id_intrinsic]
-        return _camera(name, entry, classes.get(_number_of(entry)), poses[view.id_pose], file)
+        one = intrinsics[view.id_intrinsic]
+        return _camera(name, one, classes.get(_number_of(one)), poses[view.id_pose], file)
 
-    every = [validated(_View, _flat(entry.value.ptr_wrapper.data), file=file) for entry in content.views]
+    every = [validated(_View, _flat(one.data), file=file) for one in content.views]
     posed, unposed = parted(every, lambda v: v.id_pose in poses and v.id_intrinsic in intrinsics)
     described = [(f"{content.root_path}/{view.local_path}/{view.filename}", view) for view in posed]
     notes = notes_on({"without a pose in sfm_data.json, left out": [view.filename for view in unposed]})
     return Photos(path).source(NAME, described, camera_of, file=file, notes=notes)
 
 
-def _number_of(entry: _PointerEntry) -> int:
-    return entry.value.polymorphic_id & ~NEW_NAME
-
-
-def _class_names(entries: list[_PointerEntry]) -> dict[int, str]:
-    """{number of a class: its name}."""
-    return {_number_of(e): e.value.polymorphic_name for e in entries if e.value.polymorphic_name is not None}
+def _number_of(one: _Object) -> int:
+    """The number of an object's class."""
+    return one.class_number & ~NEW_NAME
 
 
 def _flat(data: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +138,7 @@ def _flat(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def _camera(name: str, entry: _PointerEntry, kind: str | None, pose: _Pose, file: Path) -> Camera:
+def _camera(name: str, entry: _Object, kind: str | None, pose: _Pose, file: Path) -> Camera:
     """A view's camera."""
     if kind not in _COEFFICIENTS:
         raise CaptureError(
@@ -162,7 +146,7 @@ def _camera(name: str, entry: _PointerEntry, kind: str | None, pose: _Pose, file
             path=file,
             remedy=f"calibrate with one of {', '.join(_COEFFICIENTS)}",
         )
-    one = validated(_Intrinsic, _flat(entry.value.ptr_wrapper.data), file=file)
+    one = validated(_Intrinsic, _flat(entry.data), file=file)
     key = _COEFFICIENTS[kind]
     k = getattr(one, key) if key is not None else []
     if k is None:
