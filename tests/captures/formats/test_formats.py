@@ -1,5 +1,7 @@
 """Finding the format of a folder."""
 
+import re
+
 import pytest
 
 from mesoface.captures.formats import FORMATS, read_source
@@ -7,39 +9,30 @@ from mesoface.captures.formats.files import inside, unique_names
 from mesoface.errors import CaptureError
 
 
-def test_an_empty_folder_is_refused_with_what_was_looked_for(tmp_path):
-    with pytest.raises(CaptureError, match="is an empty folder") as error:
-        read_source(tmp_path)
-    assert error.value.path == tmp_path
-    for reader in FORMATS.values():
-        assert reader.LOOKS_FOR in str(error.value)
+def test_an_empty_folder_is_refused_with_what_was_looked_for(tmp_path, assert_refused):
+    said = assert_refused(tmp_path, "is an empty folder", tmp_path)
+    assert all(reader.LOOKS_FOR in said for reader in FORMATS.values())
 
 
-def test_a_folder_without_calibration_is_refused(tmp_path):
+def test_a_folder_without_calibration_is_refused(tmp_path, assert_refused):
     (tmp_path / "0.jpg").touch()
-    with pytest.raises(CaptureError, match="holds no capture in a known format"):
-        read_source(tmp_path)
+    assert_refused(tmp_path, "holds no capture in a known format")
 
 
-def test_a_missing_folder_and_a_file_are_refused(tmp_path):
-    with pytest.raises(CaptureError, match="does not exist"):
-        read_source(tmp_path / "nowhere")
+def test_a_missing_folder_and_a_file_are_refused(tmp_path, assert_refused):
+    assert_refused(tmp_path / "nowhere", "does not exist")
     (tmp_path / "params.json").touch()
-    with pytest.raises(CaptureError, match="is a file"):
-        read_source(tmp_path / "params.json")
+    assert_refused(tmp_path / "params.json", "is a file")
 
 
-def test_an_unknown_format_is_refused(tmp_path):
-    with pytest.raises(CaptureError, match=r"no capture format 'polaroid'.*plain, facescape, colmap"):
-        read_source(tmp_path, "polaroid")
+def test_an_unknown_format_is_refused(tmp_path, assert_refused):
+    words = re.compile("no capture format 'polaroid'.*plain, facescape, colmap")
+    assert_refused(tmp_path, words, format="polaroid")
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_named_format_that_is_not_there_is_refused(tmp_path, name):
-    with pytest.raises(CaptureError) as error:
-        read_source(tmp_path, name)
-    assert error.value.path == tmp_path
-    assert error.value.remedy
+def test_a_named_format_that_is_not_there_is_refused(tmp_path, name, assert_refused):
+    assert_refused(tmp_path, re.compile("no |found none"), tmp_path, format=name)
 
 
 def test_the_named_format_wins(capture_folder):
