@@ -133,17 +133,6 @@ def test_masks_are_found_by_colmaps_naming(rig, tmp_path):
     assert source.notes == ("without a mask in masks/<photo's name>.png: 1",)
 
 
-def test_photos_and_model_that_do_not_meet_are_noted(rig, tmp_path):
-    write(tmp_path, rig)
-    (tmp_path / "images/1.png").rename(tmp_path / "images/other.png")
-    source = read_source(tmp_path)
-    assert [view.name for view in source.views] == ["0", "2"]
-    assert source.notes == (
-        "in the COLMAP model but not in images/, left out: 1.png",
-        "in images/ but not in the COLMAP model: other.png",
-    )
-
-
 def test_photos_in_subfolders(rig, tmp_path):
     write(tmp_path, rig, names=["left/0.png", "right/0.png", "top/0.png"])
     assert [view.name for view in read_source(tmp_path).views] == ["left/0.png", "right/0.png", "top/0.png"]

@@ -100,13 +100,6 @@ def test_views_are_in_numerical_order(drawn_rig, tmp_path):
     assert [view.name for view in read_source(tmp_path).views] == [str(i) for i in range(11)]
 
 
-def test_photos_and_params_that_do_not_meet_are_noted(folder):
-    (folder / "0.jpg").rename(folder / "17.jpg")
-    notes = read_source(folder).notes
-    assert "in params.json without a photo: 0" in notes
-    assert "photos that params.json does not describe: 17.jpg" in notes
-
-
 @pytest.mark.parametrize("suffix", [".png", ".JPG", ".jpeg"])
 def test_other_suffixes_are_found(folder, suffix):
     with Image.open(folder / "0.jpg") as image:
@@ -114,12 +107,6 @@ def test_other_suffixes_are_found(folder, suffix):
     (folder / "0.jpg").unlink()
     image.save(folder / f"0{suffix}")
     assert read_source(folder).views[0].image_path == folder / f"0{suffix}"
-
-
-def test_no_distortion_means_no_lens(drawn_rig, tmp_path):
-    rig = drawn_rig(2)
-    facescape.write(tmp_path, rig.photos, rig.cameras)
-    assert all(view.camera.lens is None for view in read_source(tmp_path).views)
 
 
 ROTATED = np.column_stack([2 * np.eye(3), np.zeros(3)]).tolist()

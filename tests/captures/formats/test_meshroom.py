@@ -9,15 +9,15 @@ from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.geometry.lens import OpenCVLens
 
 SENSOR = 23.5  # mm
+FISHEYE = ColmapLens("OPENCV_FISHEYE", (0, 2, 3, 4))
 
 
 def by_hand(rig, version=(1, 2, 8), ratio=1.0) -> dict:
     """As AliceVision writes it: numbers as text, R column by column. ``ratio`` is fy / fx."""
     views, intrinsics, poses = [], [], []
     for i, camera in enumerate(rig.cameras):
-        views.append(
-            {"viewId": f"{i}", "poseId": f"{i}", "intrinsicId": f"{i}", "path": f"/data/photos/cam{i}.png"}
-        )
+        ids = dict.fromkeys(("viewId", "poseId", "intrinsicId"), f"{i}")
+        views.append({**ids, "path": f"/data/photos/cam{i}.png"})
         k1, k2, p1, p2, k3 = camera.lens.coefficients
         fx, (cx, cy) = camera.K[0, 0], camera.K[:2, 2]
         one = {"intrinsicId": f"{i}", "width": f"{camera.width}", "height": f"{camera.height}"}
@@ -49,9 +49,7 @@ def write(folder, content, name="cameras.sfm"):
     return folder
 
 
-@pytest.mark.parametrize(
-    "version", [(1, 0, 0), (1, 2, 0), (1, 2, 1), (1, 2, 2), (1, 2, 4), (1, 2, 5), (1, 2, 8)]
-)
+@pytest.mark.parametrize("version", [(1, 0, 0), *((1, 2, minor) for minor in (0, 1, 2, 4, 5, 8))])
 def test_convention_of_every_version(folder, rig, version, assert_cameras):
     source = read_source(write(folder, by_hand(rig, version)))
     assert source.format == "meshroom"
@@ -74,15 +72,9 @@ def test_the_old_name_of_the_file(folder, rig, assert_cameras):
     [
         ({"distortionType": "none", "distortionParams": ""}, None),
         ({"distortionType": "radialk1", "distortionParams": ["0.1"]}, OpenCVLens((0.1, 0.0, 0.0, 0.0, 0.0))),
-        (
-            {"distortionType": "radialk3", "distortionParams": ["1", "2", "3"]},
-            OpenCVLens((1, 2, 0.0, 0.0, 3)),
-        ),
+        ({"distortionType": "radialk3", "distortionParams": ["1", "2", "3"]}, OpenCVLens((1, 2, 0, 0, 3))),
         ({"distortionType": None, "type": "radial3", "distortionParams": ["0", "0", "0"]}, None),
-        (
-            {"distortionType": "fisheye", "distortionParams": ["0.1", "0.2", "0.3", "0.4"]},
-            ColmapLens("OPENCV_FISHEYE", (0.1, 0.2, 0.3, 0.4)),
-        ),
+        ({"distortionType": "fisheye", "distortionParams": ["0", "2", "3", "4"]}, FISHEYE),
         ({"distortionType": "fisheye1", "distortionParams": ["0.5"]}, ColmapLens("FOV", (0.5,))),
     ],
 )

@@ -98,17 +98,6 @@ def test_masks(rig, tmp_path):
     assert source.notes == ("masks named in transforms.json but not on disk: masks/1.png",)
 
 
-def test_photos_and_frames_that_do_not_meet_are_noted(rig, tmp_path):
-    write(tmp_path, rig)
-    (tmp_path / "images/1.png").rename(tmp_path / "images/other.png")
-    source = read_source(tmp_path)
-    assert [view.name for view in source.views] == ["0", "2"]
-    assert source.notes == (
-        "in transforms.json but not on disk, left out: images/1.png",
-        "photos that transforms.json does not describe: images/other.png",
-    )
-
-
 def test_applied_transform_is_noted(rig, tmp_path):
     content = {**transforms_of(rig), "applied_transform": np.eye(4)[:3].tolist(), "applied_scale": 0.5}
     assert "applied_transform" in read_source(write(tmp_path, rig, content)).notes[0]

@@ -102,17 +102,6 @@ def test_fisheye(folder, rig):
     )
 
 
-def test_calibrations_and_photos_that_do_not_meet_are_noted(folder, rig):
-    write(folder, rig)
-    (folder / "photos/cam1.png").rename(folder / "photos/other.png")
-    source = read_source(folder)
-    assert [view.name for view in source.views] == ["cam0", "cam2"]
-    assert source.notes == (
-        "calibrated but not on disk, left out: cam1",
-        "photos without a camera: photos/other.png",
-    )
-
-
 def test_a_mask_beside(folder, rig):
     write(folder, rig)
     (folder / "masks").mkdir()

@@ -20,9 +20,8 @@ def by_hand(rig) -> dict:
         k1, k2, p1, p2, k3 = camera.lens.coefficients
         data = {"local_path": "", "filename": f"cam{i}.png", "width": 96, "height": 128}
         data |= {"id_view": i, "id_intrinsic": i, "id_pose": 10 + i}
-        views.append(
-            {"key": i, "value": {"polymorphic_id": 1 << 30, "ptr_wrapper": {"id": NEW + i, "data": data}}}
-        )
+        wrapper = {"polymorphic_id": 1 << 30, "ptr_wrapper": {"id": NEW + i, "data": data}}
+        views.append({"key": i, "value": wrapper})
         lens = {
             "width": camera.width,
             "height": camera.height,
@@ -30,10 +29,8 @@ def by_hand(rig) -> dict:
             "principal_point": camera.K[:2, 2].tolist(),
             "disto_t2": [k1, k2, k3, p1, p2],
         }
-        name = (
-            {"polymorphic_id": NEW + 1, "polymorphic_name": "pinhole_brown_t2"}
-            if not i
-            else {"polymorphic_id": 1}
+        name = {"polymorphic_id": 1 if i else NEW + 1} | (
+            {} if i else {"polymorphic_name": "pinhole_brown_t2"}
         )
         intrinsics.append({"key": i, "value": {**name, "ptr_wrapper": {"id": NEW + 9 + i, "data": lens}}})
         pose = {"rotation": camera.R.tolist(), "center": camera.center.tolist()}

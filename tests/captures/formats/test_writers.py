@@ -47,6 +47,7 @@ def test_what_is_written_reads_back_or_is_refused(name, lens, rig, tmp_path, pla
     assert source.mm_per_unit is None
     assert [view.image_path for view in source.views] == [view.image_path for view in views]
     assert [view.mask_path for view in source.views] == [view.mask_path for view in views]
+    assert {view.camera.lens is None for view in source.views} == {lens is None}
     assert_cameras(source, [view.camera for view in views], names="{}" if name == "facescape" else "cam{}")
 
 
@@ -80,3 +81,37 @@ def test_skew_and_aspect_are_kept_or_refused(name, rig, tmp_path, place):
             with pytest.raises(Unsupported, match="pixels are") as error:
                 WRITERS[name].write(tmp_path, views, None)
             assert not error.value.undistort
+
+
+CALIBRATED, BARE = "calibrated but not on disk, left out:", "photos without a camera:"
+NOTES = {
+    "plain": (),  # the missing photo is an error when it is loaded, also of facescape
+    "facescape": (
+        "in params.json without a photo: 1",
+        "photos that params.json does not describe: other.png",
+    ),
+    "colmap": (
+        "in the COLMAP model but not in images/, left out: cam1.png",
+        "in images/ but not in the COLMAP model: other.png",
+    ),
+    "nerfstudio": (
+        "in transforms.json but not on disk, left out: images/cam1.png",
+        "photos that transforms.json does not describe: images/other.png",
+    ),
+    "metashape": (f"{CALIBRATED} cam1", f"{BARE} images/other.png"),
+    "realitycapture": (f"{CALIBRATED} cam1", f"{BARE} other.png"),
+    "openmvg": (f"{CALIBRATED} cam1.png", f"{BARE} images/other.png"),
+    "meshroom": (f"{CALIBRATED} cam1.png", f"{BARE} images/other.png"),
+    "opencv": (f"{CALIBRATED} cam1", f"{BARE} images/other.png"),
+}
+
+
+@pytest.mark.parametrize(("name", "notes"), NOTES.items())
+def test_photos_and_cameras_that_do_not_meet_are_noted(name, notes, rig, tmp_path, place):
+    views = place(rig, tmp_path, name, masks=False)
+    WRITERS[name].write(tmp_path, views, None)
+    views[1].image_path.rename(views[1].image_path.with_name("other.png"))
+    source = FORMATS[name].read(tmp_path)
+    assert source.notes == notes
+    photos = [view.image_path.stem[-1] for view in source.views]
+    assert photos == (["0", "1", "2"] if name in ("plain", "facescape") else ["0", "2"])

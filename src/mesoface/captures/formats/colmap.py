@@ -242,14 +242,6 @@ def _images(data: bytes) -> int:
     return at
 
 
-def _points(data: bytes) -> int:
-    (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
-    size = _POINT.size
-    for _ in range(count):
-        at += size + 8 * _COUNT.unpack_from(data, at + size - 8)[0]
-    return at
-
-
 def _rigs(data: bytes) -> int:
     (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
     for _ in range(count):
@@ -263,8 +255,17 @@ def _rigs(data: bytes) -> int:
     return at
 
 
+def _points(data: bytes) -> int:
+    return _counted(data, _POINT, 8)
+
+
 def _frames(data: bytes) -> int:
+    return _counted(data, _FRAME, 16)
+
+
+def _counted(data: bytes, record: struct.Struct, size: int) -> int:
+    """Skip records whose last field counts the items of ``size`` bytes that follow."""
     (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
     for _ in range(count):
-        at += _FRAME.size + 16 * _FRAME.unpack_from(data, at)[-1]
+        at += record.size + size * record.unpack_from(data, at)[-1]
     return at
