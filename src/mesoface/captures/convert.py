@@ -28,7 +28,7 @@ from mesoface.files.images import SUFFIXES, decode_mask, read_header
 from mesoface.running.progress import ProgressCallback, silent
 
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
-_UPRIGHT = ".png"  # of photos whose pixels are written anew: nothing is lost
+_UPRIGHT = ".png"  # of photos whose pixels are rewritten, without loss
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def convert(
 def _check_apart(source: Path, target: Path) -> None:
     a, b = source.resolve(), target.resolve()
     if a.is_relative_to(b) or b.is_relative_to(a):
-        what, remedy = "lies in the capture to be converted, or contains it", "name a folder beside it"
+        what, remedy = "is inside the capture to be converted, or contains it", "name a folder beside it"
         raise MesofaceError(what, path=target, remedy=remedy)
 
 

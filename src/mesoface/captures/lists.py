@@ -136,7 +136,7 @@ def search_captures(
 
     Args:
         root: a folder; it may be a capture itself.
-        is_capture: whether a folder is a capture. What lies in a capture is not searched.
+        is_capture: whether a folder is a capture. Captures are not searched further.
         skip: whether a folder is left out, with all that it holds.
         deepest: the number of levels below ``root`` that are searched, links to folders included; None: all
             levels, but no links, which may lead in a circle.

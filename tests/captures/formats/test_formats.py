@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mesoface.captures.formats import FORMATS, read_source
-from mesoface.captures.formats.files import inside, unique_names
+from mesoface.captures.formats.files import inside, read_xml, unique_names
 from mesoface.errors import CaptureError
 
 
@@ -55,6 +55,30 @@ def test_paths_stay_inside_the_capture(tmp_path, name):
 def test_names_that_no_file_has_are_refused(tmp_path, name):
     with pytest.raises(CaptureError, match="is not a possible file name"):
         inside(tmp_path, name, file=tmp_path / "transforms.json")
+
+
+@pytest.mark.parametrize(
+    ("xml", "words"),
+    [
+        (b"<a>" * 400_000 + b"</a>" * 400_000, "more elements than a calibration has"),
+        (b"<a/>" * 700_000, "more elements than a calibration has"),
+        (b"<!DOCTYPE a SYSTEM 'file:///etc/passwd'><a/>", "declares a document type or an entity"),
+        (b"<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a>&b;</a>", "declares a document type"),
+        (b"<a>&b;</a>", "is not XML (undefined entity"),
+        (b"<a><b></a>", "is not XML (mismatched tag"),
+        (b'<?xml version="1.0" encoding="never"?><a/>', "is not XML (unknown encoding"),
+        (b"#" * (33 << 20), "is larger than 32 MB"),
+    ],
+    ids=["deep", "many", "document type", "external", "undefined", "mismatched", "encoding", "large"],
+)
+def test_xml_that_is_meant_to_hurt_is_refused(tmp_path, xml, words, assert_refused):
+    (tmp_path / "a.xml").write_bytes(xml)
+    assert_refused(tmp_path / "a.xml", words, read=read_xml)
+
+
+def test_xml_of_the_largest_depth_is_read(tmp_path):
+    (tmp_path / "a.xml").write_bytes(b"<a>" * 299_000 + b"</a>" * 299_000)
+    assert sum(1 for _ in read_xml(tmp_path / "a.xml").iter("a")) == 299_000
 
 
 def test_inner_paths_are_taken(tmp_path):

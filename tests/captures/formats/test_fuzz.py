@@ -74,15 +74,10 @@ def check_outcomes(outcomes: list[dict], cases: int) -> None:
     assert sum("capture" in one for one in outcomes) > cases / 20
 
 
-def test_mutated_files(captures, tmp_path):
+@pytest.mark.parametrize(("seed", "count"), [(0, 20), pytest.param(1, 100, marks=pytest.mark.slow)])
+def test_mutated_files(captures, tmp_path, seed, count):
     folder = shutil.copytree(captures, tmp_path / "captures")
-    check_outcomes(run_child(folder, seed=0, count=20), cases=20 * (len(WRITERS) + 3))
-
-
-@pytest.mark.slow
-def test_many_mutated_files(captures, tmp_path):
-    folder = shutil.copytree(captures, tmp_path / "captures")
-    check_outcomes(run_child(folder, seed=1, count=100), cases=100 * (len(WRITERS) + 3))
+    check_outcomes(run_child(folder, seed, count), cases=count * (len(WRITERS) + 3))
 
 
 @pytest.mark.slow
@@ -181,13 +176,8 @@ def read_or_refuse(folder: Path, name: str) -> None:
 
 def leaves(content: object, path: tuple = ()) -> list[tuple]:
     """The paths of everything in a JSON value, itself included."""
-    inner = (
-        content.items()
-        if isinstance(content, dict)
-        else enumerate(content)
-        if isinstance(content, list)
-        else ()
-    )
+    lists = enumerate(content) if isinstance(content, list) else ()
+    inner = content.items() if isinstance(content, dict) else lists
     return [path, *(leaf for key, value in inner for leaf in leaves(value, (*path, key)))]
 
 

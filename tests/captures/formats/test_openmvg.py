@@ -118,7 +118,7 @@ def test_photos_of_one_name_are_told_apart_by_their_folders(folder, rig):
         (lambda c: lens_of(c).update(disto_t2=[0.1]), "disto_t2: List should have at least 5 items"),
         (
             lambda c: c["intrinsics"][0]["value"].update(polymorphic_name="spherical"),
-            "intrinsic 0: the camera model spherical has no counterpart",
+            "intrinsic 0: the camera model spherical is not supported",
         ),
         (lambda c: c["intrinsics"][0]["value"].pop("polymorphic_name"), "the camera model None"),
         (lambda c: c["extrinsics"][0]["value"].update(center=[0, 1]), "extrinsics.0.value.center"),

@@ -36,7 +36,7 @@ class CaptureFormat(Protocol):
     """the files that identify the format, for messages"""
 
     def detect(self, path: Path) -> bool:
-        """Whether the folder ``path`` looks like this format."""
+        """Whether the folder ``path`` appears to have this format."""
         ...
 
     def read(self, path: Path) -> CaptureSource:

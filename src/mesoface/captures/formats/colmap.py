@@ -47,7 +47,7 @@ _COUNT = struct.Struct("<Q")
 
 
 def detect(path: Path) -> bool:
-    """Whether ``path`` has a COLMAP model where one is looked for."""
+    """Whether ``path`` has a COLMAP model in one of the places."""
     return bool(_model_folders(path))
 
 

@@ -54,7 +54,7 @@ class Lenient(BaseModel):
 
 @contextmanager
 def refused(file: Path, remedy: str, *, about: str = "") -> Iterator[None]:
-    """A context in which impossible values (ValueError and its like) become a CaptureError.
+    """A context in which impossible values (ValueError, TypeError, OverflowError) become a CaptureError.
 
     Args:
         file: the file or folder that holds them.

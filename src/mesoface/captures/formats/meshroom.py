@@ -99,7 +99,7 @@ def read(path: Path) -> CaptureSource:
     """Read a folder with one file of SfMData. Views without a pose or a photo are left out and noted.
 
     Raises:
-        CaptureError: no such file or several, one that is damaged, or a lens that has no counterpart.
+        CaptureError: no such file or several, one that is damaged, or a lens that is not supported.
     """
     remedy = "keep the one of StructureFromMotion, or of ConvertSfMFormat with .sfm as its type"
     file = only_file(_files(path), "one file of cameras", folder=path, remedy=remedy)
@@ -163,19 +163,19 @@ def _lens(one: _Intrinsic) -> Lens | None:
     """The lens.
 
     Raises:
-        ValueError: it has no counterpart here, or another number of coefficients.
+        ValueError: it is not supported, or has another number of coefficients.
     """
     kind, k = (one.distortionType or one.type).lower(), tuple(one.distortionParams)
     if one.undistortionType.lower() != "none":
-        raise ValueError(f"undistortion {one.undistortionType} has no counterpart here")
+        raise ValueError(f"undistortion {one.undistortionType} is not supported")
     if one.distortionType is not None and one.type != "pinhole":
-        raise ValueError(f"the camera type {one.type} has no counterpart here")
+        raise ValueError(f"the camera type {one.type} is not supported")
     if kind in _FISHEYE:
         return ColmapLens("OPENCV_FISHEYE", k)
     if kind in _FOV:
         return ColmapLens("FOV", k)
     if kind not in (*_NONE, *_RADIAL, *_BROWN):
-        raise ValueError(f"the distortion {kind} has no counterpart here")
+        raise ValueError(f"the distortion {kind} is not supported")
     if not any(k):
         return None
     expected = {"radial1": 1, "radialk1": 1, "radial3": 3, "radialk3": 3}.get(kind, 5)

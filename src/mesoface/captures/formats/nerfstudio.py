@@ -42,7 +42,7 @@ _Angle = Annotated[FiniteFloat, Field(gt=0, lt=math.pi)]
 
 
 class _Intrinsics(Lenient):
-    """What may stand at the top or in a frame."""
+    """Intrinsics at the top or in a frame."""
 
     camera_model: str | None = None
     w: _Pixels | None = None

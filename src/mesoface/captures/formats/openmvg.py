@@ -104,7 +104,7 @@ def read(path: Path) -> CaptureSource:
     """Read a folder with a ``sfm_data.json``. Views without a pose or a photo are left out and noted.
 
     Raises:
-        CaptureError: no such file, or one that is damaged, or a camera model that has no counterpart.
+        CaptureError: no such file, or one that is damaged, or a camera model that is not supported.
     """
     file = required(path, LOOKS_FOR)
     content = validated(_SfmData, read_json(file), file=file)
@@ -142,7 +142,7 @@ def _camera(name: str, entry: _Object, kind: str | None, pose: _Pose, file: Path
     """A view's camera."""
     if kind not in _COEFFICIENTS:
         raise CaptureError(
-            f"intrinsic {entry.key}: the camera model {kind} has no counterpart here",
+            f"intrinsic {entry.key}: the camera model {kind} is not supported",
             path=file,
             remedy=f"calibrate with one of {', '.join(_COEFFICIENTS)}",
         )

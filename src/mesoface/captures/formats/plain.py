@@ -129,7 +129,7 @@ def write_capture_json(
         The file.
 
     Raises:
-        ValueError: a photo or a mask lies outside of ``folder``, two views have one name, or the file has
+        ValueError: a photo or a mask is outside of ``folder``, two views have one name, or the file has
             no name for a lens.
         MesofaceError: the file cannot be written.
     """

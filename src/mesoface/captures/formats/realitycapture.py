@@ -86,19 +86,19 @@ def read(path: Path) -> CaptureSource:
     """Read a folder with RealityCapture's XMP files, or else its CSV. What has no pose is left out and noted.
 
     Raises:
-        CaptureError: neither is there, or one is damaged, has no poses, or a lens there is no model for.
+        CaptureError: neither is there, or one is damaged, or has a lens that is not supported.
     """
     sidecars, tables, notes = _sidecars(path), _tables(path), []
     if sidecars:
-        read = {file: _read_sidecar(file) for file in sidecars}
+        found = {file: _read_sidecar(file) for file in sidecars}
         rows = [
             (file.relative_to(path).with_suffix("").as_posix(), row)
-            for file, row in read.items()
+            for file, row in found.items()
             if row is not None
         ]
         notes = notes_on(
             {
-                "XMP files without a pose, left out": [file.name for file in sidecars if read[file] is None],
+                "XMP files without a pose, left out": [file.name for file in sidecars if found[file] is None],
                 "not read, as there are XMP files": [file.name for file in tables],
             }
         )
@@ -137,12 +137,12 @@ def _registered(file: Path, values: Mapping[str, str]) -> Registered:
     """The values of an XMP file as numbers.
 
     Raises:
-        ValueError: one is missing, is no number, or belongs to a camera that there is no model for.
+        ValueError: one is missing, is not a number, or belongs to a camera that is not supported.
     """
     model = values.get("DistortionModel", "").lower()
     coefficients = floats(values.get("DistortionCoeficients", "0 0 0 0 0 0"), 6, "DistortionCoeficients")
     if model not in _MODELS and coefficients.any():
-        raise ValueError(f"the distortion model {model} has no counterpart here, choose Brown3 or Brown4")
+        raise ValueError(f"the distortion model {model} is not supported, choose Brown3 or Brown4")
     if skew := number(values, "Skew", 0.0):
         raise ValueError(f"Skew is {skew:g}, only pixels without skew are read")
     return Registered(

@@ -17,7 +17,7 @@ PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 
 
 def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
-    """Write a camera and a photo a view.
+    """Write one camera and one photo per view.
 
     Raises:
         Unsupported: COLMAP has no model for a lens, or its model has one focal length and the camera two.

@@ -1,4 +1,4 @@
-"""Meshroom's and AliceVision's ``cameras.sfm``, in the layout 1.2.8, an intrinsic a view."""
+"""Meshroom's and AliceVision's ``cameras.sfm``, in the layout 1.2.8, one intrinsic per view."""
 
 from __future__ import annotations
 

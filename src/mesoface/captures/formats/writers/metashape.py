@@ -1,4 +1,4 @@
-"""Metashape's XML (in Metashape: File > Import > Import Cameras), a sensor a view."""
+"""Metashape's XML (in Metashape: File > Import > Import Cameras), one sensor per view."""
 
 from __future__ import annotations
 

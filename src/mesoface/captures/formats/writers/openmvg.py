@@ -1,4 +1,4 @@
-"""OpenMVG's ``sfm_data.json``, an intrinsic a view, without points."""
+"""OpenMVG's ``sfm_data.json``, one intrinsic per view, without points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RealityCapture's XMP files beside the photos, where it looks for them when photos are added."""
+"""RealityCapture's XMP files beside the photos, where it reads them when photos are added."""
 
 from __future__ import annotations
 
