@@ -1,4 +1,4 @@
-"""Captures in other formats: photos as they were, or undistorted; what cannot be converted leaves no folder."""
+"""Captures in other formats: photos copied or undistorted; what cannot be converted leaves nothing behind."""
 
 import cv2
 import numpy as np
