@@ -1,4 +1,4 @@
-"""Capture formats: one module each, which recognises its folders and reads them; :mod:`.writers` writes them.
+"""Capture formats: a module each recognises its folders and reads them, one in ``writers`` writes them.
 
 To add one, write a module with ``NAME``, ``LOOKS_FOR``, ``detect`` and ``read``, a module of the same name in
 ``writers``, and add the name to ``_NAMES``.
