@@ -135,7 +135,7 @@ def test_sixteen_bits_and_an_alpha_channel_are_kept(rig, tmp_path):
 
 @pytest.mark.parametrize("target", ["capture", "capture/inside", "."])
 def test_the_capture_itself_is_never_written_over(capture, tmp_path, target):
-    with pytest.raises(MesofaceError, match="is inside the capture to be converted, or contains it"):
+    with pytest.raises(MesofaceError, match="lies in the capture to be converted, or contains it"):
         convert(capture, tmp_path / target, "colmap", overwrite=True)
     assert (capture / "capture.json").is_file()
 

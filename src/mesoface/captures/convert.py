@@ -94,7 +94,7 @@ def convert(
 def _check_apart(source: Path, target: Path) -> None:
     a, b = source.resolve(), target.resolve()
     if a.is_relative_to(b) or b.is_relative_to(a):
-        what, remedy = "is inside the capture to be converted, or contains it", "name a folder beside it"
+        what, remedy = "lies in the capture to be converted, or contains it", "name a folder beside it"
         raise MesofaceError(what, path=target, remedy=remedy)
 
 
