@@ -13,7 +13,6 @@ from mesoface.batch.attempt import PRELOAD, attempt_capture
 from mesoface.batch.claims import release_all
 from mesoface.batch.cluster import RayEngine
 from mesoface.batch.engine import Engine, MemoryNeed
-from mesoface.batch.inputs import find_captures
 from mesoface.batch.job import BatchOptions, CaptureJob
 from mesoface.batch.ledger import Ledger
 from mesoface.batch.live import batch_progress
