@@ -64,15 +64,15 @@ def test_a_result_that_comes_in_between_stays(job: CaptureJob, monkeypatch) -> N
     attempt = Attempt(job)
     claim(attempt)
     make(attempt, "mine")
-    rename = os.rename
+    replace = os.replace
 
     def meanwhile(source: Path, target: Path) -> None:
         if Path(target) == job.result:
             job.result.mkdir()
             (job.result / "run.json").write_text("theirs")
-        rename(source, target)
+        replace(source, target)
 
-    monkeypatch.setattr(os, "rename", meanwhile)
+    monkeypatch.setattr(os, "replace", meanwhile)
     assert not publish(attempt)
     assert (job.result / "run.json").read_text() == "theirs"
     assert seen(job) == ["anna"]
@@ -84,14 +84,14 @@ def test_a_rename_that_fails_brings_the_older_result_back(job: CaptureJob, monke
     attempt = Attempt(job)
     claim(attempt)
     make(attempt, "new")
-    rename = os.rename
+    replace = os.replace
 
     def refuse(source: Path, target: Path) -> None:
         if Path(source) == attempt.folder:
             raise OSError(5, "Input/output error")
-        rename(source, target)
+        replace(source, target)
 
-    monkeypatch.setattr(os, "rename", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="Input/output"):
         publish(attempt)
     assert (job.result / "run.json").read_text() == "old"

@@ -25,9 +25,10 @@ from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.files.atomic import remove_leftovers
+from mesoface.files.lock import locked_folder
 from mesoface.pipeline import choose_measure
 from mesoface.running.progress import progress_bars
-from mesoface.running.resumable import incomplete, locked_folder
+from mesoface.running.resumable import incomplete
 
 
 def run_batch(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, TypeVar
 
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.atomic import atomic_file, remove_leftovers
+from mesoface.files.lock import LOCK, locked_folder
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.workers import run_jobs
 
@@ -19,35 +18,6 @@ _MOST_NAMED = 5  # failed jobs that the error names with their reason
 _GO_ON = "mend that and run the same command again; the others are kept"
 
 Job = TypeVar("Job")
-
-
-@contextmanager
-def locked_folder(path: str | Path) -> Iterator[Path]:
-    """A folder that only one process of this machine fills at a time.
-
-    Args:
-        path: the folder; made when it does not exist.
-
-    Raises:
-        MesofaceError: another process is at work in it, or it cannot be written.
-    """
-    path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise MesofaceError(
-            f"cannot be used as a folder: {error.strerror}", path=path, remedy="name another place"
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield path
-    except BlockingIOError as error:
-        raise MesofaceError(
-            "another process is filling this folder", path=path, remedy="wait for it, or name another folder"
-        ) from error
-    finally:
-        os.close(handle)  # and the lock with it
 
 
 @contextmanager
@@ -79,7 +49,7 @@ def _check_recipe(path: Path, manifest: str, recipe: dict[str, Any]) -> None:
     """Write the recipe into a new folder; in an older one it must be the same."""
     file = path / manifest
     if not file.exists():
-        if any(path.iterdir()):
+        if any(entry.name != LOCK for entry in path.iterdir()):
             raise MesofaceError(
                 f"this folder holds other things: it has no {manifest}", path=path, remedy="name another"
             )

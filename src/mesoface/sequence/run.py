@@ -22,10 +22,11 @@ from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.files.atomic import remove_leftovers
+from mesoface.files.lock import locked_folder
 from mesoface.results.folder import read_record
 from mesoface.running.memory import keep_freed_memory
 from mesoface.running.progress import ProgressCallback, progress_bars
-from mesoface.running.resumable import incomplete, locked_folder
+from mesoface.running.resumable import incomplete
 from mesoface.running.stages import StageClock
 from mesoface.sequence.frame import FrameMeasurer
 from mesoface.sequence.person import NAME as PERSON

@@ -13,6 +13,7 @@ from mesoface.batch.job import CaptureJob
 from mesoface.batch.provenance import CaptureInput, write_made_from
 from mesoface.batch.result import write_face
 from mesoface.errors import MesofaceError
+from mesoface.files.atomic import put_in_place
 from mesoface.files.meshes import read_mesh
 from mesoface.results.face import Face
 from mesoface.sequence.frame import Frame
@@ -91,8 +92,7 @@ def _write(measured: MeasuredFrame, finish: Callable[[Face], Face]) -> None:
         write_track(folder, measured.frame.track)
         write_frame_record(folder, measured.record)
         write_made_from(folder, job.recipe, measured.made_of)
-        shutil.rmtree(job.result, ignore_errors=True)
-        folder.replace(job.result)
+        put_in_place(folder, job.result)
     except OSError as error:
         raise MesofaceError(
             f"cannot be written: {error.strerror or error}", path=job.result, remedy="free space"

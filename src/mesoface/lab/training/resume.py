@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from mesoface.files.atomic import remove_leftovers
 from mesoface.files.cards import CARD, WEIGHTS
+from mesoface.files.lock import locked_folder
 from mesoface.lab.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
 from mesoface.lab.training.config import RunConfig, TrainingError, differences
 from mesoface.lab.training.log import LOG, TENSORBOARD, VALIDATION_LOG
@@ -20,28 +20,15 @@ CHECKPOINTS = "checkpoints"
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Keep other processes from training in ``out``; the lock goes with the process, however it ends.
+    """Keep other processes of this machine from training in ``out``, and clean up after one that was killed.
 
     Raises:
-        TrainingError: another one is at it, or the folder cannot be made.
+        TrainingError: another process is training in it, or the folder cannot be used.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = (out / ".lock").open("w")
-    except OSError as error:
-        raise TrainingError(
-            f"cannot be written: {error.strerror}", path=out, remedy="name another out"
-        ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingError(
-                "another process is training in it", path=out, remedy="wait for it, or name another out"
-            ) from None
+    with locked_folder(out, doing="training in it", error=TrainingError):
         for folder in (out, out / CHECKPOINTS):
             if folder.is_dir():
-                remove_leftovers(folder)  # of a run that was killed while it wrote
+                remove_leftovers(folder)
         yield
 
 
