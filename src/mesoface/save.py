@@ -25,8 +25,9 @@ from mesoface.report.face_report import write_report
 from mesoface.results.cameras import write_cameras
 from mesoface.results.face import Face
 from mesoface.results.folder import FORMAT, REPORT, base_fit, write_base_fit
+from mesoface.running.memory import peak_memory_mb
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.stages import StageClock, peak_memory_mb
+from mesoface.running.stages import StageClock
 from mesoface.surface.fine import vertex_map
 from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.rasterize import grid_faces

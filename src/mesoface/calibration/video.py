@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import CaptureError
-from mesoface.landmarks.networks import quiet_native_logs
+from mesoface.running.process import no_native_logs
 from mesoface.running.progress import ProgressCallback, silent
 
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -45,7 +45,7 @@ def extract_frames(
     Raises:
         CaptureError: the file is no video, damaged, or shorter than three frames.
     """
-    with quiet_native_logs():
+    with no_native_logs:
         capture = cv2.VideoCapture(str(video))
         try:
             count = _length(capture, video)

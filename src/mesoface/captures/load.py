@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
@@ -21,6 +20,7 @@ from mesoface.captures.formats.photos import TURN_PIXELS
 from mesoface.errors import CaptureError
 from mesoface.files.images import ImageHeader, as_float, decode_mask, decode_photo, read_header, turn_upright
 from mesoface.geometry.camera import Camera
+from mesoface.running.process import ignored_warnings
 from mesoface.running.progress import ProgressCallback, silent
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -64,8 +64,7 @@ def load_source(
     """As :func:`load_capture`, with a calibration that has been read or made already."""
     views = _chosen(source, names)
     _check_rig(source, [view.camera for view in views])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # images.MAX_PIXELS is the limit here
+    with ignored_warnings(Image.DecompressionBombWarning):  # images.MAX_PIXELS is the limit here
         headers = [_matching_header(view) for view in views]
         loaded = _load_all(views, headers, max_size, progress)
     notes = [*source.notes, *_notes(views, headers)]
@@ -223,6 +222,11 @@ def read_full_size(view: ViewSource) -> tuple[Pixels, NDArray[np.bool_] | None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return _decode(view, _matching_header(view))
+    with ignored_warnings(Image.DecompressionBombWarning):
+        pixels, mask = _decode(view, _matching_header(view))
+    if view.mask_path is not None:
+        mask = _read_mask(view.mask_path, (view.camera.width, view.camera.height))
+    return pixels, mask
 
 
 def _decode(view: ViewSource, header: ImageHeader) -> tuple[Pixels, NDArray[np.bool_] | None]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import warnings
 import zipfile
 from pathlib import Path
 
@@ -40,9 +39,7 @@ def read_checkpoint(path: str | Path) -> State:
     elif not start.startswith(b"\x80"):
         raise WeightsError("is not a PyTorch checkpoint", path=path, remedy="download the file again")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about protocols; what cannot be read fails below
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refusal(error, path) from None
     except Exception as error:  # whatever a parser of untrusted bytes may run into

@@ -7,14 +7,12 @@ photo; here the caller says where. Both networks come with the wheel and run on 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.landmarks.crop import Crop
+from mesoface.running.process import ignored_warnings, no_native_logs
 
 _INPUT_SIZE = 192  # of the landmark network
 _LANDMARK_GRAPH = """
@@ -32,36 +30,13 @@ node {
 """
 
 
-@contextmanager
-def quiet_native_logs() -> Iterator[None]:
-    """Send what C++ code writes to file descriptor 2 to nowhere while the context is open.
-
-    MediaPipe and TensorFlow Lite announce themselves there and offer no switch that covers all of it.
-    """
-    try:
-        saved = os.dup(2)
-    except OSError:  # there is no stderr: nothing to keep quiet
-        yield
-        return
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
-
-
 class FaceNetworks:
     """The detector and the landmark network, loaded once. Not to be shared between threads."""
 
     def __init__(self) -> None:
         os.environ.setdefault("GLOG_minloglevel", "2")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with quiet_native_logs():
+        with no_native_logs, ignored_warnings():  # there is no switch that covers all of it
             from mediapipe.framework.formats.rect_pb2 import NormalizedRect
             from mediapipe.python.solution_base import SolutionBase
             from mediapipe.python.solutions.face_detection import FaceDetection

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.matching.images import MatchImage
+from mesoface.running.process import one_opencv_thread
 from mesoface.uvd.space import UVDSpace
 
 # Windows whose luminance varies less than this (standard deviation) say nothing: their correlation
@@ -85,14 +86,8 @@ def ncc_scores(
         return score * inverse_total
 
     # OpenCV must not use threads of its own inside ours.
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            slices = list(pool.map(slice_at, steps))
-    finally:
-        cv2.setNumThreads(before)
-    return np.stack(slices)
+    with one_opencv_thread, ThreadPoolExecutor(threads) as pool:
+        return np.stack(list(pool.map(slice_at, steps)))
 
 
 def _project(space: UVDSpace, P: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

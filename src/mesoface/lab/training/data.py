@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
@@ -19,6 +19,7 @@ from mesoface.lab.training.pack import PackedTiles, tile_files
 from mesoface.lab.training.patches import patch_tile
 from mesoface.lab.training.stream import TileStream
 from mesoface.lab.training.tile import Tile, count_tiles, read_tiles, write_tiles
+from mesoface.running.process import one_opencv_thread
 from mesoface.running.progress import ProgressCallback, silent
 
 # Part of a pool's name: to be raised whenever `patch_tile` makes another patch of the same random numbers.
@@ -187,13 +188,9 @@ def load_samples(samples: Samples, indices: Sequence[int], workers: int) -> Iter
     """The samples ``indices`` in that order, prepared in ``workers`` processes (0: here, when asked for)."""
     listed = _Listed(samples, indices)
     loader = DataLoader(listed, batch_size=None, num_workers=workers, worker_init_fn=_start_worker)
-    before = cv2.getNumThreads()
-    if (
-        workers
-    ):  # they inherit it; asked for in a forked process, OpenCV would wait for threads that are not there
-        cv2.setNumThreads(1)
-    tiles = iter(loader)
-    cv2.setNumThreads(before)
+    # Forked workers inherit the setting: set by themselves, OpenCV would wait for threads that are not there.
+    with one_opencv_thread if workers else nullcontext():
+        tiles = iter(loader)
     for tile in tiles:
         if isinstance(tile, MesofaceError):
             raise tile

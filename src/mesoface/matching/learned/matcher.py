@@ -16,6 +16,7 @@ from mesoface.matching.learned.network import SurfaceMatcher
 from mesoface.matching.learned.opinion import Opinion
 from mesoface.matching.levels import LevelInput
 from mesoface.matching.matcher import Measurement, well_seen
+from mesoface.running.process import torch_threads
 from mesoface.uvd.photos import resample_photo
 
 # Pixels of a prepared photo per texel: what the network was trained at.
@@ -73,13 +74,8 @@ class LearnedMatcher:
         classical = self._classical.answer(start)
         if not _for_network(start):
             return classical.measurement
-        before = torch.get_num_threads()
-        torch.set_num_threads(self._threads)
-        try:
-            with torch.inference_mode():
-                displacement, probability = self._predict(start, Opinion.of(classical, self._device))
-        finally:
-            torch.set_num_threads(before)
+        with torch_threads(self._threads), torch.inference_mode():
+            displacement, probability = self._predict(start, Opinion.of(classical, self._device))
         found = np.clip((start.confidence - _LOST) / (_FOUND - _LOST), 0, 1)
         weight = probability * well_seen(start) * found
         return Measurement(displacement, weight)

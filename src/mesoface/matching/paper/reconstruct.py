@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -30,6 +29,7 @@ from mesoface.matching.paper.volume import (
     cost_volume,
     read_displacement,
 )
+from mesoface.running.process import torch_threads
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.match import Match
 from mesoface.uvd.space import UVDSpace
@@ -126,7 +126,7 @@ def match_paper(
             "no part of the face is seen by two photos",
             remedy="check the calibration with `mesoface inspect`",
         )
-    with _torch_threads(threads):
+    with torch_threads(threads):
         reading = _read_volume(
             space, views, networks.to(device), memory_mb, device, longest_side, steps, progress
         )
@@ -205,17 +205,6 @@ def _read_volume(
     reading = read_displacement(networks.regularizer, volume, space, steps=steps)
     progress(label, parts, parts)
     return reading
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    """Torch computes with ``count`` threads in the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _seconds(work: Callable[[], Tensor]) -> float:
