@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from mesoface.lab.synthesis.sensor import encode_srgb
-from mesoface.relief.inputs import CHANNELS, decode_srgb, high_pass, make_inputs, slopes
+from mesoface.files.colour import decode_srgb, encode_srgb
+from mesoface.relief.inputs import CHANNELS, high_pass, make_inputs, slopes
 from mesoface.relief.network import ReliefGenerator
 
 

@@ -6,13 +6,11 @@ texels' size nor the exposure matters.
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.colour import LUMINANCE
+from mesoface.files.colour import LUMINANCE, decode_srgb
 from mesoface.uvd.maps import blur_masked, blur_wide
 
 HIGH_PASS = 6.0
@@ -91,12 +89,6 @@ def high_pass(
 ) -> NDArray[np.float32]:
     """(H, W) the height without what is smoother than ``sigma`` texels; 0 outside of ``valid``."""
     return np.where(valid, height - blur_masked(height, valid, sigma), 0).astype(np.float32)
-
-
-def decode_srgb(color: NDArray[Any]) -> NDArray[np.float32]:
-    """SRGB in [0, 1] → linear, of any shape (IEC 61966-2-1)."""
-    color = np.asarray(color, np.float32)
-    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def slopes(height: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.colour import LUMINANCE
-from mesoface.relief.inputs import DARKEST, decode_srgb
+from mesoface.files.colour import LUMINANCE, decode_srgb
+from mesoface.relief.inputs import DARKEST
 
 # Texels that the fit looks at.
 _SAMPLES = 40_000

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mesoface.files.dpmap import FULL_SCALE_MM
+
 SIZE = 1024
 """Side of texture and displacement as the generator sees them, texels."""
-FULL_SCALE_MM = 0.914
-"""Displacement that its answer of 1 stands for."""
 # The window: rows and columns of a texture of 1024² over the unit square.
 _ROWS, _COLUMNS = (12, 962), (38, 988)
 

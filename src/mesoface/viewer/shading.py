@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mesoface.evaluation.heatmap import round_limit
 from mesoface.export.gltf import GlbBuilder
 from mesoface.export.images import jpeg, to_power_of_two
+from mesoface.files.colour import decode_srgb
 from mesoface.rendering.clay import CLAY
 from mesoface.rendering.false_color import add_legend, colorize
 from mesoface.viewer.result import RGB, ViewedResult, ViewedSurface
@@ -58,9 +59,9 @@ def shaded_glb(result: ViewedResult, surface: ViewedSurface, shading: Shading) -
         )
         surface_color["baseColorTexture"] = {"index": image}
     elif shading == "clay":
-        surface_color["baseColorFactor"] = [*(_linear(np.array(CLAY))).tolist(), 1.0]
+        surface_color["baseColorFactor"] = [*(decode_srgb(np.array(CLAY))).tolist(), 1.0]
     else:
-        attributes["COLOR_0"] = glb.add_attribute(_linear(_colors(result, surface, shading)))
+        attributes["COLOR_0"] = glb.add_attribute(decode_srgb(_colors(result, surface, shading)))
     primitive = {"attributes": attributes, "indices": glb.add_indices(mesh.faces), "material": 0}
     glb.document |= {
         "scene": 0,
@@ -93,8 +94,3 @@ def _colors(result: ViewedResult, surface: ViewedSurface, shading: Shading) -> N
         return colorize(surface.confidence, (0, 1), "viridis")
     assert surface.errors is not None
     return colorize(surface.errors, (0, round_limit(surface.errors)))
-
-
-def _linear(srgb: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Colours in sRGB, [0, 1] → linear light, as glTF has its colours (IEC 61966-2-1)."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import IO
 
@@ -67,23 +66,15 @@ def _numbers(lines: list[bytes], key: str, at_least: int) -> NDArray[np.float64]
     if not lines:
         return np.zeros((0, at_least))
     width = len(lines[0].split())
-    values = _parse(b" ".join(lines), float)
-    if values is None:
-        raise ValueError(f"an OBJ '{key}' line holds something that is not a number")
-    if width < at_least or len(values) != width * len(lines):
+    try:
+        values = np.loadtxt(lines, ndmin=2, comments=None)
+    except ValueError as error:
+        if "could not convert" in str(error):
+            raise ValueError(f"an OBJ '{key}' line holds something that is not a number") from None
+        values = np.zeros((0, 0))  # lines of several lengths
+    if width < at_least or values.shape != (len(lines), width):
         raise ValueError(f"the OBJ '{key}' lines do not all have {max(width, at_least)} numbers")
-    return values.reshape(-1, width)
-
-
-def _parse(text: bytes, dtype: type) -> NDArray | None:
-    """The numbers in ``text``, or None where something else is among them."""
-    with warnings.catch_warnings():
-        # NumPy warns of what it cannot parse and returns what stood before it
-        warnings.simplefilter("error", DeprecationWarning)
-        try:
-            return np.fromstring(text, dtype, sep=" ")
-        except (DeprecationWarning, ValueError):
-            return None
+    return values
 
 
 def _corners(
@@ -108,10 +99,12 @@ def _corners(
     if not alike or text.count(b"//") != len(words) * empty_uv or b"/ " in text or text.endswith(b"/"):
         raise ValueError("OBJ faces mix corners with and without UVs or normals")
     width = 1 + has_uv + has_normal
-    flat = _parse(text.replace(b"/", b" "), np.int64)
-    if flat is None or len(flat) != width * len(words):
-        raise ValueError("an OBJ face index is not a whole number")
-    table = flat.reshape(-1, width)
+    try:
+        if text.translate(None, b"+-0123456789 /"):  # loadtxt would round 1.5
+            raise ValueError
+        table = np.loadtxt([text.replace(b"/", b" ")], np.int64, ndmin=1, comments=None).reshape(-1, width)
+    except (ValueError, OverflowError):
+        raise ValueError("an OBJ face index is not a whole number") from None
     columns = [0, 1 if has_uv else None, width - 1 if has_normal else None]
     if (table == 0).any():
         raise ValueError("an OBJ face index is 0 (they begin at 1)")
