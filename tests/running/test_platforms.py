@@ -5,6 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+from mesoface.cli import app
+from mesoface.errors import MesofaceError
+from mesoface.landmarks.networks import FaceNetworks
+
 _HIDE = """
 import os, signal, sys, subprocess, multiprocessing
 import embreex.rtcore_scene, numpy, cv2, torch, rich.console, typer  # what they import is their affair
@@ -61,3 +67,29 @@ def test_jobs_run_in_spawned_processes_where_there_is_no_fork(tmp_path) -> None:
     environment = "import os; os.environ.pop('OMP_NUM_THREADS', None);"
     command = f"{environment} import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
     assert subprocess.check_output([sys.executable, "-c", command], text=True) == "['1']\nFalse\n"
+
+
+@pytest.mark.parametrize(
+    "raised", [ModuleNotFoundError("no", name="cv2.x"), ImportError("libGL.so.1: …", name="cv2")]
+)
+def test_a_missing_package_is_one_line_of_the_command(monkeypatch, capsys, raised) -> None:
+    def fail(**_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: cv2 ")
+    assert said.count("\n") == 1
+    assert ("pip install opencv-contrib-python" if type(raised) is not ImportError else "libGL.so.1") in said
+    raised.name = "mesoface.nowhere"  # a bug of ours stays one
+    with pytest.raises(ImportError):
+        app.main()
+
+
+def test_mediapipe_is_asked_for_where_the_face_is_looked_for(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    with pytest.raises(MesofaceError, match=r"mediapipe is not installed \(it finds the face\) — pip"):
+        FaceNetworks()

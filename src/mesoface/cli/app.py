@@ -27,7 +27,7 @@ from mesoface.cli import (
     view,
     weights,
 )
-from mesoface.errors import MesofaceError
+from mesoface.errors import NATIVE_PACKAGES, MesofaceError, missing_package
 
 _BAD_INPUT, _INTERRUPTED = 2, 130
 # What typer raises for a wrong option. It has no public name of its own, only its kind BadParameter has.
@@ -89,6 +89,10 @@ def main() -> None:
         code = _fail(_usage(error))
     except OSError as error:  # of a file that nobody expected to fail
         code = _fail(f"{error.filename or 'a file'}: {error.strerror or error} — check the file and the disk")
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in NATIVE_PACKAGES:
+            raise
+        code = _fail(str(missing_package(error)))
     except MemoryError:
         code = _fail("not enough memory — use fewer --views or --preset fast, or close other programs")
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
+from mesoface.errors import needs
 from mesoface.landmarks.crop import Crop
 from mesoface.running.process import ignored_warnings, no_native_logs
 
@@ -37,6 +38,7 @@ class FaceNetworks:
         os.environ.setdefault("GLOG_minloglevel", "2")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with no_native_logs, ignored_warnings():  # there is no switch that covers all of it
+            needs("mediapipe", "it finds the face")
             from mediapipe.framework.formats.rect_pb2 import NormalizedRect
             from mediapipe.python.solution_base import SolutionBase
             from mediapipe.python.solutions.face_detection import FaceDetection
