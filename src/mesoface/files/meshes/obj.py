@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.files.atomic import atomic_file
-from mesoface.files.meshes.polygons import fan
-from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.mesh import Mesh, fan, unit
 
 _CHUNK = 1 << 16
 _SPACE, _SLASH = b" /"
