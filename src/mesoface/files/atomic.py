@@ -118,7 +118,7 @@ def remove_leftovers(folder: str | Path) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """A hidden name beside ``path`` that nobody else has: known before it exists, it can be removed."""
+    """A unique hidden name beside ``path``. It is known before the file exists, so that it can be removed."""
     return path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
 
 

@@ -69,7 +69,7 @@ def read_header(path: Path) -> ImageHeader:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise Image.DecompressionBombError
-        # Pillow would decode a whole PNG to look for EXIF behind the pixels: only before them counts.
+        # Pillow would decode a whole PNG to find EXIF after the pixels; only EXIF before them is read.
         has_exif = image.format != "PNG" or "exif" in image.info
         orientation = image.getexif().get(_ORIENTATION, 1) if has_exif else 1
     return ImageHeader(width, height, orientation if orientation in _TURNS else 1)

@@ -32,7 +32,7 @@ class Similarity:
 def align_points(
     source: ArrayLike, target: ArrayLike, *, weights: ArrayLike | None = None, scale: float | None = None
 ) -> Similarity:
-    """The similarity that takes ``source`` nearest to ``target`` in the (weighted) least-squares sense.
+    """The similarity that maps ``source`` to ``target`` with the least (weighted) sum of squares.
 
     Args:
         source: (N, 3) points.

@@ -105,7 +105,7 @@ def fan(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Triangulate polygons stored one after another as fans around their first corner.
 
     Args:
-        counts: (P,) corners of each polygon; those with fewer than three give nothing.
+        counts: (P,) corners of each polygon; those with fewer than three give no triangle.
 
     Returns:
         (F, 3) positions in the concatenated corner list, F = Σ max(counts - 2, 0).

@@ -1,4 +1,4 @@
-"""Numbers as colours, and the bar that says which colour is which number."""
+"""Numbers as colours, and the legend for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 Image = NDArray[np.float32]
 
 UNKNOWN = (0.62, 0.62, 0.64)
-"""Where a scalar is not known (NaN)."""
+"""The colour of an unknown value (NaN)."""
 
 _COLORMAPS = {"turbo": cv2.COLORMAP_TURBO, "viridis": cv2.COLORMAP_VIRIDIS, "magma": cv2.COLORMAP_MAGMA}
 # blue, white, red in even steps of lightness: for signed values, with limits symmetric around zero

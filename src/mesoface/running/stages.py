@@ -15,7 +15,7 @@ class Stage:
     """One finished stage.
 
     Args:
-        name: for people.
+        name: for messages and reports.
         seconds: wall time.
         peak_mb: highest resident memory of the process up to the stage's end, MB.
     """
@@ -27,7 +27,7 @@ class Stage:
 
 @dataclass
 class StageClock:
-    """Collects the stages in their order."""
+    """Collects finished stages, in order."""
 
     stages: list[Stage] = field(default_factory=list)
 

@@ -19,10 +19,10 @@ _SPACE, _SLASH = b" /"
 def parse_obj(data: bytes) -> Mesh:
     """The mesh in an OBJ file's bytes.
 
-    Normals that differ between a vertex's faces (hard edges) are averaged: :class:`Mesh` keeps one a vertex.
+    Normals that differ between a vertex's faces (hard edges) are averaged: a mesh stores one per vertex.
 
     Raises:
-        ValueError: a line is not understood, or an index points nowhere.
+        ValueError: a line is not understood, or an index is out of range.
     """
     if b"\\\n" in data or b"\\\r\n" in data:
         data = data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
@@ -121,7 +121,7 @@ def _corners(
 def _per_vertex(
     normals: NDArray[np.float64], normal_faces: NDArray[np.int64], faces: NDArray[np.int64], count: int
 ) -> NDArray[np.float64]:
-    """(count, 3) one unit normal a vertex, the mean of those its corners name."""
+    """(count, 3) one unit normal per vertex: the mean of the normals of its corners."""
     for what, index, size in (("normal", normal_faces, len(normals)), ("face", faces, count)):
         if len(index) and (index.min() < 0 or index.max() >= size):
             raise ValueError(f"a {what} index is out of range (there are {size})")
@@ -141,7 +141,7 @@ def write_obj(path: str | os.PathLike[str], mesh: Mesh, *, material: str | None 
     Args:
         path: the file.
         mesh: what is written.
-        material: name of the material, and of the ``.mtl`` file beside it that has it; None: none is named.
+        material: name of the material and of its ``.mtl`` file, which is beside the OBJ; or None.
 
     Raises:
         MesofaceError: the file cannot be written.

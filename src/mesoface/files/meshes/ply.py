@@ -149,7 +149,7 @@ def _read_element(data: bytes, offset: int, element: _Element, order: str) -> tu
             raise ValueError(
                 f"truncated: {done} of {element.count} rows of the {element.name} element are there"
             )
-        # A mixed mesh changes its row length every few rows; look no further ahead than has paid off.
+        # A mixed mesh changes its row length every few rows; look ahead only as far as it has paid off.
         ahead = fits if not parts else min(fits, max(64, 4 * len(parts[-1])))
         rows = np.frombuffer(data, dtype, ahead, offset)
         same = np.ones(ahead, bool)
