@@ -29,7 +29,7 @@ _CUTS, _BEHIND_MM = 8, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Relief:
+class ReliefMaps:
     """Shape that is finer than the triangles of a mesh (Blinn 1978), as maps in its UVs.
 
     Args:
@@ -50,7 +50,7 @@ def shade(
     limits: tuple[float, float] | None = None,
     colormap: str = "turbo",
     smooth: bool = True,
-    relief: Relief | None = None,
+    relief: ReliefMaps | None = None,
     background: Sequence[float] = (1.0, 1.0, 1.0),
     antialias: int = 2,
 ) -> Image:
@@ -110,7 +110,7 @@ def _draw(
     camera: Camera,
     pixels: NDArray[np.float64],
     mode: Mode,
-    surface: Relief | NDArray[np.float64] | None,
+    surface: ReliefMaps | NDArray[np.float64] | None,
     scalar: NDArray[np.float64] | None,
     limits: tuple[float, float] | None,
     colormap: str,
@@ -122,7 +122,7 @@ def _draw(
     as in :func:`shade`.
     """
     mesh, rays = caster.mesh, camera.rays(pixels)
-    hits = _cast(caster, camera.center, rays, surface.shown if isinstance(surface, Relief) else None)
+    hits = _cast(caster, camera.center, rays, surface.shown if isinstance(surface, ReliefMaps) else None)
     hit = hits.hit
     out = np.broadcast_to(np.asarray(background, np.float32), (len(hit), 3)).copy()
     faces, bary = mesh.faces[hits.face[hit]], hits.bary[hit]
@@ -136,7 +136,7 @@ def _draw(
     a, b, c = mesh.vertices[faces.T]
     normals = np.cross(b - a, c - a)
     behind = np.einsum("nk,nk->n", normals, rays[hit]) > 0
-    if isinstance(surface, Relief):
+    if isinstance(surface, ReliefMaps):
         normals = sample_map(surface.normals, _uv(mesh, hits, hit))
     elif surface is not None:
         normals = at_hits(surface)

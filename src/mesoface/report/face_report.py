@@ -14,7 +14,7 @@ from mesoface.evaluation.heatmap import heatmap_picture
 from mesoface.evaluation.table import COLUMNS, rows, summary
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.rendering.clay import Relief
+from mesoface.rendering.clay import ReliefMaps
 from mesoface.report.command_line import command_line
 from mesoface.report.face_surfaces import face_shadings, face_surfaces
 from mesoface.report.photo_error import LARGEST, photo_errors
@@ -174,7 +174,10 @@ def _predicted_map(face: Face) -> Figures:
 
 
 def _views(
-    face: Face, mesh: Mesh | RayCaster, relief: Relief | None = None, angles: Sequence[str] = tuple(ANGLES)
+    face: Face,
+    mesh: Mesh | RayCaster,
+    relief: ReliefMaps | None = None,
+    angles: Sequence[str] = tuple(ANGLES),
 ) -> Figures:
     """Clay pictures of ``mesh``, framed as the face."""
     forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]

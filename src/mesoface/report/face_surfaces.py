@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mesoface.evaluation.heatmap import round_limit
 from mesoface.geometry.mesh import Mesh, unit
-from mesoface.rendering.clay import Relief
+from mesoface.rendering.clay import ReliefMaps
 from mesoface.rendering.false_color import add_legend, colorize
 from mesoface.report.reduced import ReducedSurface, detailed_relief
 from mesoface.report.turnable import Shading, Surface
@@ -59,7 +59,7 @@ def face_shadings(face: Face, errors: NDArray[np.float64] | None = None) -> list
     return shadings
 
 
-def _picture(relief: Relief, rotation: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _picture(relief: ReliefMaps, rotation: NDArray[np.float64]) -> NDArray[np.uint8]:
     """(H, H, 4) uint8: the measured normals in the face's axes, and where there is surface."""
     normal = unit(_shrunk(relief.normals, _RELIEF)) @ rotation.astype(np.float32)
     there = _shrunk(relief.shown, _RELIEF)

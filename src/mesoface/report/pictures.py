@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.rendering.clay import Relief, shade, turntable_cameras
+from mesoface.rendering.clay import ReliefMaps, shade, turntable_cameras
 from mesoface.rendering.false_color import add_legend, colorize
 from mesoface.texture import Texture
 
@@ -114,7 +114,7 @@ def shaded_views(
     forward: ArrayLike,
     up: ArrayLike,
     *,
-    relief: Relief | None = None,
+    relief: ReliefMaps | None = None,
     angles: Sequence[str] = tuple(ANGLES),
     frame: Mesh | None = None,
     size: tuple[int, int] = (480, 640),

@@ -9,7 +9,7 @@ import numpy as np
 
 from mesoface.geometry.mesh import Mesh, compact, unit
 from mesoface.relief.types import MesoRelief
-from mesoface.rendering.clay import Relief
+from mesoface.rendering.clay import ReliefMaps
 from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.maps import blur_masked, dilate, fill_outside, resize_map
 from mesoface.uvd.rasterize import grid_faces, texel_centers
@@ -29,7 +29,7 @@ class ReducedSurface:
     """
 
     mesh: Mesh
-    relief: Relief
+    relief: ReliefMaps
 
 
 def reduce_surface(fine: FineSurface, size: int) -> ReducedSurface:
@@ -43,10 +43,10 @@ def reduce_surface(fine: FineSurface, size: int) -> ReducedSurface:
     faces, used = compact(grid_faces(dilate(cover, 1)), size * size)
     uv = texel_centers(size).reshape(-1, 2)[used]
     mesh = Mesh(position.reshape(-1, 3)[used], faces, uv, None, normal.reshape(-1, 3)[used])
-    return ReducedSurface(mesh, Relief(surface_normals(measured, fine.space.normal), fine.kept))
+    return ReducedSurface(mesh, ReliefMaps(surface_normals(measured, fine.space.normal), fine.kept))
 
 
-def detailed_relief(fine: FineSurface, relief: MesoRelief) -> Relief:
+def detailed_relief(fine: FineSurface, relief: MesoRelief) -> ReliefMaps:
     """The normals of what was measured with predicted relief on it, as fine as the prediction."""
     size = relief.size
     measured = fine.space.displaced(fill_outside(fine.displacement, fine.kept))
@@ -54,12 +54,12 @@ def detailed_relief(fine: FineSurface, relief: MesoRelief) -> Relief:
     outward = unit(resize_map(fine.space.normal, np.ones_like(fine.kept), size))
     normal = surface_normals(position, outward)
     shown = resize_map(fine.kept.astype(np.float32), np.ones_like(fine.kept), size) > 0.5
-    return Relief(surface_normals(position + relief.height[..., None] * normal, outward), shown)
+    return ReliefMaps(surface_normals(position + relief.height[..., None] * normal, outward), shown)
 
 
-def exaggerated_relief(fine: FineSurface, factor: float) -> Relief:
+def exaggerated_relief(fine: FineSurface, factor: float) -> ReliefMaps:
     """The measured relief with what is finer than some millimetres ``factor`` times as high: not the form."""
     displacement = fill_outside(fine.displacement, fine.kept)
     smooth = blur_masked(displacement, np.ones_like(fine.kept), _RELIEF_MM / fine.space.texel_mm)
     high = fine.space.displaced(displacement + (factor - 1) * (displacement - smooth))
-    return Relief(surface_normals(high, fine.space.normal), fine.kept)
+    return ReliefMaps(surface_normals(high, fine.space.normal), fine.kept)
