@@ -89,6 +89,14 @@ def test_a_missing_package_is_one_line_of_the_command(monkeypatch, capsys, raise
         app.main()
 
 
+def test_a_package_that_is_missing_from_the_start_is_one_line_too() -> None:
+    script = "import sys; sys.modules['cv2'] = None; from mesoface.cli import main; main()"
+    ended = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    if ended.returncode:  # where the commands load it at once
+        assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+        assert "error: cv2 is not installed" in ended.stderr
+
+
 def test_mediapipe_is_asked_for_where_the_face_is_looked_for(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "mediapipe", None)
     with pytest.raises(MesofaceError, match=r"mediapipe is not installed \(it finds the face\) — pip"):
