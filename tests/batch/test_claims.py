@@ -100,6 +100,27 @@ def test_a_rename_that_fails_brings_the_older_result_back(job: CaptureJob, monke
 
 def test_what_a_killed_attempt_leaves_is_known_as_a_leftover(job: CaptureJob) -> None:
     make(Attempt(job), "half")
-    job.out.joinpath(f".{job.id}-old-{Attempt(job).token}").mkdir()
     remove_leftovers(job.out)
     assert seen(job) == []
+
+
+def test_killed_between_the_renames_an_attempt_leaves_the_older_result(job: CaptureJob, monkeypatch) -> None:
+    job.result.mkdir()
+    (job.result / "run.json").write_text("old")
+    attempt = Attempt(job)
+    claim(attempt)
+    make(attempt, "new")
+    replace = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if Path(source) == attempt.folder:
+            raise KeyboardInterrupt  # nothing of what follows is run but for the removal of its own folder
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish(attempt)
+    remove_leftovers(job.out)
+    assert seen(job) == ["anna"]
+    assert (job.result / "run.json").read_text() == "old"
