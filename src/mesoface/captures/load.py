@@ -219,14 +219,8 @@ def read_full_size(view: ViewSource) -> tuple[Pixels, NDArray[np.bool_] | None]:
     Raises:
         CaptureError: a file is missing, or is no longer the photo that was calibrated.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return _decode(view, _matching_header(view))
     with ignored_warnings(Image.DecompressionBombWarning):
-        pixels, mask = _decode(view, _matching_header(view))
-    if view.mask_path is not None:
-        mask = _read_mask(view.mask_path, (view.camera.width, view.camera.height))
-    return pixels, mask
+        return _decode(view, _matching_header(view))
 
 
 def _decode(view: ViewSource, header: ImageHeader) -> tuple[Pixels, NDArray[np.bool_] | None]:
