@@ -15,7 +15,6 @@ from mesoface.face_models import load_face_model
 from mesoface.files.meshes import read_mesh
 from mesoface.matching.choice import choose_matcher
 from mesoface.pipeline import choose_measure
-from mesoface.save import region_mesh
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def without(face, view):
 
 def test_the_fine_surface_is_near_the_truth_everywhere(sample_face, sample_capture):
     truth = read_mesh(sample_capture / "gt.ply")
-    error = evaluate(sample_face.fine.mesh, truth, region=region_mesh(sample_face), samples=20_000)
+    error = evaluate(sample_face.fine.mesh, truth, region=sample_face.region, samples=20_000)
     assert error.accuracy.p90 < 0.12
     assert error.completeness.median < 0.05
 
@@ -136,7 +135,7 @@ def test_twice_the_scale_is_twice_the_face_in_the_same_frame(capture, base, samp
     face = mesoface.reconstruct(capture, settings, landmarks=base.landmarks2d)
     truth = read_mesh(sample_capture / "gt.ply")
     doubled = truth.with_vertices(2 * truth.vertices)
-    error = evaluate(face.fine.mesh, doubled, region=region_mesh(face), samples=20_000)
+    error = evaluate(face.fine.mesh, doubled, region=face.region, samples=20_000)
     assert error.accuracy.median < 0.1
     for a, b in zip(face.capture.cameras, base.capture.cameras, strict=True):
         np.testing.assert_allclose(a.center, 2 * b.center, atol=1e-6)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mesoface.inspection.inspect import inspect
     from mesoface.pipeline import find_face, finish_face, measure_face, reconstruct
     from mesoface.results.face import Face
+    from mesoface.results.load import load_face
     from mesoface.save import save_face
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ _HOME = {
     "finish_face": ("pipeline", "finish_face"),
     "inspect": ("inspection.inspect", "inspect"),
     "load_capture": ("captures.load", "load_capture"),
+    "load_face": ("results.load", "load_face"),
     "measure_face": ("pipeline", "measure_face"),
     "read_mesh": ("files.meshes", "read_mesh"),
     "reconstruct": ("pipeline", "reconstruct"),
@@ -61,6 +63,7 @@ __all__ = [
     "finish_face",
     "inspect",
     "load_capture",
+    "load_face",
     "measure_face",
     "read_mesh",
     "reconstruct",

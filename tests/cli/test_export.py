@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import trimesh
 
-import mesoface
-from mesoface.files.meshes import write_obj
 from mesoface.geometry.mesh import Mesh
-from mesoface.results.folder import FORMAT, BaseFit, write_base_fit
 from mesoface.uvd.rasterize import grid_faces, texel_centers
+from tests.faces import made_face, written
 
 
 @pytest.fixture
 def base_run(tmp_path):
     """A result that stopped at the base mesh: a sheet of 160 mm."""
-    run = tmp_path / "run"
-    run.mkdir()
     uv = texel_centers(12).reshape(-1, 2)
-    faces = grid_faces(np.ones((12, 12), bool))
-    write_obj(run / "base.obj", Mesh(np.column_stack([160 * uv, np.zeros(len(uv))]), faces, uv))
-    fit = BaseFit(np.ones(len(faces), bool), np.zeros(3), np.zeros(2), np.eye(3), np.zeros(3))
-    write_base_fit(run / "base_fit.npz", fit)
-    record = {
-        "format": FORMAT,
-        "mesoface": mesoface.__version__,
-        "settings": {"until": "base"},
-        "face_model": "sheet",
-    }
-    (run / "run.json").write_text(json.dumps(record))
-    return run
+    sheet = Mesh(np.column_stack([160 * uv, np.zeros(len(uv))]), grid_faces(np.ones((12, 12), bool)), uv)
+    return written(tmp_path / "run", made_face(sheet, name="sheet"))
 
 
 def test_a_base_run_is_exported_without_colour_and_that_is_said(command, base_run, place):

@@ -12,7 +12,7 @@ from mesoface.captures.formats import colmap
 from mesoface.evaluation import evaluate, points_to_mesh
 from mesoface.evaluation.truth import GroundTruth
 from mesoface.files.meshes import read_mesh
-from mesoface.save import facial_region
+from mesoface.results.load import load_face
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def reconstruct(command, capture, out, *options):
 
 def error_of(out, truth, region=None):
     """The error of the result in ``out``, in its own facial region or in that of the result ``region``."""
-    return evaluate(read_mesh(out / "fine.ply"), truth.with_region(facial_region(region or out)))
+    return evaluate(read_mesh(out / "fine.ply"), truth.with_region(load_face(region or out).region))
 
 
 @pytest.fixture(scope="module")

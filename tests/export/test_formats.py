@@ -65,9 +65,9 @@ def test_an_older_export_is_replaced_whole(world_cap, tmp_path):
 
 
 def test_what_was_not_measured_is_refused_before_anything_is_written(world_cap, tmp_path):
-    source = replace(world_cap, fine=None)
+    face = replace(world_cap, fine=None)
     with pytest.raises(MesofaceError, match="exr, dpmap: this run stopped at the base"):
-        export_face(source, tmp_path / "out", ["glb", "exr", "dpmap"])
+        export_face(face, tmp_path / "out", ["glb", "exr", "dpmap"])
     assert not list(tmp_path.iterdir())
 
 

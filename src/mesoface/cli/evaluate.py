@@ -57,16 +57,18 @@ def command(
     from mesoface.cli.naming import naming
     from mesoface.evaluation import evaluate, print_evaluation, write_heatmap
     from mesoface.files.meshes import read_mesh
-    from mesoface.save import facial_region, surface_file
+    from mesoface.results.load import load_face
 
     if heatmap is not None and heatmap.suffix.lower() not in (".ply", ".png"):
         raise MesofaceError("a heat map is a .ply or a .png", path=heatmap, remedy="give a name that ends so")
-    mesh_path = surface_file(prediction) if prediction.is_dir() else prediction
     inside = read_mesh(region) if region is not None else None
-    if prediction.is_dir() and region is None:
-        inside = facial_region(prediction)
-    predicted, true = read_mesh(mesh_path), read_mesh(truth)
-    with naming(f"{mesh_path} against {truth}"):
+    if prediction.is_dir():
+        face = load_face(prediction)
+        predicted, inside = face.surface, inside or face.region
+    else:
+        predicted = read_mesh(prediction)
+    true = read_mesh(truth)
+    with naming(f"{prediction} against {truth}"):
         result = evaluate(predicted, true, align=align, region=inside, samples=samples)
     if heatmap is not None:
         write_heatmap(heatmap, predicted, result)

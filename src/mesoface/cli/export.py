@@ -69,16 +69,16 @@ def command(
     All the detail in the model's topology: `mesoface export face/ --to obj --detail-edge 0.3 --out dense/`
     """
     from mesoface.cli.naming import naming
-    from mesoface.export import ExportOptions, export_face, read_source
+    from mesoface.export import ExportOptions, export_face
     from mesoface.export.formats import check_target, parse_formats
+    from mesoface.results.load import load_face
     from mesoface.running.progress import progress_bars
 
     formats = parse_formats(to)
     check_target(out, run)
     options = ExportOptions(detail_edge, topology, frame, detail)
     with progress_bars() as progress, naming(run):
-        source = read_source(run)
-        lines = export_face(source, out, formats, options, overwrite=overwrite, progress=progress)
+        lines = export_face(load_face(run), out, formats, options, overwrite=overwrite, progress=progress)
     console = Console(highlight=False, soft_wrap=True)
     for line in lines:
         console.print(line, markup=False)

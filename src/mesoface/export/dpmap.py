@@ -9,32 +9,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.export.displacement import require_detail
-from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
 from mesoface.files.dpmap import FULL_SCALE_MM, SIZE, decode_dpmap, encode_dpmap
 from mesoface.files.maps import write_png
 from mesoface.geometry.mesh import Mesh, unit
 
 
-def export_dpmap(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
+def export_dpmap(source: ExportSource, folder: Path) -> list[str]:
     """Write ``dpmap.png``, 4096², in the base mesh's UVs; what exceeds ±0.914 mm is clipped, and said.
 
     FaceScape looks a v up in row ``H - int(v · H)``, one below the texel that v lies in: our rows are
     written one lower, so that its formula finds them.
 
-    Args:
-        source: the face.
-        options: none matter here.
-        folder: where the file goes.
-
-    Returns:
-        what was written, for people.
-
     Raises:
         MesofaceError: nothing was measured, or the file cannot be written.
     """
-    displacement = require_detail(source).displacement
+    displacement = source.required_detail.displacement
     enlarged = cv2.resize(displacement, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
     lowered = np.concatenate([enlarged[:1], enlarged[:-1]])
     write_png(folder / "dpmap.png", encode_dpmap(lowered))

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mesoface.export.asset import CLAY, make_asset
-from mesoface.export.normal_maps import encode_normals
-from mesoface.export.options import ExportOptions
+from mesoface.export.normals import encode_normals
 from mesoface.export.source import ExportSource
 from mesoface.files.atomic import atomic_file
 from mesoface.files.maps import write_png
@@ -17,21 +16,13 @@ from mesoface.files.meshes import write_obj
 _EDGE_MM = 1.0
 
 
-def export_obj(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
+def export_obj(source: ExportSource, folder: Path) -> list[str]:
     """Write ``face.obj``, ``face.mtl`` and its images: one unit is a millimetre, UVs from the bottom left.
-
-    Args:
-        source: the face.
-        options: density and topology.
-        folder: where the files go.
-
-    Returns:
-        what was written, for people.
 
     Raises:
         MesofaceError: a file cannot be written, or the mesh cannot be made.
     """
-    asset = make_asset(source, options, edge_mm=_EDGE_MM)
+    asset = make_asset(source, edge_mm=_EDGE_MM)
     write_obj(folder / "face.obj", asset.mesh, material="face")
     lines = ["newmtl face", "Ka 0 0 0", "Ks 0.04 0.04 0.04", "Ns 20", "illum 2"]
     if asset.color is None:

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.export.asset import detailed_mesh
-from mesoface.export.options import ExportOptions, Topology
-from mesoface.export.source import ExportSource
+from mesoface.export.source import ExportSource, Topology
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.mesh import Mesh
 from mesoface.uvd.maps import sample_map
@@ -18,22 +17,14 @@ from mesoface.uvd.maps import sample_map
 _EDGE_MM = 1.0  # in the model's topology; the grid's own is as measured
 
 
-def export_ply(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
+def export_ply(source: ExportSource, folder: Path) -> list[str]:
     """Write ``face.ply``: binary, millimetres, normals, ``s t`` UVs, and colours where there is a texture.
-
-    Args:
-        source: the face.
-        options: density and topology; the grid where something was measured, unless told otherwise.
-        folder: where the file goes.
-
-    Returns:
-        what was written, for people.
 
     Raises:
         MesofaceError: it cannot be written, or the mesh cannot be made.
     """
     topology: Topology = "model" if source.detail is None else "grid"
-    mesh, _ = detailed_mesh(source, options, edge_mm=_EDGE_MM, topology=topology)
+    mesh, _ = detailed_mesh(source, edge_mm=_EDGE_MM, topology=topology)
     if source.color is not None:
         mesh = _colored(mesh, source.color)
     write_ply(folder / "face.ply", mesh)

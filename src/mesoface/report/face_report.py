@@ -52,6 +52,8 @@ _FILES = (
     ("error.exr", "distance to the true surface, 32-bit mm", "error"),
     ("region.ply", "the facial region, for comparisons", None),
     ("base_fit.npz", "the face's axes and the face model's coefficients", None),
+    ("landmarks.npz", "landmarks in the photos, pixels, and in space, mm", None),
+    ("space.npz", "the base surface in UV space, and which views see it", "fine"),
     ("cameras.json", "where the photos were taken from, mm", None),
     ("run.json", "settings, versions, figures", None),
 )

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from mesoface.captures.capture import Capture
+from mesoface.captures.capture import Capture, View
+from mesoface.captures.load import load_capture
 from mesoface.errors import MesofaceError
 from mesoface.geometry.camera import Camera
+from mesoface.running.progress import ProgressCallback, silent
 
 FORMAT = 1
 """Version of the file's layout."""
@@ -137,3 +139,32 @@ def read_cameras(path: Path) -> RunCameras:
     return RunCameras(
         views, None if file.capture is None else path.parent / file.capture, file.capture_format
     )
+
+
+def load_photos(
+    cameras: RunCameras, folder: Path | None = None, progress: ProgressCallback = silent
+) -> list[View | None]:
+    """The undistorted photos of a result with its cameras, in their order.
+
+    Args:
+        cameras: of the result.
+        folder: where the photos are now; None: where ``cameras`` has them.
+        progress: called as photos are read.
+
+    Returns:
+        None in place of a view whose photo has another size than the one that was used.
+
+    Raises:
+        MesofaceError: the photos were made in memory, or are not there.
+    """
+    format = cameras.format if folder is None else None
+    folder = folder or cameras.capture
+    if folder is None:
+        raise MesofaceError("the photos were made in memory", remedy="name the folder where they are now")
+    names = [view.name for view in cameras.views]
+    loaded = load_capture(folder, format=format, names=names, progress=progress)
+    pairs = zip(loaded.views, (view.camera for view in cameras.views), strict=True)
+    return [
+        replace(view, camera=camera) if view.image.shape[:2] == (camera.height, camera.width) else None
+        for view, camera in pairs
+    ]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from mesoface.captures.capture import Capture
 from mesoface.config import Settings
 from mesoface.face_models.model import FaceFit
@@ -17,6 +19,9 @@ from mesoface.relief.types import MesoRelief
 from mesoface.running.stages import Stage
 from mesoface.texture import Texture
 from mesoface.uvd.fine_surface import FineSurface
+from mesoface.uvd.rasterize import grid_faces
+
+_REGION_SIZE = 192
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +62,26 @@ class Face:
         return replace(self, stages=(*stages, *self.stages))
 
     @cached_property
+    def surface(self) -> Mesh:
+        """The fine mesh, or the base mesh when the run stopped there."""
+        return self.base if self.fine is None else self.fine.mesh
+
+    @cached_property
     def detailed(self) -> Mesh | None:
         """The fine mesh with predicted relief, vertices moved along their normals; None without either."""
         if self.fine is None or self.relief is None:
             return None
         return add_relief(self.fine.mesh, self.relief)
+
+    @cached_property
+    def region(self) -> Mesh:
+        """The facial mask in space, left-out texels included: where errors to a true surface are measured.
+
+        It is the mask on the measured surface, or on the fitted model where nothing was measured.
+        """
+        if self.fine is None:
+            return self.base.select_faces(self.fit.model.topology.facial)
+        space = self.fine.space
+        coarse = space.resized(min(_REGION_SIZE, space.size))
+        mesh = Mesh(coarse.position.reshape(-1, 3).astype(np.float64), grid_faces(coarse.valid))
+        return mesh.select_faces(np.ones(len(mesh.faces), bool))

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.evaluation.heatmap import round_limit
-from mesoface.export.gltf import GlbBuilder
-from mesoface.export.images import jpeg, to_power_of_two
+from mesoface.export.gltf import GlbBuilder, to_power_of_two
 from mesoface.files.colour import decode_srgb
+from mesoface.files.encode import as_uint8, jpeg
 from mesoface.rendering.clay import CLAY
 from mesoface.rendering.false_color import add_legend, colorize
 from mesoface.viewer.result import RGB, ViewedResult, ViewedSurface
@@ -53,7 +53,7 @@ def shaded_glb(result: ViewedResult, surface: ViewedSurface, shading: Shading) -
     if shading == "texture":
         assert result.texture is not None
         assert mesh.uv is not None
-        attributes["TEXCOORD_0"] = glb.add_attribute(mesh.uv * (1, -1) + (0, 1))
+        attributes["TEXCOORD_0"] = glb.add_uv(mesh.uv)
         image = glb.add_texture(
             jpeg(to_power_of_two(result.texture, _LARGEST_TEXTURE)), "image/jpeg", "texture"
         )
@@ -62,14 +62,7 @@ def shaded_glb(result: ViewedResult, surface: ViewedSurface, shading: Shading) -
         surface_color["baseColorFactor"] = [*(decode_srgb(np.array(CLAY))).tolist(), 1.0]
     else:
         attributes["COLOR_0"] = glb.add_attribute(decode_srgb(_colors(result, surface, shading)))
-    primitive = {"attributes": attributes, "indices": glb.add_indices(mesh.faces), "material": 0}
-    glb.document |= {
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
-        "meshes": [{"primitives": [primitive]}],
-        "materials": [material],
-    }
+    glb.show("face", attributes, glb.add_indices(mesh.faces), material)
     return glb.encode()
 
 
@@ -82,7 +75,7 @@ def legend(surface: ViewedSurface, shading: Shading) -> RGB | None:
     else:
         return None
     bar = add_legend(np.ones((1, 420, 3), np.float32), limits, label, colormap=colormap)[1:]
-    return np.round(np.clip(bar, 0, 1) * 255).astype(np.uint8)
+    return as_uint8(bar)
 
 
 def _colors(result: ViewedResult, surface: ViewedSurface, shading: Shading) -> NDArray[np.float64]:

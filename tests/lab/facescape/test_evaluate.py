@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,14 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.captures.capture import Capture
 from mesoface.errors import IncompleteError, MesofaceError
+from mesoface.face_models.scale import ScaleEstimate
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.facescape.evaluate import evaluate_split
 from mesoface.lab.facescape.layout import PreparedFolder
 from mesoface.lab.facescape.metadata import Alignment, write_scales, write_splits
 from mesoface.lab.facescape.names import CaptureId
-from mesoface.results.cameras import write_cameras
-from mesoface.results.folder import FORMAT, BaseFit, write_base_fit
+from tests.faces import made_face, written
 
 NEAR, FAR, NO_SCAN, NO_RESULT, OTHER_SCALE = (
     CaptureId(*id) for id in ((1, 1), (2, 1), (2, 2), (3, 1), (3, 2))
@@ -38,21 +38,17 @@ def sheet(offset: float, n: int = 60) -> Mesh:
             np.column_stack([corner + 1, corner + n + 1, corner + n]),
         ]
     )
-    return Mesh(np.column_stack([x, y, z]), faces)
+    return Mesh(np.column_stack([x, y, z]), faces, np.column_stack([x, y]) / 120 + 0.5)
 
 
 def write_run(run: Path, capture: Capture, offset: float, scale: float) -> None:
     """A result as far as it is looked at."""
-    run.mkdir(parents=True)
-    record = {"format": FORMAT, "settings": {}, "mm_per_unit": scale}
-    (run / "run.json").write_text(json.dumps(record))
-    write_cameras(run / "cameras.json", capture)
-    write_ply(run / "fine.ply", sheet(offset))
-    write_ply(run / "region.ply", sheet(0))
     turn = Rotation.from_euler("y", 5, degrees=True).as_matrix()
-    write_base_fit(
-        run / "base_fit.npz", BaseFit(np.ones(3, bool), np.zeros(2), np.zeros(2), turn, np.zeros(3))
-    )
+    face = made_face(sheet(0), capture=capture, axes=(turn, np.zeros(3)))
+    written(run, replace(face, scale=ScaleEstimate(scale, "capture", 0)))
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"surface": {}}))
+    write_ply(run / "fine.ply", sheet(offset))
 
 
 def make_split(place: Path, make_capture) -> tuple[Path, Path]:

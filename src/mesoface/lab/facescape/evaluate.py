@@ -23,11 +23,11 @@ from mesoface.lab.facescape.metadata import Scales, read_splits
 from mesoface.lab.facescape.names import CaptureId
 from mesoface.lab.facescape.results import find_results
 from mesoface.lab.facescape.split_table import WORST, SplitTable, figures_of, write_tables
-from mesoface.results.folder import read_base_fit, read_record, required_file
+from mesoface.results.folder import required_file
+from mesoface.results.load import load_face
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import read_manifest, resumable_folder, run_all
 from mesoface.running.workers import run_jobs
-from mesoface.save import facial_region, surface_file
 
 MANIFEST = "evaluation.json"
 _RECIPE = 1  # to be raised whenever the same result is measured otherwise
@@ -177,20 +177,21 @@ def measure(job: EvaluateJob) -> None:
 def picture(job: EvaluateJob) -> tuple[CaptureId, NDArray[np.float32]]:
     """Which capture, and (H, W, 3) the error on its surface, seen from three sides."""
     mesh, evaluation = _evaluated(job)
-    rotation = read_base_fit(required_file(job.run, "base_fit.npz")).rotation
+    rotation = load_face(job.run).fit.rotation
     forward, up = rotation[:, 2], rotation[:, 1]
     return job.id, heatmap_picture(mesh, evaluation, forward=forward, up=up, size=(360, 480))
 
 
 def _evaluated(job: EvaluateJob) -> tuple[Mesh, Evaluation]:
     """The measured surface and how far it is from the scan, both in millimetres in the capture's world."""
-    scale = read_record(job.run).get("mm_per_unit")
+    face = load_face(job.run)
+    scale = face.record.get("mm_per_unit")
     if not isinstance(scale, int | float) or not np.isclose(scale, job.mm_per_unit, rtol=1e-6):
         raise MesofaceError(
             f"was made with {scale} mm per unit, the capture has {job.mm_per_unit}",
             path=job.run,
             remedy="reconstruct the prepared capture without --scale",
         )
-    mesh, scan = read_mesh(surface_file(job.run)), read_mesh(job.scan)
+    mesh, scan = face.surface, read_mesh(job.scan)
     scan = scan.with_vertices(scan.vertices * job.mm_per_unit)
-    return mesh, evaluate(mesh, scan, region=facial_region(job.run), samples=job.samples)
+    return mesh, evaluate(mesh, scan, region=face.region, samples=job.samples)
