@@ -69,6 +69,14 @@ def sample_face(sample_capture: Path) -> Face:
     return mesoface.reconstruct(capture, mesoface.Settings(scale=1.0, preset="fast", threads=1))
 
 
+@pytest.fixture(scope="session")
+def drawn_face() -> Face:
+    """A rippled dome: :func:`tests.faces.dome`."""
+    from tests.faces import dome  # here, because it imports this file
+
+    return dome()
+
+
 @dataclass(frozen=True, eq=False)
 class DrawnRig:
     """A textured ball of 80 mm around the origin, seen by cameras on an arc 600 mm away.

@@ -164,3 +164,25 @@ def cap(*, fine: bool = True, color: bool = True) -> Face:
         axes=(TURN, SHIFT),
         name="cap",
     )
+
+
+def dome(size: int = 96) -> Face:
+    """160 × 160 × 40 mm with ripples of 0.2 mm, a hole in it, turned in the world, textured, with relief."""
+    uv = texel_centers(size)
+    x, y = 160 * (uv[..., 0] - 0.5), 160 * (uv[..., 1] - 0.5)
+    z = 40 - (x**2 + y**2) / 320
+    normal = np.stack([x / 160, y / 160, np.ones_like(x)], -1)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    position = np.stack([x, y, z], -1) @ TURN.T + SHIFT
+    kept = (np.hypot(x, y) < 75) & (np.hypot(x - 25, y - 20) > 10)
+    everywhere = np.ones_like(kept)
+    space = UVDSpace(position.astype(np.float32), (normal @ TURN.T).astype(np.float32), everywhere)
+    color = np.dstack([uv[..., 0], uv[..., 1], np.full_like(x, 0.25)]).astype(np.float32)
+    height = np.where(kept, 0.05 * np.cos(y), 0).astype(np.float32)
+    return made_face(
+        fine_mesh(space, everywhere),
+        fine=made_fine(space, 0.2 * np.sin(x), kept, 0.5 + x / 200),
+        color=np.where(kept[..., None], color, 0),
+        relief=MesoRelief(height, kept, "learned", 1.7),
+        axes=(TURN, np.zeros(3)),
+    )

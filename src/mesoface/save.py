@@ -13,7 +13,7 @@ from mesoface.export import ExportSource
 from mesoface.export.glb import export_glb
 from mesoface.files.atomic import atomic_folder
 from mesoface.geometry.mesh import Mesh
-from mesoface.report.face_report import write_report
+from mesoface.report.reconstruct_page import write_report
 from mesoface.results.face import Face
 from mesoface.results.folder import REPORT
 from mesoface.results.write import write_record, write_result

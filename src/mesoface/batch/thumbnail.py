@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
+from mesoface.rendering.reduced import reduce_surface
 from mesoface.report.pictures import shaded_views
-from mesoface.report.reduced import reduce_surface
 from mesoface.results.face import Face
 
 THUMBNAIL = "thumbnail.jpg"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
+from mesoface.files.encode import as_uint8
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import Hits, RayCaster
@@ -77,7 +78,7 @@ def _compare(caster: RayCaster, texture: NDArray[np.float32], view: View) -> Pho
     false = colorize(difference.mean(-1), (0, LARGEST), "magma")
     false = np.where(shown[..., None], false, 0.25 + 0.5 * photo.mean(-1, keepdims=True))
     panels = np.hstack([photo, rendering, false])
-    return PhotoError(view.name, psnr, np.round(np.clip(panels, 0, 1) * 255).astype(np.uint8))
+    return PhotoError(view.name, psnr, as_uint8(panels))
 
 
 def _facets(mesh: Mesh, hits: Hits) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mesoface.captures.capture import View
+from mesoface.files.encode import as_uint8
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.clay import ReliefMaps, shade, turntable_cameras
@@ -27,20 +27,6 @@ ANGLES = {
 """From where faces are shown: degrees to the subject's left."""
 
 
-def photo_with_landmarks(
-    view: View, points: NDArray[np.float64], weights: NDArray[np.float64] | None = None, *, height: int = 360
-) -> RGB:
-    """A thumbnail of a view with its landmarks drawn in.
-
-    Args:
-        view: the photo.
-        points: (L, 2) pixels of the view, NaN where there is none.
-        weights: (L,) in [0, 1]: green counts fully, red not at all; None for all green.
-        height: of the thumbnail, pixels.
-    """
-    return with_landmarks(view.image, points, weights, height=height)
-
-
 def with_landmarks(
     image: NDArray[np.float32],
     points: NDArray[np.float64],
@@ -48,11 +34,18 @@ def with_landmarks(
     *,
     height: int = 360,
 ) -> RGB:
-    """:func:`photo_with_landmarks` of an (H, W, 3) image in [0, 1] without a camera."""
+    """A thumbnail of a photo with its landmarks drawn in.
+
+    Args:
+        image: (H, W, 3) in [0, 1].
+        points: (L, 2) pixels, NaN where there is none.
+        weights: (L,) in [0, 1]: green counts fully, red not at all; None for all green.
+        height: of the thumbnail, pixels.
+    """
     factor = height / image.shape[0]
     size = (max(1, round(image.shape[1] * factor)), height)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    canvas = np.ascontiguousarray(np.round(np.clip(small, 0, 1) * 255).astype(np.uint8))
+    canvas = np.ascontiguousarray(as_uint8(small))
     weights = np.ones(len(points)) if weights is None else np.clip(np.nan_to_num(weights), 0, 1)
     centers = ((points + 0.5) * factor - 0.5) * 16  # cv2 takes fixed-point numbers with 4 fractional bits
     for (x, y), weight in zip(centers, weights, strict=True):
@@ -89,7 +82,7 @@ def map_picture(
         picture, size, interpolation=cv2.INTER_AREA if width < values.shape[1] else cv2.INTER_NEAREST
     )
     picture = add_legend(picture, limits, label, colormap=colormap)
-    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return as_uint8(picture)
 
 
 def texture_picture(texture: Texture, *, width: int = 560) -> RGB:
@@ -98,7 +91,7 @@ def texture_picture(texture: Texture, *, width: int = 560) -> RGB:
     color = cv2.resize(texture.color, size, interpolation=cv2.INTER_AREA)
     seen = cv2.resize(texture.seen.astype(np.float32), size, interpolation=cv2.INTER_AREA)[..., None]
     picture = color * (0.4 + 0.6 * seen) + 0.6 * (1 - seen)
-    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return as_uint8(picture)
 
 
 def symmetric_limits(values: ArrayLike, valid: NDArray[np.bool_] | None = None) -> tuple[float, float]:
@@ -135,7 +128,4 @@ def shaded_views(
         frame or caster.mesh, forward=forward, up=up, angles=[ANGLES[name] for name in angles], size=size
     )
     pictures = (shade(caster, camera, relief=relief) for camera in cameras)
-    return [
-        (name, np.round(picture * 255).astype(np.uint8))
-        for name, picture in zip(angles, pictures, strict=True)
-    ]
+    return [(name, as_uint8(picture)) for name, picture in zip(angles, pictures, strict=True)]

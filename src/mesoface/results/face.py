@@ -85,3 +85,9 @@ class Face:
         coarse = space.resized(min(_REGION_SIZE, space.size))
         mesh = Mesh(coarse.position.reshape(-1, 3).astype(np.float64), grid_faces(coarse.valid))
         return mesh.select_faces(np.ones(len(mesh.faces), bool))
+
+    def _repr_html_(self) -> str:
+        """The face in 3D, for notebooks: it can be turned, and makes no network request."""
+        from mesoface.results.scene import notebook_view  # here: pages are not needed without a notebook
+
+        return notebook_view(self)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mesoface.geometry.mesh import Mesh
-from mesoface.report.turnable import Shading, Surface, turnable
-from tests.report.test_html import parse
+from mesoface.rendering.turnable import Shading, TurnableSurface, turnable
+from tests.rendering.test_page import parse
 
 VERTEX = np.dtype([("position", "<u2", 4), ("normal", "<i2", 4), ("uv", "<u2", 2)])
 CLAY = Shading("clay", "clay")
@@ -34,7 +34,7 @@ def unpacked(surface: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndar
 def test_positions_normals_and_uvs_survive(drawn_face):
     mesh = drawn_face.fine.mesh
     vertices, normals, uv, faces = unpacked(
-        payload(turnable([Surface("a", mesh, ["clay"])], [CLAY]))["surfaces"][0]
+        payload(turnable([TurnableSurface("a", mesh, ["clay"])], [CLAY]))["surfaces"][0]
     )
     np.testing.assert_allclose(vertices, mesh.vertices, atol=0.002)
     np.testing.assert_allclose(normals, mesh.normals, atol=1e-4)
@@ -49,7 +49,7 @@ def test_seams_are_opened():
     uv = np.array([[0, 0], [0.4, 0], [0, 0.4], [0.6, 0.5], [1, 1], [0.5, 1]])
     mesh = Mesh(corners, faces, uv, np.array([[0, 1, 2], [3, 4, 5]]))
     vertices, _, place, packed = unpacked(
-        payload(turnable([Surface("a", mesh, ["clay"])], [CLAY]))["surfaces"][0]
+        payload(turnable([TurnableSurface("a", mesh, ["clay"])], [CLAY]))["surfaces"][0]
     )
     assert len(vertices) == 6
     np.testing.assert_allclose(vertices[packed], corners[faces], atol=1e-4)
@@ -63,14 +63,14 @@ def test_indices_are_as_wide_as_they_must_be(count, wide):
     vertices = np.column_stack([x.ravel(), y.ravel(), 0 * x.ravel()]).astype(float)
     a = (np.arange(count - 1)[:, None] * count + np.arange(count - 1)).ravel()
     mesh = Mesh(vertices, np.column_stack([a, a + 1, a + count]))
-    surface = payload(turnable([Surface("a", mesh, ["clay"])], [CLAY]))["surfaces"][0]
+    surface = payload(turnable([TurnableSurface("a", mesh, ["clay"])], [CLAY]))["surfaces"][0]
     assert surface["wide"] is wide
     np.testing.assert_array_equal(unpacked(surface)[3], mesh.faces)
 
 
 def test_relief_keeps_its_normals_and_its_mask(drawn_face):
     relief = np.random.default_rng(0).integers(0, 256, (32, 32, 4), np.uint8)
-    data = payload(turnable([Surface("a", drawn_face.fine.mesh, ["clay"], relief)], [CLAY]))
+    data = payload(turnable([TurnableSurface("a", drawn_face.fine.mesh, ["clay"], relief)], [CLAY]))
     picture = data["pictures"][data["surfaces"][0]["relief"]]
     assert picture["type"] == "image/png"
     encoded = np.frombuffer(base64.b64decode(picture["data"]), np.uint8)
@@ -81,7 +81,7 @@ def test_relief_keeps_its_normals_and_its_mask(drawn_face):
 def test_no_name_ends_the_script_or_becomes_a_tag(drawn_face):
     evil = '</script><img src="x">'
     shading = Shading(evil, "bare", np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8))
-    text = turnable([Surface(evil, drawn_face.base, [evil])], [CLAY, shading])
+    text = turnable([TurnableSurface(evil, drawn_face.base, [evil])], [CLAY, shading])
     assert text.count("</script>") == 2
     assert payload(text)["surfaces"][0]["name"] == evil
     assert all(source.startswith("data:") for source in parse(text).sources)
@@ -102,5 +102,5 @@ def test_even_pictures_of_noise_leave_room_in_the_page():
         Shading("confidence", "lit", rng.integers(0, 256, (512, 512, 3), np.uint8)),
         Shading("error", "lit", rng.integers(0, 256, (512, 512, 3), np.uint8)),
     ]
-    text = turnable([Surface("a", mesh, [], relief), Surface("b", mesh, [])], shadings)
+    text = turnable([TurnableSurface("a", mesh, [], relief), TurnableSurface("b", mesh, [])], shadings)
     assert len(text) < 12e6

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from mesoface.geometry.mesh import Mesh, compact, unit
-from mesoface.relief.types import MesoRelief
 from mesoface.rendering.clay import ReliefMaps
 from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.maps import blur_masked, dilate, fill_outside, resize_map
@@ -46,15 +46,20 @@ def reduce_surface(fine: FineSurface, size: int) -> ReducedSurface:
     return ReducedSurface(mesh, ReliefMaps(surface_normals(measured, fine.space.normal), fine.kept))
 
 
-def detailed_relief(fine: FineSurface, relief: MesoRelief) -> ReliefMaps:
-    """The normals of what was measured with predicted relief on it, as fine as the prediction."""
-    size = relief.size
+def detailed_relief(fine: FineSurface, height: NDArray[np.float32]) -> ReliefMaps:
+    """The normals of what was measured with predicted relief on it, as fine as the prediction.
+
+    Args:
+        fine: the measured surface.
+        height: (M, M) relief along its normals, mm.
+    """
+    size = len(height)
     measured = fine.space.displaced(fill_outside(fine.displacement, fine.kept))
     position = resize_map(measured, np.ones_like(fine.kept), size)
     outward = unit(resize_map(fine.space.normal, np.ones_like(fine.kept), size))
     normal = surface_normals(position, outward)
     shown = resize_map(fine.kept.astype(np.float32), np.ones_like(fine.kept), size) > 0.5
-    return ReliefMaps(surface_normals(position + relief.height[..., None] * normal, outward), shown)
+    return ReliefMaps(surface_normals(position + height[..., None] * normal, outward), shown)
 
 
 def exaggerated_relief(fine: FineSurface, factor: float) -> ReliefMaps:

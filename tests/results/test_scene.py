@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.false_color import UNKNOWN
-from mesoface.report.face_surfaces import face_shadings, face_surfaces
-from mesoface.report.reduced import exaggerated_relief, reduce_surface
+from mesoface.rendering.reduced import exaggerated_relief, reduce_surface
+from mesoface.results.load import load_face
+from mesoface.results.scene import face_shadings, face_surfaces
 from mesoface.surface.fine import vertex_map
-
-
-def without(face, **changes):
-    return SimpleNamespace(**{**vars(face), **changes})
+from mesoface.texture import Texture
+from tests.faces import written
+from tests.rendering.test_page import parse, policy_of
 
 
 def surfaces_of(face):
@@ -78,7 +78,7 @@ def test_shadings_are_those_that_there_is_something_for(drawn_face):
     errors = np.full(len(drawn_face.fine.mesh.vertices), 0.03)
     names = [shading.name for shading in face_shadings(drawn_face, errors)]
     assert names == ["texture", "clay", "normals", "confidence", "error"]
-    bare = without(drawn_face, texture=None, fine=None, relief=None)
+    bare = replace(drawn_face, texture=None, fine=None, relief=None)
     assert [shading.name for shading in face_shadings(bare)] == ["clay", "normals"]
     assert [surface.name for surface in face_surfaces(bare, None)] == ["base mesh"]
 
@@ -106,5 +106,17 @@ def test_vertex_map_puts_every_vertex_on_its_texel(drawn_face):
 @pytest.mark.parametrize("size", [1500])
 def test_large_maps_are_shrunk(drawn_face, size):
     color = np.zeros((size, size, 3), np.float32)
-    texture = SimpleNamespace(color=color)
-    assert face_shadings(without(drawn_face, texture=texture))[0].picture.shape == (1024, 1024, 3)
+    texture = Texture(color, np.ones((size, size), bool))
+    assert face_shadings(replace(drawn_face, texture=texture))[0].picture.shape == (1024, 1024, 3)
+
+
+def test_in_a_notebook_it_is_a_frame_that_makes_no_request(drawn_face, tmp_path):
+    text = drawn_face._repr_html_()
+    frame = parse(text)
+    assert frame.seen == {"iframe"}
+    assert 'sandbox="allow-scripts"' in text
+    (page,) = frame.frames
+    assert "default-src 'none'" in policy_of(page)
+    assert '<div class="turnable">' in page
+    assert all(source.startswith("data:") for source in parse(page).sources)
+    assert len(load_face(written(tmp_path / "run", drawn_face))._repr_html_()) > 100_000

@@ -1,38 +1,63 @@
-"""What the report's 3D view shows of a face: its surfaces, and the pictures that colour them."""
+"""A face in the turnable 3D view: its surfaces, and the pictures that colour them."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from mesoface.evaluation.heatmap import round_limit
+from mesoface.files.encode import as_uint8
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.rendering.clay import ReliefMaps
 from mesoface.rendering.false_color import add_legend, colorize
-from mesoface.report.reduced import ReducedSurface, detailed_relief
-from mesoface.report.turnable import Shading, Surface
-from mesoface.results.face import Face
+from mesoface.rendering.page import TEMPLATES, render
+from mesoface.rendering.reduced import ReducedSurface, detailed_relief, reduce_surface
+from mesoface.rendering.turnable import Shading, TurnableSurface, turnable
 from mesoface.surface.fine import vertex_map
 from mesoface.uvd.maps import dilate, fill_outside
+
+if TYPE_CHECKING:
+    from mesoface.results.face import Face
+
+GRID = 250
+"""Side of the grid that the measured surface is drawn on, texels: what is finer is in its map of normals."""
 
 # Largest side of the pictures, pixels.
 _RELIEF, _COLOR, _FALSE_COLOR = 1024, 1024, 512
 
 
-def face_surfaces(face: Face, reduced: ReducedSurface | None) -> list[Surface]:
+def face_view(
+    face: Face, reduced: ReducedSurface | None, errors: NDArray[np.float64] | None = None
+) -> Markup:
+    """The 3D view of a page; the arguments are those of :func:`face_surfaces` and :func:`face_shadings`."""
+    return turnable(face_surfaces(face, reduced), face_shadings(face, errors))
+
+
+def notebook_view(face: Face) -> str:
+    """The 3D view in a frame of its own, which neither reads the notebook nor makes a request."""
+    reduced = None if face.fine is None else reduce_surface(face.fine, GRID)
+    page = render(TEMPLATES / "notebook.html", title="mesoface", scene=face_view(face, reduced))
+    style = "width: 100%; height: 860px; border: 0"
+    return f'<iframe sandbox="allow-scripts" srcdoc="{escape(page)}" style="{style}"></iframe>'
+
+
+def face_surfaces(face: Face, reduced: ReducedSurface | None) -> list[TurnableSurface]:
     """The measured surface where there is one (``reduced``), and the base mesh, in the face's own axes."""
     rotation, center = face.fit.rotation, _center(face)
     own = ["clay", "normals", *(["texture"] if face.texture is not None else [])]
     base = face.base.select_faces(face.fit.model.topology.facial) if face.fine is None else face.base
-    surfaces = [Surface("base mesh", _turned(base, rotation, center), own)]
+    surfaces = [TurnableSurface("base mesh", _turned(base, rotation, center), own)]
     if reduced is not None:
         mesh = _turned(reduced.mesh, rotation, center)
         relief = _picture(reduced.relief, rotation)
-        surfaces.insert(0, Surface("measured surface", mesh, [*own, "confidence", "error"], relief))
+        surfaces.insert(0, TurnableSurface("measured surface", mesh, [*own, "confidence", "error"], relief))
         if face.fine is not None and face.relief is not None:
-            detailed = _picture(detailed_relief(face.fine, face.relief), rotation)
-            surfaces.insert(1, Surface("with predicted relief", mesh, own, detailed))
+            detailed = _picture(detailed_relief(face.fine, face.relief.height), rotation)
+            surfaces.insert(1, TurnableSurface("with predicted relief", mesh, own, detailed))
     return surfaces
 
 
@@ -46,7 +71,7 @@ def face_shadings(face: Face, errors: NDArray[np.float64] | None = None) -> list
     shadings = [Shading("clay", "clay"), Shading("normals", "normals")]
     if face.texture is not None:
         color = _shrunk(face.texture.color, _COLOR)
-        shadings.insert(0, Shading("texture", "bare", np.round(np.clip(color, 0, 1) * 255).astype(np.uint8)))
+        shadings.insert(0, Shading("texture", "bare", as_uint8(color)))
     fine = face.fine
     if fine is None:
         return shadings
@@ -87,7 +112,7 @@ def _false_color(
     colors = np.where(reach[..., None], fill_outside(colors, known), colors)
     colors[~known & ~reach] = colorize(np.array([np.nan]), limits, colormap)[0]
     legend = add_legend(np.ones((1, 420, 3), np.float32), limits, label, colormap=colormap)[1:]
-    picture, bar = (np.round(np.clip(a, 0, 1) * 255).astype(np.uint8) for a in (colors, legend))
+    picture, bar = (as_uint8(a) for a in (colors, legend))
     return Shading(name, "lit", picture, bar)
 
 

@@ -7,20 +7,17 @@ in a picture of normals instead of in vertices, and so is everything that colour
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib.resources import files
 from typing import Any, Literal
 
-import cv2
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
+from mesoface.files.encode import base64_text, jpeg, png
 from mesoface.geometry.mesh import Mesh, unit
-from mesoface.report import html
+from mesoface.rendering.page import fragment, turnable_script
 
 RGB = NDArray[np.uint8]
 Light = Literal["clay", "normals", "bare", "lit"]
@@ -30,7 +27,7 @@ _VERTEX = np.dtype([("position", "<u2", 4), ("normal", "<i2", 4), ("uv", "<u2", 
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class TurnableSurface:
     """A surface of the view.
 
     Args:
@@ -65,7 +62,7 @@ class Shading:
     legend: RGB | None = None
 
 
-def turnable(surfaces: Sequence[Surface], shadings: Sequence[Shading]) -> str:
+def turnable(surfaces: Sequence[TurnableSurface], shadings: Sequence[Shading]) -> Markup:
     """HTML of the view: canvas, controls, data and script. One to a page.
 
     Args:
@@ -88,30 +85,18 @@ def turnable(surfaces: Sequence[Surface], shadings: Sequence[Shading]) -> str:
         ],
         "pictures": pictures,
     }
-    legends = "".join(
-        f'<img data-legend="{escape(s.name)}" alt="colours of {escape(s.name)}" '
-        f'src="{html.data_uri(s.legend)}" width="{s.legend.shape[1]}" height="{s.legend.shape[0]}" hidden>'
-        for s in shadings
-        if s.legend is not None
-    )
-    flat = all(surface.relief is None for surface in surfaces)
-    relief = (
-        f'<label{" hidden" * flat}>Relief <input type="range" min="0" max="4" step="0.1" value="1"> '
-        "<output></output></label>"
-    )
-    return (
-        '<div class="turnable">\n<canvas tabindex="0" role="img" aria-label="the face in 3D"></canvas>\n'
-        '<div class="turnable-controls" hidden>\n'
-        f"{_choice('surface', [surface.name for surface in surfaces])}\n"
-        f"{_choice('shading', [shading.name for shading in shadings])}\n{relief}\n{legends}</div>\n"
-        '<p class="sub turnable-note">Drag to turn, with shift to move; click, then wheel or + and − to '
-        "zoom; 0 or a double click goes back. Two fingers move and zoom.</p>\n"
-        "<noscript>The view in 3D needs JavaScript; the pictures below do not.</noscript>\n"
-        f'<script type="application/json">{_json(data)}</script>\n</div>\n<script>\n{_script()}</script>'
+    return fragment(
+        "turnable.html",
+        data=data,
+        surfaces=[surface.name for surface in surfaces],
+        shadings=[shading.name for shading in shadings],
+        legends=[(shading.name, shading.legend) for shading in shadings if shading.legend is not None],
+        has_relief=any(surface.relief is not None for surface in surfaces),
+        script=turnable_script(),
     )
 
 
-def _surface(surface: Surface) -> dict[str, Any]:
+def _surface(surface: TurnableSurface) -> dict[str, Any]:
     """A surface as the script reads it."""
     mesh = surface.mesh.with_one_index()
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)
@@ -129,8 +114,8 @@ def _surface(surface: Surface) -> dict[str, Any]:
         "origin": low.tolist(),
         "extent": extent.tolist(),
         "relief": None if surface.relief is None else f"relief of {surface.name}",
-        "vertices": _text(vertices.tobytes()),
-        "faces": _text(mesh.faces.astype("<u4" if wide else "<u2").tobytes()),
+        "vertices": base64_text(vertices.tobytes()),
+        "faces": base64_text(mesh.faces.astype("<u4" if wide else "<u2").tobytes()),
         "corners": mesh.faces.size,
         "wide": wide,
     }
@@ -139,32 +124,5 @@ def _surface(surface: Surface) -> dict[str, Any]:
 def _picture(picture: NDArray[np.uint8]) -> dict[str, str]:
     """Colours as JPEG; normals with their mask as PNG, which keeps them."""
     if picture.shape[2] == 3:
-        return {"type": "image/jpeg", "data": html.data_uri(picture, photo=True).split(",")[1]}
-    bgra = np.ascontiguousarray(picture[..., [2, 1, 0, 3]])
-    ok, encoded = cv2.imencode(".png", bgra, [cv2.IMWRITE_PNG_COMPRESSION, 6])
-    if not ok:
-        raise ValueError(f"the picture of the shape {picture.shape} cannot be encoded")
-    return {"type": "image/png", "data": _text(encoded.tobytes())}
-
-
-def _choice(name: str, options: Sequence[str]) -> str:
-    """Radio buttons, the first one chosen."""
-    buttons = "".join(
-        f'<label><input type="radio" name="{name}" value="{escape(option)}"{" checked" * (i == 0)}>'
-        f"{escape(option)}</label>"
-        for i, option in enumerate(options)
-    )
-    return f'<fieldset aria-label="{name}">{buttons}</fieldset>'
-
-
-def _json(data: dict[str, Any]) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(data).replace("<", "\\u003c")
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def _script() -> str:
-    return (files("mesoface") / "assets" / "turnable.js").read_text(encoding="utf-8")
+        return {"type": "image/jpeg", "data": base64_text(jpeg(picture, 86))}
+    return {"type": "image/png", "data": base64_text(png(picture))}
