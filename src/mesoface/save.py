@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from mesoface.evaluation.heatmap import vertex_errors
 from mesoface.export import ExportSource
 from mesoface.export.glb import export_glb
 from mesoface.files.atomic import atomic_folder
+from mesoface.files.targets import check_output_folder
 from mesoface.geometry.mesh import Mesh
 from mesoface.report.reconstruct_page import write_report
 from mesoface.results.face import Face
@@ -22,36 +22,15 @@ from mesoface.running.stages import StageClock
 
 
 def check_target(out: Path, capture: Path, overwrite: bool) -> None:
-    """Refuse a bad ``--out`` before any work is done.
-
-    Raises:
-        MesofaceError: ``out`` is inside of the capture (or is it), exists already, is a file, or cannot be
-            made.
-    """
-    inner, outer = out.resolve(), capture.resolve()
-    if inner == outer or outer in inner.parents or inner in outer.parents:
-        raise MesofaceError(
-            "the result would be written into the capture (or over it)",
-            path=out,
-            remedy="name a folder outside of the capture",
-        )
-    if out.exists() and not out.is_dir():
-        raise MesofaceError("is a file", path=out, remedy="name a folder")
-    if out.is_dir() and any(out.iterdir()):
-        if not overwrite:
-            raise MesofaceError("exists already", path=out, remedy="name another folder, or pass --overwrite")
-        if not (out / "run.json").is_file():
-            raise MesofaceError(
-                "--overwrite replaces results only, and this folder has no run.json",
-                path=out,
-                remedy="name another folder",
-            )
-    above = next(parent for parent in out.absolute().parents if parent.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        what = "may not be written into" if above.is_dir() else "is a file"
-        raise MesofaceError(
-            f"the result cannot be put there: {above} {what}", path=out, remedy="name another place"
-        )
+    """Refuse a bad ``--out`` before any work is done: see :func:`.targets.check_output_folder`."""
+    check_output_folder(
+        out,
+        record="run.json",
+        overwrite=overwrite,
+        other="--overwrite replaces results only, and this folder has no run.json",
+        source=capture,
+        inside="the result would be written into the capture (or over it)",
+    )
 
 
 def save_face(

@@ -70,12 +70,12 @@ def command(
     """
     from mesoface.cli.naming import naming
     from mesoface.export import ExportOptions, export_face
-    from mesoface.export.formats import check_target, parse_formats
+    from mesoface.export.formats import check_export_folder, parse_formats
     from mesoface.results.load import load_face
     from mesoface.running.progress import progress_bars
 
     formats = parse_formats(to)
-    check_target(out, run)
+    check_export_folder(out, run)
     options = ExportOptions(detail_edge, topology, frame, detail)
     with progress_bars() as progress, naming(run):
         lines = export_face(load_face(run), out, formats, options, overwrite=overwrite, progress=progress)

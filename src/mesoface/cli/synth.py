@@ -81,6 +81,7 @@ def command(
     A video of 50 frames: `mesoface synth --out video --seed 7 --frames 50`, then
     `mesoface batch video/frames.txt --out faces --sequence --scale 1 --truth-name gt.ply`
     """
+    from mesoface.files.targets import check_output_folder
     from mesoface.lab.synthesis import SynthesisSettings, synthesize, synthesize_sequence
     from mesoface.running.progress import progress_bars
 
@@ -89,7 +90,12 @@ def command(
             f"--truth-detail {truth_detail} is finer than what is photographed (--detail {detail})",
             remedy="make it larger, or leave it out",
         )
-    _check_target(out, overwrite)
+    check_output_folder(
+        out,
+        record="truth.json",
+        overwrite=overwrite,
+        other="--overwrite replaces synthetic captures only, and this folder has no truth.json",
+    )
     with progress_bars(remaining=frames > 1) as progress:
         if frames > 1:
             settings = SynthesisSettings(
@@ -128,15 +134,3 @@ def command(
             progress=progress,
         )
     typer.echo(f"capture: {folder}")
-
-
-def _check_target(out: Path, overwrite: bool) -> None:
-    """Refuse to replace what no earlier run made."""
-    if overwrite and out.is_dir() and any(out.iterdir()) and not (out / "truth.json").is_file():
-        raise MesofaceError(
-            "--overwrite replaces synthetic captures only, and this folder has no truth.json",
-            path=out,
-            remedy="name another folder",
-        )
-    if out.exists() and not out.is_dir():
-        raise MesofaceError("is a file", path=out, remedy="name a folder")

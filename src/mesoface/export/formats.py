@@ -75,7 +75,7 @@ def parse_formats(names: str) -> list[str]:
     return chosen
 
 
-def check_target(out: Path, run: Path) -> None:
+def check_export_folder(out: Path, run: Path) -> None:
     """Refuse a target that would harm something.
 
     Raises:
