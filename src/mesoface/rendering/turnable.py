@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from mesoface.files.encode import base64_text, jpeg, png
+from mesoface.files.encode import SMALL, base64_text, jpeg, png
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.rendering.page import fragment, turnable_script
 
@@ -125,4 +125,4 @@ def _picture(picture: NDArray[np.uint8]) -> dict[str, str]:
     """Colours as JPEG; normals with their mask as PNG, which keeps them."""
     if picture.shape[2] == 3:
         return {"type": "image/jpeg", "data": base64_text(jpeg(picture, 86))}
-    return {"type": "image/png", "data": base64_text(png(picture))}
+    return {"type": "image/png", "data": base64_text(png(picture, SMALL))}

@@ -24,6 +24,7 @@ from mesoface.uvd.space import UVDSpace
 
 SPACE_SIZE = 512
 """Largest side of the maps in ``space.npz``: what they hold is smooth over millimetres."""
+_POSITION_STEP, _NORMAL_STEP = 2.0**-10, 2.0**-14  # mm, and of the unit vectors
 _GAPS = {"points2d", "points3d", "residuals3d", "residuals"}  # NaN where nothing is known
 # (array, its axis over the landmarks)
 _COUNTS = (("points2d", 1), ("weights2d", 1), ("points3d", 0), ("weights3d", 1), ("residuals3d", 1))
@@ -189,8 +190,8 @@ def read_landmarks(
 def write_space(path: Path, fine: FineSurface) -> None:
     """Write ``space.npz``: what is known of a measured surface beside its mesh and maps.
 
-    Position, normals and visibility are at most :data:`SPACE_SIZE` texels wide, normals in half floats,
-    visibility in 256 steps. The masks are complete, a bit a texel.
+    Position, normals and visibility are at most :data:`SPACE_SIZE` texels wide; positions have steps of 1 µm,
+    normals of 1/16384, visibility of 1/255. The masks are complete, a bit a texel.
 
     Raises:
         MesofaceError: it cannot be written.
@@ -200,8 +201,8 @@ def write_space(path: Path, fine: FineSurface) -> None:
     seen = [cv2.resize(view, (size, size), interpolation=cv2.INTER_AREA) for view in fine.visibility]
     _write(
         path,
-        position=small.position,
-        normal=small.normal.astype(np.float16),
+        position=_packed(small.position, _POSITION_STEP),
+        normal=_packed(small.normal, _NORMAL_STEP),
         visibility=np.rint(255 * np.stack(seen)).astype(np.uint8),
         valid=np.packbits(fine.space.valid),
         filled=np.packbits(fine.filled),
@@ -236,12 +237,24 @@ def read_space(path: Path, size: int, views: int) -> tuple[UVDSpace, NDArray[np.
         for name in ("valid", "filled")
     )
     everywhere = np.ones((small, small), bool)
-    position = resize_map(a["position"].astype(np.float32), everywhere, size)
-    normal = unit(resize_map(a["normal"].astype(np.float32), everywhere, size))
+    position = resize_map(_unpacked(a["position"], _POSITION_STEP), everywhere, size)
+    normal = unit(resize_map(_unpacked(a["normal"], _NORMAL_STEP), everywhere, size))
     visibility = np.zeros((views, size, size), np.float32)
     for view, seen in zip(visibility, a["visibility"], strict=True):
         view[:] = cv2.resize(seen.astype(np.float32) / 255, (size, size), interpolation=cv2.INTER_LINEAR)
     return UVDSpace(position, normal, valid), filled, visibility
+
+
+def _packed(values: NDArray[np.float32], step: float) -> NDArray[np.int32]:
+    """A smooth (H, W, C) map in whole steps, as differences along both axes: they compress to a fifth."""
+    steps = np.rint(values.astype(np.float64) / step).astype(np.int32)
+    return np.diff(np.diff(steps, axis=0, prepend=0), axis=1, prepend=0)
+
+
+def _unpacked(differences: NDArray, step: float) -> NDArray[np.float32]:
+    """What :func:`_packed` was given, to half a step."""
+    steps = np.cumsum(np.cumsum(differences, axis=1, dtype=np.float64), axis=0)
+    return (steps * step).astype(np.float32)
 
 
 def _write(path: Path, **arrays: Any) -> None:
