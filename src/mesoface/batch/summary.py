@@ -23,20 +23,21 @@ FORMAT = 1
 """Version of the file's layout."""
 
 Figures = dict[str, float | int | str | None]
-_COLUMNS = (
-    "views",
-    "landmark_error_px",
-    "scale_source",
-    "measured",
-    "texel_mm",
-    "vertices",
-    "mean_mm",
-    "median_mm",
-    "p90_mm",
-    "within_0.2_mm",
-    "normals_deg",
-    "completeness_mm",
-)
+# column: (where it is in run.json, digits after the point)
+_FIGURES: dict[str, tuple[tuple[str, ...], int | None]] = {
+    "views": (("capture", "views"), None),
+    "landmark_error_px": (("landmark_error_px",), 3),
+    "scale_source": (("scale", "source"), None),
+    "measured": (("surface", "left_out"), 5),
+    "texel_mm": (("surface", "texel_mm"), None),
+    "vertices": (("surface", "vertices"), None),
+    "mean_mm": (("evaluation", "accuracy", "mean"), 4),
+    "median_mm": (("evaluation", "accuracy", "median"), 4),
+    "p90_mm": (("evaluation", "accuracy", "p90"), 4),
+    "within_0.2_mm": (("evaluation", "accuracy", "within", "0.2"), 4),
+    "normals_deg": (("evaluation", "accuracy", "normal_angle"), 3),
+    "completeness_mm": (("evaluation", "completeness", "mean"), 4),
+}
 
 
 @dataclass(frozen=True)
@@ -64,29 +65,12 @@ class CaptureRow:
 
 def failed_row(job: CaptureJob, error: str) -> CaptureRow:
     """What came of a capture that has no result, for the reason ``error``."""
-    return CaptureRow(job.id, job.capture, error, dict.fromkeys(_COLUMNS))
+    return CaptureRow(job.id, job.capture, error, dict.fromkeys(_FIGURES))
 
 
 def done_row(job: CaptureJob, record: Mapping[str, Any]) -> CaptureRow:
     """What came of a capture, from its result's ``run.json``."""
-    surface, scale = record.get("surface", {}), record.get("scale", {})
-    truth = record.get("evaluation", {})
-    accuracy, completeness = truth.get("accuracy", {}), truth.get("completeness", {})
-    left_out = surface.get("left_out")
-    figures: Figures = {
-        "views": len(record["capture"]["views"]),
-        "landmark_error_px": _rounded(record.get("landmark_error_px"), 3),
-        "scale_source": scale.get("source"),
-        "measured": _rounded(None if left_out is None else 1 - left_out, 5),
-        "texel_mm": surface.get("texel_mm"),
-        "vertices": surface.get("vertices"),
-        "mean_mm": _rounded(accuracy.get("mean"), 4),
-        "median_mm": _rounded(accuracy.get("median"), 4),
-        "p90_mm": _rounded(accuracy.get("p90"), 4),
-        "within_0.2_mm": _rounded(accuracy.get("within", {}).get("0.2"), 4),
-        "normals_deg": _rounded(accuracy.get("normal_angle"), 3),
-        "completeness_mm": _rounded(completeness.get("mean"), 4),
-    }
+    figures = {name: _figure(record, name) for name in _FIGURES}
     warnings = tuple(record.get("warnings", ()))
     return CaptureRow(job.id, job.capture, None, figures, warnings, record["seconds"], record["peak_mb"])
 
@@ -143,13 +127,13 @@ def write_csv(path: Path, rows: Sequence[CaptureRow]) -> None:
     Raises:
         MesofaceError: it cannot be written.
     """
-    head = ["id", "capture", "status", "reason", "warnings", *_COLUMNS, "seconds", "peak_mb"]
+    head = ["id", "capture", "status", "reason", "warnings", *_FIGURES, "seconds", "peak_mb"]
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(head)
         for row in rows:
             status = "done" if row.error is None else "failed"
-            figures = [row.figures[name] for name in _COLUMNS]
+            figures = [row.figures[name] for name in _FIGURES]
             reason = row.error or ""
             table.writerow(
                 [row.id, row.capture, status, reason, len(row.warnings), *figures, row.seconds, row.peak_mb]
@@ -187,5 +171,14 @@ def check_folder(out: Path, jobs: Sequence[CaptureJob], *, resume: bool) -> None
             )
 
 
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(float(value), digits)
+def _figure(record: Mapping[str, Any], name: str) -> float | int | str | None:
+    """The figure ``name`` of a result's ``run.json``, None where it is not known."""
+    keys, digits = _FIGURES[name]
+    value: Any = record
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if name == "views":
+        return len(value)
+    if value is not None and name == "measured":
+        value = 1 - value
+    return value if value is None or digits is None else round(float(value), digits)

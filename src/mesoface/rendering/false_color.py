@@ -86,3 +86,9 @@ def add_legend(
             bottom + line,
         )
     return np.concatenate([picture, strip])
+
+
+def legend_bar(limits: tuple[float, float], label: str, colormap: str = "turbo") -> NDArray[np.uint8]:
+    """(h, 420, 3) the legend of :func:`add_legend` alone."""
+    bar = add_legend(np.ones((1, 420, 3), np.float32), limits, label, colormap=colormap)[1:]
+    return np.round(np.clip(bar, 0, 1) * 255).astype(np.uint8)

@@ -26,8 +26,10 @@ SPACE_SIZE = 512
 """Largest side of the maps in ``space.npz``: what they hold is smooth over millimetres."""
 _POSITION_STEP, _NORMAL_STEP = 2.0**-10, 2.0**-14  # mm, and of the unit vectors
 _GAPS = {"points2d", "points3d", "residuals3d", "residuals"}  # NaN where nothing is known
-# (array, its axis over the landmarks)
-_COUNTS = (("points2d", 1), ("weights2d", 1), ("points3d", 0), ("weights3d", 1), ("residuals3d", 1))
+_FIT: dict[str, tuple[int | None, ...]] = {
+    **{"identity": (None,), "expression": (None,), "rotation": (3, 3), "translation": (3,), "scale": ()},
+    **{"vertices": (None, 3), "residuals": (None, None), "iterations": ()},
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,29 +67,18 @@ class SavedModel:
     def points(
         self, identity: NDArray, expression: NDArray, corners: NDArray[np.int64], bary: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The basis is not in a result.
-
-        Raises:
-            MesofaceError: always.
-        """
+        """As :meth:`shape`."""
         self.shape(identity, expression)
         raise AssertionError
 
 
 def write_fit(path: Path, fit: FaceFit) -> None:
-    """Write ``base_fit.npz``: coefficients, axes, fitted vertices (mm, float32) and the facial mask.
+    """Write ``base_fit.npz``: the facial mask, and the fit but for its model.
 
     Raises:
         MesofaceError: it cannot be written.
     """
-    names = ("identity", "expression", "rotation", "translation", "scale", "iterations")
-    _write(
-        path,
-        facial=fit.model.topology.facial,
-        vertices=fit.vertices.astype(np.float32),
-        residuals=fit.residuals.astype(np.float32),
-        **{name: getattr(fit, name) for name in names},
-    )
+    _write(path, facial=fit.model.topology.facial, **{name: getattr(fit, name) for name in _FIT})
 
 
 def read_fit(path: Path, base: Mesh, name: str) -> FaceFit:
@@ -101,42 +92,22 @@ def read_fit(path: Path, base: Mesh, name: str) -> FaceFit:
     Raises:
         MesofaceError: it is damaged, or belongs to another base mesh.
     """
-    a = _read(
-        path,
-        facial=(None,),
-        identity=(None,),
-        expression=(None,),
-        rotation=(3, 3),
-        translation=(3,),
-        scale=(),
-        iterations=(),
-        vertices=(None, 3),
-        residuals=(None, None),
-    )
-    if len(a["facial"]) != len(base.faces) or len(a["vertices"]) != len(base.vertices):
+    arrays = _read(path, facial=(None,), **_FIT)
+    facial = arrays.pop("facial").astype(bool)
+    a: dict[str, Any] = {name: values.astype(np.float64) for name, values in arrays.items()}
+    if len(facial) != len(base.faces) or len(a["vertices"]) != len(base.vertices):
         raise MesofaceError(
-            f"is for a base mesh of {len(a['facial'])} faces and {len(a['vertices'])} vertices, base.obj has "
+            f"is for a base mesh of {len(facial)} faces and {len(a['vertices'])} vertices, base.obj has "
             f"{len(base.faces)} and {len(base.vertices)}",
             path=path,
             remedy=AGAIN,
         )
-    a |= {name: a[name].astype(np.float64) for name in a if a[name].dtype.kind != "b"}
-    rotation = a["rotation"]
-    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-4 or np.linalg.det(rotation) < 0:
+    if np.abs(a["rotation"] @ a["rotation"].T - np.eye(3)).max() > 1e-4 or np.linalg.det(a["rotation"]) < 0:
         raise MesofaceError("'rotation' is no rotation", path=path, remedy=AGAIN)
     assert base.uv is not None
-    topology = Topology(base.faces, base.uv, base.uv_index, a["facial"].astype(bool), {}, {}, {})
-    return FaceFit(
-        SavedModel(name, topology, len(a["identity"]), len(a["expression"])),
-        a["identity"],
-        a["expression"],
-        rotation,
-        a["translation"],
-        float(a["scale"]),
-        a["vertices"],
-        a["residuals"],
-        int(a["iterations"]),
-    )
+    topology = Topology(base.faces, base.uv, base.uv_index, facial, {}, {}, {})
+    model = SavedModel(name, topology, len(a["identity"]), len(a["expression"]))
+    return FaceFit(model, **(a | {"scale": float(a["scale"]), "iterations": int(a["iterations"])}))
 
 
 def write_landmarks(path: Path, landmarks2d: Landmarks2D, landmarks3d: Landmarks3D) -> None:
@@ -145,13 +116,9 @@ def write_landmarks(path: Path, landmarks2d: Landmarks2D, landmarks3d: Landmarks
     Raises:
         MesofaceError: it cannot be written.
     """
+    in2d = {f"{name}2d": getattr(landmarks2d, name) for name in ("points", "weights")}
     names = ("points", "weights", "residuals", "distrusted")
-    _write(
-        path,
-        points2d=landmarks2d.points,
-        weights2d=landmarks2d.weights,
-        **{f"{name}3d": getattr(landmarks3d, name) for name in names},
-    )
+    _write(path, **in2d, **{f"{name}3d": getattr(landmarks3d, name) for name in names})
 
 
 def read_landmarks(
@@ -168,19 +135,12 @@ def read_landmarks(
     Raises:
         MesofaceError: it is damaged, or has another number of views.
     """
-    a = _read(
-        path,
-        points2d=(views, None, 2),
-        weights2d=(views, None),
-        points3d=(None, 3),
-        weights3d=(views, None),
-        residuals3d=(views, None),
-        distrusted3d=(views,),
-    )
-    if len({a[name].shape[axis] for name, axis in _COUNTS}) != 1:
+    by_view = dict.fromkeys(("weights2d", "weights3d", "residuals3d"), (views, None))
+    a = _read(path, points2d=(views, None, 2), points3d=(None, 3), distrusted3d=(views,), **by_view)
+    distrusted = a.pop("distrusted3d").astype(bool)
+    if len({values.shape[0 if name == "points3d" else 1] for name, values in a.items()}) != 1:
         raise MesofaceError("its arrays hold different numbers of landmarks", path=path, remedy=AGAIN)
-    a |= {name: a[name].astype(np.float64) for name, _ in _COUNTS}
-    distrusted = a["distrusted3d"].astype(bool)
+    a = {name: values.astype(np.float64) for name, values in a.items()}
     return (
         Landmarks2D(a["points2d"], a["weights2d"], scheme, tuple(notes)),
         Landmarks3D(a["points3d"], a["weights3d"], a["residuals3d"], distrusted, scheme),

@@ -13,7 +13,7 @@ from mesoface.evaluation.heatmap import round_limit
 from mesoface.files.encode import as_uint8
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.rendering.clay import ReliefMaps
-from mesoface.rendering.false_color import add_legend, colorize
+from mesoface.rendering.false_color import colorize, legend_bar
 from mesoface.rendering.page import TEMPLATES, render
 from mesoface.rendering.reduced import ReducedSurface, detailed_relief, reduce_surface
 from mesoface.rendering.turnable import Shading, TurnableSurface, turnable
@@ -111,9 +111,7 @@ def _false_color(
     reach = dilate(known, 3) & ~known
     colors = np.where(reach[..., None], fill_outside(colors, known), colors)
     colors[~known & ~reach] = colorize(np.array([np.nan]), limits, colormap)[0]
-    legend = add_legend(np.ones((1, 420, 3), np.float32), limits, label, colormap=colormap)[1:]
-    picture, bar = (as_uint8(a) for a in (colors, legend))
-    return Shading(name, "lit", picture, bar)
+    return Shading(name, "lit", as_uint8(colors), legend_bar(limits, label, colormap))
 
 
 def _turned(mesh: Mesh, rotation: NDArray[np.float64], center: NDArray[np.float64]) -> Mesh:

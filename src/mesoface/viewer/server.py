@@ -21,7 +21,7 @@ from mesoface.viewer.cameras import (
     quaternion,
 )
 from mesoface.viewer.result import RGB, ViewedResult
-from mesoface.viewer.shading import UNIT, Shading, legend, shaded_glb, shadings
+from mesoface.viewer.shading import UNIT, ShadingName, legend, shaded_glb, shadings
 
 Array = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ class Viewer:
         """Serve until somebody interrupts."""
         self.server.sleep_forever()
 
-    def show(self, surface: str, shading: Shading) -> None:
+    def show(self, surface: str, shading: ShadingName) -> None:
         """As if both had been chosen in the panel.
 
         Raises:
@@ -164,7 +164,7 @@ class Viewer:
             self._shading.value = names[0]
         self._draw_surface()
 
-    def _offer(self, names: list[Shading]) -> None:
+    def _offer(self, names: list[ShadingName]) -> None:
         """Let ``names`` be chosen among."""
         if list(self._shading.options) != names:
             self._shading.options = names
@@ -173,7 +173,7 @@ class Viewer:
         """Put the chosen surface in the chosen shading in place of the last one."""
         with self._lock:
             surface = self._result.surfaces[self._surface.value]
-            shading: Shading = self._shading.value
+            shading: ShadingName = self._shading.value
             if shading not in shadings(self._result, surface):
                 return  # about to be replaced by one that fits
             self.server.scene.add_glb("/face", shaded_glb(self._result, surface, shading))

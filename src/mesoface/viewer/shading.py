@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from mesoface.evaluation.heatmap import round_limit
 from mesoface.export.gltf import GlbBuilder, to_power_of_two
 from mesoface.files.colour import decode_srgb
-from mesoface.files.encode import as_uint8, jpeg
+from mesoface.files.encode import jpeg
 from mesoface.rendering.clay import CLAY
-from mesoface.rendering.false_color import add_legend, colorize
+from mesoface.rendering.false_color import colorize, legend_bar
 from mesoface.viewer.result import RGB, ViewedResult, ViewedSurface
 
-Shading = Literal["clay", "normals", "texture", "confidence", "error"]
+ShadingName = Literal["clay", "normals", "texture", "confidence", "error"]
 
 UNIT = 0.001
 """The viewer's unit is the metre, whose near and far suit a face and its cameras; a mm is so much of it."""
@@ -23,9 +23,9 @@ UNIT = 0.001
 _LARGEST_TEXTURE = 4096
 
 
-def shadings(result: ViewedResult, surface: ViewedSurface) -> list[Shading]:
+def shadings(result: ViewedResult, surface: ViewedSurface) -> list[ShadingName]:
     """What ``surface`` can be shown in."""
-    names: list[Shading] = ["clay", "normals"]
+    names: list[ShadingName] = ["clay", "normals"]
     if result.texture is not None and surface.mesh.uv is not None:
         names.append("texture")
     if surface.confidence is not None:
@@ -35,7 +35,7 @@ def shadings(result: ViewedResult, surface: ViewedSurface) -> list[Shading]:
     return names
 
 
-def shaded_glb(result: ViewedResult, surface: ViewedSurface, shading: Shading) -> bytes:
+def shaded_glb(result: ViewedResult, surface: ViewedSurface, shading: ShadingName) -> bytes:
     """``surface`` as a binary glTF file, in metres in the capture's world axes.
 
     Normals and texture are shown as they are; clay and false colours are lit.
@@ -66,19 +66,16 @@ def shaded_glb(result: ViewedResult, surface: ViewedSurface, shading: Shading) -
     return glb.encode()
 
 
-def legend(surface: ViewedSurface, shading: Shading) -> RGB | None:
+def legend(surface: ViewedSurface, shading: ShadingName) -> RGB | None:
     """The colour bar of a false colour, None of the others."""
     if shading == "confidence":
-        limits, label, colormap = (0.0, 1.0), "1: the photos agree", "viridis"
-    elif shading == "error" and surface.errors is not None:
-        limits, label, colormap = (0.0, round_limit(surface.errors)), "distance to the truth, mm", "turbo"
-    else:
-        return None
-    bar = add_legend(np.ones((1, 420, 3), np.float32), limits, label, colormap=colormap)[1:]
-    return as_uint8(bar)
+        return legend_bar((0.0, 1.0), "1: the photos agree", "viridis")
+    if shading == "error" and surface.errors is not None:
+        return legend_bar((0.0, round_limit(surface.errors)), "distance to the truth, mm")
+    return None
 
 
-def _colors(result: ViewedResult, surface: ViewedSurface, shading: Shading) -> NDArray[np.float64]:
+def _colors(result: ViewedResult, surface: ViewedSurface, shading: ShadingName) -> NDArray[np.float64]:
     """(N, 3) sRGB in [0, 1] at the vertices."""
     if shading == "normals":
         return surface.mesh.vertex_normals() @ result.fit.rotation * 0.5 + 0.5
