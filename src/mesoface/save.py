@@ -50,13 +50,13 @@ def save_face(
         face: the result.
         out: folder to make.
         truth: the true surface, mm, where it is known; the result's error goes into the report and run.json.
-            Where the two cannot be compared, that is said in its place: the result is kept.
+            When the two cannot be compared, a warning takes the error's place and the result is kept.
         overwrite: whether an older result may be replaced.
         report: whether to draw report.html: it takes longer than all other files.
-        progress: called as files are done.
+        progress: called as files are written.
 
     Returns:
-        a few lines for people: what was made of what, and the error where the truth is known.
+        a summary in a few lines, with the error where the truth is known.
 
     Raises:
         MesofaceError: the folder cannot be written.

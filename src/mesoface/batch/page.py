@@ -1,4 +1,4 @@
-"""``batch.html``: what came of a batch, as one page that makes no request."""
+"""``batch.html``: the results of a batch, as one page that makes no request."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def write_page(
 
     Args:
         out: the batch's folder; thumbnails come from the results in it.
-        rows: of the captures that came to an end.
+        rows: of the finished captures.
         total: how many captures the batch has.
-        elapsed: seconds that this run of the batch has taken.
-        made_now: captures that came to an end in it.
-        command: the command that makes one of the results by itself.
+        elapsed: duration of this run of the batch, seconds.
+        made_now: captures that finished in this run.
+        command: the command that makes one of the results on its own.
 
     Raises:
         MesofaceError: it cannot be written.

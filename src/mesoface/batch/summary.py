@@ -1,7 +1,7 @@
-"""What came of a batch, as data: ``batch.json`` and ``batch.csv``.
+"""The results of a batch as data: ``batch.json`` and ``batch.csv``.
 
-All but what stands under ``timing`` (and the CSV's last two columns) depends on the captures and the settings
-alone, however often the batch was interrupted.
+Everything but ``timing`` (and the CSV's last two columns) depends on the captures and the settings alone,
+however often the batch was interrupted.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ _FIGURES: dict[str, tuple[tuple[str, ...], int | None]] = {
 
 @dataclass(frozen=True)
 class CaptureRow:
-    """What came of one capture.
+    """The outcome of one capture.
 
     Args:
         id: its name in the batch.
         capture: its folder.
         error: why there is no result, or None.
         figures: of the result, by the names of the CSV's columns; None where one is not known.
-        warnings: what the result warns of.
-        seconds: that the result took; None without one.
-        peak_mb: memory that it took; None without one.
+        warnings: of the result.
+        seconds: time that the result took; None without one.
+        peak_mb: peak memory; None without a result.
     """
 
     id: str
@@ -64,12 +64,12 @@ class CaptureRow:
 
 
 def failed_row(job: CaptureJob, error: str) -> CaptureRow:
-    """What came of a capture that has no result, for the reason ``error``."""
+    """The outcome of a capture without a result, for the reason ``error``."""
     return CaptureRow(job.id, job.capture, error, dict.fromkeys(_FIGURES))
 
 
 def done_row(job: CaptureJob, record: Mapping[str, Any]) -> CaptureRow:
-    """What came of a capture, from its result's ``run.json``."""
+    """The outcome of a capture, from its result's ``run.json``."""
     figures = {name: _figure(record, name) for name in _FIGURES}
     warnings = tuple(record.get("warnings", ()))
     return CaptureRow(job.id, job.capture, None, figures, warnings, record["seconds"], record["peak_mb"])
@@ -87,10 +87,10 @@ def write_json(
 
     Args:
         out: the batch's folder.
-        rows: of the captures that came to an end; when it is not all, the file says that it is not complete.
+        rows: of the finished captures; the file is marked as incomplete when some are missing.
         total: how many captures the batch has.
         recipe: see :func:`mesoface.batch.provenance.recipe_of`.
-        timing: how this run of the batch was made.
+        timing: of this run of the batch.
 
     Raises:
         MesofaceError: it cannot be written.
@@ -122,7 +122,7 @@ def write_json(
 
 
 def write_csv(path: Path, rows: Sequence[CaptureRow]) -> None:
-    """Write ``batch.csv``: a line a capture, an empty cell where nothing is known.
+    """Write ``batch.csv``: one line per capture, with empty cells where nothing is known.
 
     Raises:
         MesofaceError: it cannot be written.

@@ -1,4 +1,4 @@
-"""A small picture of a result for lists of many: the frontal photo beside the surface."""
+"""A thumbnail of a result: the frontal photo beside the surface."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _around(view: View, points: NDArray[np.float64]) -> NDArray[np.uint8]:
     scale = min(np.array([_WIDTH, _HEIGHT]) / np.maximum((high - low) * (1 + 2 * _MARGIN), 1))
     shift = np.array([_WIDTH - 1, _HEIGHT - 1]) / 2 - scale * (low + high) / 2
     move = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-    # Blurred first: warping alone takes single pixels of a larger photo.
+    # Blurred first: warping alone samples single pixels of a larger photo.
     smooth = cv2.GaussianBlur(view.image, (0, 0), max(0.4 / scale, 0.01)) if scale < 1 else view.image
     crop = cv2.warpAffine(
         smooth, move, (_WIDTH, _HEIGHT), flags=cv2.INTER_LINEAR, borderValue=(0.5, 0.5, 0.5)

@@ -40,7 +40,7 @@ class Asset:
 
     @property
     def about(self) -> str:
-        """Its size, for people."""
+        """Its size, in words."""
         color = "with colour" if self.color is not None else "without colour: the result has no texture"
         return f"{len(self.drawn.position):,} vertices, {len(self.drawn.faces):,} triangles, {color}"
 

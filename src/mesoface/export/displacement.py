@@ -22,7 +22,7 @@ _ALONG = "along the smoothed normals of base.obj, positive outward"
 def export_exr(source: ExportSource, folder: Path) -> list[str]:
     """Write ``displacement.exr``: millimetres, finite everywhere, 0 where nothing is displaced.
 
-    A result's own ``displacement.exr`` has NaN where nothing was measured, which DCC tools do not take well;
+    A result's own ``displacement.exr`` has NaN where nothing was measured, which DCC tools cannot use;
     here the displacement fades out over 8 mm.
 
     Raises:
@@ -60,7 +60,7 @@ def export_png(source: ExportSource, folder: Path) -> list[str]:
 
 
 def full_scale(displacement: NDArray[np.float32]) -> float:
-    """Millimetres between black and white that hold every displacement: a round number, at least 1."""
+    """Millimetres between black and white, enough for every displacement: a round number, at least 1."""
     reach = float(np.abs(displacement).max(initial=0)) * _FULL / (_FULL - MIDDLE)
     return float(max(1, np.ceil(2 * reach * 10) / 10))
 

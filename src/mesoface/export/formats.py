@@ -23,7 +23,7 @@ from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
 
 MANIFEST = "export.json"
-"""The file by which a folder of exports is known."""
+"""The file that identifies a folder of exports."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ def parse_formats(names: str) -> list[str]:
 
 
 def check_export_folder(out: Path, run: Path) -> None:
-    """Refuse a target that would harm something.
+    """Refuse a folder in which an export would do damage.
 
     Raises:
-        MesofaceError: ``out`` is the result's folder, has it inside, or holds something else than exports.
+        MesofaceError: ``out`` is the result's folder, contains it, or holds something other than exports.
     """
     target, source = out.resolve(), run.resolve()
     if target == source or target in source.parents:
@@ -145,7 +145,7 @@ def export_face(
 
 
 def _manifest(source: ExportSource, formats: Sequence[str], folder: Path) -> str:
-    """What the folder holds, in which units and axes."""
+    """The contents of the folder, their units and axes."""
     rotation, translation = source.world
     options = source.options
     predicted = source.face.relief is not None and options.detail == "all"

@@ -21,8 +21,8 @@ _METRES = 0.001
 def export_glb(source: ExportSource, folder: Path) -> list[str]:
     """Write ``face.glb``: metres, +Y up where ``source`` is upright, metallic-roughness material.
 
-    The normal map is relative to this very mesh, and its tangents are in the file: no reader has to guess
-    them. Colour is a JPEG, the normal map a PNG; their sides are powers of two, 2048 at most.
+    The normal map is relative to this mesh, whose tangents are in the file: readers need not guess them.
+    Colour is a JPEG, the normal map a PNG; their sides are powers of two, 2048 at most.
 
     Raises:
         MesofaceError: it cannot be written, or the mesh cannot be made.

@@ -21,7 +21,7 @@ _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 
 
 class GlbBuilder:
-    """Collects buffers while the glTF document, a plain dictionary, is put together around them."""
+    """Collects buffers; the glTF document around them is a plain dictionary."""
 
     def __init__(self) -> None:
         self.document: dict[str, Any] = {
@@ -36,7 +36,7 @@ class GlbBuilder:
 
         Args:
             values: written as float32.
-            bounds: state the smallest and largest values, as glTF asks of positions.
+            bounds: add the smallest and largest values, which glTF requires for positions.
         """
         return self._add_accessor(np.ascontiguousarray(values, np.float32), _ATTRIBUTE, bounds)
 
@@ -52,7 +52,7 @@ class GlbBuilder:
         """Append an encoded image; the texture's number."""
         images, textures = (self.document.setdefault(key, []) for key in ("images", "textures"))
         images.append({"name": name, "mimeType": mime, "bufferView": self._add_view(data)})
-        # Linear with mipmaps, clamped: beyond the border of the UV square nothing is drawn.
+        # Linear with mipmaps, clamped: nothing is drawn beyond the border of the UV square.
         self.document.setdefault(
             "samplers", [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
         )

@@ -41,8 +41,8 @@ def export_normals(source: ExportSource, folder: Path) -> list[str]:
 def tangent_normal_map(mesh: RenderMesh, skin: NDArray[np.bool_], detail: DetailMaps) -> NDArray[np.float32]:
     """The detailed surface's normals in the tangent space of the mesh that will be drawn with them.
 
-    The tangent space is interpolated over each face and not made orthonormal again, as MikkTSpace asks of
-    shaders; the map holds what such a shader turns back into the detailed normal.
+    The tangent space is interpolated over each face without orthonormalisation, as MikkTSpace requires of
+    shaders; the map holds what such a shader decodes into the detailed normal.
 
     Args:
         mesh: the mesh to be drawn.
@@ -60,19 +60,19 @@ def tangent_normal_map(mesh: RenderMesh, skin: NDArray[np.bool_], detail: Detail
     axes = np.stack([mesh.tangent[:, :3], mesh.bitangent, mesh.normal], -1).reshape(-1, 9).astype(np.float32)
     frame = raster.interpolate(axes, faces)[valid].reshape(-1, 3, 3)
     tangent, bitangent, outward = np.moveaxis(frame, -1, 0)
-    # Cramer's rule; the determinant's size falls to the normalisation, its sign does not.
+    # Cramer's rule; normalisation removes the determinant's size, not its sign.
     across = np.cross(bitangent, outward)
     determinant = np.einsum("nk,nk->n", tangent, across)
     rows = across, np.cross(outward, tangent), np.cross(tangent, bitangent)
     local = np.stack([np.einsum("nk,nk->n", row, detail.normal[valid]) for row in rows], -1)
     local = unit(local * np.sign(determinant)[:, None])
-    # A frame that does not span space (a vertex whose faces cancel out) has no answer: flat.
+    # A frame that does not span space (a vertex whose faces cancel out) has no solution: flat.
     local[np.abs(determinant) <= 1e-3] = _FLAT
-    # No map can turn a normal to the other side of its face: as far as it goes.
+    # No map can turn a normal to the other side of its face: clamped.
     local[:, 2] = np.maximum(local[:, 2], _LOWEST)
     out = np.tile(_FLAT, (*valid.shape, 1))
     out[valid] = unit(local)
-    # Continued beyond the islands, so that filtering at their rims takes nothing from elsewhere.
+    # Continued beyond the islands, so that filtering at their rims stays inside.
     return unit(fill_outside(out, raster.valid))
 
 

@@ -41,7 +41,7 @@ def export_usd(source: ExportSource, folder: Path) -> list[str]:
 
 
 def require_usd() -> None:
-    """Make sure that USD's Python package is there.
+    """Make sure that USD's Python package is installed.
 
     Raises:
         MesofaceError: it is not.
@@ -53,7 +53,7 @@ def require_usd() -> None:
 
 
 def _write_stage(path: Path, asset: Asset) -> None:
-    """The stage and, beside it, its images."""
+    """Write the stage and its images beside it."""
     from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, Vt
 
     stage = Usd.Stage.CreateNew(str(path))

@@ -1,4 +1,4 @@
-"""The measured surface as pictures need it: its form as a small mesh, its relief as a map of normals."""
+"""The measured surface reduced for pictures: its form as a small mesh, its relief as a map of normals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mesoface.uvd.maps import blur_masked, dilate, fill_outside, resize_map
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 from mesoface.uvd.space import surface_normals
 
-# Standard deviation of the blur that tells relief from form, mm.
+# Standard deviation of the blur that separates relief from form, mm.
 _RELIEF_MM = 3.0
 
 
@@ -63,7 +63,7 @@ def detailed_relief(fine: FineSurface, height: NDArray[np.float32]) -> ReliefMap
 
 
 def exaggerated_relief(fine: FineSurface, factor: float) -> ReliefMaps:
-    """The measured relief with what is finer than some millimetres ``factor`` times as high: not the form."""
+    """The normals with relief finer than a few millimetres scaled by ``factor``; the form is kept."""
     displacement = fill_outside(fine.displacement, fine.kept)
     smooth = blur_masked(displacement, np.ones_like(fine.kept), _RELIEF_MM / fine.space.texel_mm)
     high = fine.space.displaced(displacement + (factor - 1) * (displacement - smooth))

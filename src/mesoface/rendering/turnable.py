@@ -1,8 +1,8 @@
 """The turnable 3D view of a page: surfaces packed into the page, drawn by ``assets/turnable.js``.
 
-A vertex takes 20 bytes, little endian: position as 4 × uint16 over the surface's bounding box (of a face, a
+A vertex has 20 bytes, little endian: position as 4 × uint16 over the surface's bounding box (of a face, a
 few micrometres a step), normal as 4 × int16, place in the UV maps as 2 × uint16 (column, row). Fine relief is
-in a picture of normals instead of in vertices, and so is everything that colours the surface.
+stored in a picture of normals, not in vertices; colours are stored in pictures, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mesoface.rendering.page import fragment, turnable_script
 RGB = NDArray[np.uint8]
 Light = Literal["clay", "normals", "bare", "lit"]
 
-_MODES: tuple[Light, ...] = ("clay", "normals", "bare", "lit")  # numbered as the shader does
+_MODES: tuple[Light, ...] = ("clay", "normals", "bare", "lit")  # in the shader's numbering
 _VERTEX = np.dtype([("position", "<u2", 4), ("normal", "<i2", 4), ("uv", "<u2", 2)])
 
 
@@ -63,7 +63,7 @@ class Shading:
 
 
 def turnable(surfaces: Sequence[TurnableSurface], shadings: Sequence[Shading]) -> Markup:
-    """HTML of the view: canvas, controls, data and script. One to a page.
+    """HTML of the view: canvas, controls, data and script. A page can have one.
 
     Args:
         surfaces: at least one; the first is shown first.

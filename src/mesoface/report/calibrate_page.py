@@ -54,7 +54,7 @@ def calibrate_page(calibration: Calibration) -> str:
 
 
 def view_reports(calibration: Calibration) -> list[ViewReport]:
-    """From where the placed photos see the face."""
+    """The directions from which the placed photos see the face."""
     reports = []
     for v, (photo, camera) in enumerate(zip(calibration.photos, calibration.solution.cameras, strict=True)):
         if camera is None:

@@ -1,4 +1,4 @@
-"""Settings as the command that makes the same result again."""
+"""Settings as the command that reproduces a result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def command_line(capture: Path, settings: Settings) -> str:
 
     Args:
         capture: the capture's folder.
-        settings: as the result was made.
+        settings: of the result.
     """
     words = ["mesoface", "reconstruct", str(capture), "--out", "face"]
     for name in Settings.model_fields:

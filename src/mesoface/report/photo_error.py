@@ -33,7 +33,7 @@ class PhotoError:
 
     Args:
         view: its name.
-        psnr: over the visible face, after one gain a colour channel, dB; NaN where nothing of it is in sight.
+        psnr: over the visible face, after one gain a colour channel, dB; NaN where it is not visible.
         picture: (H, 3 W, 3) uint8: photo, rendering in its place, difference in false colour.
     """
 
@@ -66,7 +66,7 @@ def _compare(caster: RayCaster, texture: NDArray[np.float32], view: View) -> Pho
     mesh = caster.mesh
     assert mesh.uv is not None
     sampled = sample_map(texture, hits.interpolate(mesh.uv, mesh.faces)).reshape(*photo.shape[:2], 4)
-    # Through an open mouth a ray may meet the inside of a cheek, which has no colour.
+    # Through an open mouth a ray may hit the inside of a cheek, which has no colour.
     facing = np.einsum("nk,nk->n", _facets(mesh, hits), camera.rays(camera.pixel_grid()).reshape(-1, 3)) < 0
     shown = (hits.hit & facing).reshape(photo.shape[:2]) & (sampled[..., 3] > 0.5)
     color, truth = sampled[shown][:, :3], photo[shown]

@@ -24,7 +24,7 @@ ANGLES = {
     "three-quarter, from the left": 40.0,
     "side": 85.0,
 }
-"""From where faces are shown: degrees to the subject's left."""
+"""Directions from which faces are shown: degrees to the subject's left."""
 
 
 def with_landmarks(
@@ -39,7 +39,7 @@ def with_landmarks(
     Args:
         image: (H, W, 3) in [0, 1].
         points: (L, 2) pixels, NaN where there is none.
-        weights: (L,) in [0, 1]: green counts fully, red not at all; None for all green.
+        weights: (L,) in [0, 1]: green is full weight, red is none; None for all green.
         height: of the thumbnail, pixels.
     """
     factor = height / image.shape[0]
@@ -118,9 +118,9 @@ def shaded_views(
         mesh: what is drawn.
         forward: (3,) direction out of the face.
         up: (3,) direction to the forehead.
-        relief: normals of what is finer than the mesh, see :func:`mesoface.rendering.clay.shade`.
+        relief: normals of the detail finer than the mesh, see :func:`mesoface.rendering.clay.shade`.
         angles: which of front, three-quarter from the right and from the left, side.
-        frame: frames the pictures instead of ``mesh``: for before and after in the same place.
+        frame: frames the pictures in place of ``mesh``: for comparisons in the same place.
         size: (width, height) pixels.
     """
     caster = mesh if isinstance(mesh, RayCaster) else RayCaster(mesh)

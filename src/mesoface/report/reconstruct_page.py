@@ -125,7 +125,7 @@ def stage_table(stages: Sequence[Stage]) -> dict[str, Any]:
 
 
 def _files(face: Face, errors: NDArray[np.float64] | None) -> list[tuple[str, str]]:
-    """What lies beside the report."""
+    """The files beside the report, and what they hold."""
     has = {
         None: True,
         "fine": face.fine is not None,
@@ -213,7 +213,7 @@ def _relief(face: Face, caster: RayCaster, views: Figures) -> Figures:
 
 
 def _photo_errors(face: Face, caster: RayCaster) -> tuple[Figures, str]:
-    """Photo, rendering and difference of every view, and what they are."""
+    """Photo, rendering and difference of every view, and a note that explains them."""
     if face.fine is None:
         return [], "Nothing was measured, so there are no colours to compare with the photos."
     if face.texture is None:
@@ -229,7 +229,7 @@ def _photo_errors(face: Face, caster: RayCaster) -> tuple[Figures, str]:
 
 
 def _decibels(psnr: float) -> str:
-    return f"PSNR {psnr:.1f} dB" if np.isfinite(psnr) else "nothing of the face in sight"
+    return f"PSNR {psnr:.1f} dB" if np.isfinite(psnr) else "the face is not visible"
 
 
 def _evaluation(face: Face, evaluation: Evaluation, errors: NDArray[np.float64] | None) -> dict[str, Any]:

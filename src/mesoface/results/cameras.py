@@ -1,4 +1,4 @@
-"""``cameras.json``: from where the photos of a result were taken, in plain JSON.
+"""``cameras.json``: the cameras of a result's photos, in plain JSON.
 
 Everything is in the result's own world frame and in millimetres, with OpenCV's axes (x right, y down, z
 forward), ``x_cam = R @ x_world + t``, pixel centres at integers. The cameras are those of the photos as they
@@ -24,7 +24,7 @@ from mesoface.running.progress import ProgressCallback, silent
 
 FORMAT = 1
 """Version of the file's layout."""
-_MAX_BYTES = 4 << 20  # of 120 views it is 70 kB
+_MAX_BYTES = 4 << 20  # 120 views take 70 kB
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class RunView:
     Args:
         name: short name, unique.
         camera: pinhole camera of the undistorted photo, mm.
-        photo: where the photo was when the result was written, or None when it was made in memory.
+        photo: path of the photo when the result was written, or None when it was made in memory.
     """
 
     name: str
@@ -84,7 +84,7 @@ class _File(BaseModel):
 def write_cameras(path: Path, capture: Capture) -> None:
     """Write the cameras of ``capture``, whose unit is the millimetre.
 
-    The capture's folder is named relative to the file's, so that the two can be moved together.
+    The path of the capture is relative to the file, so that the two can be moved together.
 
     Args:
         path: the file, in a folder that exists.
@@ -108,7 +108,7 @@ def write_cameras(path: Path, capture: Capture) -> None:
 
 
 def read_cameras(path: Path) -> RunCameras:
-    """Read what :func:`write_cameras` wrote. No photo is opened, nor looked for.
+    """Read what :func:`write_cameras` wrote. Photos are neither opened nor searched for.
 
     Raises:
         MesofaceError: the file is missing, too large, from another version, or describes no cameras.

@@ -62,7 +62,7 @@ def face_surfaces(face: Face, reduced: ReducedSurface | None) -> list[TurnableSu
 
 
 def face_shadings(face: Face, errors: NDArray[np.float64] | None = None) -> list[Shading]:
-    """How they can be shown.
+    """The shadings of these surfaces.
 
     Args:
         face: the result.
@@ -85,7 +85,7 @@ def face_shadings(face: Face, errors: NDArray[np.float64] | None = None) -> list
 
 
 def _picture(relief: ReliefMaps, rotation: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """(H, H, 4) uint8: the measured normals in the face's axes, and where there is surface."""
+    """(H, H, 4) uint8: the measured normals in the face's axes; the mask of the surface."""
     normal = unit(_shrunk(relief.normals, _RELIEF)) @ rotation.astype(np.float32)
     there = _shrunk(relief.shown, _RELIEF)
     return np.dstack([np.rint(normal * 127.5 + 127.5), np.where(there >= 0.5, 255, 0)]).astype(np.uint8)
@@ -106,7 +106,7 @@ def _false_color(
     size = min(_FALSE_COLOR, len(values))
     small = cv2.resize(values.astype(np.float32), (size, size), interpolation=cv2.INTER_NEAREST)
     known = np.isfinite(small)
-    # beyond the rim the nearest colour, so that none of the grey bleeds in where it is not meant
+    # The nearest colour beyond the rim keeps grey from bleeding in.
     colors = np.where(known[..., None], colorize(small, limits, colormap), 0)
     reach = dilate(known, 3) & ~known
     colors = np.where(reach[..., None], fill_outside(colors, known), colors)

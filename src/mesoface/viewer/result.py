@@ -1,4 +1,4 @@
-"""What the viewer shows, read from a result's folder."""
+"""What the viewer shows of a result folder."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class ViewedResult:
         name: of the capture.
         surfaces: by name, the most finished first.
         texture: (T, T, 3) uint8 sRGB in the base's UVs, or None.
-        fit: the face's axes in the world.
+        fit: has the face's axes in the world.
         views: cameras of the photos.
-        photos: undistorted photos, uint8, by view; a view without one is not in it.
+        photos: undistorted photos, uint8, by view; views without a photo are absent.
         notes: what is missing and why, one sentence each.
     """
 
@@ -104,7 +104,7 @@ def read_result(
         surfaces[name] = ViewedSurface(mesh, confidence, errors)
     progress("Surfaces", len(meshes), len(meshes))
     color = None if face.texture is None else as_uint8(face.texture.color)
-    notes = [] if color is not None else ["no texture: the run made none"]
+    notes = [] if color is not None else ["no texture: the run did not make one"]
     if all(surface.errors is None for surface in surfaces.values()):
         notes.append("no errors: the true surface is not known (--truth)")
     photos, missing = _photos(face.cameras, capture, progress)

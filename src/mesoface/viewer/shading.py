@@ -1,4 +1,4 @@
-"""How a surface is coloured: clay, normals, texture, confidence, error."""
+"""Shadings of a surface: clay, normals, texture, confidence, error."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mesoface.viewer.result import RGB, ViewedResult, ViewedSurface
 ShadingName = Literal["clay", "normals", "texture", "confidence", "error"]
 
 UNIT = 0.001
-"""The viewer's unit is the metre, whose near and far suit a face and its cameras; a mm is so much of it."""
+"""A millimetre in the viewer's unit, the metre, whose near and far planes suit a face and its cameras."""
 
 _LARGEST_TEXTURE = 4096
 
 
 def shadings(result: ViewedResult, surface: ViewedSurface) -> list[ShadingName]:
-    """What ``surface`` can be shown in."""
+    """The shadings that ``surface`` has."""
     names: list[ShadingName] = ["clay", "normals"]
     if result.texture is not None and surface.mesh.uv is not None:
         names.append("texture")
@@ -38,7 +38,7 @@ def shadings(result: ViewedResult, surface: ViewedSurface) -> list[ShadingName]:
 def shaded_glb(result: ViewedResult, surface: ViewedSurface, shading: ShadingName) -> bytes:
     """``surface`` as a binary glTF file, in metres in the capture's world axes.
 
-    Normals and texture are shown as they are; clay and false colours are lit.
+    Normals and texture are unlit; clay and false colours are lit.
     """
     mesh, glb = surface.mesh, GlbBuilder()
     attributes = {

@@ -1,4 +1,4 @@
-"""What was done for each prepared capture, and the data set's own files that follow from it."""
+"""The record of each prepared capture, and the files of the data set made from the records."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ from mesoface.lab.facescape.names import EXPRESSIONS, CaptureId
 from mesoface.rendering.page import render
 
 WORST = 10
-"""How many captures are shown as the worst ones."""
+"""Number of captures shown as the worst ones."""
 
 _HEAD = ("chamfer", "mean", "median", "90 %", "≤ 0.2 mm", "normals", "complete")
 _LEGEND = (
     "Millimetres, point to surface, inside the facial region; not aligned, the frame is the capture's own. "
     "chamfer: mean of ours → scan and scan → ours. mean, median, 90 %, ≤ 0.2 mm and normals (mean angle): "
     f"ours → scan. complete: share of the scan with our surface within {COMPLETE_WITHIN:g} mm. "
-    "Rows over captures are means, each capture counting the same."
+    "Rows over captures are means with equal weights."
 )
 
 
@@ -53,7 +53,7 @@ class Figures:
     complete: float
 
     def cells(self) -> tuple[str, ...]:
-        """As people read it."""
+        """As text."""
         lengths = (self.chamfer, self.mean, self.median, self.p90)
         return (
             *(f"{length:.3f}" for length in lengths),
@@ -85,7 +85,7 @@ def mean_of(figures: Collection[Figures]) -> Figures:
 
 @dataclass
 class SplitTable:
-    """What was measured of a split.
+    """The measurements of a split.
 
     Args:
         split: its name.
