@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mesoface.files.encode import as_uint8
+
 Image = NDArray[np.float32]
 
 UNKNOWN = (0.62, 0.62, 0.64)
@@ -91,4 +93,4 @@ def add_legend(
 def legend_bar(limits: tuple[float, float], label: str, colormap: str = "turbo") -> NDArray[np.uint8]:
     """(h, 420, 3) the legend of :func:`add_legend` alone."""
     bar = add_legend(np.ones((1, 420, 3), np.float32), limits, label, colormap=colormap)[1:]
-    return np.round(np.clip(bar, 0, 1) * 255).astype(np.uint8)
+    return as_uint8(bar)

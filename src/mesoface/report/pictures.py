@@ -13,6 +13,7 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.clay import ReliefMaps, shade, turntable_cameras
 from mesoface.rendering.false_color import add_legend, colorize
+from mesoface.results.face import Face
 from mesoface.texture import Texture
 
 RGB = NDArray[np.uint8]
@@ -129,3 +130,16 @@ def shaded_views(
     )
     pictures = (shade(caster, camera, relief=relief) for camera in cameras)
     return [(name, as_uint8(picture)) for name, picture in zip(angles, pictures, strict=True)]
+
+
+def face_views(
+    face: Face,
+    mesh: Mesh | RayCaster,
+    relief: ReliefMaps | None = None,
+    angles: Sequence[str] = tuple(ANGLES),
+    size: tuple[int, int] = (480, 640),
+) -> list[tuple[str, RGB]]:
+    """:func:`shaded_views` of a ``mesh`` of ``face``, framed as the face."""
+    forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
+    frame = face.base.select_faces(face.fit.model.topology.facial)
+    return shaded_views(mesh, forward, up, relief=relief, angles=angles, frame=frame, size=size)

@@ -14,18 +14,15 @@ from mesoface.evaluation import Evaluation
 from mesoface.evaluation.heatmap import heatmap_picture
 from mesoface.evaluation.table import COLUMNS, rows, summary
 from mesoface.files.encode import as_uint8
-from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.rendering.clay import ReliefMaps
 from mesoface.rendering.page import render
 from mesoface.rendering.reduced import detailed_relief, exaggerated_relief, reduce_surface
 from mesoface.report.command_line import command_line
 from mesoface.report.photo_error import LARGEST, photo_errors
 from mesoface.report.pictures import (
-    ANGLES,
     RGB,
+    face_views,
     map_picture,
-    shaded_views,
     symmetric_limits,
     texture_picture,
     with_landmarks,
@@ -85,7 +82,7 @@ def report_context(
     """What ``reconstruct.html`` shows of ``face``: pictures and words; see :func:`write_report`."""
     reduced = None if face.fine is None else reduce_surface(face.fine, GRID)
     caster = RayCaster(face.base if reduced is None else reduced.mesh)
-    views = _views(face, caster, None if reduced is None else reduced.relief)
+    views = face_views(face, caster, None if reduced is None else reduced.relief)
     compared, note = _photo_errors(face, caster)
     capture = face.capture
     name = capture.path.name if capture.path is not None else "capture"
@@ -181,29 +178,17 @@ def _predicted_map(face: Face) -> Figures:
     return [(f"Predicted relief ({relief.source}), on top of what was measured", picture)]
 
 
-def _views(
-    face: Face,
-    mesh: Mesh | RayCaster,
-    relief: ReliefMaps | None = None,
-    angles: Sequence[str] = tuple(ANGLES),
-) -> Figures:
-    """Clay pictures of ``mesh``, framed as the face."""
-    forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
-    frame = face.base.select_faces(face.fit.model.topology.facial)
-    return shaded_views(mesh, forward, up, relief=relief, angles=angles, frame=frame)
-
-
 def _relief(face: Face, caster: RayCaster, views: Figures) -> Figures:
     """From one side: base mesh, measured surface (one of ``views``), prediction on it, relief exaggerated."""
     if face.fine is None:
         return []
     side, measured = views[1]
-    [(_, base)] = _views(face, face.base, angles=[side])
+    [(_, base)] = face_views(face, face.base, angles=[side])
     predicted: Figures = []
     if face.relief is not None:
-        [(_, detailed)] = _views(face, caster, detailed_relief(face.fine, face.relief.height), [side])
+        [(_, detailed)] = face_views(face, caster, detailed_relief(face.fine, face.relief.height), [side])
         predicted = [("With predicted relief on it", detailed)]
-    [(_, high)] = _views(face, caster, exaggerated_relief(face.fine, _EXAGGERATION), [side])
+    [(_, high)] = face_views(face, caster, exaggerated_relief(face.fine, _EXAGGERATION), [side])
     return [
         ("The base mesh", base),
         ("The measured surface", measured),
