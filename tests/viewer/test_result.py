@@ -58,7 +58,7 @@ def test_photos_that_are_gone_are_a_note_unless_asked_for(ball_run, tmp_path):
     result = read_result(ball_run.run)
     assert result.photos == {}
     assert any("cameras without photos" in note and "--capture" in note for note in result.notes)
-    assert len(read_result(ball_run.run, capture=moved).photos) == len(result.views)
+    assert len(read_result(ball_run.run, capture=moved).photos) == len(result.face.cameras.views)
     with pytest.raises(MesofaceError):
         read_result(ball_run.run, capture=tmp_path / "nowhere")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -12,11 +13,10 @@ from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import GroundTruth
-from mesoface.face_models.model import FaceFit
 from mesoface.files.encode import as_uint8
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
-from mesoface.results.cameras import RunCameras, RunView, load_photos
+from mesoface.results.cameras import RunCameras, load_photos
 from mesoface.results.load import SavedFace, load_face, texels_of
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import sample_map
@@ -46,22 +46,21 @@ class ViewedResult:
     """A result, ready to be shown.
 
     Args:
-        name: of the capture.
+        face: the result.
         surfaces: by name, the most finished first.
-        texture: (T, T, 3) uint8 sRGB in the base's UVs, or None.
-        fit: has the face's axes in the world.
-        views: cameras of the photos.
         photos: undistorted photos, uint8, by view; views without a photo are absent.
         notes: what is missing and why, one sentence each.
     """
 
-    name: str
+    face: SavedFace
     surfaces: dict[str, ViewedSurface]
-    texture: RGB | None
-    fit: FaceFit
-    views: tuple[RunView, ...]
     photos: dict[str, RGB]
     notes: tuple[str, ...]
+
+    @cached_property
+    def texture(self) -> RGB | None:
+        """(T, T, 3) uint8 sRGB in the base's UVs, or None."""
+        return None if self.face.texture is None else as_uint8(self.face.texture.color)
 
 
 def read_result(
@@ -103,13 +102,11 @@ def read_result(
             errors = _measured_errors(face, mesh)
         surfaces[name] = ViewedSurface(mesh, confidence, errors)
     progress("Surfaces", len(meshes), len(meshes))
-    color = None if face.texture is None else as_uint8(face.texture.color)
-    notes = [] if color is not None else ["no texture: the run did not make one"]
+    notes = [] if face.texture is not None else ["no texture: the run did not make one"]
     if all(surface.errors is None for surface in surfaces.values()):
         notes.append("no errors: the true surface is not known (--truth)")
     photos, missing = _photos(face.cameras, capture, progress)
-    name = Path(str(face.record.get("capture", {}).get("path", run))).name
-    return ViewedResult(name, surfaces, color, face.fit, face.cameras.views, photos, (*notes, *missing))
+    return ViewedResult(face, surfaces, photos, (*notes, *missing))
 
 
 def _photos(

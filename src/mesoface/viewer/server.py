@@ -47,11 +47,12 @@ class Viewer:
 
     def __init__(self, result: ViewedResult, *, host: str = "127.0.0.1", port: int = 8080):
         self._result = result
-        self._cameras = {view.name: view.camera.scaled_world(UNIT) for view in result.views}
+        self._cameras = {view.name: view.camera.scaled_world(UNIT) for view in result.face.cameras.views}
         self._lock = threading.Lock()  # viser calls back from many threads
         self._photo: viser.ImageHandle | None = None
+        name = (result.face.cameras.capture or result.face.folder).name
         with redirect_stdout(io.StringIO()):  # viser prints a banner
-            self.server = viser.ViserServer(host, port, label=f"mesoface · {result.name}", verbose=False)
+            self.server = viser.ViserServer(host, port, label=f"mesoface · {name}", verbose=False)
         self._frusta = self.server.scene.add_frame("/cameras", show_axes=False)
         self._stage()
         self._controls()
@@ -113,7 +114,7 @@ class Viewer:
 
     def _stage(self) -> None:
         """Lights and the initial view."""
-        server, axes = self.server, self._result.fit.rotation
+        server, axes = self.server, self._result.face.fit.rotation
         server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
         server.scene.set_up_direction(tuple(axes[:, 1]))
         server.scene.configure_default_lights(enabled=False)

@@ -78,7 +78,7 @@ def legend(surface: ViewedSurface, shading: ShadingName) -> RGB | None:
 def _colors(result: ViewedResult, surface: ViewedSurface, shading: ShadingName) -> NDArray[np.float64]:
     """(N, 3) sRGB in [0, 1] at the vertices."""
     if shading == "normals":
-        return surface.mesh.vertex_normals() @ result.fit.rotation * 0.5 + 0.5
+        return surface.mesh.vertex_normals() @ result.face.fit.rotation * 0.5 + 0.5
     if shading == "confidence":
         assert surface.confidence is not None
         return colorize(surface.confidence, (0, 1), "viridis")
