@@ -215,3 +215,13 @@ def test_files_that_do_not_fit_are_refused_by_name(make_run, file, damage, named
     with pytest.raises(MesofaceError, match=what) as error:
         complete(run)
     assert error.value.path == run / named
+
+
+def test_maps_that_would_take_all_memory_are_refused(make_run, monkeypatch):
+    run = make_run()
+    monkeypatch.setattr("mesoface.results.arrays._MOST_TEXELS", 4 * 127**2)
+    with pytest.raises(MesofaceError, match="4 views of maps of 128² take too much memory"):
+        _ = load_face(run).fine
+    monkeypatch.setattr("mesoface.results.load.MAX_TEXTURE", 64)
+    with pytest.raises(MesofaceError, match="at most 64"):
+        _ = load_face(run).texture

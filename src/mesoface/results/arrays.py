@@ -24,6 +24,7 @@ from mesoface.uvd.space import UVDSpace
 
 SPACE_SIZE = 512
 """Largest side of the maps in ``space.npz``: what they hold is smooth over millimetres."""
+_MOST_TEXELS = 1 << 30  # of all views' visibility: 4 GB
 _POSITION_STEP, _NORMAL_STEP = 2.0**-10, 2.0**-14  # mm, and of the unit vectors
 _GAPS = {"points2d", "points3d", "residuals3d", "residuals"}  # NaN where nothing is known
 _FIT: dict[str, tuple[int | None, ...]] = {
@@ -183,6 +184,8 @@ def read_space(path: Path, size: int, views: int) -> tuple[UVDSpace, NDArray[np.
     Raises:
         MesofaceError: it is damaged, or does not fit the result's other files.
     """
+    if views * size**2 > _MOST_TEXELS:
+        raise MesofaceError(f"{views} views of maps of {size}² take too much memory", path=path, remedy=AGAIN)
     small, packed = min(SPACE_SIZE, size), (size * size + 7) // 8
     a = _read(
         path,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from mesoface.captures.capture import Capture
-from mesoface.config import Settings
+from mesoface.config import MAX_TEXTURE, Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models.model import FaceFit
 from mesoface.face_models.scale import ScaleEstimate
@@ -255,9 +255,11 @@ class SavedFace(Face):
         """(H, H, 3) a picture of 8 bits a channel."""
         path = required_file(self.folder, name)
         header = read_header(path)
-        if header.width != header.height:
+        if header.width != header.height or header.width > MAX_TEXTURE:
             raise MesofaceError(
-                f"is {header.width} × {header.height} pixels, a square was expected", path=path, remedy=AGAIN
+                f"is {header.width} × {header.height} pixels, a square of at most {MAX_TEXTURE} was expected",
+                path=path,
+                remedy=AGAIN,
             )
         pixels, _ = decode_photo(path)
         if pixels.dtype != np.uint8:
