@@ -13,9 +13,7 @@ import trimesh
 
 from mesoface.errors import MesofaceError
 from mesoface.export import ExportOptions, ExportSource
-from mesoface.export.base import export_base
-from mesoface.export.obj import export_obj
-from mesoface.export.ply import export_ply
+from mesoface.export.meshes import export_base, export_obj, export_ply
 from mesoface.export.usd import export_usd
 from mesoface.files.meshes import read_mesh
 

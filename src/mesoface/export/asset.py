@@ -41,8 +41,13 @@ class Asset:
     @property
     def about(self) -> str:
         """Its size, in words."""
-        color = "with colour" if self.color is not None else "without colour: the result has no texture"
-        return f"{len(self.drawn.position):,} vertices, {len(self.drawn.faces):,} triangles, {color}"
+        return size_in_words(len(self.drawn.position), len(self.drawn.faces), colored=self.color is not None)
+
+
+def size_in_words(vertices: int, triangles: int, *, colored: bool) -> str:
+    """The size of a mesh, and whether it has colour."""
+    color = "with colour" if colored else "without colour: the result has no texture"
+    return f"{vertices:,} vertices, {triangles:,} triangles, {color}"
 
 
 def make_asset(source: ExportSource, *, edge_mm: float, topology: Topology = "model") -> Asset:

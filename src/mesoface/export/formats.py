@@ -9,13 +9,11 @@ from pathlib import Path
 
 import mesoface
 from mesoface.errors import MesofaceError
-from mesoface.export.base import export_base
 from mesoface.export.displacement import export_exr, export_png
 from mesoface.export.dpmap import export_dpmap
 from mesoface.export.glb import export_glb
+from mesoface.export.meshes import export_base, export_obj, export_ply
 from mesoface.export.normals import export_normals
-from mesoface.export.obj import export_obj
-from mesoface.export.ply import export_ply
 from mesoface.export.source import ExportOptions, ExportSource
 from mesoface.export.usd import export_usd, require_usd
 from mesoface.files.atomic import atomic_folder
