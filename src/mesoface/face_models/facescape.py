@@ -21,7 +21,7 @@ from mesoface.errors import FaceModelError, MesofaceError
 from mesoface.face_models.correspondence import add_mediapipe, vertex_landmarks
 from mesoface.face_models.model import Topology
 from mesoface.face_models.region import inside
-from mesoface.face_models.unwrap import unwrap_face
+from mesoface.face_models.layout import unwrap_face
 from mesoface.files.meshes import read_mesh
 from mesoface.files.npz import npz_names, read_npy, read_npz, require, require_indices
 

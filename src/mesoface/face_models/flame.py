@@ -18,7 +18,7 @@ from mesoface.errors import FaceModelError
 from mesoface.face_models.correspondence import add_mediapipe
 from mesoface.face_models.model import LinearFaceModel, Topology
 from mesoface.face_models.plain_pickle import read_plain_pickle
-from mesoface.face_models.unwrap import unwrap_face
+from mesoface.face_models.layout import unwrap_face
 from mesoface.files.npz import npz_names, object_payload, read_npz, require, require_indices
 
 N_IDENTITY, N_EXPRESSION = 150, 50
