@@ -1,5 +1,7 @@
 import json
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -68,6 +70,31 @@ def test_points_have_the_derivative_they_say(tmp_path):
             - model.points(down[:4], down[4:], corners, bary)[0]
         )
         assert np.allclose(change / (2 * step), jacobian[..., index], atol=1e-5)
+
+
+def test_threads_may_share_a_model(tmp_path):
+    write_pair(tmp_path)
+    model = load_facescape(tmp_path)
+    rng = np.random.default_rng(4)
+    z, bary = rng.normal(size=8), rng.dirichlet(np.ones(3), 3)
+    places = [model.topology.faces[first : first + 3] for first in range(4)]
+    expected = [model.points(z[:4], z[4:], corners, bary)[0] for corners in places]
+
+    def ask(which):
+        return all(
+            np.array_equal(model.points(z[:4], z[4:], places[which], bary)[0], expected[which])
+            for _ in range(200)
+        )
+
+    assert not any(isinstance(value, dict) for value in vars(model).values())  # it is frozen
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(ask, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_the_published_file_is_the_same_model(tmp_path):

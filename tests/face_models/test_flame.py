@@ -1,5 +1,7 @@
+import contextlib
 import pickle
 import sys
+import tracemalloc
 import types
 
 import numpy as np
@@ -168,6 +170,24 @@ def test_what_is_not_a_pickled_dict_is_refused(tmp_path, data):
     path.write_bytes(data)
     with pytest.raises(FaceModelError, match=r"flame.pkl: the pickle is not understood.*\.npz"):
         load_flame(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02}Nr\xff\xff\xff\x7f0.",
+        b"\x80\x05}X\x01\x00\x00\x00a\x96" + (1 << 40).to_bytes(8, "little") + b"x",
+    ],
+    ids=["memo index", "bytearray"],
+)
+def test_what_a_pickle_claims_is_not_allocated(tmp_path, data):
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(FaceModelError):
+            read_plain_pickle(data, tmp_path / "flame.pkl")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_array_whose_bytes_do_not_fill_its_shape_is_refused(tmp_path):

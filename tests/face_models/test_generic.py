@@ -47,6 +47,15 @@ def test_size_is_what_the_card_says(model):
     assert np.isfinite(model.basis).all()
 
 
+def test_the_shared_model_cannot_be_changed(model):
+    assert load_generic() is model
+    topology = model.topology
+    arrays = (topology.faces, topology.uv, topology.uv_faces, topology.facial)
+    for array in (model.mean, model.basis, *arrays, *topology.landmarks("mediapipe478")):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
 def test_convention_model_frame(model):
     """x to the subject's left, y up, z forward; millimetres."""
     marks = {n: landmark(model, n, model.mean) for n in (NOSE_TIP, CHIN, FOREHEAD, LEFT_EYE, RIGHT_EYE)}

@@ -21,6 +21,7 @@ from mesoface.face_models.measurements import ImageLandmarks, Measurements, Spat
 from mesoface.face_models.model import FaceFit, FaceModel
 from mesoface.geometry.alignment import align_points_robustly
 from mesoface.geometry.camera import Camera
+from mesoface.geometry.mesh import unit
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 
 Array = NDArray[np.float64]
@@ -170,10 +171,9 @@ def embedding(
             f"the face model '{model.name}' has no place for the landmarks '{scheme}' (it has: {known})",
             remedy="use another face model, or landmarks of a scheme that it has",
         )
-    ids = topology.landmark_ids[scheme]
+    ids, triangles, bary = topology.landmarks(scheme)
     keep = ids < count
-    corners = topology.faces[topology.landmark_faces[scheme][keep]]
-    return ids[keep], corners, topology.landmark_bary[scheme][keep]
+    return ids[keep], topology.faces[triangles[keep]], bary[keep]
 
 
 def _start(model: FaceModel, corners: NDArray, bary: Array, target: Array, fix_scale: float | None) -> _State:
@@ -194,8 +194,7 @@ def _start(model: FaceModel, corners: NDArray, bary: Array, target: Array, fix_s
 
 def _turn_weights(cameras: Sequence[Camera], center: Array, facing: Array) -> Array:
     """(V,) weight of each view by how far the face, at ``center`` and looking along ``facing``, is turned."""
-    towards = np.stack([camera.center for camera in cameras]) - center
-    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    towards = unit(np.stack([camera.center for camera in cameras]) - center)
     turn = np.arccos(np.clip(towards @ facing, -1, 1))
     return 1 / (1 + (turn / TRUSTED_TURN) ** 6)
 

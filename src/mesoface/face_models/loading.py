@@ -1,4 +1,7 @@
-"""A face model by name or path: ``--face-model generic | ict | PATH``."""
+"""A face model by name or path: ``--face-model generic | ict | PATH``.
+
+A new kind of file: a module beside this one with ``is_…(path)`` and ``load_…(path)``, and a branch below.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,8 @@ def load_face_model(spec: str) -> FaceModel:
         return load_ict(ict_path())
     path = Path(spec).expanduser()
     if not path.exists():
-        raise FaceModelError(
-            "no such face model",
-            path=spec,
-            remedy="give 'generic', 'ict' or the path of a model's file or folder",
-        )
+        remedy = "give 'generic', 'ict' or the path of a model's file or folder"
+        raise FaceModelError("no such face model", path=spec, remedy=remedy)
     if path.is_dir():
         if is_checkout(path):
             return load_ict(path)
@@ -68,9 +68,6 @@ def ict_path() -> Path:
     shared = Path(os.environ.get("MESOFACE_SHARED", "../shared"))
     path = Path(named).expanduser() if named else shared / "ict" / "ict_facekit_mm.npz"
     if not path.exists():
-        raise FaceModelError(
-            "the ICT face model is not here",
-            path=path,
-            remedy="set MESOFACE_ICT to the compact .npz or a checkout, or use --face-model generic",
-        )
+        remedy = "set MESOFACE_ICT to the compact .npz or a checkout, or use --face-model generic"
+        raise FaceModelError("the ICT face model was not found", path=path, remedy=remedy)
     return path
