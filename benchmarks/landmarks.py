@@ -25,9 +25,8 @@ from mesoface.files.meshes import read_mesh
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.closest_point import Surface
 from mesoface.landmarks import MediapipeDetector, align_landmarks, triangulate
-from mesoface.landmarks.crop import Crop
-from mesoface.landmarks.networks import FaceNetworks
-from mesoface.landmarks.rays import nearest_to_rays, project_all, viewing_rays
+from mesoface.landmarks.networks import Crop, FaceNetworks
+from mesoface.landmarks.triangulation import nearest_to_rays, project_all, viewing_rays
 
 Array = NDArray[np.float64]
 

@@ -23,7 +23,7 @@ from mesoface.geometry.alignment import align_points
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks import MediapipeDetector
-from mesoface.landmarks.rays import closest_points_to_rays
+from mesoface.landmarks.triangulation import closest_points_to_rays
 from mesoface.report.calibrate_page import calibrate_page
 
 ONE_THREAD = CalibrationSettings(threads=1)

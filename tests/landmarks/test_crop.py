@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mesoface.landmarks.crop import Crop
+from mesoface.landmarks.networks import Crop
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.4, np.pi / 2])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.geometry.camera import Camera
-from mesoface.landmarks.rays import viewing_rays
+from mesoface.landmarks.triangulation import viewing_rays
 
 Array = NDArray[np.float64]
 

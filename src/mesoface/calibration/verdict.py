@@ -14,7 +14,7 @@ from mesoface.captures.formats.files import listed
 from mesoface.errors import LandmarkError
 from mesoface.inspection.diagnosis import Problem
 from mesoface.landmarks import Landmarks2D, Landmarks3D, triangulate
-from mesoface.landmarks.candidates import face_size
+from mesoface.landmarks.selection import face_size
 
 Array = NDArray[np.float64]
 

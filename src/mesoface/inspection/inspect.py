@@ -20,7 +20,7 @@ from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import unit
 from mesoface.inspection.diagnosis import Problem, find_problems, largest_gap
 from mesoface.landmarks import LandmarkDetector, Landmarks2D, Landmarks3D, MediapipeDetector, triangulate
-from mesoface.landmarks.selection import face_axes, share_inside, sharpness_of
+from mesoface.landmarks.selection import face_axes, face_sharpness, share_inside
 
 Array = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class ViewReport:
         azimuth: degrees from the front of the face, positive towards the subject's left.
         elevation: degrees above the face's horizontal plane.
         residual: median reprojection error of the landmarks that the view is trusted with, pixels.
-        sharpness: of the face, see :func:`.landmarks.selection.sharpness_of`; to compare views with.
+        sharpness: of the face, see :func:`.landmarks.selection.face_sharpness`; comparable between views.
         exposure: median luminance of the face, in [0, 1].
         clipped: share of the face's pixels that are pure black or white.
         inside: share of the landmarks inside the photo.
@@ -175,7 +175,7 @@ def _with_picture(report: ViewReport, view: View, points: Array) -> ViewReport:
     return replace(
         report,
         face_size=float(np.nanmax(points[:, 1]) - np.nanmin(points[:, 1])),
-        sharpness=sharpness_of(view, points),
+        sharpness=face_sharpness(view.image, points),
         exposure=float(np.median(luminance)),
         clipped=float(((luminance <= 0.004) | (luminance >= 0.996)).mean()),
         inside=share_inside(view, points),

@@ -12,7 +12,7 @@ from mesoface.config import Settings
 from mesoface.face_models.fitting import embedding, fit_landmarks3d
 from mesoface.face_models.model import FaceFit
 from mesoface.geometry.alignment import align_points_robustly
-from mesoface.landmarks.rays import project_all
+from mesoface.landmarks.triangulation import project_all
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.pipeline import FoundFace
 from mesoface.sequence.identity import KnownIdentity

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import View
 from mesoface.files.colour import LUMA
 from mesoface.geometry.mesh import unit
-from mesoface.landmarks.likeness import as_bytes, evened, from_bytes, local_correlation
-from mesoface.landmarks.rays import nearest_to_rays
+from mesoface.landmarks.photometric import as_bytes, evened, from_bytes, local_correlation
+from mesoface.landmarks.triangulation import nearest_to_rays
 from mesoface.matching.displacement import fill_by_confidence
 from mesoface.uvd.maps import blur_masked, resize_map
 from mesoface.uvd.photos import resample_photo
