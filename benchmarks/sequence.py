@@ -30,7 +30,7 @@ from tables import make_console
 
 from mesoface.evaluation import evaluate
 from mesoface.files.meshes import read_mesh
-from mesoface.geometry.closest_point import Surface
+from mesoface.geometry.closest_point import MeshSurface
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis import SynthesisSettings, synthesize_sequence
 from mesoface.results.folder import read_base_fit, read_record
@@ -124,7 +124,7 @@ def measure(video: Path, out: Path, options: list[str]) -> Measured:
         base = read_mesh(run / "base.obj")
         facial = np.unique(base.faces[read_base_fit(run / "base_fit.npz").facial])
         if first is None:
-            closest = Surface(truth).closest(base.vertices[facial])
+            closest = MeshSurface(truth).closest(base.vertices[facial])
             first = closest.face, closest.bary
         places.append(slide(base.vertices[facial], truth, *first))
         record = read_record(run)

@@ -114,7 +114,7 @@ def test_run_json_says_how_the_face_was_made(result):
 
 def test_displacement_leads_from_the_base_to_the_fine_mesh(result):
     """Written base mesh, moved outward by the displacement in millimetres, is the written fine mesh."""
-    from mesoface.geometry.closest_point import Surface
+    from mesoface.geometry.closest_point import MeshSurface
 
     out, _ = result
     displacement, fine = read_exr(out / "displacement.exr"), read_mesh(out / "fine.ply")
@@ -124,7 +124,7 @@ def test_displacement_leads_from_the_base_to_the_fine_mesh(result):
     d = displacement[row, column]
     assert np.isfinite(d).all(), "every vertex has a displacement"
     assert np.isfinite(displacement).sum() >= len(d)
-    base = Surface(read_mesh(out / "base.obj"))
+    base = MeshSurface(read_mesh(out / "base.obj"))
     closest = base.closest(fine.vertices[::7])
     side = np.einsum("nk,nk->n", fine.vertices[::7] - closest.points, base.normals(closest))
     signed = np.copysign(closest.distance, side)

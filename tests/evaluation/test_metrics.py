@@ -170,7 +170,7 @@ def test_layers_behind_the_skin_are_not_missed_by_the_completeness() -> None:
 def test_alignment_recovers_a_known_motion(align: str, degrees: float) -> None:
     truth = bumps()
     R = Rotation.from_rotvec(np.radians(degrees) * np.array([0.5, -0.7, 0.51])).as_matrix()
-    motion = Similarity(0.04 if align == "similarity" else 1.0, R, np.array([3.0, -2.0, 4.0]))
+    motion = Similarity(R, np.array([3.0, -2.0, 4.0]), 0.04 if align == "similarity" else 1.0)
     # a part of the truth, so that the rims differ
     part = truth.select_faces((truth.vertices[truth.faces][:, :, 0] > 8).all(1))
     result = evaluate(motion.apply_to_mesh(part), truth, align=align, samples=SAMPLES)  # type: ignore[arg-type]
@@ -188,9 +188,8 @@ def test_worlds_may_be_turned_in_any_way(turn: tuple[float, float, float]) -> No
     truth = bumps()
     x = truth.vertices[truth.faces][:, :, 0]
     truth, part = truth.select_faces((x < 40).all(1)), truth.select_faces((x < 38).all(1))
-    motion = Similarity(
-        0.04, Rotation.from_euler("xyz", turn, degrees=True).as_matrix(), np.array([9.0, 0, 5])
-    )
+    R = Rotation.from_euler("xyz", turn, degrees=True).as_matrix()
+    motion = Similarity(R, np.array([9.0, 0, 5]), 0.04)
     result = evaluate(motion.apply_to_mesh(part), truth, align="similarity", samples=SAMPLES)
     np.testing.assert_allclose(result.alignment.after(motion).R, np.eye(3), atol=1e-3)
     assert result.accuracy.mean < 1e-2
@@ -208,7 +207,7 @@ def test_alignment_keeps_real_differences() -> None:
 
 def test_the_region_moves_with_the_alignment() -> None:
     truth = bumps()
-    motion = Similarity(0.1, np.eye(3), np.array([200.0, 0, 0]))
+    motion = Similarity(np.eye(3), np.array([200.0, 0, 0]), 0.1)
     region = truth.select_faces((truth.vertices[truth.faces][:, :, 0] < 30).all(1))
     moved = evaluate(
         motion.apply_to_mesh(truth),

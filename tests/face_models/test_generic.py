@@ -238,7 +238,7 @@ def test_fits_heads_within_a_millimetre_and_a_half(model, shared, monkeypatch):
     from generic_model.heads import load_heads
 
     from mesoface.face_models.fitting import fit_landmarks3d
-    from mesoface.geometry.closest_point import Surface
+    from mesoface.geometry.closest_point import MeshSurface
 
     heads = load_heads(shared("ict/ict_facekit_mm.npz"))
     with np.load(ASSET.parent / "ict_mediapipe478.npz", allow_pickle=False) as data:
@@ -248,6 +248,6 @@ def test_fits_heads_within_a_millimetre_and_a_half(model, shared, monkeypatch):
     marks = np.einsum("lk,lkc->lc", bary, vertices[corners])
     fit = fit_landmarks3d(model, marks, scheme="mediapipe478", fix_scale=1.0, noise_mm=0.5)
     facial = fit.mesh.select_faces(model.topology.facial)
-    distance = Surface(Mesh(vertices, skin)).closest(facial.vertices).distance
+    distance = MeshSurface(Mesh(vertices, skin)).closest(facial.vertices).distance
     assert distance.mean() < 0.6
     assert np.percentile(distance, 95) < 1.5

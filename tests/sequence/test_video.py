@@ -62,13 +62,13 @@ def test_frames_share_identity_and_topology(video):
 
 def test_vertices_stay_on_their_skin(video):
     """The truth's triangles are of the same skin in every frame, and so are the base mesh's."""
-    from mesoface.geometry.closest_point import Surface
+    from mesoface.geometry.closest_point import MeshSurface
 
     truths = [read_mesh(video.parent / name / "gt.ply") for name in ("000", "002")]
     facial = read_base_fit(video / "000" / "base_fit.npz").facial
     first, later = (read_mesh(video / name / "base.obj") for name in ("000", "002"))
     vertices = np.unique(first.faces[facial])
-    on = Surface(truths[0]).closest(first.vertices[vertices])
+    on = MeshSurface(truths[0]).closest(first.vertices[vertices])
     skin = np.einsum("nk,nkc->nc", on.bary, truths[1].face_corners()[on.face])
     normal = truths[1].face_normals()[on.face]
     offset = later.vertices[vertices] - skin
