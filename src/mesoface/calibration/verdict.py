@@ -12,7 +12,7 @@ from mesoface.calibration.photos import Photo
 from mesoface.calibration.solution import Solution
 from mesoface.captures.formats.files import listed
 from mesoface.errors import LandmarkError
-from mesoface.inspection.diagnosis import Problem
+from mesoface.inspection.findings import Problem
 from mesoface.landmarks import Landmarks2D, Landmarks3D, triangulate
 from mesoface.landmarks.selection import face_size
 
