@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mesoface.calibration.choice import choose_photos
-from mesoface.calibration.masks import head_mask
-from mesoface.calibration.photos import Photo
+from mesoface.calibration.face_prior import choose_photos
+from mesoface.calibration.features import head_mask
+from mesoface.calibration.photos import Photo, cameras_of
 from mesoface.calibration.settings import CalibrationSettings
-from mesoface.calibration.sharing import cameras_of
 from mesoface.errors import CaptureError, MesofaceError
 from mesoface.landmarks import Landmarks2D
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import ExifTags, Image
 
-from mesoface.calibration.exif import read_exif_camera
+from mesoface.calibration.photos import read_exif_camera
 
 
 def _photo(path: Path, outer: dict, inner: dict, size: tuple[int, int] = (300, 400)) -> Path:

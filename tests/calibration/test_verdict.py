@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.calibration.solution import Solution, Track, describe
-from mesoface.calibration.verdict import judge
-from mesoface.calibration.world import face_world
+from mesoface.calibration.calibrate import face_world
+from mesoface.calibration.solution import PointTrack, Solution, describe, judge
 from mesoface.geometry.camera import Camera, look_at
 
 
@@ -21,7 +20,7 @@ def _solution(rig, cameras: list[Camera | None] | None = None) -> Solution:
     for i in range(478):
         seen = [v for v in there if rig.landmarks.weights[v, i] > 0.3]
         if len(seen) >= 2:
-            tracks.append(Track(rig.points[i], seen, rig.landmarks.points[seen, i]))
+            tracks.append(PointTrack(rig.points[i], seen, rig.landmarks.points[seen, i]))
     return describe("features", cameras, tracks, range(len(cameras)))
 
 

@@ -18,10 +18,10 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from mesoface.calibration.masks import head_mask
 from mesoface.calibration.photos import Photo
-from mesoface.calibration.solution import Solution, Track, describe
+from mesoface.calibration.solution import PointTrack, Solution, describe
 from mesoface.captures.formats.colmap import intrinsics
+from mesoface.captures.formats.colmap_lens import intrinsics
 from mesoface.errors import ReconstructionError
 from mesoface.files.images import decode_mask
 from mesoface.geometry.camera import Camera
@@ -33,6 +33,7 @@ _MAX_SIDE = 2000  # pixels: finer features cost time and are hardly more exact
 _SEED = 0
 _FEWEST = 3  # photos
 _HIDE_LOG = 4  # glog's levels end at 3
+_HEAD = 1.3  # size of the head over that of its landmarks: forehead, ears, chin
 
 
 def solve_by_features(
@@ -161,7 +162,7 @@ def _solution(model: Any, photos: Sequence[Photo], used: Sequence[int]) -> Solut
             # COLMAP's pixel centres are at halves
             pixels_of[image_id] = np.array([point.xy for point in image.points2D]).reshape(-1, 2) - 0.5
     tracks = [
-        Track(
+        PointTrack(
             point.xyz,
             [view_of[e.image_id] for e in point.track.elements],
             np.array([pixels_of[e.image_id][e.point2D_idx] for e in point.track.elements]),
@@ -177,6 +178,24 @@ def _write_mask(path: Path, photo: Photo, points: NDArray[np.float64]) -> None:
     if photo.mask_path is not None:
         mask &= decode_mask(photo.mask_path)
     cv2.imwrite(str(path), mask.astype(np.uint8) * 255)
+
+
+def head_mask(points: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
+    """(H, W) the landmarks' convex hull, enlarged about the middle of its box to take in the head.
+
+    Shoulders and hair that hangs down stay outside: they do not turn with the face.
+
+    Args:
+        points: (478, 2) landmarks, pixels; NaN where unknown.
+        width: of the photo.
+        height: of the photo.
+    """
+    known = points[np.isfinite(points).all(1)].astype(np.float32)
+    hull = cv2.convexHull(known)[:, 0]
+    middle = (hull.min(0) + hull.max(0)) / 2
+    mask = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(mask, [np.rint(middle + _HEAD * (hull - middle)).astype(np.int32)], 1)
+    return mask.astype(bool)
 
 
 @contextmanager

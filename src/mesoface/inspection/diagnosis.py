@@ -15,8 +15,8 @@ _NARROW = 50.0  # degrees of azimuth in all
 _LOOSE = 0.035  # residual over the face's height
 _FRONTAL = 60.0  # degrees within which the landmark detector is reliable
 _ANY = float("inf")
-# The range that a report's number must be in, what is wrong otherwise, and the remedy. Sharpness is relative to
-# the median view; below 250 pixels from forehead to chin no pore is resolved.
+# The range that a number of a report must be in, what is wrong otherwise, and the remedy. Sharpness is in
+# units of the median view's; below 250 pixels from forehead to chin no pore is resolved.
 _LIMITS = (
     (
         *("inside", 0.97, _ANY, "the face is cut off by the picture's edge"),
