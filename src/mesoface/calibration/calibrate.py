@@ -105,11 +105,9 @@ def _photos(
     if landmarks.found.sum() < _FEWEST:
         seen = [photo.name for photo, found in zip(photos, landmarks.found, strict=True) if found]
         where = f"only in {', '.join(seen)}" if seen else "in no photo"
-        raise LandmarkError(
-            f"a face was found {where} of {len(photos)}, at least {_FEWEST} must show it",
-            path=source,
-            remedy="use photos that show the face upright, within about 60° of the front",
-        )
+        what = f"a face was found {where} of {len(photos)}, at least {_FEWEST} must show it"
+        remedy = "use photos that show the face upright, within about 60° of the front"
+        raise LandmarkError(what, path=source, remedy=remedy)
     if len(photos) <= settings.max_photos:
         return photos, landmarks, notes
     sizes = np.array([photo.size for photo in photos])

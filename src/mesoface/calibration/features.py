@@ -72,16 +72,14 @@ def solve_by_features(
         matching = pycolmap.FeatureMatchingOptions(num_threads=threads, use_gpu=False)
         # What stays at its place in two photos is the surroundings of a head that turned.
         verifying = pycolmap.TwoViewGeometryOptions(filter_stationary_matches=not background)
-        pycolmap.match_exhaustive(
-            folder / "features.db", matching_options=matching, verification_options=verifying
-        )
+        options = {"matching_options": matching, "verification_options": verifying}
+        pycolmap.match_exhaustive(folder / "features.db", **options)
         progress("Comparing photos", 1, 1)
         model = _map(folder, photos[0].path.parent, len(used), progress)
         if model is None:
-            raise ReconstructionError(
-                "the skin shows too little that can be followed from photo to photo",
-                remedy="use sharper photos, with less than 25° between neighbours, and even light",
-            )
+            what = "the skin shows too little that can be followed from photo to photo"
+            remedy = "use sharper photos, with less than 25° between neighbours, and even light"
+            raise ReconstructionError(what, remedy=remedy)
         return _solution(model, photos, used)
 
 
@@ -161,14 +159,11 @@ def _solution(model: Any, photos: Sequence[Photo], used: Sequence[int]) -> Solut
             cameras[view] = Camera(K, pose[:, :3], pose[:, 3], photos[view].width, photos[view].height, lens)
             # COLMAP's pixel centres are at halves
             pixels_of[image_id] = np.array([point.xy for point in image.points2D]).reshape(-1, 2) - 0.5
-    tracks = [
-        PointTrack(
-            point.xyz,
-            [view_of[e.image_id] for e in point.track.elements],
-            np.array([pixels_of[e.image_id][e.point2D_idx] for e in point.track.elements]),
-        )
-        for point in model.points3D.values()
-    ]
+    tracks = []
+    for point in model.points3D.values():
+        elements = point.track.elements
+        pixels = np.array([pixels_of[e.image_id][e.point2D_idx] for e in elements])
+        tracks.append(PointTrack(point.xyz, [view_of[e.image_id] for e in elements], pixels))
     return describe("features", cameras, tracks, used)
 
 
@@ -200,7 +195,7 @@ def head_mask(points: NDArray[np.float64], width: int, height: int) -> NDArray[n
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """COLMAP's log goes nowhere in the block."""
+    """Switch COLMAP's log off inside of the block."""
     before = pycolmap.logging.minloglevel
     pycolmap.logging.minloglevel = _HIDE_LOG
     try:

@@ -90,10 +90,9 @@ def _well_seen(photos: Sequence[Photo], landmarks: Landmarks2D) -> list[int]:
     poses = _poses(photos, landmarks, [_TYPICAL * max(photo.size) for photo in photos])
     used = [v for v, pose in enumerate(poses) if pose is not None and pose[1][2] > 0]
     if len(used) < _FEWEST:
-        raise ReconstructionError(
-            f"{len(used)} photos show the face well enough, at least {_FEWEST} are needed",
-            remedy="use photos within about 60° of the front, sharp and not too dark",
-        )
+        what = f"{len(used)} photos show the face well enough, at least {_FEWEST} are needed"
+        remedy = "use photos within about 60° of the front, sharp and not too dark"
+        raise ReconstructionError(what, remedy=remedy)
     # Landmarks are followed from a few photos into a few around each: of more, most would be left over.
     sizes = np.array([photos[v].size for v in used])
     return [used[i] for i in choose_photos(landmarks.select(used), sizes, np.ones(len(used)), _MOST)]

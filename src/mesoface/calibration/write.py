@@ -122,14 +122,8 @@ def _check_target(source: Path, out: Path, overwrite: bool) -> None:
     """Refuse to write over the photos, or over what no calibration made."""
     inner, outer = out.resolve(), source.resolve()
     if inner == outer or outer in inner.parents or inner in outer.parents:
-        raise MesofaceError(
-            "the capture would be written into the photos' folder (or over it)",
-            path=out,
-            remedy="name a folder outside of it",
-        )
+        what = "the capture would be written into the photos' folder (or over it)"
+        raise MesofaceError(what, path=out, remedy="name a folder outside of it")
     if out.is_dir() and any(out.iterdir()) and overwrite and not (out / RECORD).is_file():
-        raise MesofaceError(
-            f"--overwrite replaces calibrations only, and this folder has no {RECORD}",
-            path=out,
-            remedy="name another folder",
-        )
+        what = f"--overwrite replaces calibrations only, and this folder has no {RECORD}"
+        raise MesofaceError(what, path=out, remedy="name another folder")

@@ -45,10 +45,8 @@ def align_meshes(
     if np.isfinite(cost):
         cost, best = _icp(source, target, best, with_scale, _FINE)
     if not np.isfinite(cost):
-        raise MesofaceError(
-            "the predicted and the true surface do not overlap",
-            remedy="check that both show the same face, or give a start for the alignment",
-        )
+        remedy = "check that both show the same face, or give a start for the alignment"
+        raise MesofaceError("the predicted and the true surface do not overlap", remedy=remedy)
     return best
 
 

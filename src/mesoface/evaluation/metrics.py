@@ -170,20 +170,17 @@ def evaluate(
     deviation = truth.deviation(ours.points, inside=True)
     keep = deviation.counted
     if not keep.any():
-        raise MesofaceError(
-            "nothing of the predicted surface lies over the true one in the facial region",
-            remedy="check that both are in the same frame and unit, or align with --align similarity",
-        )
+        what = "nothing of the predicted surface lies over the true one in the facial region"
+        remedy = "check that both are in the same frame and unit, or align with --align similarity"
+        raise MesofaceError(what, remedy=remedy)
     own_normals = predicted.normals_at(ours.face[keep], ours.bary[keep])
     accuracy = distance_stats(deviation.signed[keep], own_normals, deviation.normals[keep])
 
     theirs = truth.samples(truth.surface.mesh, samples, seed + 1)
     theirs = theirs.select(truth.exposed(theirs))
     if not len(theirs.points):
-        raise MesofaceError(
-            "nothing of the true surface lies in the facial region",
-            remedy="check the region's frame and unit",
-        )
+        what = "nothing of the true surface lies in the facial region"
+        raise MesofaceError(what, remedy="check the region's frame and unit")
     closest = predicted.closest(theirs.points)
     normals = predicted.normals(closest)
     side = np.einsum("nk,nk->n", theirs.points - closest.points, normals)
@@ -254,10 +251,8 @@ def points_to_mesh(points: ArrayLike, mesh: Mesh, *, reach: float = ON_FACE) -> 
     closest = surface.closest(near)
     keep = (closest.distance <= reach) & ~surface.on_boundary(closest)
     if not keep.any():
-        raise MesofaceError(
-            f"none of the {given} points lies on the mesh",
-            remedy="check that both are in the same frame and unit",
-        )
+        what = f"none of the {given} points lies on the mesh"
+        raise MesofaceError(what, remedy="check that both are in the same frame and unit")
     distance = closest.distance[keep]
     side = np.einsum("nk,nk->n", near - closest.points, surface.normals(closest))[keep]
     return PointStats(**_figures(np.copysign(distance, side)), count=int(keep.sum()), given=given)

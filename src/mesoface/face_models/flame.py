@@ -30,18 +30,26 @@ _LANDMARKS_MEDIAPIPE = "mediapipe_landmark_embedding.npz"
 
 
 def is_flame(path: Path) -> bool:
-    """Whether a file looks like a FLAME model: a ``.pkl``, or an ``.npz`` with its arrays."""
-    if path.suffix.lower() == ".pkl":
-        return True
-    return path.suffix.lower() == ".npz" and {"v_template", "shapedirs"} <= npz_names(path)
+    """Whether ``path`` looks like FLAME: a ``.pkl``, an ``.npz`` with its arrays, or a folder with one."""
+    if path.is_dir():
+        return any(map(is_flame, _files(path)))
+    if path.suffix.lower() == ".npz":
+        return {"v_template", "shapedirs"} <= npz_names(path)
+    return path.suffix.lower() == ".pkl"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.npz"), *folder.glob("*.pkl")])
 
 
 def load_flame(path: Path) -> LinearFaceModel:
-    """Read the model.
+    """Read the model from a file, or from the first one of a folder.
 
     Raises:
         FaceModelError: a part is absent or damaged, or there are no landmarks for it.
     """
+    if path.is_dir():
+        path = next(filter(is_flame, _files(path)))
     pickled = path.suffix.lower() == ".pkl"
     data = read_plain_pickle(_bytes_of(path), path) if pickled else read_npz(path)
     require(path, data, v_template=(None, 3), f=(None, 3))

@@ -21,7 +21,7 @@ from mesoface.face_models.correspondence import Places, corner_landmarks, topolo
 from mesoface.face_models.layout import inside, mirrored, superellipse
 from mesoface.face_models.model import EXPRESSION_SIGMA, LinearFaceModel, blendshape_bounds
 from mesoface.files.meshes import read_mesh
-from mesoface.files.npz import read_npz, require, require_indices
+from mesoface.files.npz import npz_names, read_npz, require, require_indices
 
 _PUBLISHED = "use the published ICT-FaceKit light model"
 N_VERTICES = 26719
@@ -57,9 +57,11 @@ def load_ict(path: Path) -> LinearFaceModel:
     return _from_npz(path)
 
 
-def is_checkout(path: Path) -> bool:
-    """Whether a folder is an ICT-FaceKit checkout or its ``FaceXModel``."""
-    return any((folder / "generic_neutral_mesh.obj").is_file() for folder in (path, path / "FaceXModel"))
+def is_ict(path: Path) -> bool:
+    """Whether ``path`` is a checkout of ICT-FaceKit, its ``FaceXModel``, or the compact ``.npz``."""
+    if path.is_dir():
+        return any((folder / "generic_neutral_mesh.obj").is_file() for folder in (path, path / "FaceXModel"))
+    return path.suffix.lower() == ".npz" and "neutral_mm" in npz_names(path)
 
 
 def _broken(path: Path, what: str, remedy: str = "check out ICT-FaceKit again") -> FaceModelError:

@@ -7,7 +7,6 @@ registered. :class:`LinearFaceModel` covers a mean shape plus a basis.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -128,7 +127,7 @@ class LinearFaceModel:
     topology: Topology
     bounds: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
-    @cached_property
+    @property
     def n_expression(self) -> int:
         """How many of the modes are expression."""
         return len(self.basis) - self.n_identity

@@ -94,10 +94,8 @@ def face_axes(landmarks3d: Landmarks3D) -> Array:
     right, left = landmarks3d.points[list(_EYE_CORNERS[landmarks3d.scheme])]
     chin, top = landmarks3d.points[list(_UPRIGHT[landmarks3d.scheme])]
     if not np.isfinite([right, left, chin, top]).all():
-        raise LandmarkError(
-            "no two views agree on eye corners, chin and forehead: the direction of the face is unknown",
-            remedy="add views that show them, or complete the landmark file",
-        )
+        what = "no two views agree on eye corners, chin and forehead: the direction of the face is unknown"
+        raise LandmarkError(what, remedy="add views that show them, or complete the landmark file")
     x = unit(left - right)
     y = unit(top - chin - x * (x @ (top - chin)))
     return np.stack([x, y, np.cross(x, y)])

@@ -180,7 +180,7 @@ def triangulate(cameras: Sequence[Camera], landmarks: Landmarks2D) -> Landmarks3
     2. Iteratively reweighted least squares per landmark: distances to the rays, in units of the face's size
        in each view, under a Cauchy kernel whose width is the median error.
     3. Between the rounds, views that contradict the others as a whole are distrusted and left out, and a
-       view's say on a point fades as the skin there, by the triangulated surface, turns away from it.
+       view's weight on a point falls as the skin there, by the triangulated surface, turns away from it.
 
     Args:
         cameras: V cameras. With a lens, the landmarks are in distorted pixels.
@@ -197,10 +197,8 @@ def triangulate(cameras: Sequence[Camera], landmarks: Landmarks2D) -> Landmarks3
         raise ValueError(f"{len(cameras)} cameras for landmarks in {len(landmarks.points)} views")
     known = np.isfinite(landmarks.points).all(-1) & (landmarks.weights > 0)
     if known.any(1).sum() < 2:
-        raise LandmarkError(
-            f"landmarks in {known.any(1).sum()} of {len(cameras)} views; at least two are needed",
-            remedy="add photos that show the face",
-        )
+        what = f"landmarks in {known.any(1).sum()} of {len(cameras)} views; at least two are needed"
+        raise LandmarkError(what, remedy="add photos that show the face")
     trust = np.where(known, landmarks.weights, 0.0)
     keypoints = np.where(known[..., None], landmarks.points, 0.0)
     centers = np.stack([camera.center for camera in cameras])
@@ -209,10 +207,9 @@ def triangulate(cameras: Sequence[Camera], landmarks: Landmarks2D) -> Landmarks3
 
     weights, widest = seed_weights(cameras, keypoints, rays, trust, sizes)
     if widest < _MIN_ANGLE:
-        raise LandmarkError(
-            f"all views look at the face from the same direction (at most {np.degrees(widest):.2f}° apart)",
-            remedy="that gives no depth: add views from other sides, or check the camera poses",
-        )
+        what = f"all views look at the face from the same direction (at most {np.degrees(widest):.2f}° apart)"
+        remedy = "that gives no depth: add views from other sides, or check the camera poses"
+        raise LandmarkError(what, remedy=remedy)
     prior, distrusted = trust, np.zeros(len(cameras), bool)
     points = nearest_to_rays(centers, rays, weights)
     for _ in range(_ROUNDS):
@@ -233,7 +230,7 @@ def triangulate(cameras: Sequence[Camera], landmarks: Landmarks2D) -> Landmarks3
 
 
 def _contradicting(errors: Array) -> NDArray[np.bool_]:
-    """(V,) views that are far off as a whole; none when only two speak: neither can be told wrong."""
+    """(V,) views that are far off as a whole; none with two views, where either may be the wrong one."""
     if np.isfinite(errors).sum() < 3:
         return np.zeros(len(errors), bool)
     with np.errstate(invalid="ignore"):
