@@ -27,10 +27,7 @@ def model() -> LinearFaceModel:
 
 def landmark(model: LinearFaceModel, number: int, values: NDArray) -> NDArray:
     """Values (N, C) at a landmark."""
-    topology = model.topology
-    at = int(np.flatnonzero(topology.landmark_ids["mediapipe478"] == number)[0])
-    corners = topology.faces[topology.landmark_faces["mediapipe478"][at]]
-    return topology.landmark_bary["mediapipe478"][at] @ values[corners]
+    return model.topology.landmark_points("mediapipe478", values)[number]
 
 
 def uv_areas(model: LinearFaceModel) -> NDArray:
@@ -132,12 +129,11 @@ def test_facial_mask_is_one_piece_with_its_rim_outside(model):
 
 def test_landmarks_are_places_on_the_mesh(model):
     topology = model.topology
-    ids, bary = topology.landmark_ids["mediapipe478"], topology.landmark_bary["mediapipe478"]
+    ids, _, bary = topology.landmarks("mediapipe478")
     assert np.array_equal(ids, np.arange(468))  # no irises
     assert np.allclose(bary.sum(1), 1)
     assert (bary >= 0).all()
-    faces = topology.landmark_faces["mediapipe478"]
-    points = np.einsum("lk,lkc->lc", bary, model.mean[topology.faces[faces]])
+    points = topology.landmark_points("mediapipe478", model.mean)
     assert len(np.unique(points.round(3), axis=0)) == 468
 
 
@@ -193,12 +189,9 @@ def test_modes_are_sorted_and_none_is_empty(model):
         assert size[:5].min() > size[-5:].max()
 
 
-def test_packing_keeps_modes_to_half_a_step():
+def test_packing_keeps_modes_to_half_a_step_or_refuses_them():
     modes = np.random.default_rng(0).normal(0, 3, (2, 5, 3))
     assert np.abs(pack_modes(modes) * STEP - modes).max() <= STEP / 2 + 1e-9
-
-
-def test_packing_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match="does not fit"):
         pack_modes(np.full((1, 1, 3), 200.0))
 
