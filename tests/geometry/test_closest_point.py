@@ -14,12 +14,10 @@ from mesoface.geometry.mesh import Mesh
 
 def brute_force(mesh: Mesh, points: np.ndarray) -> np.ndarray:
     """(N,) distances, every point to every face."""
-    corners = mesh.face_corners()
     best = np.full(len(points), np.inf)
-    for a, b, c in corners:
-        shape = (len(points), 3)
-        _, squared = closest_on_triangles(points, *(np.broadcast_to(x, shape) for x in (a, b, c)))
-        best = np.minimum(best, squared)
+    for face in mesh.face_corners():
+        corners = (np.broadcast_to(corner, (len(points), 3)) for corner in face)
+        best = np.minimum(best, closest_on_triangles(points, *corners)[1])
     return np.sqrt(best)
 
 
@@ -123,10 +121,8 @@ def test_samples_are_uniform_by_area_whatever_the_triangles() -> None:
     x = np.concatenate([[0.0], np.linspace(1, 2, 101)])
     vertices = np.concatenate([np.column_stack([x, np.full(102, y), np.zeros(102)]) for y in (0, 1)])
     a = np.arange(101)
-    mesh = Mesh(
-        vertices,
-        np.concatenate([np.column_stack([a, a + 1, a + 103]), np.column_stack([a, a + 103, a + 102])]),
-    )
+    faces = np.concatenate([np.column_stack([a, a + 1, a + 103]), np.column_stack([a, a + 103, a + 102])])
+    mesh = Mesh(vertices, faces)
     samples = sample_surface(mesh, 10_000, seed=4)
     assert (samples.points[:, 0] < 1).mean() == pytest.approx(0.5, abs=0.002)
     np.testing.assert_allclose(samples.points.mean(0), [1, 0.5, 0], atol=0.02)
