@@ -71,7 +71,7 @@ def calibrate(
         progress: called as the steps advance.
 
     Raises:
-        MesofaceError: no photos, no face, or no cameras that can be trusted; says why and what to do.
+        MesofaceError: no photos, no face, or no cameras that can be trusted.
     """
     settings = settings or CalibrationSettings()
     photos, landmarks, notes = _photos(source, folder, settings, progress)

@@ -108,7 +108,7 @@ def take_over(paths: list[Path], folder: Path) -> tuple[list[Photo], list[str]]:
             _write(target, turn_upright(decode_photo(path)[0], header.orientation))
         photo = Photo(name, target, *header.upright_size, exif.device, exif.focal)
         photos.append(_with_mask(photo, path, folder))
-    notes = [f"turned upright, as EXIF says: {', '.join(turned)}"] if turned else []
+    notes = [f"turned upright, by their EXIF data: {', '.join(turned)}"] if turned else []
     return photos, notes
 
 
@@ -157,7 +157,7 @@ def cameras_of(photos: Sequence[Photo], sharing: Sharing) -> NDArray[np.int64]:
     """(V,) a number for the camera of each photo, counted from 0 in the photos' order.
 
     Raises:
-        CaptureError: ``shared`` is asked for, but the photos are not of one size.
+        CaptureError: the sharing is ``shared``, but the photos are not of one size.
     """
     if sharing == "each":
         return np.arange(len(photos))

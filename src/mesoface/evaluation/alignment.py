@@ -51,8 +51,9 @@ def align_meshes(
 
 
 def _starts(source: MeshSurface, target: MeshSurface, with_scale: bool) -> list[Similarity]:
-    """Nothing moved; and centres of area, and sizes if asked for, put on top of each other, as it stands and
-    turned: worlds of two calibrations have nothing to do with each other.
+    """Starts: nothing moved; and centres of area (and sizes, ``with_scale``) matched, unturned and turned.
+
+    The worlds of two calibrations are unrelated.
     """
     a, b = (sample_surface(surface.mesh, _COARSE).points for surface in (source, target))
     scale = float(np.sqrt(b.var(0).sum() / a.var(0).sum())) if with_scale else 1.0

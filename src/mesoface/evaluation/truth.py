@@ -173,8 +173,8 @@ class GroundTruth:
     def deviation(self, points: NDArray[np.float64], *, inside: bool = False) -> Deviation:
         """Signed distances of ``points`` (N, 3) to the truth, and which of them count.
 
-        Points outside of the region are not measured: their distance is NaN, their normal zero. ``inside``
-        says that all are known to lie in the region.
+        Points outside of the region are not measured: their distance is NaN, their normal zero. ``inside``:
+        all are known to lie in the region.
         """
         counted = np.ones(len(points), bool) if inside else self.in_region(points)
         signed, normals = np.full(len(points), np.nan), np.zeros((len(points), 3))

@@ -98,7 +98,7 @@ class BilinearFaceModel:
         return by_identity @ a, np.concatenate([by_identity * self.identity_sigma, blendshapes], 2)
 
 
-# The core at the L places that a model was asked for last, (I, E, L, 3): a fit asks for the same ones often.
+# The core at the L places of a model's latest evaluation, (I, E, L, 3): a fit evaluates the same ones often.
 _LATEST_ROWS: WeakKeyDictionary[BilinearFaceModel, tuple[bytes, NDArray[np.float64]]] = WeakKeyDictionary()
 
 

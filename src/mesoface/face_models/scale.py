@@ -84,7 +84,7 @@ def estimate_scale(
         override: the user's own number (``--scale``).
 
     Raises:
-        ReconstructionError: ``override`` is not a positive number, or no scale can be had from the eyes.
+        ReconstructionError: ``override`` is not a positive number, or the eyes do not give a scale.
     """
     if override is not None:
         if not (np.isfinite(override) and override > 0):

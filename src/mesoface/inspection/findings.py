@@ -72,7 +72,7 @@ class Problem:
 
     Args:
         what: one sentence.
-        remedy: how to mend it.
+        remedy: how to correct it.
         severe: whether it stands in the way of a reconstruction.
     """
 

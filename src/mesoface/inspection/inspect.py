@@ -110,7 +110,7 @@ def _view_reports(
 
 
 def _with_picture(report: ViewReport, view: View, points: Array) -> ViewReport:
-    """Add what the photo alone says about the face at ``points`` (L, 2)."""
+    """Add what follows from the photo alone, with the face at ``points`` (L, 2)."""
     luminance = _face_luminance(view.image, points)
     return replace(
         report,
@@ -125,7 +125,7 @@ def _with_picture(report: ViewReport, view: View, points: Array) -> ViewReport:
 def _with_space(
     report: ViewReport, camera: Camera, v: int, landmarks3d: Landmarks3D, frame: _Frame
 ) -> ViewReport:
-    """Add what the triangulated face says about view ``v``."""
+    """Add what follows from the triangulated face for view ``v``."""
     left, up, front = frame.axes @ (camera.center - frame.middle)
     residuals = landmarks3d.residuals[v]
     counted = np.isfinite(residuals)

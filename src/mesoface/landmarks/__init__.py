@@ -1,4 +1,4 @@
-"""Facial landmarks: found in the photos, triangulated, aligned between the views, selected by."""
+"""Facial landmarks: detection, triangulation, alignment between the views, selection of views by them."""
 
 from mesoface.landmarks.from_file import read_landmarks
 from mesoface.landmarks.mediapipe import MediapipeDetector
