@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from mesoface.calibration.photos import Photo
 from mesoface.calibration.solution import PointTrack, Solution, describe
 from mesoface.captures.formats.colmap import intrinsics
-from mesoface.captures.formats.colmap_lens import intrinsics
 from mesoface.errors import ReconstructionError
 from mesoface.files.images import decode_mask
 from mesoface.geometry.camera import Camera
