@@ -14,7 +14,7 @@ from mesoface.geometry.camera import Camera, OpenCVLens, look_at
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.lab.synthesis import SynthesisSettings, SyntheticCapture, make_capture, photograph
-from mesoface.lab.synthesis.render import ray_grid
+from mesoface.lab.synthesis.cameras import ray_grid
 
 
 def sample(photo: np.ndarray, camera: Camera, points: np.ndarray) -> np.ndarray:

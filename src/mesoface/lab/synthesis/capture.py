@@ -17,11 +17,11 @@ from mesoface.face_models import load_face_model
 from mesoface.face_models.model import FaceModel
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
+from mesoface.lab.synthesis.cameras import render
 from mesoface.lab.synthesis.complexion import Complexion
 from mesoface.lab.synthesis.head import Head
 from mesoface.lab.synthesis.lights import draw_lighting
 from mesoface.lab.synthesis.motion import REST, Pose
-from mesoface.lab.synthesis.render import render
 from mesoface.lab.synthesis.rig import make_rig, miscalibrate
 from mesoface.lab.synthesis.scene import LitScene, light_scene
 from mesoface.lab.synthesis.sensor import defocus, expose, meter

@@ -15,7 +15,7 @@ from mesoface.face_models.model import FaceModel
 from mesoface.geometry.mesh import Mesh, compact
 from mesoface.geometry.subdivision import grow_faces, split_long_edges, subdivide_loop
 from mesoface.lab.synthesis.anatomy import EYES, LIPS_INNER, Chart, landmark_positions
-from mesoface.lab.synthesis.cranium import close_behind
+from mesoface.lab.synthesis.missing_parts import close_behind
 from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.lab.synthesis.truth import CoarseFace
 

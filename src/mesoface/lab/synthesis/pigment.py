@@ -18,7 +18,7 @@ from mesoface.lab.synthesis.anatomy import Chart
 from mesoface.lab.synthesis.complexion import Complexion
 from mesoface.lab.synthesis.head import Head
 from mesoface.lab.synthesis.noise import scatter, solid_noise
-from mesoface.lab.synthesis.relief import Relief
+from mesoface.lab.synthesis.skin import Relief
 
 # Linear RGB of skin without either pigment, and what a unit of each absorbs.
 _BASE = np.array([0.74, 0.58, 0.48])

@@ -13,14 +13,14 @@ from mesoface.face_models.model import FaceModel
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis import anatomy
 from mesoface.lab.synthesis.complexion import Complexion
-from mesoface.lab.synthesis.cranium import make_neck
 from mesoface.lab.synthesis.eyes import make_eyes
 from mesoface.lab.synthesis.head import Head, make_head, sample_expression
+from mesoface.lab.synthesis.missing_parts import make_neck
 from mesoface.lab.synthesis.motion import PIVOT, Pose
 from mesoface.lab.synthesis.pigment import CLOTH, paint
-from mesoface.lab.synthesis.relief import Relief, make_relief
 from mesoface.lab.synthesis.scene import Part
 from mesoface.lab.synthesis.settings import SynthesisSettings
+from mesoface.lab.synthesis.skin import Relief, make_relief
 
 
 def chance(seed: int, purpose: str) -> np.random.Generator:
