@@ -32,7 +32,8 @@ from mesoface.evaluation import evaluate
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.closest_point import MeshSurface
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.synthesis import SynthesisSettings, synthesize_sequence
+from mesoface.lab.synthesis.folder import synthesize_sequence
+from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.results.folder import read_base_fit, read_record
 from mesoface.running.progress import progress_bars
 from mesoface.save import facial_region

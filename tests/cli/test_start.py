@@ -33,3 +33,23 @@ def test_small_products_take_one_thread_unless_the_user_says_otherwise(given, us
         [sys.executable, "-c", SHOW], env=environment | given, capture_output=True, text=True, check=True
     )
     assert shown.stdout.splitlines()[-1] == used
+
+
+LOADED = """
+import sys
+from mesoface.cli import main
+sys.argv = ["mesoface", *sys.argv[1:]]
+try:
+    main()
+except SystemExit:
+    pass
+print(sorted(name for name in sys.modules if name.startswith("mesoface.lab")))
+"""
+
+
+@pytest.mark.parametrize(("command", "uses"), [("reconstruct", False), ("batch", False), ("synth", True)])
+def test_only_its_own_commands_load_the_laboratory(command, uses):
+    shown = subprocess.run(
+        [sys.executable, "-c", LOADED, command, "--help"], capture_output=True, text=True, check=True
+    )
+    assert (shown.stdout.splitlines()[-1] != "[]") is uses

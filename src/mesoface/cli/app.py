@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+import typer.core
+import typer.main
 from rich.console import Console
 from rich.markup import escape
 
@@ -17,13 +20,9 @@ from mesoface.cli import (
     convert,
     evaluate,
     export,
-    facescape,
     inspect,
     reconstruct,
     schema,
-    synth,
-    synth_dataset,
-    train,
     view,
     weights,
 )
@@ -32,9 +31,28 @@ from mesoface.errors import NATIVE_PACKAGES, MesofaceError, missing_package
 _BAD_INPUT, _INTERRUPTED = 2, 130
 # What typer raises for a wrong option. It has no public name of its own, only its kind BadParameter has.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+_LABORATORY = ("synth", "synth-dataset", "train", "facescape")
+
+
+class _Commands(typer.core.TyperGroup):
+    """The commands. Those of the laboratory are imported when they are looked up: no other loads its code."""
+
+    def __init__(self, **attributes: Any):
+        super().__init__(**attributes)
+        self._known = dict(self.commands)
+        self.commands.update({name: typer.core.TyperCommand(name) for name in _LABORATORY})
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in _LABORATORY and cmd_name not in self._known:
+            group = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+            group.add_typer(import_module(f"mesoface.cli.{cmd_name.replace('-', '_')}").app)
+            self._known |= typer.main.get_group(group).commands
+        return self._known.get(cmd_name)
+
 
 app = typer.Typer(
     name="mesoface",
+    cls=_Commands,
     help="Calibrated face photos in; a measured, pore-level 3D face out.\n\n"
     "Start with `mesoface inspect CAPTURE`, then `mesoface reconstruct CAPTURE --out DIR`.\n\n"
     "A capture is a folder with photos of one face at one moment and the cameras' calibration: FaceScape's "
@@ -54,10 +72,6 @@ app.command(name="convert")(convert.command)
 app.command(name="schema")(schema.command)
 app.command(name="evaluate")(evaluate.command)
 app.command(name="view")(view.command)
-app.command(name="synth")(synth.command)
-app.command(name="synth-dataset")(synth_dataset.command)
-app.add_typer(train.app)
-app.add_typer(facescape.app)
 app.add_typer(weights.app)
 
 

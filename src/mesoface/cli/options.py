@@ -68,8 +68,9 @@ def _parameters(fields: Mapping[str, FieldInfo], defaults: Mapping[str, Any]) ->
     for name, field in fields.items():
         kind, extra = _kind(field), _extra(field)
         choices = "|".join(get_args(field.annotation)) if get_origin(field.annotation) is Literal else None
+        flag = f"--{_option(name, field).replace('_', '-')}"
         option = typer.Option(
-            *([f"--{name.replace('_', '-')}"] if kind is bool else []),  # and no --no-… beside it
+            *([f"{flag}/--no-{flag[2:]}" if field.default else flag] if kind is bool else []),
             help=field.description,
             metavar=extra["metavar"] or choices,
             rich_help_panel=extra["panel"],

@@ -15,8 +15,7 @@ import pytest
 
 from mesoface.captures.load import load_capture
 from mesoface.errors import IncompleteError, MesofaceError
-from mesoface.lab.synthesis.dataset import draw_capture, make_capture_folder, make_dataset
-from mesoface.lab.synthesis.ranges import DatasetRanges
+from mesoface.lab.synthesis.dataset import DatasetRanges, draw_capture, make_capture_folder, make_dataset
 
 TINY = DatasetRanges(views=(2, 3), longest_side=(100, 140), detail_mm=(4.0, 5.0))
 FILES = {"0.jpg", "1.jpg", "gt.ply", "params.json", "truth.json"}
@@ -128,7 +127,7 @@ def test_a_capture_that_fails_is_named_and_the_others_are_made(tmp_path: Path) -
 SCRIPT = """
 import sys
 from mesoface.lab.synthesis.dataset import make_dataset
-from mesoface.lab.synthesis.ranges import DatasetRanges
+from mesoface.lab.synthesis.dataset import DatasetRanges
 if __name__ == "__main__":
     ranges = DatasetRanges(views=(2, 3), longest_side=(100, 140), detail_mm=(4.0, 5.0))
     make_dataset(sys.argv[1], count=2, workers=2, seed=5, ranges=ranges)

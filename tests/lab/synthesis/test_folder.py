@@ -11,18 +11,20 @@ import pytest
 from mesoface.captures.load import load_capture
 from mesoface.errors import MesofaceError
 from mesoface.files.meshes import read_mesh
-from mesoface.lab.synthesis import SynthesisSettings, SyntheticCapture, photograph, synthesize
+from mesoface.lab.synthesis.capture import SyntheticCapture, photograph
+from mesoface.lab.synthesis.folder import synthesize
+from mesoface.lab.synthesis.settings import SynthesisSettings
 
-TINY = {"views": 2, "width": 96, "height": 144, "detail_mm": 3.0}
+TINY = SynthesisSettings(views=2, width=96, height=144, detail_mm=3.0)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthesize(tmp_path_factory.mktemp("synth") / "sample", seed=7, **TINY)
+    return synthesize(tmp_path_factory.mktemp("synth") / "sample", seed=7, settings=TINY)
 
 
 def test_same_seed_same_bytes(folder: Path, tmp_path: Path) -> None:
-    again = synthesize(tmp_path / "again", seed=7, **TINY)
+    again = synthesize(tmp_path / "again", seed=7, settings=TINY)
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["0.jpg", "1.jpg", "gt.ply", "params.json", "truth.json"]
     for name in names:
@@ -30,7 +32,7 @@ def test_same_seed_same_bytes(folder: Path, tmp_path: Path) -> None:
 
 
 def test_folder_is_a_capture_with_its_truth(folder: Path) -> None:
-    made = photograph(seed=7, settings=SynthesisSettings(**TINY))
+    made = photograph(seed=7, settings=TINY)
     capture = load_capture(folder)
     assert capture.format == "facescape"
     truth = read_mesh(folder / "gt.ply")
@@ -72,31 +74,31 @@ def test_truth_json_says_how_it_was_made(folder: Path) -> None:
 )
 def test_numbers_out_of_range_are_named(tmp_path: Path, name: str, value: float) -> None:
     with pytest.raises(MesofaceError, match=name):
-        synthesize(tmp_path / "out", seed=1, **{**TINY, name: value})
+        synthesize(tmp_path / "out", seed=1, settings=SynthesisSettings(**{name: value}))
     assert not list(tmp_path.iterdir())
 
 
 def test_negative_seed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MesofaceError, match="seed"):
-        synthesize(tmp_path / "out", seed=-1, **TINY)
+        synthesize(tmp_path / "out", seed=-1, settings=TINY)
 
 
 def test_folder_in_the_way_is_kept(folder: Path) -> None:
     before = (folder / "0.jpg").read_bytes()
     with pytest.raises(MesofaceError, match="exists already"):
-        synthesize(folder, seed=8, **TINY)
+        synthesize(folder, seed=8, settings=TINY)
     assert (folder / "0.jpg").read_bytes() == before
 
 
 def test_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MesofaceError, match="file"):
-        synthesize(tmp_path / "file" / "out", seed=1, **TINY)
+        synthesize(tmp_path / "file" / "out", seed=1, settings=TINY)
 
 
 def test_unknown_model_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(MesofaceError, match="nobody"):
-        synthesize(tmp_path / "out", seed=1, model="nobody.npz", **TINY)
+        synthesize(tmp_path / "out", seed=1, model="nobody.npz", settings=TINY)
     assert not list(tmp_path.iterdir())
 
 
@@ -108,4 +110,4 @@ def test_model_without_landmarks_is_refused(synthetic: SyntheticCapture) -> None
     model = load_face_model("generic")
     bare = replace(model, topology=replace(model.topology, landmark_ids={}))  # type: ignore[type-var]
     with pytest.raises(MesofaceError, match="landmarks"):
-        photograph(seed=1, model=bare, settings=SynthesisSettings(**TINY))
+        photograph(seed=1, model=bare, settings=TINY)

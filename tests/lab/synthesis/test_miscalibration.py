@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mesoface.captures.load import load_capture
-from mesoface.lab.synthesis import SynthesisSettings, photograph
+from mesoface.lab.synthesis.cameras import make_rig, miscalibrate
+from mesoface.lab.synthesis.capture import photograph
 from mesoface.lab.synthesis.folder import write_capture
-from mesoface.lab.synthesis.rig import make_rig, miscalibrate
+from mesoface.lab.synthesis.settings import SynthesisSettings
 
 TINY = {"views": 3, "width": 96, "height": 144, "detail_mm": 5.0, "supersample": 1}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mesoface.errors import MesofaceError
-from mesoface.lab.synthesis.ranges import DatasetRanges, read_ranges
+from mesoface.lab.synthesis.dataset import DatasetRanges, read_ranges
 
 
 def test_draws_stay_inside_and_reach_the_ends() -> None:

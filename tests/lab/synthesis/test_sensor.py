@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mesoface.lab.synthesis import SynthesisSettings
-from mesoface.lab.synthesis.sensor import defocus, expose, noise_strength
+from mesoface.lab.synthesis.cameras import defocus, expose, noise_strength
+from mesoface.lab.synthesis.settings import SynthesisSettings
 
 
 @pytest.mark.parametrize("levels", [0.5, 2.0, 8.0])

@@ -149,7 +149,7 @@ def generate(
             kind="captures",
             workers=workers,
             done_before=len(jobs) - len(missing),
-            preload=["mesoface.lab.synthesis"],
+            preload=["mesoface.lab.synthesis.folder"],
             progress=progress,
         )
     return root

@@ -1,16 +1,110 @@
-"""Photos without a sensor: linear radiance of a lit scene through a camera, by ray casting."""
+"""Cameras around a face: where they stand, what they see, and how they expose it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RectBivariateSpline
+from scipy.spatial.transform import Rotation
 
-from mesoface.geometry.camera import Camera
+from mesoface.files.colour import LUMINANCE
+from mesoface.geometry.camera import Camera, OpenCVLens, look_at
 from mesoface.geometry.mesh import unit
 from mesoface.lab.synthesis.scene import LitScene
+from mesoface.lab.synthesis.settings import SynthesisSettings
+
+# How much of the picture's height (and at most of its width) the face fills.
+_FILL_HEIGHT, _FILL_WIDTH = 0.66, 0.80
+_ELEVATIONS = np.deg2rad([-9.0, 7.0, 16.0])
+
+
+def make_rig(
+    target: ArrayLike,
+    face_height: float,
+    face_width: float,
+    settings: SynthesisSettings,
+    rng: np.random.Generator,
+) -> tuple[Camera, ...]:
+    """Cameras on an arc, from the subject's right to the left, all looking at the face.
+
+    Args:
+        target: (3,) the middle of the face; +z is its front, +y up, mm.
+        face_height: mm from chin to hairline.
+        face_width: mm from ear to ear, or front to back if that is more.
+        settings: views, picture size, spread, distance, lens.
+        rng: jitter of placement, focal length, principal point, roll and lens.
+
+    Returns:
+        One camera a view.
+    """
+    target = np.asarray(target, np.float64)
+    half = np.deg2rad(settings.spread_deg) / 2
+    azimuths = np.linspace(-half, half, settings.views)
+    step = azimuths[1] - azimuths[0]
+    cameras = []
+    for i, azimuth in enumerate(azimuths):
+        ends = i in (0, settings.views - 1)
+        azimuth += 0.0 if ends else rng.uniform(-0.15, 0.15) * step
+        elevation = _ELEVATIONS[i % len(_ELEVATIONS)] + rng.uniform(-0.03, 0.03)
+        distance = settings.distance_mm * rng.uniform(0.97, 1.03)
+        direction = np.array(
+            [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
+        )
+        roll = rng.normal(0, 0.02)
+        up = np.array([np.sin(roll), np.cos(roll), 0.0])
+        R, t = look_at(target + distance * direction, target + rng.normal(0, 3.0, 3), up)
+        fit = min(_FILL_HEIGHT * settings.height / face_height, _FILL_WIDTH * settings.width / face_width)
+        focal = fit * distance * rng.uniform(0.98, 1.02)
+        cx = (settings.width - 1) / 2 + rng.normal(0, 0.008) * settings.width
+        cy = (settings.height - 1) / 2 + rng.normal(0, 0.008) * settings.height
+        K = np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1]])
+        cameras.append(
+            Camera(K, R, t, settings.width, settings.height, _lens(rng) if settings.lens else None)
+        )
+    return tuple(cameras)
+
+
+def miscalibrate(
+    cameras: Sequence[Camera], target: ArrayLike, error_px: float, rng: np.random.Generator
+) -> tuple[Camera, ...]:
+    """The cameras as a calibration that is a little off would state them.
+
+    Each is turned about its own centre, so that the photo's picture of ``target`` is missed by a random
+    amount, normal in both axes and ``error_px`` root mean square in all; rolled by as much at the rim of the
+    face; and its focal length is off by half of that there.
+
+    Args:
+        cameras: the true ones.
+        target: (3,) the middle of what they look at, mm.
+        error_px: pixels.
+        rng: of the errors.
+    """
+    off = []
+    for camera in cameras:
+        focal = float(camera.K[0, 0])
+        rim = 0.3 * min(camera.width, camera.height)  # pixels from the middle of the face to its rim
+        across = rng.normal(0, error_px / np.sqrt(2), 2) / focal
+        roll, stretch = rng.normal(0, error_px / rim), rng.normal(0, 0.5 * error_px / rim)
+        # Turned about the axis to the target, which need not be the optical one.
+        axis = camera.to_camera(target)
+        rotvec = np.array([-across[1], across[0], 0.0]) + roll * axis / np.linalg.norm(axis)
+        turn = Rotation.from_rotvec(rotvec).as_matrix()
+        K = camera.K.copy()
+        K[:2, :2] *= 1 + stretch
+        off.append(replace(camera, K=K, R=turn @ camera.R, t=turn @ camera.t))
+    return tuple(off)
+
+
+def _lens(rng: np.random.Generator) -> OpenCVLens:
+    """A mild barrel lens, k1 k2 p1 p2 k3, as portrait lenses have."""
+    k1, k2 = rng.normal(-0.08, 0.02), rng.normal(0.05, 0.02)
+    p1, p2 = rng.normal(0, 4e-4, 2)
+    return OpenCVLens((float(k1), float(k2), float(p1), float(p2), 0.0))
+
 
 _FRESNEL_SKIN = 0.028
 _BAND_RAYS = 400_000  # rays cast at once: bounds the memory
@@ -120,3 +214,75 @@ def _backdrop(scene: LitScene, camera: Camera) -> NDArray[np.float32]:
     x = (np.arange(camera.width) / camera.width - 0.5)[None, :, None]
     y = (np.arange(camera.height) / camera.height - 0.45)[:, None, None]
     return (scene.lighting.backdrop * (1 - 0.5 * (x**2 + y**2))).astype(np.float32)
+
+
+# Noise variance of one pixel at strength 1: shot noise per unit of signal, and read noise; full scale is 1.
+_SHOT, _READ = 1.2e-4, 1.5e-6
+
+
+def expose(
+    radiance: NDArray[np.float32],
+    gain: float,
+    settings: SynthesisSettings,
+    rng: np.random.Generator,
+    grain: np.random.Generator | None = None,
+) -> NDArray[np.uint8]:
+    """Develop one photo.
+
+    Args:
+        radiance: (H, W, 3) linear RGB.
+        gain: exposure common to all views.
+        settings: jitter and noise.
+        rng: this view's own.
+        grain: of the noise, where it shall be another than the ``rng``'s: in the next frame of a video the
+            exposure is the same, and the noise is not.
+
+    Returns:
+        (H, W, 3) uint8 sRGB.
+    """
+    exposure = gain * np.exp(rng.normal(0, settings.exposure_jitter))
+    balance = np.exp(rng.normal(0, settings.white_balance_jitter, 3) * [1, 0, 1])
+    signal = radiance * (exposure * balance).astype(np.float32)
+    noise = (grain or rng).standard_normal(signal.shape, np.float32)
+    signal = (
+        signal + np.sqrt(settings.noise * (_SHOT * np.maximum(signal, 0) + _READ)).astype(np.float32) * noise
+    )
+    return (encode_srgb(_shoulder(signal)) * 255 + 0.5).astype(np.uint8)
+
+
+def defocus(radiance: NDArray[np.float32], blur_px: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """(H, W, 3) the radiance through a lens that is a little out of focus.
+
+    The blur is a Gaussian, its standard deviation log-normal around ``blur_px`` with a spread of 30 %.
+    """
+    sigma = blur_px * float(np.exp(rng.normal(0, 0.3)))
+    return (
+        cv2.GaussianBlur(radiance, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) if sigma > 0 else radiance
+    )
+
+
+def noise_strength(levels: float) -> float:
+    """The strength at which a mid-grey's standard deviation in the photo is ``levels`` of 255."""
+    grey = 0.18
+    slope = 1.055 / 2.4 * grey ** (1 / 2.4 - 1)  # of the sRGB curve there
+    return (levels / 255 / slope) ** 2 / (_SHOT * grey + _READ)
+
+
+def meter(radiance: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
+    """The gain that brings the pixels ``where`` (H, W) to a mid-tone with little clipping."""
+    luminance = radiance[where] @ LUMINANCE
+    middle, bright = np.percentile(luminance, [60, 98])
+    return float(min(0.30 / middle, 0.75 / bright))
+
+
+def _shoulder(signal: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Highlights above 0.7 roll off smoothly towards 1, as in any camera's tone curve."""
+    knee = np.float32(0.7)
+    over = np.maximum(signal - knee, 0)
+    return np.minimum(signal, knee) + (1 - knee) * (1 - np.exp(-over / (1 - knee)))
+
+
+def encode_srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Linear → sRGB (IEC 61966-2-1), clipped to [0, 1]."""
+    x = np.clip(linear, 0, 1)
+    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055).astype(np.float32)

@@ -2,78 +2,128 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, Self
 
-import numpy as np
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
+from mesoface.config import option
 from mesoface.errors import MesofaceError
 
+_CAPTURE, _HEAD, _FLAWS = "Photos", "Head", "Flaws of the photos"
 
-@dataclass(frozen=True)
-class SynthesisSettings:
-    """How a synthetic capture is made. The seed decides everything else.
 
-    Args:
-        views: number of photos, at least 2.
-        width: of a photo, pixels.
-        height: of a photo, pixels.
-        spread_deg: angle between the outermost cameras, seen from the face, degrees.
-        distance_mm: from the cameras to the face.
-        detail_mm: longest triangle edge of the true facial surface: its finest relief is about twice that.
-        truth_mm: longest triangle edge of the truth that is handed out, where it shall be smaller than what
-            is photographed; None hands out the photographed triangles themselves.
-        expression: strength of the facial expression; 0 is the neutral face.
-        supersample: rays per pixel and axis.
-        noise: strength of shot and read noise; 1 is a good camera at base sensitivity, 0 none.
-        exposure_jitter: standard deviation of each view's exposure, relative.
-        white_balance_jitter: standard deviation of each view's red and blue gain, relative.
-        jpeg_quality: 1–100.
-        lens: whether the cameras distort.
-        blur_px: typical standard deviation of a view's defocus, pixels; each view has its own.
-        calibration_px: typical error of the cameras that are written down, pixels in the middle of the face.
+class CheckedSettings(BaseModel):
+    """Settings that refuse unknown names and values out of range.
 
     Raises:
-        MesofaceError: a number is out of its range.
+        MesofaceError: a value cannot be used; the message names the setting.
     """
 
-    views: int = 10
-    width: int = 864
-    height: int = 1296
-    spread_deg: float = 120.0
-    distance_mm: float = 900.0
-    detail_mm: float = 0.6
-    truth_mm: float | None = None
-    expression: float = 0.6
-    supersample: int = 2
-    noise: float = 1.0
-    exposure_jitter: float = 0.06
-    white_balance_jitter: float = 0.02
-    jpeg_quality: int = 93
-    lens: bool = True
-    blur_px: float = 0.0
-    calibration_px: float = 0.0
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    def __post_init__(self) -> None:
-        ranges: dict[str, tuple[float, float]] = {
-            "views": (2, 200),
-            "width": (64, 8192),
-            "height": (64, 8192),
-            "spread_deg": (5, 180),
-            "distance_mm": (300, 5000),
-            "detail_mm": (0.2, 5),
-            "truth_mm": (self.detail_mm, 20),
-            "expression": (0, 2),
-            "supersample": (1, 4),
-            "noise": (0, 100),
-            "exposure_jitter": (0, 0.5),
-            "white_balance_jitter": (0, 0.3),
-            "jpeg_quality": (30, 100),
-            "blur_px": (0, 5),
-            "calibration_px": (0, 5),
-        }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not (np.isfinite(value) and low <= value <= high):
-                raise MesofaceError(f"{name} must be between {low:g} and {high:g}, got {value!r}")
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_line(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            name = ".".join(str(part) for part in problem["loc"]) or "settings"
+            raise MesofaceError(f"{name}: {problem['msg']}, got {problem['input']!r}") from None
+
+
+def views_option(default: int) -> Any:
+    """A field for the number of cameras of a synthetic capture."""
+    return option(default, "Number of cameras.", panel=_CAPTURE, metavar="N", ge=2, le=200)
+
+
+def side_option(default: int, which: str) -> Any:
+    """A field for the width or height of the photos."""
+    return option(default, f"{which} of the photos.", panel=_CAPTURE, metavar="PIXELS", ge=64, le=8192)
+
+
+def detail_option() -> Any:
+    """A field for the size of the triangles of the photographed skin."""
+    text = "Longest triangle edge of the photographed skin; its finest relief is about twice that."
+    return option(0.6, text, panel=_HEAD, metavar="MM", name="detail", ge=0.2, le=5)
+
+
+def _flaw(default: float, help: str, most: float, metavar: str = "N", name: str | None = None) -> Any:
+    return option(default, help, panel=_FLAWS, metavar=metavar, name=name, ge=0, le=most)
+
+
+class SynthesisSettings(CheckedSettings):
+    """How a synthetic capture is made. The seed determines everything else.
+
+    The options of ``mesoface synth`` are made from these fields.
+    """
+
+    views: int = views_option(10)
+    width: int = side_option(864, "Width")
+    height: int = side_option(1296, "Height")
+    spread_deg: float = option(
+        120.0,
+        "Angle between the outermost cameras, seen from the face.",
+        panel=_CAPTURE,
+        metavar="DEGREES",
+        name="spread",
+        ge=5,
+        le=180,
+    )
+    distance_mm: float = option(
+        900.0,
+        "From the cameras to the face.",
+        panel=_CAPTURE,
+        metavar="MM",
+        name="distance",
+        ge=300,
+        le=5000,
+    )
+    detail_mm: float = detail_option()
+    truth_mm: float | None = option(
+        None,
+        "Longest triangle edge of gt.ply, for a smaller file; truth.json states its error. Left out: gt.ply "
+        "has the photographed triangles.",
+        panel=_HEAD,
+        metavar="MM",
+        name="truth_detail",
+        ge=0.2,
+        le=20,
+    )
+    expression: float = option(
+        0.6, "Strength of the facial expression; 0 is the neutral face.", panel=_HEAD, metavar="N", ge=0, le=2
+    )
+    supersample: int = option(2, "Rays per pixel and axis.", panel=_CAPTURE, metavar="N", ge=1, le=4)
+    noise: float = _flaw(
+        1.0, "Strength of shot and read noise: 0 none, 1 a good camera at base sensitivity.", 100
+    )
+    exposure_jitter: float = _flaw(0.06, "Relative standard deviation of each view's exposure.", 0.5)
+    white_balance_jitter: float = _flaw(
+        0.02, "Relative standard deviation of each view's red and blue gain.", 0.3
+    )
+    jpeg_quality: int = option(93, "Quality of the JPEG files.", panel=_FLAWS, metavar="N", ge=30, le=100)
+    lens: bool = option(True, "Give the cameras lens distortion.", panel=_FLAWS)
+    blur_px: float = _flaw(
+        0.0,
+        "Typical standard deviation of a view's defocus; it differs between views.",
+        5,
+        metavar="PIXELS",
+        name="blur",
+    )
+    calibration_px: float = _flaw(
+        0.0,
+        "Typical error of the written cameras in the middle of the face.",
+        5,
+        metavar="PIXELS",
+        name="calibration_error",
+    )
+
+    @model_validator(mode="after")
+    def _check_truth(self) -> Self:
+        if self.truth_mm is not None and self.truth_mm < self.detail_mm:
+            raise MesofaceError(
+                f"truth_mm (--truth-detail {self.truth_mm}) is finer than the photographed surface, "
+                f"detail_mm (--detail {self.detail_mm})",
+                remedy="make it larger, or leave it out",
+            )
+        return self

@@ -1,4 +1,4 @@
-"""A person: a head with its skin, and what of it there is to photograph in a pose."""
+"""A person: a head with its skin, how it moves, and its surfaces in a pose."""
 
 from __future__ import annotations
 
@@ -8,19 +8,84 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from mesoface.face_models.model import FaceModel
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis import anatomy
-from mesoface.lab.synthesis.complexion import Complexion
-from mesoface.lab.synthesis.eyes import make_eyes
 from mesoface.lab.synthesis.head import Head, make_head, sample_expression
-from mesoface.lab.synthesis.missing_parts import make_neck
-from mesoface.lab.synthesis.motion import PIVOT, Pose
+from mesoface.lab.synthesis.missing_parts import make_eyes, make_neck
 from mesoface.lab.synthesis.pigment import CLOTH, paint
 from mesoface.lab.synthesis.scene import Part
 from mesoface.lab.synthesis.settings import SynthesisSettings
-from mesoface.lab.synthesis.skin import Relief, make_relief
+from mesoface.lab.synthesis.skin import Complexion, SkinRelief, make_relief
+
+OTHER_EXPRESSIONS = 3
+"""How many expressions a moving head goes through, one over the other."""
+# Seconds that an expression takes to come and go, and between which it begins to.
+_LASTS, _BEGINS = (0.8, 2.0), (0.0, 0.6)
+# Standard deviations of the head's swing, and its period in seconds.
+_TURN_DEG, _SHIFT_MM, _PERIOD = np.array([5.0, 3.5, 2.5]), np.array([4.0, 3.0, 3.0]), (1.5, 4.0)
+# About where the head turns, in a face model's frame, mm: the top of the spine.
+PIVOT = np.array([0.0, -60.0, -60.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """What a head does at one moment.
+
+    Args:
+        weights: (K,) share of each of its other expressions.
+        turn: (3, 3) rotation about :data:`PIVOT`.
+        shift: (3,) mm.
+    """
+
+    weights: NDArray[np.float64]
+    turn: NDArray[np.float64]
+    shift: NDArray[np.float64]
+
+
+REST = Pose(np.zeros(0), np.eye(3), np.zeros(3))
+"""The head as it was drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """A head's movement; at time 0 it is at rest.
+
+    Expressions come and go as sin², each with a period of its own; the head swings about three axes.
+
+    Args:
+        periods: (K,) seconds.
+        begins: (K,) seconds at which each expression first begins.
+        strength: (K,) its weight when it is strongest.
+        swing: (6,) amplitudes of turn (degrees, about y, x and z) and shift (mm, x, y, z).
+        swing_periods: (6,) seconds.
+    """
+
+    periods: NDArray[np.float64]
+    begins: NDArray[np.float64]
+    strength: NDArray[np.float64]
+    swing: NDArray[np.float64]
+    swing_periods: NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Motion:
+        """A random one."""
+        return cls(
+            rng.uniform(*_LASTS, OTHER_EXPRESSIONS),
+            rng.uniform(*_BEGINS, OTHER_EXPRESSIONS),
+            rng.uniform(0.6, 1.0, OTHER_EXPRESSIONS),
+            rng.normal(0, 1, 6) * np.concatenate([_TURN_DEG, _SHIFT_MM]),
+            rng.uniform(*_PERIOD, 6),
+        )
+
+    def at(self, seconds: float) -> Pose:
+        """The head's pose at a time ≥ 0."""
+        since = np.maximum(seconds - self.begins, 0)
+        weights = self.strength * np.sin(np.pi * since / self.periods) ** 2
+        swing = self.swing * np.sin(2 * np.pi * seconds / self.swing_periods)
+        return Pose(weights, Rotation.from_euler("yxz", swing[:3], degrees=True).as_matrix(), swing[3:])
 
 
 def chance(seed: int, purpose: str) -> np.random.Generator:
@@ -43,7 +108,7 @@ class Subject:
 
     head: Head
     complexion: Complexion
-    relief: Relief
+    relief: SkinRelief
     albedo: NDArray[np.float64]
     seed: int
     settings: SynthesisSettings

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from mesoface.geometry.mesh import unit
-from mesoface.lab.synthesis.lights import Lighting, draw_lighting
+from mesoface.lab.synthesis.scene import Lighting, draw_lighting
 from mesoface.lab.training.patches.scale import log_uniform
 
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from mesoface.captures.capture import View
-from mesoface.lab.synthesis.rig import miscalibrate
-from mesoface.lab.synthesis.sensor import meter
+from mesoface.lab.synthesis.cameras import meter, miscalibrate
 from mesoface.lab.training.patches.albedo import draw_albedo
 from mesoface.lab.training.patches.light import Gloss, diffuse, draw_light
 from mesoface.lab.training.patches.occluder import hide_part

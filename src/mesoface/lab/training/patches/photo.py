@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.geometry.camera import Camera
-from mesoface.lab.synthesis.lights import Lighting
-from mesoface.lab.synthesis.sensor import defocus, expose, noise_strength
+from mesoface.lab.synthesis.cameras import defocus, expose, noise_strength
+from mesoface.lab.synthesis.scene import Lighting
 from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.lab.training.patches.height import HeightField
 from mesoface.lab.training.patches.hit import first_hits, look_up

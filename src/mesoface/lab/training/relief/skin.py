@@ -15,8 +15,9 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.files.colour import LUMINANCE, encode_srgb
 from mesoface.geometry.mesh import unit
-from mesoface.lab.synthesis.lights import Lighting
+from mesoface.lab.synthesis.cameras import encode_srgb
 from mesoface.lab.synthesis.pigment import skin_albedo
+from mesoface.lab.synthesis.scene import Lighting
 from mesoface.lab.training.patches.fields import hairs, spots, waves
 from mesoface.lab.training.patches.light import Gloss, diffuse, draw_light, highlights
 from mesoface.lab.training.patches.scale import log_uniform
