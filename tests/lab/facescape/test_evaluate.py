@@ -14,9 +14,8 @@ from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.facescape.evaluate import evaluate_split
-from mesoface.lab.facescape.layout import PreparedFolder
+from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
 from mesoface.lab.facescape.metadata import Alignment, write_scales, write_splits
-from mesoface.lab.facescape.names import CaptureId
 from mesoface.results.cameras import write_cameras
 from mesoface.results.folder import FORMAT, BaseFit, write_base_fit
 

@@ -8,7 +8,8 @@ import pytest
 
 from mesoface.captures.formats import facescape
 from mesoface.errors import MesofaceError
-from mesoface.lab.facescape.generate import GeneratorSettings, generate, on_its_side, write_published
+from mesoface.lab.facescape.generate import generate, on_its_side, write_published
+from mesoface.lab.facescape.settings import GeneratorSettings
 
 LENS = (-0.2, 0.05, 0.004, -0.003, 0.01)
 POINTS = np.random.default_rng(0).normal(0, 40, (50, 3))

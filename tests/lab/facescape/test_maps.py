@@ -9,9 +9,8 @@ from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.facescape.layout import PreparedFolder
+from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
 from mesoface.lab.facescape.maps import base_maps, read_facial_mask, read_map, write_facial_mask, write_maps
-from mesoface.lab.facescape.names import CaptureId
 
 ID = CaptureId(3, 14)
 RADIUS = 80.0

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mesoface.errors import MesofaceError
+from mesoface.lab.facescape.layout import CaptureId
 from mesoface.lab.facescape.metadata import (
     Alignment,
     Scales,
@@ -16,7 +17,6 @@ from mesoface.lab.facescape.metadata import (
     write_selection,
     write_splits,
 )
-from mesoface.lab.facescape.names import CaptureId
 
 A, B = CaptureId(1, 1), CaptureId(12, 20)
 WORLD = Alignment(37.5, np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.array([5.0, -80.25, 9]))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesoface.lab.facescape.names import EXPRESSIONS, CaptureId
+from mesoface.lab.facescape.layout import EXPRESSIONS, CaptureId
 
 
 def test_a_capture_has_the_published_names():

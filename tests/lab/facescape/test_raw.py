@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from mesoface.errors import MesofaceError
-from mesoface.lab.facescape.names import CaptureId
-from mesoface.lab.facescape.raw import RawCapture, find_raw_captures
+from mesoface.lab.facescape.layout import CaptureId, RawCapture, find_raw_captures
 
 FIRST, SECOND = CaptureId(1, 1), CaptureId(12, 20)
 

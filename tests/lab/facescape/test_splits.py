@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from mesoface.lab.facescape.splits import split_people
+from mesoface.lab.facescape.metadata import split_people
 
 PEOPLE = range(1, 360)
 

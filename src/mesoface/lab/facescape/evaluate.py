@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,16 +19,78 @@ from mesoface.evaluation.metrics import Evaluation
 from mesoface.files.atomic import atomic_file
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.facescape.layout import PreparedFolder
+from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
 from mesoface.lab.facescape.metadata import Scales, read_splits
-from mesoface.lab.facescape.names import CaptureId
-from mesoface.lab.facescape.results import find_results
 from mesoface.lab.facescape.split_table import WORST, SplitTable, figures_of, write_tables
+from mesoface.results.cameras import read_cameras
 from mesoface.results.folder import read_base_fit, read_record, required_file
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import read_manifest, resumable_folder, run_all
 from mesoface.running.workers import run_jobs
 from mesoface.save import facial_region, surface_file
+
+_MAX_BATCH = 256 << 20  # bytes; 7120 captures have 10 MB
+
+
+def find_results(
+    folder: PreparedFolder, runs: str | Path, wanted: Collection[CaptureId]
+) -> tuple[dict[CaptureId, Path], dict[CaptureId, str]]:
+    """Look for the results of captures in a folder, by the captures that they themselves name.
+
+    Args:
+        folder: the prepared folder.
+        runs: what ``mesoface batch`` wrote, or any folder whose subfolders are results.
+        wanted: the captures.
+
+    Returns:
+        {capture: folder of its result}, and {capture: why it has none}.
+
+    Raises:
+        MesofaceError: ``runs`` is no folder, holds no result of these captures, or two of one.
+    """
+    runs = Path(runs)
+    if not runs.is_dir():
+        raise MesofaceError("no such folder", path=runs, remedy="name the folder that `mesoface batch` wrote")
+    found: dict[CaptureId, Path] = {}
+    for record in sorted(runs.glob("*/run.json")):
+        if record.parent.name.startswith("."):  # not finished
+            continue
+        capture = read_cameras(record.parent / "cameras.json").capture
+        id = None if capture is None else folder.id_of(capture)
+        if id is None or id not in wanted:
+            continue
+        if id in found:
+            raise MesofaceError(
+                f"two results of capture {id}: {found[id].name} and {record.parent.name}",
+                path=runs,
+                remedy="move one of them away",
+            )
+        found[id] = record.parent
+    if not found:
+        raise MesofaceError(
+            f"holds no result of these {len(wanted)} captures",
+            path=runs,
+            remedy="reconstruct the split's list first with `mesoface batch`",
+        )
+    reasons = _failures(folder, runs / "batch.json")
+    return found, {id: reasons.get(id, "not reconstructed") for id in wanted if id not in found}
+
+
+def _failures(folder: PreparedFolder, summary: Path) -> dict[CaptureId, str]:
+    """Why captures failed, as the summary of a batch has it; nothing where there is no such summary."""
+    if not summary.is_file():
+        return {}
+    remedy = "run `mesoface batch --resume` again, which writes it"
+    try:
+        if summary.stat().st_size > _MAX_BATCH:
+            raise ValueError(f"larger than {_MAX_BATCH >> 20} MB")
+        rows = json.loads(summary.read_text(encoding="utf-8"))["captures"]
+        failed = [(Path(row["capture"]), str(row["reason"])) for row in rows if row["status"] == "failed"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MesofaceError(f"is no summary of a batch ({error})", path=summary, remedy=remedy) from error
+    named = ((folder.id_of(capture), reason) for capture, reason in failed)
+    return {id: reason for id, reason in named if id is not None}
+
 
 MANIFEST = "evaluation.json"
 _RECIPE = 1  # to be raised whenever the same result is measured otherwise
@@ -85,7 +148,7 @@ def evaluate_split(
 
     Args:
         prepared: a prepared folder.
-        runs: see :func:`mesoface.lab.facescape.results.find_results`.
+        runs: see :func:`find_results`.
         out: folder for the figures.
         split: a key of the prepared folder's ``id.json``.
         samples: points drawn on either surface.
@@ -105,9 +168,9 @@ def evaluate_split(
     if not splits.get(split):
         there = ", ".join(name for name, ids in splits.items() if ids)
         raise MesofaceError(f"no split {split!r}", path=folder.splits, remedy=f"there are: {there}")
-    results = find_results(folder, runs, splits[split])
+    results, unmeasured = find_results(folder, runs, splits[split])
     scales = Scales(folder.scales)
-    table = SplitTable(split, unmeasured=dict(results.missing))
+    table = SplitTable(split, unmeasured=unmeasured)
     recipe = {
         "format": "mesoface evaluation of FaceScape",
         "recipe": _RECIPE,
@@ -119,7 +182,7 @@ def evaluate_split(
     }
     with resumable_folder(out, MANIFEST, recipe):
         jobs = list[EvaluateJob]()
-        for id, run in results.runs.items():
+        for id, run in results.items():
             scan = folder.scan(id)
             if scan.is_file():
                 jobs.append(EvaluateJob(id, run, scan, scales.of(id).mm_per_unit, samples, out))

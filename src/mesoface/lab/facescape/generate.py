@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -15,14 +15,13 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 import mesoface
-from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_folder
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.camera import Camera, OpenCVLens
-from mesoface.lab.facescape.metadata import SCALES, Alignment, write_scales
-from mesoface.lab.facescape.names import EXPRESSIONS, CaptureId
+from mesoface.lab.facescape.layout import SCALES, CaptureId
+from mesoface.lab.facescape.metadata import Alignment, write_scales
+from mesoface.lab.facescape.settings import GeneratorSettings
 from mesoface.lab.synthesis.capture import photograph
-from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import resumable_folder, run_all
 
@@ -32,54 +31,6 @@ _EVERY_SIDEWAYS = 3  # of so many cameras one stands on its side
 _EVERY_WITHOUT_SCAN = 6  # of so many captures one has no scan
 _QUALITY = 93
 _TURN = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])  # a quarter clockwise, as the photo is turned
-
-
-@dataclass(frozen=True)
-class GeneratorSettings:
-    """What is generated.
-
-    Args:
-        people: 1, 2, … so many.
-        expressions: 1, 2, … so many, of each.
-        views: with a valid calibration; one more has none.
-        width: of a photo in portrait, pixels.
-        height: likewise.
-        detail_mm: longest triangle edge of the photographed skin.
-        face_model: that heads are drawn from.
-        seed: decides the rest.
-
-    Raises:
-        MesofaceError: a number is out of its range.
-    """
-
-    people: int = 3
-    expressions: int = 2
-    views: int = 12
-    width: int = 864
-    height: int = 1296
-    detail_mm: float = 0.6
-    face_model: str = "generic"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not (1 <= self.people <= 9999 and 1 <= self.expressions <= len(EXPRESSIONS) and self.seed >= 0):
-            raise MesofaceError(
-                f"1 to 9999 people with 1 to {len(EXPRESSIONS)} expressions and a seed ≥ 0 are possible, got "
-                f"{self.people}, {self.expressions} and {self.seed}"
-            )
-        self.synthesis(1)  # checks the others
-
-    def synthesis(self, expression: int) -> SynthesisSettings:
-        """Of one capture: the neutral face first, then ever other strengths of a person's own expression."""
-        strength = 0.0 if expression == 1 else 0.4 + 0.2 * (expression % 4)
-        return SynthesisSettings(
-            views=self.views,
-            width=self.width,
-            height=self.height,
-            spread_deg=140.0,
-            detail_mm=self.detail_mm,
-            expression=strength,
-        )
 
 
 @dataclass(frozen=True)
@@ -135,7 +86,7 @@ def generate(
         "format": "mesoface generated FaceScape",
         "recipe": _RECIPE,
         "mesoface": mesoface.__version__,
-        **asdict(settings),
+        **settings.model_dump(),
     }
     with resumable_folder(root, MANIFEST, recipe):
         jobs = list(_jobs(root, settings))

@@ -22,8 +22,7 @@ from mesoface.files.images import read_header
 from mesoface.files.maps import write_png
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.facescape.layout import MapKind, PreparedFolder
-from mesoface.lab.facescape.names import CaptureId
+from mesoface.lab.facescape.layout import CaptureId, MapKind, PreparedFolder
 from mesoface.lab.training.truth import TrueSurface
 from mesoface.matching.paper.space import SIZE, paper_space
 from mesoface.matching.paper.volume import FULL_SCALE, STEP_MM

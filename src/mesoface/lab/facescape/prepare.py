@@ -2,59 +2,138 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+
 import mesoface
-from mesoface.errors import IncompleteError, MesofaceError
+from mesoface.captures.formats import facescape
+from mesoface.captures.load import load_capture
+from mesoface.config import Settings
+from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
-from mesoface.files.atomic import remove_leftovers
-from mesoface.lab.facescape.layout import PreparedFolder
-from mesoface.lab.facescape.maps import write_facial_mask
-from mesoface.lab.facescape.metadata import (
+from mesoface.files.atomic import atomic_folder, remove_leftovers
+from mesoface.files.meshes import read_mesh, write_obj
+from mesoface.lab.facescape.layout import (
     SCALES,
     SELECTION,
     SPLITS,
-    Alignment,
-    Scales,
-    Selection,
-    read_splits,
+    CaptureId,
+    PreparedFolder,
+    RawCapture,
+    find_raw_captures,
 )
-from mesoface.lab.facescape.names import CaptureId
-from mesoface.lab.facescape.photos import LONGEST_SIDE
-from mesoface.lab.facescape.prepare_capture import PrepareJob, prepare_capture
-from mesoface.lab.facescape.raw import RawCapture, find_raw_captures
-from mesoface.lab.facescape.records import Record, read_records, write_summary
-from mesoface.lab.facescape.splits import split_people
+from mesoface.lab.facescape.maps import BaseMaps, base_maps, write_facial_mask, write_maps
+from mesoface.lab.facescape.metadata import Alignment, Scales, Selection, read_splits, split_people
+from mesoface.lab.facescape.photos import choose_views, given_views, prepared_photo
+from mesoface.lab.facescape.records import Record, read_records, write_record, write_summary
+from mesoface.lab.facescape.settings import PrepareSettings
+from mesoface.lab.training.checks import check_truth
+from mesoface.pipeline import reconstruct
+from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import resumable_folder
+from mesoface.running.resumable import incomplete, resumable_folder
 from mesoface.running.workers import run_jobs
 
-MANIFEST = "prepare.json"
-_RECIPE = 1  # to be raised whenever the same capture is prepared otherwise
+_QUALITY = 95  # of the JPEG files
 
 
 @dataclass(frozen=True)
-class PrepareSettings:
-    """What is the same for all captures of a prepared folder.
+class PrepareJob:
+    """One capture to prepare.
 
     Args:
-        views: of each capture, at most, where no ``select_dict.json`` says which.
-        longest_side: of the photos, pixels.
-        face_model: the base mesh's, by name or path.
-        validation_share: of the people, where no ``id.json`` says who.
-        eval_share: likewise.
-        seed: of the choice of people.
+        raw: the capture as published.
+        folder: the prepared folder.
+        split: of the capture.
+        mm_per_unit: of its world.
+        views: which to use; None to choose.
+        settings: of the folder.
     """
 
-    views: int = 10
-    longest_side: int = LONGEST_SIDE
-    face_model: str = "generic"
-    validation_share: float = 0.05
-    eval_share: float = 0.1
-    seed: int = 0
+    raw: RawCapture
+    folder: PreparedFolder
+    split: str
+    mm_per_unit: float
+    views: tuple[int, ...] | None
+    settings: PrepareSettings
+
+
+def prepare_capture(job: PrepareJob) -> None:
+    """Write everything about one capture; its record comes last.
+
+    Raises:
+        MesofaceError: the capture cannot be used: its calibration, its photos, its face or its scan.
+    """
+    source = facescape.read(job.raw.folder)
+    if job.views is None:
+        numbers, notes = choose_views(source, job.settings.views)
+    else:
+        numbers, notes = given_views(source, job.views)
+    by_number = {int(view.name): view for view in source.views}
+    id, folder = job.raw.id, job.folder
+    with atomic_folder(folder.images(id), overwrite=True) as images:
+        photos, cameras = zip(
+            *(prepared_photo(by_number[number], job.settings.longest_side) for number in numbers), strict=True
+        )
+        facescape.write(
+            images, photos, cameras, numbers=numbers, mm_per_unit=job.mm_per_unit, quality=_QUALITY
+        )
+        face = reconstruct(
+            load_capture(images),
+            Settings(
+                until="base",
+                face_model=job.settings.face_model,
+                matcher="ncc",  # nothing is matched: no weights need be read
+                views=len(numbers),
+                threads=1,
+            ),
+        )
+        maps = _maps(job, face)
+    _link_scan(job)
+    base = face.fit.mesh
+    write_obj(folder.fit_mesh(id), base.with_vertices(base.vertices / job.mm_per_unit))
+    write_maps(folder, job.split, id, maps)
+    write_record(
+        folder,
+        Record(
+            id=id,
+            split=job.split,
+            views=tuple(numbers),
+            mm_per_unit=job.mm_per_unit,
+            scan=job.raw.scan is not None,
+            known=round(maps.known, 4),
+            landmark_error_px=round(float(np.nanmedian(face.fit.residuals)), 3),
+            notes=(*source.notes, *notes, *face.warnings),
+        ),
+    )
+
+
+def _maps(job: PrepareJob, face: Face) -> BaseMaps:
+    """UV maps of the base mesh, once the scan is known to be what the photos show."""
+    scan, facial = None, face.fit.model.topology.facial
+    if job.raw.scan is not None:
+        scan = read_mesh(job.raw.scan)
+        scan = scan.with_vertices(scan.vertices * job.mm_per_unit)
+        check_truth(face.capture, scan)
+        check_truth(face.capture, scan, face.landmarks3d)
+    return base_maps(face.fit.mesh, facial, scan, face.capture.cameras, job.mm_per_unit)
+
+
+def _link_scan(job: PrepareJob) -> None:
+    """A link to the scan beside the photos: scans are large, and are only read."""
+    link = job.folder.scan(job.raw.id)
+    link.unlink(missing_ok=True)
+    if job.raw.scan is not None:
+        link.symlink_to(os.path.relpath(job.raw.scan.resolve(), link.parent.resolve()))
+
+
+MANIFEST = "prepare.json"
+_RECIPE = 1  # to be raised whenever the same capture is prepared otherwise
 
 
 def prepare(
@@ -74,7 +153,7 @@ def prepare(
     with the reason, stops no other, and is tried again by the next run.
 
     Args:
-        root: as :func:`mesoface.lab.facescape.raw.find_raw_captures` takes it.
+        root: as :func:`mesoface.lab.facescape.layout.find_raw_captures` takes it.
         out: the prepared folder.
         settings: see :class:`PrepareSettings`.
         scales: ``Rt_scale_dict.json``; None: the one in ``root``.
@@ -105,7 +184,7 @@ def prepare(
         "format": "mesoface prepared FaceScape",
         "recipe": _RECIPE,
         "mesoface": mesoface.__version__,
-        **asdict(settings),
+        **settings.model_dump(),
         SELECTION: _digest(selection_file),
         SPLITS: _digest(splits_file),
     }
@@ -132,9 +211,7 @@ def prepare(
         done, total = len(split_of) - len(failed) - len(jobs), len(split_of) - len(failed)
         progress("Captures", done, total)
         try:
-            outcomes = run_jobs(
-                prepare_capture, jobs, workers=workers, preload=["mesoface.lab.facescape.prepare_capture"]
-            )
+            outcomes = run_jobs(prepare_capture, jobs, workers=workers, preload=[__name__])
             for number, outcome in enumerate(outcomes, done + 1):
                 if outcome.error is not None:
                     failed[outcome.job.raw.id] = outcome.error
@@ -144,7 +221,8 @@ def prepare(
             records = {id: records[id] for id in split_of if id in records and id not in failed}
             write_summary(folder, records, failed, alignments)
     if failed:
-        raise _incomplete(folder, failed, len(split_of))
+        reasons = [f"{id}: {reason}" for id, reason in failed.items()]
+        raise incomplete(reasons, len(split_of), "captures", path=folder.table)
     return list(records.values())
 
 
@@ -181,13 +259,3 @@ def _splits(
         known={id.person: record.split for id, record in records.items()},
     )
     return {id: by_person[id.person] for id in captures}
-
-
-def _incomplete(folder: PreparedFolder, failed: Mapping[CaptureId, str], total: int) -> IncompleteError:
-    first = "; ".join(f"{id}: {reason}" for id, reason in sorted(failed.items())[:3])
-    more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
-    return IncompleteError(
-        f"{len(failed)} of {total} captures failed: {first}{more}",
-        path=folder.table,
-        remedy="mend them and run the same command again; the others are kept",
-    )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mesoface.evaluation.metrics import COMPLETE_WITHIN
 from mesoface.files.atomic import atomic_file
-from mesoface.lab.facescape.names import EXPRESSIONS, CaptureId
+from mesoface.lab.facescape.layout import EXPRESSIONS, CaptureId
 from mesoface.report.html import facts, gallery, page, pairs, paragraph, section, table
 
 WORST = 10

@@ -37,9 +37,9 @@ def views_option(default: int) -> Any:
     return option(default, "Number of cameras.", panel=_CAPTURE, metavar="N", ge=2, le=200)
 
 
-def side_option(default: int, which: str) -> Any:
+def side_option(default: int, help: str) -> Any:
     """A field for the width or height of the photos."""
-    return option(default, f"{which} of the photos.", panel=_CAPTURE, metavar="PIXELS", ge=64, le=8192)
+    return option(default, help, panel=_CAPTURE, metavar="PIXELS", ge=64, le=8192)
 
 
 def detail_option() -> Any:
@@ -59,8 +59,8 @@ class SynthesisSettings(CheckedSettings):
     """
 
     views: int = views_option(10)
-    width: int = side_option(864, "Width")
-    height: int = side_option(1296, "Height")
+    width: int = side_option(864, "Width of the photos.")
+    height: int = side_option(1296, "Height of the photos.")
     spread_deg: float = option(
         120.0,
         "Angle between the outermost cameras, seen from the face.",
