@@ -43,7 +43,7 @@ def test_draws_stay_inside_and_reach_the_ends() -> None:
 )
 def test_ranges_that_cannot_be_made_are_named(ranges: dict, names: str) -> None:
     with pytest.raises(MesofaceError, match=names):
-        DatasetRanges(**ranges).check()
+        DatasetRanges(**ranges)
 
 
 def test_ranges_from_a_file_are_the_defaults_but_for_what_it_says(tmp_path: Path) -> None:

@@ -2,59 +2,54 @@
 
 from __future__ import annotations
 
+from copy import copy
+from functools import partial
 from typing import Any
 
 from mesoface.config import option
 from mesoface.lab.facescape.layout import EXPRESSIONS
-from mesoface.lab.synthesis.settings import (
-    CheckedSettings,
-    SynthesisSettings,
-    detail_option,
-    side_option,
-    views_option,
-)
+from mesoface.lab.synthesis.settings import CheckedSettings, SynthesisSettings, number
 
 LONGEST_SIDE = 1296
 """Of a prepared photo, pixels, as published."""
-_PHOTOS, _PEOPLE, _MODEL = "Photos", "People", "Face model"
+_photos, _people = (partial(number, panel) for panel in ("Photos", "People"))
 
 
 def _seed() -> Any:
-    return option(0, "Each seed gives other people.", panel=_PEOPLE, metavar="N", ge=0)
+    return option(0, "Each seed gives other people.", panel="People", metavar="N", ge=0)
 
 
 def _face_model(help: str) -> Any:
-    return option("generic", help, panel=_MODEL, metavar="generic|ict|PATH")
+    return option("generic", help, panel="Face model", metavar="generic|ict|PATH")
 
 
-def _share(default: float, help: str) -> Any:
-    return option(default, help, panel=_PEOPLE, metavar="SHARE", ge=0, le=0.5)
+def _synthetic(name: str, default: float) -> Any:
+    """The field of :class:`SynthesisSettings` with another default."""
+    field = copy(SynthesisSettings.model_fields[name])
+    field.default = default
+    return field
 
 
 class PrepareSettings(CheckedSettings):
     """What is the same for all captures of a prepared folder."""
 
-    views: int = option(10, "Photos of each capture, at most.", panel=_PHOTOS, metavar="N", ge=2, le=60)
-    longest_side: int = option(
-        LONGEST_SIDE, "Longest side of the prepared photos.", panel=_PHOTOS, metavar="PIXELS", ge=64, le=8192
-    )
+    views: int = _photos(10, 2, 60, "N", "Photos of each capture, at most.")
+    longest_side: int = _photos(LONGEST_SIDE, 64, 8192, "PIXELS", "Longest side of the prepared photos.")
     face_model: str = _face_model("Face model of the base meshes and of the maps' layout.")
-    validation_share: float = _share(0.05, "Share of the people for validation.")
-    eval_share: float = _share(0.1, "Share of the people that are never trained on.")
+    validation_share: float = _people(0.05, 0, 0.5, "SHARE", "Share of the people for validation.")
+    eval_share: float = _people(0.1, 0, 0.5, "SHARE", "Share of the people that are never trained on.")
     seed: int = _seed()
 
 
 class GeneratorSettings(CheckedSettings):
     """What is generated in FaceScape's published layout."""
 
-    people: int = option(3, "Number of people.", panel=_PEOPLE, metavar="N", ge=1, le=9999)
-    expressions: int = option(
-        2, "Captures of each person.", panel=_PEOPLE, metavar="N", ge=1, le=len(EXPRESSIONS)
-    )
-    views: int = views_option(12)
-    width: int = side_option(864, "Width of the photos in portrait.")
-    height: int = side_option(1296, "Height of the photos in portrait.")
-    detail_mm: float = detail_option()
+    people: int = _people(3, 1, 9999, "N", "Number of people.")
+    expressions: int = _people(2, 1, len(EXPRESSIONS), "N", "Captures of each person.")
+    views: int = _synthetic("views", 12)
+    width: int = _synthetic("width", 864)
+    height: int = _synthetic("height", 1296)
+    detail_mm: float = _synthetic("detail_mm", 0.6)
     face_model: str = _face_model("Face model that heads are drawn from.")
     seed: int = _seed()
 

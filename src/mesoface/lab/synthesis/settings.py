@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from mesoface.config import option
 from mesoface.errors import MesofaceError
-
-_CAPTURE, _HEAD, _FLAWS = "Photos", "Head", "Flaws of the photos"
 
 
 class CheckedSettings(BaseModel):
@@ -28,28 +27,20 @@ class CheckedSettings(BaseModel):
             return handler(values)
         except ValidationError as error:
             problem = error.errors()[0]
-            name = ".".join(str(part) for part in problem["loc"]) or "settings"
+            if not problem["loc"]:
+                raise MesofaceError("an object of settings was expected") from None
+            name = ".".join(map(str, problem["loc"]))
             raise MesofaceError(f"{name}: {problem['msg']}, got {problem['input']!r}") from None
 
 
-def views_option(default: int) -> Any:
-    """A field for the number of cameras of a synthetic capture."""
-    return option(default, "Number of cameras.", panel=_CAPTURE, metavar="N", ge=2, le=200)
+def number(
+    panel: str, default: float | None, low: float, high: float, unit: str, help: str, name: str | None = None
+) -> Any:
+    """A field, and an option in ``panel`` of the help: a number from ``low`` to ``high`` in ``unit``."""
+    return option(default, help, panel=panel, metavar=unit, name=name, ge=low, le=high)
 
 
-def side_option(default: int, help: str) -> Any:
-    """A field for the width or height of the photos."""
-    return option(default, help, panel=_CAPTURE, metavar="PIXELS", ge=64, le=8192)
-
-
-def detail_option() -> Any:
-    """A field for the size of the triangles of the photographed skin."""
-    text = "Longest triangle edge of the photographed skin; its finest relief is about twice that."
-    return option(0.6, text, panel=_HEAD, metavar="MM", name="detail", ge=0.2, le=5)
-
-
-def _flaw(default: float, help: str, most: float, metavar: str = "N", name: str | None = None) -> Any:
-    return option(default, help, panel=_FLAWS, metavar=metavar, name=name, ge=0, le=most)
+_photos, _head, _flaws = (partial(number, panel) for panel in ("Photos", "Head", "Flaws of the photos"))
 
 
 class SynthesisSettings(CheckedSettings):
@@ -58,64 +49,40 @@ class SynthesisSettings(CheckedSettings):
     The options of ``mesoface synth`` are made from these fields.
     """
 
-    views: int = views_option(10)
-    width: int = side_option(864, "Width of the photos.")
-    height: int = side_option(1296, "Height of the photos.")
-    spread_deg: float = option(
-        120.0,
-        "Angle between the outermost cameras, seen from the face.",
-        panel=_CAPTURE,
-        metavar="DEGREES",
-        name="spread",
-        ge=5,
-        le=180,
+    views: int = _photos(10, 2, 200, "N", "Number of cameras.")
+    width: int = _photos(864, 64, 8192, "PIXELS", "Width of a photo in portrait.")
+    height: int = _photos(1296, 64, 8192, "PIXELS", "Height of a photo in portrait.")
+    spread_deg: float = _photos(
+        120.0, 5, 180, "DEGREES", "Angle between the outermost cameras, seen from the face.", "spread"
     )
-    distance_mm: float = option(
-        900.0,
-        "From the cameras to the face.",
-        panel=_CAPTURE,
-        metavar="MM",
-        name="distance",
-        ge=300,
-        le=5000,
+    distance_mm: float = _photos(900.0, 300, 5000, "MM", "From the cameras to the face.", "distance")
+    detail_mm: float = _head(
+        *(0.6, 0.2, 5, "MM"),
+        "Longest triangle edge of the photographed skin; its finest relief is about twice that.",
+        "detail",
     )
-    detail_mm: float = detail_option()
-    truth_mm: float | None = option(
-        None,
+    truth_mm: float | None = _head(
+        *(None, 0.2, 20, "MM"),
         "Longest triangle edge of gt.ply, for a smaller file; truth.json states its error. Left out: gt.ply "
         "has the photographed triangles.",
-        panel=_HEAD,
-        metavar="MM",
-        name="truth_detail",
-        ge=0.2,
-        le=20,
+        "truth_detail",
     )
-    expression: float = option(
-        0.6, "Strength of the facial expression; 0 is the neutral face.", panel=_HEAD, metavar="N", ge=0, le=2
+    expression: float = _head(0.6, 0, 2, "N", "Strength of the facial expression; 0 is the neutral face.")
+    supersample: int = _photos(2, 1, 4, "N", "Rays per pixel and axis.")
+    noise: float = _flaws(
+        1.0, 0, 100, "N", "Strength of shot and read noise: 0 none, 1 a good camera at base sensitivity."
     )
-    supersample: int = option(2, "Rays per pixel and axis.", panel=_CAPTURE, metavar="N", ge=1, le=4)
-    noise: float = _flaw(
-        1.0, "Strength of shot and read noise: 0 none, 1 a good camera at base sensitivity.", 100
+    exposure_jitter: float = _flaws(0.06, 0, 0.5, "N", "Relative standard deviation of each view's exposure.")
+    white_balance_jitter: float = _flaws(
+        0.02, 0, 0.3, "N", "Relative standard deviation of each view's red and blue gain."
     )
-    exposure_jitter: float = _flaw(0.06, "Relative standard deviation of each view's exposure.", 0.5)
-    white_balance_jitter: float = _flaw(
-        0.02, "Relative standard deviation of each view's red and blue gain.", 0.3
+    jpeg_quality: int = _flaws(93, 30, 100, "N", "Quality of the JPEG files.")
+    lens: bool = option(True, "Give the cameras lens distortion.", panel="Flaws of the photos")
+    blur_px: float = _flaws(
+        0.0, 0, 5, "PIXELS", "Typical standard deviation of the defocus; it differs between views.", "blur"
     )
-    jpeg_quality: int = option(93, "Quality of the JPEG files.", panel=_FLAWS, metavar="N", ge=30, le=100)
-    lens: bool = option(True, "Give the cameras lens distortion.", panel=_FLAWS)
-    blur_px: float = _flaw(
-        0.0,
-        "Typical standard deviation of a view's defocus; it differs between views.",
-        5,
-        metavar="PIXELS",
-        name="blur",
-    )
-    calibration_px: float = _flaw(
-        0.0,
-        "Typical error of the written cameras in the middle of the face.",
-        5,
-        metavar="PIXELS",
-        name="calibration_error",
+    calibration_px: float = _flaws(
+        0.0, 0, 5, "PIXELS", "Typical error of the written cameras, mid-face.", "calibration_error"
     )
 
     @model_validator(mode="after")
