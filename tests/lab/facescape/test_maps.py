@@ -85,7 +85,7 @@ def test_maps_without_a_scan_have_no_displacement(tmp_path: Path):
     [
         (np.zeros((256, 256)), r"a map of \(256, 256, 3\)"),
         (np.zeros((256, 256, 3), int), r"int64 .*a map of"),
-        (np.array([{"code": 1}], dtype=object), "no map that can be read"),
+        (np.array([{"code": 1}], dtype=object), "no readable map"),
     ],
 )
 def test_a_file_that_is_no_map_is_refused(tmp_path: Path, array: np.ndarray, said: str):

@@ -53,7 +53,7 @@ def test_a_prepared_folder_is_read_too(tmp_path: Path):
 
 def test_one_capture_in_two_places_is_an_error(tmp_path: Path):
     make(tmp_path, "1/1_neutral", "imgs/1/1_neutral")
-    with pytest.raises(MesofaceError, match="001_01 is there twice"):
+    with pytest.raises(MesofaceError, match="001_01 exists twice"):
         find_raw_captures(tmp_path)
 
 

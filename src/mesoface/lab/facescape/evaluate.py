@@ -35,18 +35,18 @@ _MAX_BATCH = 256 << 20  # bytes; 7120 captures have 10 MB
 def find_results(
     folder: PreparedFolder, runs: str | Path, wanted: Collection[CaptureId]
 ) -> tuple[dict[CaptureId, Path], dict[CaptureId, str]]:
-    """Look for the results of captures in a folder, by the captures that they themselves name.
+    """Find the results of captures in a folder, by the capture that each result names.
 
     Args:
         folder: the prepared folder.
-        runs: what ``mesoface batch`` wrote, or any folder whose subfolders are results.
+        runs: output of ``mesoface batch``, or any folder whose subfolders are results.
         wanted: the captures.
 
     Returns:
         {capture: folder of its result}, and {capture: why it has none}.
 
     Raises:
-        MesofaceError: ``runs`` is no folder, holds no result of these captures, or two of one.
+        MesofaceError: ``runs`` is not a folder, or holds no result of these captures or two of one.
     """
     runs = Path(runs)
     if not runs.is_dir():
@@ -77,7 +77,7 @@ def find_results(
 
 
 def _failures(folder: PreparedFolder, summary: Path) -> dict[CaptureId, str]:
-    """Why captures failed, as the summary of a batch has it; nothing where there is no such summary."""
+    """Why captures failed, from the summary of a batch; empty if there is none."""
     if not summary.is_file():
         return {}
     remedy = "run `mesoface batch --resume` again, which writes it"
@@ -87,13 +87,13 @@ def _failures(folder: PreparedFolder, summary: Path) -> dict[CaptureId, str]:
         rows = json.loads(summary.read_text(encoding="utf-8"))["captures"]
         failed = [(Path(row["capture"]), str(row["reason"])) for row in rows if row["status"] == "failed"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise MesofaceError(f"is no summary of a batch ({error})", path=summary, remedy=remedy) from error
+        raise MesofaceError(f"is not a batch summary ({error})", path=summary, remedy=remedy) from error
     named = ((folder.id_of(capture), reason) for capture, reason in failed)
     return {id: reason for id, reason in named if id is not None}
 
 
 MANIFEST = "evaluation.json"
-_RECIPE = 1  # to be raised whenever the same result is measured otherwise
+_RECIPE = 1  # to be raised when the same result is measured differently
 
 
 @dataclass(frozen=True)
@@ -118,17 +118,17 @@ class EvaluateJob:
 
     @property
     def figures(self) -> Path:
-        """The file with what was measured."""
+        """The file with the measured figures."""
         return self.out / "captures" / f"{self.id.key}.json"
 
     @property
     def made_from(self) -> dict[str, Any]:
-        """What the figures depend on and may change: the result, and the scale."""
+        """Inputs of the figures that may change: the result and the scale."""
         digest = sha256(required_file(self.run, "run.json").read_bytes()).hexdigest()
         return {"run": digest, "mm_per_unit": self.mm_per_unit}
 
     def is_done(self) -> bool:
-        """Whether this very result was measured before."""
+        """Whether this result was measured before, unchanged."""
         return self.figures.is_file() and read_manifest(self.figures).get("made_from") == self.made_from
 
 
@@ -144,7 +144,7 @@ def evaluate_split(
 ) -> SplitTable:
     """Measure the results of a split, and write its tables and a page.
 
-    Figures that were measured of the very same results before are kept.
+    Figures of results that have not changed are kept.
 
     Args:
         prepared: a prepared folder.
@@ -153,15 +153,14 @@ def evaluate_split(
         split: a key of the prepared folder's ``id.json``.
         samples: points drawn on either surface.
         workers: processes at a time.
-        progress: told after every capture.
+        progress: called after every capture.
 
     Returns:
         the table.
 
     Raises:
-        MesofaceError: the prepared folder, the split or the results are not there; ``out`` holds other
-            things.
-        IncompleteError: some captures have no result, or theirs could not be measured; the table names them.
+        MesofaceError: the prepared folder, the split or the results are missing; ``out`` holds other files.
+        IncompleteError: some captures have no result, or it could not be measured; the table names them.
     """
     folder, out = PreparedFolder(Path(prepared)), Path(out)
     splits = read_splits(folder.splits)
@@ -229,7 +228,7 @@ def measure(job: EvaluateJob) -> None:
     """Measure one result and write its figures.
 
     Raises:
-        MesofaceError: the result or the scan cannot be used, or they are not of one world.
+        MesofaceError: the result or the scan cannot be used, or their worlds differ.
     """
     _, evaluation = _evaluated(job)
     content = {"capture": job.id.key, "made_from": job.made_from, "evaluation": evaluation.to_dict()}
@@ -238,7 +237,7 @@ def measure(job: EvaluateJob) -> None:
 
 
 def picture(job: EvaluateJob) -> tuple[CaptureId, NDArray[np.float32]]:
-    """Which capture, and (H, W, 3) the error on its surface, seen from three sides."""
+    """The capture, and an (H, W, 3) picture of the error on its surface from three sides."""
     mesh, evaluation = _evaluated(job)
     rotation = read_base_fit(required_file(job.run, "base_fit.npz")).rotation
     forward, up = rotation[:, 2], rotation[:, 1]
@@ -246,7 +245,7 @@ def picture(job: EvaluateJob) -> tuple[CaptureId, NDArray[np.float32]]:
 
 
 def _evaluated(job: EvaluateJob) -> tuple[Mesh, Evaluation]:
-    """The measured surface and how far it is from the scan, both in millimetres in the capture's world."""
+    """The measured surface and its distance from the scan, in millimetres in the capture's world."""
     scale = read_record(job.run).get("mm_per_unit")
     if not isinstance(scale, int | float) or not np.isclose(scale, job.mm_per_unit, rtol=1e-6):
         raise MesofaceError(

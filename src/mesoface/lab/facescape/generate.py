@@ -1,4 +1,4 @@
-"""Synthetic captures in FaceScape's published layout, for those who do not have the data, and for tests."""
+"""Synthetic captures in FaceScape's published layout: to try every step without the data, and for tests."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import resumable_folder, run_all
 
 MANIFEST = "generated.json"
-_RECIPE = 1  # to be raised whenever the same seed makes other captures
-_EVERY_SIDEWAYS = 3  # of so many cameras one stands on its side
-_EVERY_WITHOUT_SCAN = 6  # of so many captures one has no scan
+_RECIPE = 1  # to be raised when the same seed makes other captures
+_EVERY_SIDEWAYS = 3  # one in so many cameras stands on its side
+_EVERY_WITHOUT_SCAN = 6  # one in so many captures has no scan
 _QUALITY = 93
 _TURN = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])  # a quarter clockwise, as the photo is turned
 
@@ -38,10 +38,10 @@ class GenerateJob:
     """One capture.
 
     Args:
-        id: which one.
-        root: of the layout.
+        id: person and expression.
+        root: folder of the data set.
         settings: of the data set.
-        scan: whether it has one.
+        scan: whether it has a scan.
     """
 
     id: CaptureId
@@ -51,7 +51,7 @@ class GenerateJob:
 
     @property
     def folder(self) -> Path:
-        """Of its photos."""
+        """Folder of its photos."""
         return self.root / str(self.id.person) / self.id.expression_name
 
 
@@ -62,24 +62,24 @@ def generate(
     workers: int = 1,
     progress: ProgressCallback = silent,
 ) -> Path:
-    """Write synthetic captures as FaceScape publishes its multi-view data, or go on writing.
+    """Write synthetic captures in FaceScape's layout of multi-view data, or go on writing.
 
-    As there, every capture has a world of its own with an arbitrary unit, cameras with lenses in portrait and
-    on their side, and one view whose calibration failed; some captures have no scan. ``Rt_scale_dict.json``
-    leads back to millimetres.
+    As in FaceScape, every capture has its own world with an arbitrary unit, cameras with lenses in portrait
+    and on their side, and one view whose calibration failed; some captures have no scan.
+    ``Rt_scale_dict.json`` maps to millimetres.
 
     Args:
         root: folder to fill.
         settings: see :class:`GeneratorSettings`.
         workers: processes at a time.
-        progress: told after every capture.
+        progress: called after every capture.
 
     Returns:
         ``root``.
 
     Raises:
-        MesofaceError: ``root`` holds other things, or cannot be written.
-        IncompleteError: some captures failed; the others are there.
+        MesofaceError: ``root`` holds other files, or cannot be written.
+        IncompleteError: some captures failed; the others are complete.
     """
     settings, root = settings or GeneratorSettings(), Path(root)
     recipe = {
@@ -136,7 +136,7 @@ def generate_capture(job: GenerateJob) -> None:
 def write_published(folder: Path, photos: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera]) -> None:
     """Write photos and ``params.json`` as FaceScape publishes them.
 
-    Every third camera is turned onto its side, and one more view has a photo but no valid calibration, as a
+    Every third camera is turned onto its side. One more view has a photo but no valid calibration, like a
     photo that structure from motion could not place.
 
     Args:
@@ -158,7 +158,7 @@ def write_published(folder: Path, photos: Sequence[NDArray[np.uint8]], cameras: 
 
 
 def on_its_side(photo: NDArray[np.uint8], camera: Camera) -> tuple[NDArray[np.uint8], Camera]:
-    """The photo that the same lens takes with the camera turned by a quarter: ``np.rot90(photo, -1)``.
+    """The photo ``np.rot90(photo, -1)`` that the same lens takes with the camera turned by 90°.
 
     Args:
         photo: (H, W, 3).
@@ -185,14 +185,14 @@ def on_its_side(photo: NDArray[np.uint8], camera: Camera) -> tuple[NDArray[np.ui
 
 
 def _world(job: GenerateJob) -> Alignment:
-    """From the capture's own world, as structure from motion would have left it, to millimetres."""
+    """From the capture's own world, like one from structure from motion, to millimetres."""
     rng = np.random.default_rng([job.settings.seed, job.id.person, job.id.expression, crc32(b"world")])
     R = Rotation.random(random_state=rng).as_matrix()
     return Alignment(float(rng.uniform(25, 60)), R, rng.normal(0, 100, 3))
 
 
 def _entry(view: int, camera: Camera) -> dict[str, Any]:
-    """What ``params.json`` says of a view."""
+    """The entries of a view in ``params.json``."""
     lens = camera.lens.coefficients if isinstance(camera.lens, OpenCVLens) else (0.0,) * 5
     values = {
         "K": camera.K.tolist(),

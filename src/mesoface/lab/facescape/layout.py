@@ -37,7 +37,7 @@ class CaptureId:
         expression: 1 to 20.
 
     Raises:
-        ValueError: there is no such capture.
+        ValueError: a number is out of range.
     """
 
     person: int
@@ -49,12 +49,12 @@ class CaptureId:
 
     @property
     def key(self) -> str:
-        """As ``id.json`` and the maps have it: ``001_01``."""
+        """The name in ``id.json`` and of the maps: ``001_01``."""
         return f"{self.person:03d}_{self.expression:02d}"
 
     @property
     def expression_name(self) -> str:
-        """As the published folders and meshes have it: ``1_neutral``."""
+        """The name of published folders and meshes: ``1_neutral``."""
         return f"{self.expression}_{EXPRESSIONS[self.expression - 1]}"
 
     @staticmethod
@@ -62,7 +62,7 @@ class CaptureId:
         """The capture of a ``key``.
 
         Raises:
-            ValueError: it is none.
+            ValueError: ``key`` is not one.
         """
         match = _KEY.fullmatch(key)
         if match is None:
@@ -81,10 +81,10 @@ _PHOTOS = ("imgs", "images")
 
 @dataclass(frozen=True)
 class RawCapture:
-    """A capture as it is published.
+    """A published capture.
 
     Args:
-        id: which one.
+        id: person and expression.
         folder: photos and ``params.json``.
         scan: the mesh of the true surface, in the world of ``params.json``; None where there is none.
     """
@@ -97,24 +97,24 @@ class RawCapture:
 def find_raw_captures(root: str | Path) -> dict[CaptureId, RawCapture]:
     """All captures in a folder, sorted.
 
-    Three layouts are known: ``<person>/<n_expression>/`` with ``<person>/<n_expression>.ply``; the same below
+    There are three layouts: ``<person>/<n_expression>/`` with ``<person>/<n_expression>.ply``; the same below
     ``imgs`` with the scans below ``mesh``; and that of a prepared folder, ``images/001/01/``.
 
     Raises:
-        MesofaceError: ``root`` holds none, or one twice.
+        MesofaceError: ``root`` holds no capture, or one twice.
     """
     root, found = Path(root), dict[CaptureId, RawCapture]()
     for folder in (root, *(root / name for name in _PHOTOS)):
         for capture in _captures_in(folder, root):
             if (before := found.setdefault(capture.id, capture)) != capture:
                 raise MesofaceError(
-                    f"capture {capture.id} is there twice: {before.folder} and {capture.folder}",
+                    f"capture {capture.id} exists twice: {before.folder} and {capture.folder}",
                     path=root,
                     remedy="remove or move one of them",
                 )
     if not found:
         raise MesofaceError(
-            "no capture of FaceScape here: folders such as 1/1_neutral, with params.json, were expected",
+            "no capture of FaceScape found: folders such as 1/1_neutral, with params.json, were expected",
             path=root,
             remedy="name the folder that the images were unpacked into, see docs/facescape.md",
         )
@@ -155,7 +155,7 @@ MapKind = Literal["pos_map", "norm_map", "mv_map"]
 
 @dataclass(frozen=True)
 class PreparedFolder:
-    """Where things are in a prepared folder.
+    """Paths in a prepared folder.
 
     Args:
         root: the folder.
@@ -180,17 +180,17 @@ class PreparedFolder:
 
     @property
     def facial_mask(self) -> Path:
-        """White where the maps hold the face, 512²."""
+        """White where the maps contain the face, 512²."""
         return self.root / "facial_mask.png"
 
     @property
     def table(self) -> Path:
-        """A row for each capture, the failed ones with their reason."""
+        """A row for each capture; failed ones have their reason."""
         return self.root / "captures.csv"
 
     @property
     def report(self) -> Path:
-        """The same to look at."""
+        """The same as a page."""
         return self.root / "report.html"
 
     def list_of(self, split: str) -> Path:
@@ -202,7 +202,7 @@ class PreparedFolder:
         return self.root / "images" / f"{id.person:03d}" / f"{id.expression:02d}"
 
     def scan(self, id: CaptureId) -> Path:
-        """The true surface in the world of :meth:`images`; only where there is one."""
+        """The true surface in the world of :meth:`images`, if there is one."""
         return self.images(id).with_suffix(".ply")
 
     def fit_mesh(self, id: CaptureId) -> Path:
@@ -214,11 +214,11 @@ class PreparedFolder:
         return self.root / "maps" / split / kind / f"{kind}_{id.key}.npy"
 
     def record(self, id: CaptureId) -> Path:
-        """What was done; it is written last, so a capture with a record is complete."""
+        """Record of the preparation. It is written last: a capture with a record is complete."""
         return self.root / "captures" / f"{id.key}.json"
 
     def id_of(self, images: Path) -> CaptureId | None:
-        """The capture whose :meth:`images` a path is, None when it is none."""
+        """The capture whose :meth:`images` is this path, or None."""
         images = Path(images).resolve()
         try:
             id = CaptureId(int(images.parent.name), int(images.name))

@@ -25,7 +25,7 @@ class Alignment:
     """From a capture's world, of cameras and scan, to FaceScape's template: ``x → R (mm_per_unit · x) + t``.
 
     Args:
-        mm_per_unit: millimetres per unit of that world, which structure from motion left open.
+        mm_per_unit: millimetres per unit of that world; structure from motion does not determine it.
         R: (3, 3) rotation.
         t: (3,) mm.
     """
@@ -38,7 +38,7 @@ class Alignment:
 class ById:
     """A JSON file of ``{person: {expression: value}}``, both as decimal numbers: ``{"1": {"20": …}}``.
 
-    A value is looked at when it is asked for, so that one bad value costs one capture.
+    A value is checked when it is read, so that a bad value affects one capture only.
 
     Args:
         path: the file.
@@ -54,7 +54,7 @@ class ById:
         self._content = read_json(self.path)
 
     def get(self, id: CaptureId) -> Any:
-        """The value of a capture, None where it has none."""
+        """The value of a capture, or None."""
         person = self._content.get(str(id.person))
         return person.get(str(id.expression)) if isinstance(person, dict) else None
 
@@ -66,7 +66,7 @@ class Scales(ById):
         """The alignment of a capture.
 
         Raises:
-            MesofaceError: it has none, or one that is not a scale and a rigid motion.
+            MesofaceError: there is none, or it is not a scale and a rigid motion.
         """
         value = self.get(id)
         where = f"person {id.person}, expression {id.expression}"
@@ -92,10 +92,10 @@ class Scales(ById):
 
 
 class Selection(ById):
-    """``select_dict.json``: the views of a capture that are used, a list of numbers each."""
+    """``select_dict.json``: the used views of each capture, a list of numbers."""
 
     def of(self, id: CaptureId) -> tuple[int, ...] | None:
-        """The views of a capture; None where it has none.
+        """The views of a capture, or None.
 
         Raises:
             MesofaceError: the value is no list of two or more different view numbers.
@@ -118,7 +118,7 @@ class Selection(ById):
 
 
 def read_splits(path: str | Path) -> dict[str, list[CaptureId]]:
-    """``id.json``: ``{"train": ["001_01", …], "eval": […]}``; there may be further splits.
+    """``id.json``: ``{"train": ["001_01", …], "eval": […]}``, with any further splits.
 
     Raises:
         MesofaceError: the file cannot be read, names no capture, or puts one into two splits.
@@ -185,17 +185,17 @@ def split_people(
     seed: int,
     known: Mapping[int, str] | None = None,
 ) -> dict[int, str]:
-    """Give every person a split; all expressions of a person are in one.
+    """Give every person a split, which is that of all their expressions.
 
-    People are drawn in an order that depends on the seed and their number alone, and fill up ``eval``, then
-    ``validation``; the others are trained on. Those that have a split already keep it, so that a data set may
+    People are drawn in an order that depends only on the seed and their numbers. They fill ``eval`` first,
+    then ``validation``; the others are in ``train``. People who have a split keep it, so that a data set can
     grow. Of three people or more, each split with a share gets at least one.
 
     Args:
         people: their numbers.
-        validation_share: of the people, for choosing a network while it trains.
-        eval_share: of the people, never seen by training.
-        seed: another one, another order.
+        validation_share: share of the people for choosing a network during training.
+        eval_share: share of the people that are held out.
+        seed: determines the order.
         known: splits of earlier runs.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Views: which of a capture's sixty are used, and their photos undistorted, the longest side 1296 pixels."""
+"""Views of a capture: which of the sixty are used, and how their photos are undistorted and scaled."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mesoface.landmarks.selection import select_views
 def prepared_photo(view: ViewSource, longest_side: int = LONGEST_SIDE) -> tuple[NDArray[np.uint8], Camera]:
     """One photo scaled and undistorted.
 
-    As published, the frame and the intrinsics stay the photo's own: what a lens pulls in from the rim leaves
-    a black margin, what it pushes out is cut. The principal point is scaled about the corner of the first
-    pixel, as centres at integers ask for; the published code scales it about its centre, up to half a pixel
-    off.
+    As in the published data, frame and intrinsics are those of the photo: undistortion leaves a black margin
+    where the photo has no pixels, and cuts pixels beyond the frame. Pixel centres are at integers, so the
+    principal point is scaled about the corner of the first pixel; the published code scales it about its
+    centre, an error of up to half a pixel.
 
     Args:
-        view: of FaceScape's layout.
-        longest_side: the photo is scaled to that, enlarged if need be.
+        view: a view in FaceScape's layout.
+        longest_side: pixels after scaling, which may enlarge the photo.
 
     Returns:
         (H, W, 3) uint8 RGB, and its camera without a lens.
@@ -55,7 +55,7 @@ def prepared_photo(view: ViewSource, longest_side: int = LONGEST_SIDE) -> tuple[
 
 
 def readable_views(views: tuple[ViewSource, ...], longest_side: int) -> tuple[list[View], list[str]]:
-    """The views that can be read, scaled and undistorted, and a sentence about each of the others."""
+    """The readable views, scaled and undistorted, and a sentence about each of the others."""
     good, notes = list[View](), list[str]()
     for view in views:
         try:
@@ -67,15 +67,15 @@ def readable_views(views: tuple[ViewSource, ...], longest_side: int) -> tuple[li
     return good, notes
 
 
-_LOOK_AT = 648  # pixels of a photo's longest side at which views are judged
+_LOOK_AT = 648  # longest side in pixels of the photos for the choice of views
 
 
 def choose_views(source: CaptureSource, count: int) -> tuple[list[int], list[str]]:
-    """The best views: spread around the face, sharp, with the whole face in them, trusted by the others.
+    """The best views: spread around the face, sharp, with the whole face, consistent with the others.
 
     Args:
         source: a capture in FaceScape's layout.
-        count: how many at most.
+        count: largest number of views.
 
     Returns:
         their numbers, ascending, and a sentence about every photo that cannot be read.
@@ -92,7 +92,7 @@ def choose_views(source: CaptureSource, count: int) -> tuple[list[int], list[str
 
 
 def given_views(source: CaptureSource, wanted: Sequence[int]) -> tuple[list[int], list[str]]:
-    """The views that a list asks for, in its order, but for those that are invalid or cannot be read."""
+    """The ``wanted`` views in their order, without those that are invalid or cannot be read."""
     known = {int(view.name): view for view in source.views}
     notes = [
         f"view {number} is left out: invalid, or not in params.json"

@@ -47,11 +47,11 @@ class PrepareJob:
     """One capture to prepare.
 
     Args:
-        raw: the capture as published.
+        raw: the published capture.
         folder: the prepared folder.
         split: of the capture.
         mm_per_unit: of its world.
-        views: which to use; None to choose.
+        views: numbers of the views to use; None to choose.
         settings: of the folder.
     """
 
@@ -64,10 +64,10 @@ class PrepareJob:
 
 
 def prepare_capture(job: PrepareJob) -> None:
-    """Write everything about one capture; its record comes last.
+    """Write the files of one capture; its record comes last.
 
     Raises:
-        MesofaceError: the capture cannot be used: its calibration, its photos, its face or its scan.
+        MesofaceError: its calibration, its photos, its face or its scan cannot be used.
     """
     source = facescape.read(job.raw.folder)
     if job.views is None:
@@ -88,7 +88,7 @@ def prepare_capture(job: PrepareJob) -> None:
             Settings(
                 until="base",
                 face_model=job.settings.face_model,
-                matcher="ncc",  # nothing is matched: no weights need be read
+                matcher="ncc",  # nothing is matched: avoids reading weights
                 views=len(numbers),
                 threads=1,
             ),
@@ -114,7 +114,7 @@ def prepare_capture(job: PrepareJob) -> None:
 
 
 def _maps(job: PrepareJob, face: Face) -> BaseMaps:
-    """UV maps of the base mesh, once the scan is known to be what the photos show."""
+    """UV maps of the base mesh, after a check that the photos show the scan."""
     scan, facial = None, face.fit.model.topology.facial
     if job.raw.scan is not None:
         scan = read_mesh(job.raw.scan)
@@ -125,7 +125,7 @@ def _maps(job: PrepareJob, face: Face) -> BaseMaps:
 
 
 def _link_scan(job: PrepareJob) -> None:
-    """A link to the scan beside the photos: scans are large, and are only read."""
+    """Link to the scan from beside the photos: scans are large and only read."""
     link = job.folder.scan(job.raw.id)
     link.unlink(missing_ok=True)
     if job.raw.scan is not None:
@@ -133,7 +133,7 @@ def _link_scan(job: PrepareJob) -> None:
 
 
 MANIFEST = "prepare.json"
-_RECIPE = 1  # to be raised whenever the same capture is prepared otherwise
+_RECIPE = 1  # to be raised when the same capture is prepared differently
 
 
 def prepare(
@@ -149,26 +149,25 @@ def prepare(
 ) -> list[Record]:
     """Prepare every capture below ``root``, or go on preparing.
 
-    A capture that is complete and has the same scale is kept. One that fails is named in ``captures.csv``
-    with the reason, stops no other, and is tried again by the next run.
+    A complete capture with the same scale and split is kept. One that fails does not stop the others:
+    ``captures.csv`` has the reason, and the next run tries it again.
 
     Args:
-        root: as :func:`mesoface.lab.facescape.layout.find_raw_captures` takes it.
+        root: see :func:`mesoface.lab.facescape.layout.find_raw_captures`.
         out: the prepared folder.
         settings: see :class:`PrepareSettings`.
         scales: ``Rt_scale_dict.json``; None: the one in ``root``.
         selection: ``select_dict.json``; None: the one in ``root``, else views are chosen.
         splits: ``id.json``; None: the one in ``root``, else people are drawn. Captures that it does not name
-            are left alone.
+            are skipped.
         workers: processes at a time.
-        progress: told after every capture.
+        progress: called after every capture.
 
     Returns:
-        what was done for each prepared capture, sorted.
+        the record of each prepared capture, sorted.
 
     Raises:
-        MesofaceError: no capture or no scales are there, a file cannot be used, or ``out`` holds other
-            things.
+        MesofaceError: captures or scales are missing, a file cannot be used, or ``out`` holds other files.
         IncompleteError: some captures failed; the others are prepared.
     """
     settings, root = settings or PrepareSettings(), Path(root)
@@ -179,7 +178,7 @@ def prepare(
     view_table = None if selection_file is None else Selection(selection_file)
     splits_file = _metadata(root, splits, SPLITS)
     given_splits = None if splits_file is None else read_splits(splits_file)
-    model = load_face_model(settings.face_model)  # a wrong name is told at once
+    model = load_face_model(settings.face_model)  # a wrong name fails before any work
     recipe = {
         "format": "mesoface prepared FaceScape",
         "recipe": _RECIPE,
@@ -190,7 +189,7 @@ def prepare(
     }
     with resumable_folder(folder.root, MANIFEST, recipe):
         for below in [path for path in folder.root.rglob("*") if path.is_dir() and not path.is_symlink()]:
-            if below.exists():  # it may have been in one that was removed
+            if below.exists():  # its parent may have been removed
                 remove_leftovers(below)
         records = read_records(folder)
         split_of = _splits(captures, records, given_splits, settings)
@@ -243,12 +242,12 @@ def _splits(
     given: Mapping[str, list[CaptureId]] | None,
     settings: PrepareSettings,
 ) -> dict[CaptureId, str]:
-    """The split of every capture that is to be prepared."""
+    """The split of every capture to prepare."""
     if given is not None:
         named = {id: split for split, ids in given.items() for id in ids}
         if not any(id in captures for id in named):
             raise MesofaceError(
-                f"{SPLITS} names no capture that is there", remedy="give that of these people"
+                f"{SPLITS} names none of these captures", remedy="give the file of these people"
             )
         return {id: named[id] for id in captures if id in named}
     by_person = split_people(

@@ -14,10 +14,10 @@ from scipy.spatial.transform import Rotation
 from mesoface.files.colour import LUMINANCE
 from mesoface.geometry.camera import Camera, OpenCVLens, look_at
 from mesoface.geometry.mesh import unit
-from mesoface.lab.synthesis.scene import LitScene
+from mesoface.lab.synthesis.scene import LitScene, towards
 from mesoface.lab.synthesis.settings import SynthesisSettings
 
-# How much of the picture's height (and at most of its width) the face fills.
+# Share of the picture's height (and largest share of its width) that the face fills.
 _FILL_HEIGHT, _FILL_WIDTH = 0.66, 0.80
 _ELEVATIONS = np.deg2rad([-9.0, 7.0, 16.0])
 
@@ -51,9 +51,7 @@ def make_rig(
         azimuth += 0.0 if ends else rng.uniform(-0.15, 0.15) * step
         elevation = _ELEVATIONS[i % len(_ELEVATIONS)] + rng.uniform(-0.03, 0.03)
         distance = settings.distance_mm * rng.uniform(0.97, 1.03)
-        direction = np.array(
-            [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
-        )
+        direction = towards(azimuth, elevation)
         roll = rng.normal(0, 0.02)
         up = np.array([np.sin(roll), np.cos(roll), 0.0])
         R, t = look_at(target + distance * direction, target + rng.normal(0, 3.0, 3), up)
@@ -71,17 +69,17 @@ def make_rig(
 def miscalibrate(
     cameras: Sequence[Camera], target: ArrayLike, error_px: float, rng: np.random.Generator
 ) -> tuple[Camera, ...]:
-    """The cameras as a calibration that is a little off would state them.
+    """Cameras with the errors of a slightly wrong calibration.
 
-    Each is turned about its own centre, so that the photo's picture of ``target`` is missed by a random
-    amount, normal in both axes and ``error_px`` root mean square in all; rolled by as much at the rim of the
-    face; and its focal length is off by half of that there.
+    Each camera is turned about its centre: the projection of ``target`` moves by a normally distributed
+    amount of ``error_px`` root mean square. Roll moves the rim of the face by as much, and an error of the
+    focal length by half as much.
 
     Args:
-        cameras: the true ones.
-        target: (3,) the middle of what they look at, mm.
+        cameras: the true cameras.
+        target: (3,) the middle of the face, mm.
         error_px: pixels.
-        rng: of the errors.
+        rng: source of chance.
     """
     off = []
     for camera in cameras:
@@ -141,7 +139,7 @@ def render(scene: LitScene, camera: Camera, supersample: int) -> NDArray[np.floa
 
 
 def ray_grid(camera: Camera) -> Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]:
-    """A quick twin of ``camera.rays`` for pixels on a grid.
+    """A fast version of ``camera.rays`` for pixels on a grid.
 
     A lens is smooth, so its inverse is computed every 16 pixels and splined between, to better than 1e-6 px.
 
@@ -162,7 +160,7 @@ def ray_grid(camera: Camera) -> Callable[[NDArray[np.float64], NDArray[np.float6
 def _radiance(
     scene: LitScene, camera: Camera, directions: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(N, 3) radiance, 0 where nothing is, and (N,) whether something is."""
+    """(N, 3) radiance, 0 where a ray misses the scene, and (N,) whether it hits."""
     hits = scene.caster.cast(camera.center, directions)
     hit = hits.hit
     corners = scene.caster.mesh.faces[hits.face[hit]]
@@ -199,7 +197,7 @@ def _highlights(
 
 
 def _box(scene: LitScene, camera: Camera) -> tuple[int, int, int, int]:
-    """Columns and rows (x0, y0, x1, y1) outside of which nothing of the scene is seen."""
+    """Columns and rows (x0, y0, x1, y1) that contain the whole scene."""
     pixels, _ = camera.project(scene.caster.mesh.vertices[::7])
     if not np.isfinite(pixels).all():
         return 0, 0, camera.width, camera.height
@@ -233,9 +231,9 @@ def expose(
         radiance: (H, W, 3) linear RGB.
         gain: exposure common to all views.
         settings: jitter and noise.
-        rng: this view's own.
-        grain: of the noise, where it shall be another than the ``rng``'s: in the next frame of a video the
-            exposure is the same, and the noise is not.
+        rng: source of chance of this view.
+        grain: source of the noise if it is not ``rng``: frames of a video have the same exposure and
+            different noise.
 
     Returns:
         (H, W, 3) uint8 sRGB.
@@ -251,7 +249,7 @@ def expose(
 
 
 def defocus(radiance: NDArray[np.float32], blur_px: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """(H, W, 3) the radiance through a lens that is a little out of focus.
+    """(H, W, 3) the radiance through a slightly defocused lens.
 
     The blur is a Gaussian, its standard deviation log-normal around ``blur_px`` with a spread of 30 %.
     """
@@ -276,7 +274,7 @@ def meter(radiance: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
 
 
 def _shoulder(signal: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Highlights above 0.7 roll off smoothly towards 1, as in any camera's tone curve."""
+    """Highlights above 0.7 roll off smoothly towards 1, as in the tone curve of a camera."""
     knee = np.float32(0.7)
     over = np.maximum(signal - knee, 0)
     return np.minimum(signal, knee) + (1 - knee) * (1 - np.exp(-over / (1 - knee)))

@@ -20,7 +20,7 @@ def close_behind(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
     """Grow a rounded back from the outer rim of a face, if the surface is open behind.
 
-    What grows is half an ellipsoid that is bent to meet the rim: no one's skull.
+    The back is half an ellipsoid that is bent to meet the rim, not an actual skull.
 
     Args:
         values: (N, 3·k) k shapes of one topology, side by side; +y up, +z front, mm.
@@ -94,7 +94,7 @@ def _rings(rim: NDArray[np.int64], first: int) -> NDArray[np.int64]:
 
 
 def make_neck(landmarks: NDArray[np.float64]) -> Mesh:
-    """A plain neck that widens to shoulders, to stand below a face that has none.
+    """A plain neck that widens to shoulders, for a face model that has none.
 
     Args:
         landmarks: (478, 3) on the head.
@@ -108,14 +108,19 @@ def make_neck(landmarks: NDArray[np.float64]) -> Mesh:
     x = np.outer(0.70 * half + 90 * flare, np.cos(angle))
     z = middle[2] - 32 + np.outer(0.66 * half + 15 * flare, np.sin(angle))
     vertices = np.stack([middle[0] + x, np.broadcast_to((chin + y)[:, None], x.shape), z], -1).reshape(-1, 3)
-    grid = np.arange(len(vertices)).reshape(x.shape)
-    a, b = grid[:-1].ravel(), np.roll(grid, -1, 1)[:-1].ravel()
-    c, d = grid[1:].ravel(), np.roll(grid, -1, 1)[1:].ravel()
+    a, b, c, d = _tube(*x.shape)
     return Mesh(vertices, np.concatenate([np.stack([a, b, c], 1), np.stack([b, d, c], 1)]))
 
 
+def _tube(rings: int, sectors: int) -> tuple[NDArray[np.int64], ...]:
+    """Corners a, b, c, d of the cells of a grid that is closed around: a, b on one ring, c, d on the next."""
+    grid = np.arange(rings * sectors).reshape(rings, sectors)
+    beside = np.roll(grid, -1, 1)
+    return grid[:-1].ravel(), beside[:-1].ravel(), grid[1:].ravel(), beside[1:].ravel()
+
+
 _EYEBALL_RADIUS, _IRIS_RADIUS = 12.0, 5.85  # mm, adults' means
-_LID_GAP = 0.3  # mm between the eyeball and the lids' edge
+_LID_GAP = 0.3  # mm between the eyeball and the edge of the lids
 _EYE_RINGS, _EYE_SECTORS = 120, 160
 
 
@@ -180,9 +185,7 @@ def _eyeball(
         + (np.sin(theta) * np.sin(phi))[:, None] * up
     )
     vertices = center + _EYEBALL_RADIUS * direction
-    grid = np.arange(_EYE_RINGS * _EYE_SECTORS).reshape(_EYE_RINGS, _EYE_SECTORS)
-    a, b = grid[:-1].ravel(), np.roll(grid, -1, 1)[:-1].ravel()
-    c, d = grid[1:].ravel(), np.roll(grid, -1, 1)[1:].ravel()
+    a, b, c, d = _tube(_EYE_RINGS, _EYE_SECTORS)
     faces = np.concatenate([np.stack([a, c, d], 1), np.stack([a, d, b], 1)])
     mesh = Mesh(vertices, faces, normals=direction)
 

@@ -13,7 +13,7 @@ from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.lab.synthesis.noise import scatter
 
-# Light that entered skin comes out a little beside, red furthest: it reaches round the terminator.
+# Light leaves skin a little beside the point where it entered, red furthest: it reaches past the terminator.
 _WRAP = np.array([0.25, 0.12, 0.08])
 
 
@@ -59,13 +59,19 @@ class Lighting:
         return up * self.sky + (1 - up) * self.ground
 
 
+def towards(azimuth: float, elevation: float) -> NDArray[np.float64]:
+    """(3,) unit direction from angles in radians: azimuth from +z to +x, elevation to +y."""
+    across = np.cos(elevation)
+    return np.array([np.sin(azimuth) * across, np.sin(elevation), np.cos(azimuth) * across])
+
+
 def draw_lighting(rng: np.random.Generator) -> Lighting:
     """A studio: key light from above on one side, fill from the other, a rim light, bounce from below."""
     side = rng.choice([-1.0, 1.0])
 
     def light(azimuth: float, elevation: float, strength: float, spread: float) -> Light:
         a, e = np.deg2rad(side * azimuth + rng.normal(0, 6)), np.deg2rad(elevation + rng.normal(0, 5))
-        direction = unit(np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)]))
+        direction = unit(towards(a, e))
         warmth = rng.normal(0, 0.03)
         return Light(direction, strength * np.array([1 + warmth, 1.0, 1 - warmth]), spread)
 
@@ -175,8 +181,7 @@ def _visibility(
         shares.append(share(ray / np.linalg.norm(ray, axis=-1, keepdims=True)))
     measured = np.stack(shares, 1)
 
-    # Blend near probes of the same part (what lies under the lids is dark, the lids are not) that face the
-    # same way.
+    # Blend near probes that face the same way, of the same part: it is dark under the lids, not on them.
     far = 1e4
     tree = cKDTree(np.column_stack([probes, far * part[mesh.faces[face, 0]]]))
     distance, index = tree.query(np.column_stack([mesh.vertices, far * part]), k=8)

@@ -21,7 +21,7 @@ from mesoface.lab.synthesis.noise import cell_distances, scatter, solid_noise
 
 @dataclass(frozen=True)
 class Complexion:
-    """What makes one skin differ from another; all in [0, 1].
+    """Properties in which skins differ, each in [0, 1].
 
     Args:
         age: how deep the wrinkles are.
@@ -61,14 +61,14 @@ class Complexion:
 
 @dataclass(frozen=True, eq=False)
 class SkinRelief:
-    """What stands out of the smooth head.
+    """Relief of the skin on the smooth head.
 
     Args:
         height: (N,) mm along the normal.
         pore: (N,) 0…1, how deep in a pore.
         furrow: (N,) 0…1, how deep in a wrinkle.
         lips: (N,) 0…1, the red of the lips.
-        moles: (M, 3) where they are on the reference face.
+        moles: (M, 3) positions on the reference face.
         mole_radii: (M,) mm.
     """
 
@@ -103,8 +103,8 @@ def make_relief(head: Head, skin: Complexion, rng: np.random.Generator) -> SkinR
     height += rough * (0.5 + 0.5 * skin.age) * _skin_lines(points, cells)
     pore = rough * _pores(points, surface, chart, rng)
     height -= (0.03 + 0.06 * skin.pores) * pore
-    moles, radii, raised = _moles(surface, rng)
-    height += _bumps(points, moles, radii, raised)
+    moles, radii, bumps = _moles(points, surface, rng)
+    height += bumps
     return SkinRelief(height * head.grown, pore, np.clip(-wrinkles / 0.4, 0, 1), lips, moles, radii)
 
 
@@ -141,26 +141,16 @@ def _pores(
 
 
 def _moles(
-    surface: Mesh, rng: np.random.Generator
+    points: NDArray[np.float64], surface: Mesh, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(M, 3) places, (M,) radii and (M,) heights of a handful of moles, flat or raised, mm."""
+    """A handful of moles, flat or raised: (M, 3) places, (M,) radii and their (N,) height at points, mm."""
     density = rng.uniform(2, 12) / surface.face_areas().sum()
     places, _, _ = scatter(surface, np.full(len(surface.faces), density), rng)
     radii = rng.uniform(0.5, 1.6, len(places))
-    return places, radii, radii * rng.choice([0.05, 0.1, 0.4], len(places))
-
-
-def _bumps(
-    points: NDArray[np.float64],
-    places: NDArray[np.float64],
-    radii: NDArray[np.float64],
-    heights: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    total = np.zeros(len(points))
+    heights, bumps = radii * rng.choice([0.05, 0.1, 0.4], len(places)), np.zeros(len(points))
     for place, radius, height in zip(places, radii, heights, strict=True):
-        near = ((points - place) ** 2).sum(1)
-        total += height * np.exp(-near / radius**2)
-    return total
+        bumps += height * np.exp(-((points - place) ** 2).sum(1) / radius**2)
+    return places, radii, bumps
 
 
 _STEP = 0.15  # mm between the points of a line
@@ -211,7 +201,7 @@ def draw_wrinkles(chart: Chart, age: float, rng: np.random.Generator) -> NDArray
 
     Args:
         chart: of the reference face.
-        age: 0 (only what every face has) … 1 (deep).
+        age: 0 (only the lines of every face) … 1 (deep wrinkles).
         rng: source of chance.
     """
     fine, medium, deep = _Lines(), _Lines(), _Lines()

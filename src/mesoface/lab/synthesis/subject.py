@@ -21,21 +21,21 @@ from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.lab.synthesis.skin import Complexion, SkinRelief, make_relief
 
 OTHER_EXPRESSIONS = 3
-"""How many expressions a moving head goes through, one over the other."""
-# Seconds that an expression takes to come and go, and between which it begins to.
+"""Number of further expressions of a moving head; they overlap."""
+# Ranges in seconds: of the time that an expression takes, and of the time at which it first begins.
 _LASTS, _BEGINS = (0.8, 2.0), (0.0, 0.6)
 # Standard deviations of the head's swing, and its period in seconds.
 _TURN_DEG, _SHIFT_MM, _PERIOD = np.array([5.0, 3.5, 2.5]), np.array([4.0, 3.0, 3.0]), (1.5, 4.0)
-# About where the head turns, in a face model's frame, mm: the top of the spine.
+# Centre of the head's rotation, about the top of the spine, in a face model's frame, mm.
 PIVOT = np.array([0.0, -60.0, -60.0])
 
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """What a head does at one moment.
+    """Expression and placement of a head at one moment.
 
     Args:
-        weights: (K,) share of each of its other expressions.
+        weights: (K,) weight of each further expression.
         turn: (3, 3) rotation about :data:`PIVOT`.
         shift: (3,) mm.
     """
@@ -46,19 +46,19 @@ class Pose:
 
 
 REST = Pose(np.zeros(0), np.eye(3), np.zeros(3))
-"""The head as it was drawn."""
+"""The head at rest."""
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
     """A head's movement; at time 0 it is at rest.
 
-    Expressions come and go as sin², each with a period of its own; the head swings about three axes.
+    Each expression's weight follows sin² with its own period; the head swings about three axes.
 
     Args:
         periods: (K,) seconds.
         begins: (K,) seconds at which each expression first begins.
-        strength: (K,) its weight when it is strongest.
+        strength: (K,) largest weight of each expression.
         swing: (6,) amplitudes of turn (degrees, about y, x and z) and shift (mm, x, y, z).
         swing_periods: (6,) seconds.
     """
@@ -71,7 +71,7 @@ class Motion:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Motion:
-        """A random one."""
+        """A random movement."""
         return cls(
             rng.uniform(*_LASTS, OTHER_EXPRESSIONS),
             rng.uniform(*_BEGINS, OTHER_EXPRESSIONS),
@@ -89,7 +89,7 @@ class Motion:
 
 
 def chance(seed: int, purpose: str) -> np.random.Generator:
-    """A stream of its own for every purpose: changing the number of views must not change the face."""
+    """An independent random stream for each purpose: the number of views must not change the face."""
     return np.random.default_rng([seed, crc32(purpose.encode())])
 
 
@@ -102,8 +102,8 @@ class Subject:
         complexion: of the skin.
         relief: of the skin.
         albedo: (N, 3) linear RGB of the skin.
-        seed: it all came from.
-        settings: likewise.
+        seed: of the person.
+        settings: of the capture.
     """
 
     head: Head
@@ -115,7 +115,7 @@ class Subject:
 
     @classmethod
     def draw(cls, seed: int, model: FaceModel, settings: SynthesisSettings, expressions: int = 0) -> Subject:
-        """Draw a person who can make so many further ``expressions`` than the first.
+        """Draw a person who has so many further ``expressions``.
 
         Raises:
             FaceModelError: the model lacks landmarks.
@@ -130,13 +130,11 @@ class Subject:
         return cls(head, skin, relief, paint(head, relief, skin, chance(seed, "pigment")), seed, settings)
 
     def landmarks(self, pose: Pose) -> NDArray[np.float64]:
-        """(478, 3) as the expression has them; the head's turn is left to :func:`placed`."""
+        """(478, 3) landmarks in the pose's expression; its turn and shift are applied by :func:`placed`."""
         return self.head.landmarks + _mixed(pose.weights, self.head.landmark_motions)
 
     def parts(self, pose: Pose) -> list[Part]:
-        """Skin, eyeballs and, below a face without one, a neck; the skin first, and its vertices always the
-        same.
-        """
+        """Skin, eyeballs and, for models without one, a neck; the skin first, its vertices in one order."""
         head, relief = self.head, self.relief
         mesh = head.mesh.with_vertices(head.mesh.vertices + _mixed(pose.weights, head.motions))
         mesh = mesh.with_vertices(mesh.vertices + relief.height[:, None] * mesh.vertex_normals())
@@ -165,9 +163,7 @@ class Subject:
 def placed(
     parts: Sequence[Part], pose: Pose, turn: NDArray[np.float64], shift: NDArray[np.float64]
 ) -> list[Part]:
-    """The parts in ``pose``, then in the world that is turned (3, 3) and shifted (3,), mm, against the face
-    model's frame.
-    """
+    """The parts in ``pose``, in a world turned (3, 3) and shifted (3,), mm, from the face model's frame."""
     together = turn @ pose.turn
     offset = turn @ (PIVOT - pose.turn @ PIVOT + pose.shift) + shift
 
