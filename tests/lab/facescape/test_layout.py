@@ -1,11 +1,28 @@
-"""Which captures there are, in the layouts that FaceScape is unpacked to."""
+"""Names of captures, and where published captures are found."""
 
 from pathlib import Path
 
 import pytest
 
 from mesoface.errors import MesofaceError
-from mesoface.lab.facescape.layout import CaptureId, RawCapture, find_raw_captures
+from mesoface.lab.facescape.layout import EXPRESSIONS, CaptureId, RawCapture, find_raw_captures
+
+
+def test_a_capture_has_the_published_names():
+    id = CaptureId(7, 20)
+    assert (id.key, id.expression_name) == ("007_20", "20_brow_lower")
+    assert CaptureId.parse("007_20") == id
+    assert CaptureId(359, 1).expression_name == "1_neutral"
+    assert len(set(EXPRESSIONS)) == 20
+
+
+@pytest.mark.parametrize(
+    "key", ["", "7_20", "007_21", "007_00", "000_01", "007_1", "a07_01", "007_01.json", "../1"]
+)
+def test_what_names_no_capture_is_refused(key: str):
+    with pytest.raises(ValueError, match="no capture"):
+        CaptureId.parse(key)
+
 
 FIRST, SECOND = CaptureId(1, 1), CaptureId(12, 20)
 
@@ -21,15 +38,8 @@ def make(root: Path, *paths: str) -> None:
 
 
 def test_people_with_scans_beside(tmp_path: Path):
-    make(
-        tmp_path,
-        "12/20_brow_lower",
-        "1/1_neutral",
-        "1/1_neutral.ply",
-        "12/notes",
-        "readme/1_neutral",
-        "0/1_neutral",
-    )
+    make(tmp_path, "12/20_brow_lower", "1/1_neutral", "1/1_neutral.ply")
+    make(tmp_path, "12/notes", "readme/1_neutral", "0/1_neutral")
     assert find_raw_captures(tmp_path) == {
         FIRST: RawCapture(FIRST, tmp_path / "1" / "1_neutral", tmp_path / "1" / "1_neutral.ply"),
         SECOND: RawCapture(SECOND, tmp_path / "12" / "20_brow_lower", None),

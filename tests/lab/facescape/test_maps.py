@@ -24,12 +24,7 @@ def cap(radius: float, bump: float = 0.0, n: int = 40) -> Mesh:
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     vertices = direction * (radius + bump * (direction[:, :1] > 0))
     corner = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
-    faces = np.concatenate(
-        [
-            np.column_stack([corner, corner + 1, corner + n]),
-            np.column_stack([corner + 1, corner + n + 1, corner + n]),
-        ]
-    )
+    faces = np.concatenate([corner[:, None] + cell for cell in ([0, 1, n], [1, n + 1, n])])
     return Mesh(vertices, faces, np.column_stack([u, v]))
 
 

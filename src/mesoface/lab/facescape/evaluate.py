@@ -30,6 +30,8 @@ from mesoface.running.workers import run_jobs
 from mesoface.save import facial_region, surface_file
 
 _MAX_BATCH = 256 << 20  # bytes; 7120 captures have 10 MB
+MANIFEST = "evaluation.json"
+_RECIPE = 1  # to be raised when the same result is measured differently
 
 
 def find_results(
@@ -90,10 +92,6 @@ def _failures(folder: PreparedFolder, summary: Path) -> dict[CaptureId, str]:
         raise MesofaceError(f"is not a batch summary ({error})", path=summary, remedy=remedy) from error
     named = ((folder.id_of(capture), reason) for capture, reason in failed)
     return {id: reason for id, reason in named if id is not None}
-
-
-MANIFEST = "evaluation.json"
-_RECIPE = 1  # to be raised when the same result is measured differently
 
 
 @dataclass(frozen=True)

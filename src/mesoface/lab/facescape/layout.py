@@ -26,6 +26,11 @@ EXPRESSIONS = (
 """Names of the expressions 1, 2, … 20."""
 
 _KEY = re.compile(r"(\d{3,4})_(\d{2})")
+_PERSON = re.compile(r"\d{1,4}")
+_EXPRESSION = re.compile(r"(\d{1,2})_[a-z_]+")  # 1_neutral
+_PREPARED = re.compile(r"\d{2}")  # 01, as in the layout of Xiao et al.
+_PHOTOS = ("imgs", "images")
+MapKind = Literal["pos_map", "norm_map", "mv_map"]
 
 
 @dataclass(frozen=True, order=True)
@@ -71,12 +76,6 @@ class CaptureId:
 
     def __str__(self) -> str:
         return self.key
-
-
-_PERSON = re.compile(r"\d{1,4}")
-_EXPRESSION = re.compile(r"(\d{1,2})_[a-z_]+")  # 1_neutral
-_PREPARED = re.compile(r"\d{2}")  # 01, as in the layout of Xiao et al.
-_PHOTOS = ("imgs", "images")
 
 
 @dataclass(frozen=True)
@@ -148,9 +147,6 @@ def _scan_of(id: CaptureId, folder: Path, root: Path) -> Path | None:
         root / "mesh" / str(id.person) / f"{id.expression_name}.ply",
     )
     return next((place for place in places if place.is_file()), None)
-
-
-MapKind = Literal["pos_map", "norm_map", "mv_map"]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from mesoface.files.atomic import atomic_file
 from mesoface.lab.facescape.layout import CaptureId
 
 _REMEDY = "docs/facescape.md shows the file"
+TRAIN, VALIDATION, EVAL = "train", "validation", "eval"
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,9 +173,6 @@ def _by_person(values: Mapping[CaptureId, Any]) -> dict[str, dict[str, Any]]:
 def _write(path: Path, content: object) -> None:
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
-
-
-TRAIN, VALIDATION, EVAL = "train", "validation", "eval"
 
 
 def split_people(

@@ -18,6 +18,8 @@ from mesoface.lab.facescape.settings import LONGEST_SIDE
 from mesoface.landmarks import MediapipeDetector, triangulate
 from mesoface.landmarks.selection import select_views
 
+_LOOK_AT = 648  # longest side in pixels of the photos for the choice of views
+
 
 def prepared_photo(view: ViewSource, longest_side: int = LONGEST_SIDE) -> tuple[NDArray[np.uint8], Camera]:
     """One photo scaled and undistorted.
@@ -65,9 +67,6 @@ def readable_views(views: tuple[ViewSource, ...], longest_side: int) -> tuple[li
             continue
         good.append(View(view.name, as_float(pixels), camera, image_path=view.image_path))
     return good, notes
-
-
-_LOOK_AT = 648  # longest side in pixels of the photos for the choice of views
 
 
 def choose_views(source: CaptureSource, count: int) -> tuple[list[int], list[str]]:

@@ -39,6 +39,8 @@ from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import incomplete, resumable_folder
 from mesoface.running.workers import run_jobs
 
+MANIFEST = "prepare.json"
+_RECIPE = 1  # to be raised when the same capture is prepared differently
 _QUALITY = 95  # of the JPEG files
 
 
@@ -132,10 +134,6 @@ def _link_scan(job: PrepareJob) -> None:
         link.symlink_to(os.path.relpath(job.raw.scan.resolve(), link.parent.resolve()))
 
 
-MANIFEST = "prepare.json"
-_RECIPE = 1  # to be raised when the same capture is prepared differently
-
-
 def prepare(
     root: str | Path,
     out: str | Path,
@@ -174,18 +172,18 @@ def prepare(
     folder = PreparedFolder(Path(out))
     captures = find_raw_captures(root)
     scale_table = Scales(scales or root / SCALES)
-    selection_file = _metadata(root, selection, SELECTION)
-    view_table = None if selection_file is None else Selection(selection_file)
-    splits_file = _metadata(root, splits, SPLITS)
-    given_splits = None if splits_file is None else read_splits(splits_file)
+    files = {SELECTION: selection, SPLITS: splits}  # the given ones, else those in `root`
+    found = {name: Path(given or root / name) for name, given in files.items()}
+    found = {name: file for name, file in found.items() if files[name] or file.is_file()}
+    view_table = Selection(found[SELECTION]) if SELECTION in found else None
+    given_splits = read_splits(found[SPLITS]) if SPLITS in found else None
     model = load_face_model(settings.face_model)  # a wrong name fails before any work
     recipe = {
         "format": "mesoface prepared FaceScape",
         "recipe": _RECIPE,
         "mesoface": mesoface.__version__,
         **settings.model_dump(),
-        SELECTION: _digest(selection_file),
-        SPLITS: _digest(splits_file),
+        **{name: sha256(found[name].read_bytes()).hexdigest() if name in found else None for name in files},
     }
     with resumable_folder(folder.root, MANIFEST, recipe):
         for below in [path for path in folder.root.rglob("*") if path.is_dir() and not path.is_symlink()]:
@@ -223,17 +221,6 @@ def prepare(
         reasons = [f"{id}: {reason}" for id, reason in failed.items()]
         raise incomplete(reasons, len(split_of), "captures", path=folder.table)
     return list(records.values())
-
-
-def _metadata(root: Path, given: str | Path | None, name: str) -> Path | None:
-    """A metadata file: the given one, else that in ``root``, else None."""
-    if given is not None:
-        return Path(given)
-    return root / name if (root / name).is_file() else None
-
-
-def _digest(file: Path | None) -> str | None:
-    return None if file is None else sha256(file.read_bytes()).hexdigest()
 
 
 def _splits(

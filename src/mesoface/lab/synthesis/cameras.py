@@ -20,6 +20,10 @@ from mesoface.lab.synthesis.settings import SynthesisSettings
 # Share of the picture's height (and largest share of its width) that the face fills.
 _FILL_HEIGHT, _FILL_WIDTH = 0.66, 0.80
 _ELEVATIONS = np.deg2rad([-9.0, 7.0, 16.0])
+_FRESNEL_SKIN = 0.028
+_BAND_RAYS = 400_000  # rays cast at once: bounds the memory
+# Noise variance of one pixel at strength 1: shot noise per unit of signal, and read noise; full scale is 1.
+_SHOT, _READ = 1.2e-4, 1.5e-6
 
 
 def make_rig(
@@ -102,10 +106,6 @@ def _lens(rng: np.random.Generator) -> OpenCVLens:
     k1, k2 = rng.normal(-0.08, 0.02), rng.normal(0.05, 0.02)
     p1, p2 = rng.normal(0, 4e-4, 2)
     return OpenCVLens((float(k1), float(k2), float(p1), float(p2), 0.0))
-
-
-_FRESNEL_SKIN = 0.028
-_BAND_RAYS = 400_000  # rays cast at once: bounds the memory
 
 
 def render(scene: LitScene, camera: Camera, supersample: int) -> NDArray[np.float32]:
@@ -212,10 +212,6 @@ def _backdrop(scene: LitScene, camera: Camera) -> NDArray[np.float32]:
     x = (np.arange(camera.width) / camera.width - 0.5)[None, :, None]
     y = (np.arange(camera.height) / camera.height - 0.45)[:, None, None]
     return (scene.lighting.backdrop * (1 - 0.5 * (x**2 + y**2))).astype(np.float32)
-
-
-# Noise variance of one pixel at strength 1: shot noise per unit of signal, and read noise; full scale is 1.
-_SHOT, _READ = 1.2e-4, 1.5e-6
 
 
 def expose(

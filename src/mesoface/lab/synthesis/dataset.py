@@ -33,6 +33,43 @@ _ASPECTS = (2 / 3, 3 / 4, 4 / 5)  # width over height
 
 _EXAMPLE = 'give e.g. {"views": [4, 8]}'
 Range = tuple[float, float]
+_CARD = """# Synthetic face captures with their true surfaces
+
+Made by mesoface {mesoface} (`mesoface synth-dataset`, recipe {recipe}). No real person is shown: heads are
+drawn at random from a face model, and their skin (wrinkles, pores, moles, stubble, colour) is procedural.
+
+| | |
+|---|---|
+| captures | {captures} |
+| photos | {photos} |
+| face models | {face_models} |
+| seed | {seed} |
+
+Each folder is a capture in FaceScape's layout (`params.json`, `0.jpg` …) with `gt.ply`, the true surface of
+the face in the cameras' world, in millimetres, and `truth.json`, the settings that were drawn. The cameras in
+`params.json` have a small random error, as calibrations have. A folder is complete or does not exist.
+
+## Drawn for each capture
+
+| | from | to | |
+|---|---|---|---|
+{rows}
+
+Identity, complexion, light, rig jitter and lens are drawn as well, from fixed ranges.
+
+## Reproduce
+
+```sh
+mesoface synth-dataset --out FOLDER --count {captures} --seed {seed}{options}
+```
+
+{ranges_note}Capture k depends on the seed, the face models, the ranges and k alone.
+
+## Licence
+
+The captures drawn from `generic`, the face model that mesoface carries, may be used freely. Those drawn from
+another face model are subject to that model's licence.
+"""
 
 
 class DatasetRanges(CheckedSettings):
@@ -126,45 +163,6 @@ def read_ranges(path: str | Path) -> DatasetRanges:
         raise MesofaceError(error.errors()[0]["msg"], path=path, remedy=_EXAMPLE) from None
     except MesofaceError as error:
         raise MesofaceError(error.message, path=path, remedy=error.remedy or _EXAMPLE) from error
-
-
-_CARD = """# Synthetic face captures with their true surfaces
-
-Made by mesoface {mesoface} (`mesoface synth-dataset`, recipe {recipe}). No real person is shown: heads are
-drawn at random from a face model, and their skin (wrinkles, pores, moles, stubble, colour) is procedural.
-
-| | |
-|---|---|
-| captures | {captures} |
-| photos | {photos} |
-| face models | {face_models} |
-| seed | {seed} |
-
-Each folder is a capture in FaceScape's layout (`params.json`, `0.jpg` …) with `gt.ply`, the true surface of
-the face in the cameras' world, in millimetres, and `truth.json`, the settings that were drawn. The cameras in
-`params.json` have a small random error, as calibrations have. A folder is complete or does not exist.
-
-## Drawn for each capture
-
-| | from | to | |
-|---|---|---|---|
-{rows}
-
-Identity, complexion, light, rig jitter and lens are drawn as well, from fixed ranges.
-
-## Reproduce
-
-```sh
-mesoface synth-dataset --out FOLDER --count {captures} --seed {seed}{options}
-```
-
-{ranges_note}Capture k depends on the seed, the face models, the ranges and k alone.
-
-## Licence
-
-The captures drawn from `generic`, the face model that mesoface carries, may be used freely. Those drawn from
-another face model are subject to that model's licence.
-"""
 
 
 def data_card(folder: Path, recipe: Mapping[str, Any], ranges: DatasetRanges) -> str:

@@ -19,6 +19,9 @@ from mesoface.lab.synthesis.anatomy import EYES, LIPS_INNER, Chart, landmark_pos
 from mesoface.lab.synthesis.missing_parts import close_behind
 from mesoface.lab.synthesis.settings import SynthesisSettings
 
+_FINEST_CHART = 0.2  # mm per pixel
+_SMOOTH_UNTIL = 4.0  # median edge over the wanted one at which smooth subdivision stops
+
 
 @dataclass(frozen=True, eq=False)
 class CoarseFace:
@@ -62,10 +65,6 @@ def coarse_truth(
     vertices = start + np.stack(change, 1)
     error = ((wanted - weights @ vertices) * mesh.vertex_normals()[rows]).sum(1)
     return Mesh(vertices, faces), np.abs(error)
-
-
-_FINEST_CHART = 0.2  # mm per pixel
-_SMOOTH_UNTIL = 4.0  # median edge over the wanted one at which smooth subdivision stops
 
 
 @dataclass(frozen=True, eq=False)

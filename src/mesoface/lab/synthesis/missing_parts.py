@@ -13,6 +13,9 @@ from mesoface.lab.synthesis.noise import solid_noise
 from mesoface.lab.synthesis.scene import Part
 
 _RINGS = 24
+_EYEBALL_RADIUS, _IRIS_RADIUS = 12.0, 5.85  # mm, adults' means
+_LID_GAP = 0.3  # mm between the eyeball and the edge of the lids
+_EYE_RINGS, _EYE_SECTORS = 120, 160
 
 
 def close_behind(
@@ -117,11 +120,6 @@ def _tube(rings: int, sectors: int) -> tuple[NDArray[np.int64], ...]:
     grid = np.arange(rings * sectors).reshape(rings, sectors)
     beside = np.roll(grid, -1, 1)
     return grid[:-1].ravel(), beside[:-1].ravel(), grid[1:].ravel(), beside[1:].ravel()
-
-
-_EYEBALL_RADIUS, _IRIS_RADIUS = 12.0, 5.85  # mm, adults' means
-_LID_GAP = 0.3  # mm between the eyeball and the edge of the lids
-_EYE_RINGS, _EYE_SECTORS = 120, 160
 
 
 def make_eyes(landmarks: NDArray[np.float64], gaze_at: ArrayLike, rng: np.random.Generator) -> list[Part]:

@@ -15,6 +15,9 @@ from mesoface.lab.synthesis.noise import scatter
 
 # Light leaves skin a little beside the point where it entered, red furthest: it reaches past the terminator.
 _WRAP = np.array([0.25, 0.12, 0.08])
+_PROBES_MOST = 40_000  # points at which occlusion is measured
+_SKY_RAYS, _LIGHT_RAYS = 32, 8
+_LIFT = 0.4  # mm above the surface at which those rays begin
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +86,6 @@ def draw_lighting(rng: np.random.Generator) -> Lighting:
     ambient = rng.uniform(0.35, 0.55)
     backdrop = rng.uniform(0.10, 0.30) * np.array([0.96, 1.0, 1.04])
     return Lighting(lights, np.full(3, ambient), np.full(3, 0.6 * ambient), backdrop)
-
-
-_PROBES_MOST = 40_000  # points at which occlusion is measured
-_SKY_RAYS, _LIGHT_RAYS = 32, 8
-_LIFT = 0.4  # mm above the surface at which those rays begin
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,8 @@ from mesoface.lab.synthesis.anatomy import Chart
 from mesoface.lab.synthesis.head import Head
 from mesoface.lab.synthesis.noise import cell_distances, scatter, solid_noise
 
+_STEP = 0.15  # mm between the points of a line
+
 
 @dataclass(frozen=True)
 class Complexion:
@@ -151,9 +153,6 @@ def _moles(
     for place, radius, height in zip(places, radii, heights, strict=True):
         bumps += height * np.exp(-((points - place) ** 2).sum(1) / radius**2)
     return places, radii, bumps
-
-
-_STEP = 0.15  # mm between the points of a line
 
 
 @dataclass
