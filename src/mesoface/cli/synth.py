@@ -60,7 +60,7 @@ def command(
     from mesoface.lab.synthesis.folder import synthesize, synthesize_sequence
     from mesoface.running.progress import progress_bars
 
-    _check_target(out, overwrite)
+    _check_out(out, overwrite)
     with progress_bars(remaining=frames > 1) as progress:
         if frames > 1:
             listed = synthesize_sequence(
@@ -80,7 +80,7 @@ def command(
     typer.echo(f"sequence: {listed}" if frames > 1 else f"capture: {out}")
 
 
-def _check_target(out: Path, overwrite: bool) -> None:
+def _check_out(out: Path, overwrite: bool) -> None:
     """Refuse to replace anything but an earlier synthetic capture."""
     if overwrite and out.is_dir() and any(out.iterdir()) and not (out / "truth.json").is_file():
         raise MesofaceError(

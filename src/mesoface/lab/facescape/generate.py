@@ -6,15 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.spatial.transform import Rotation
 
 import mesoface
+from mesoface.captures.formats import facescape
 from mesoface.files.atomic import atomic_folder
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.camera import Camera, OpenCVLens
@@ -144,17 +143,18 @@ def write_published(folder: Path, photos: Sequence[NDArray[np.uint8]], cameras: 
         photos: V × (H, W, 3).
         cameras: V, each with no lens or one of five coefficients.
     """
-    params: dict[str, Any] = {}
-    for view, (photo, camera) in enumerate(zip(photos, cameras, strict=True)):
-        if view % _EVERY_SIDEWAYS == _EVERY_SIDEWAYS - 1:
-            photo, camera = on_its_side(photo, camera)
-        params |= _entry(view, camera)
-        Image.fromarray(photo).save(folder / f"{view}.jpg", quality=_QUALITY)
+    views = [*zip(photos, cameras, strict=True), (photos[0], cameras[0])]
     lost = len(photos)
-    params |= _entry(lost, cameras[0])
+    for view in range(_EVERY_SIDEWAYS - 1, lost, _EVERY_SIDEWAYS):
+        views[view] = on_its_side(*views[view])
+    facescape.write(folder, *zip(*views, strict=True), quality=_QUALITY)
+    file = folder / "params.json"
+    params = json.loads(file.read_text(encoding="utf-8"))
+    for view in range(len(views)):
+        params[f"{view}_matches"] = 1000 + view
+        params[f"{view}_sn"], params[f"{view}_ori"] = f"{700000 + view}", f"IMG_{view:04d}.JPG"
     params |= {f"{lost}_Rt": np.zeros((3, 4)).tolist(), f"{lost}_matches": 0, f"{lost}_valid": False}
-    Image.fromarray(photos[0]).save(folder / f"{lost}.jpg", quality=_QUALITY)
-    (folder / "params.json").write_text(json.dumps(params), encoding="utf-8")
+    file.write_text(json.dumps(params), encoding="utf-8")
 
 
 def on_its_side(photo: NDArray[np.uint8], camera: Camera) -> tuple[NDArray[np.uint8], Camera]:
@@ -189,20 +189,3 @@ def _world(job: GenerateJob) -> Alignment:
     rng = np.random.default_rng([job.settings.seed, job.id.person, job.id.expression, crc32(b"world")])
     R = Rotation.random(random_state=rng).as_matrix()
     return Alignment(float(rng.uniform(25, 60)), R, rng.normal(0, 100, 3))
-
-
-def _entry(view: int, camera: Camera) -> dict[str, Any]:
-    """The entries of a view in ``params.json``."""
-    lens = camera.lens.coefficients if isinstance(camera.lens, OpenCVLens) else (0.0,) * 5
-    values = {
-        "K": camera.K.tolist(),
-        "Rt": np.column_stack([camera.R, camera.t]).tolist(),
-        "distortion": list(lens),
-        "width": camera.width,
-        "height": camera.height,
-        "matches": 1000 + view,
-        "valid": True,
-        "sn": f"{700000 + view}",
-        "ori": f"IMG_{view:04d}.JPG",
-    }
-    return {f"{view}_{name}": value for name, value in values.items()}

@@ -215,14 +215,7 @@ class Studio:
             grain = chance(seed, f"grain {i} of frame {frame}") if frame else None
             photos.append(expose(seen, gain, settings, chance(seed, f"sensor {i}"), grain))
         return SyntheticCapture(
-            photos=tuple(photos),
-            cameras=self.cameras,
-            calibration=self.calibration,
-            truth=truth,
-            truth_error=truth_error,
-            scene=scene,
-            subject=subject,
-            gain=gain,
+            tuple(photos), self.cameras, self.calibration, truth, truth_error, scene, subject, gain
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -167,13 +167,11 @@ def placed(
     together = turn @ pose.turn
     offset = turn @ (PIVOT - pose.turn @ PIVOT + pose.shift) + shift
 
-    def moved(part: Part) -> Part:
-        mesh = part.mesh
+    def moved(mesh: Mesh) -> Mesh:
         normals = None if mesh.normals is None else mesh.normals @ together.T
-        moved_mesh = Mesh(mesh.vertices @ together.T + offset, mesh.faces, normals=normals)
-        return Part(moved_mesh, part.albedo, part.gloss, part.sharpness)
+        return Mesh(mesh.vertices @ together.T + offset, mesh.faces, normals=normals)
 
-    return [moved(part) for part in parts]
+    return [replace(part, mesh=moved(part.mesh)) for part in parts]
 
 
 def _mixed(weights: NDArray[np.float64], motions: NDArray[np.float64]) -> NDArray[np.float64]:
