@@ -243,7 +243,7 @@ def picture(job: EvaluateJob) -> tuple[CaptureId, NDArray[np.float32]]:
 
 
 def _evaluated(job: EvaluateJob) -> tuple[Mesh, Evaluation]:
-    """The measured surface and its distance from the scan, in millimetres in the capture's world."""
+    """The measured surface and how far it is from the scan, both in millimetres in the capture's world."""
     scale = read_record(job.run).get("mm_per_unit")
     if not isinstance(scale, int | float) or not np.isclose(scale, job.mm_per_unit, rtol=1e-6):
         raise MesofaceError(

@@ -54,13 +54,13 @@ def solid_noise(
 
 
 def scatter(
-    mesh: Mesh, density: NDArray[np.float64], rng: np.random.Generator
+    mesh: Mesh, density: NDArray[np.float64] | float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
     """Random points on a surface.
 
     Args:
         mesh: F faces.
-        density: (F,) expected points per mm².
+        density: expected points per mm², of each of the F faces or of all.
         rng: source of chance.
 
     Returns:

@@ -101,7 +101,7 @@ def make_relief(head: Head, skin: Complexion, rng: np.random.Generator) -> SkinR
     height += wrinkles
 
     surface = Mesh(points, head.mesh.faces[head.facial])
-    cells, _, _ = scatter(surface, np.full(len(surface.faces), 1.4), rng)
+    cells, _, _ = scatter(surface, 1.4, rng)
     height += rough * (0.5 + 0.5 * skin.age) * _skin_lines(points, cells)
     pore = rough * _pores(points, surface, chart, rng)
     height -= (0.03 + 0.06 * skin.pores) * pore
@@ -147,7 +147,7 @@ def _moles(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """A handful of moles, flat or raised: (M, 3) places, (M,) radii and their (N,) height at points, mm."""
     density = rng.uniform(2, 12) / surface.face_areas().sum()
-    places, _, _ = scatter(surface, np.full(len(surface.faces), density), rng)
+    places, _, _ = scatter(surface, density, rng)
     radii = rng.uniform(0.5, 1.6, len(places))
     heights, bumps = radii * rng.choice([0.05, 0.1, 0.4], len(places)), np.zeros(len(points))
     for place, radius, height in zip(places, radii, heights, strict=True):

@@ -120,18 +120,12 @@ class Subject:
         Raises:
             FaceModelError: the model lacks landmarks.
         """
-        others = chance(seed, "expressions")
-        faces = [
-            sample_expression(model.n_expression, settings.expression, others) for _ in range(expressions)
-        ]
-        head = make_head(model, settings, chance(seed, "head"), faces)
+        rng, count = chance(seed, "expressions"), model.n_expression
+        others = [sample_expression(count, settings.expression, rng) for _ in range(expressions)]
+        head = make_head(model, settings, chance(seed, "head"), others)
         skin = Complexion.draw(chance(seed, "complexion"))
         relief = make_relief(head, skin, chance(seed, "relief"))
         return cls(head, skin, relief, paint(head, relief, skin, chance(seed, "pigment")), seed, settings)
-
-    def landmarks(self, pose: Pose) -> NDArray[np.float64]:
-        """(478, 3) landmarks in the pose's expression; its turn and shift are applied by :func:`placed`."""
-        return self.head.landmarks + _mixed(pose.weights, self.head.landmark_motions)
 
     def parts(self, pose: Pose) -> list[Part]:
         """Skin, eyeballs and, for models without one, a neck; the skin first, its vertices in one order."""
@@ -140,7 +134,7 @@ class Subject:
         mesh = mesh.with_vertices(mesh.vertices + relief.height[:, None] * mesh.vertex_normals())
         shine = (0.5 + self.complexion.oil) * (1 + 1.5 * relief.lips) * head.grown
         parts = [Part(mesh, self.albedo, shine, np.full(len(shine), 22.0))]
-        landmarks = self.landmarks(pose)
+        landmarks = head.landmarks + _mixed(pose.weights, head.landmark_motions)
         audience = self.middle + np.array([0, 0, self.settings.distance_mm])
         parts += make_eyes(landmarks, audience, chance(self.seed, "eyes"))
         if not head.grown.all():
