@@ -16,7 +16,6 @@ from mesoface.files.meshes import read_mesh
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.lab.synthesis.cameras import encode_srgb
 
 # Gains of ± 40 %, dealt to the views so that neighbours differ.
 GAINS = (0.6, 1.22, 0.87, 1.4, 0.78, 1.13, 0.69, 1.31, 0.96, 1.04)

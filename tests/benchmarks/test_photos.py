@@ -10,7 +10,6 @@ from mesoface.files.colour import encode_srgb
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.lab.synthesis.cameras import encode_srgb
 
 
 def grey(level: float, size: int = 64) -> np.ndarray:

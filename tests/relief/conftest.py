@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from mesoface.files.colour import encode_srgb
 from mesoface.geometry.mesh import unit
-from mesoface.lab.synthesis.cameras import encode_srgb
 from mesoface.lab.training.patches.fields import waves
 from mesoface.relief.ground import Ground
 from mesoface.uvd.space import surface_normals

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from mesoface.files.colour import decode_srgb, encode_srgb
-from mesoface.lab.synthesis.cameras import encode_srgb
-from mesoface.relief.inputs import CHANNELS, decode_srgb, high_pass, make_inputs, slopes
+from mesoface.relief.inputs import CHANNELS, high_pass, make_inputs, slopes
 from mesoface.relief.network import ReliefGenerator
 
 

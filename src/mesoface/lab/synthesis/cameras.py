@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RectBivariateSpline
 from scipy.spatial.transform import Rotation
 
-from mesoface.files.colour import LUMINANCE
+from mesoface.files.colour import LUMINANCE, encode_srgb
 from mesoface.geometry.camera import Camera, OpenCVLens, look_at
 from mesoface.geometry.mesh import unit
 from mesoface.lab.synthesis.scene import LitScene, towards
@@ -274,9 +274,3 @@ def _shoulder(signal: NDArray[np.float32]) -> NDArray[np.float32]:
     knee = np.float32(0.7)
     over = np.maximum(signal - knee, 0)
     return np.minimum(signal, knee) + (1 - knee) * (1 - np.exp(-over / (1 - knee)))
-
-
-def encode_srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Linear → sRGB (IEC 61966-2-1), clipped to [0, 1]."""
-    x = np.clip(linear, 0, 1)
-    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055).astype(np.float32)

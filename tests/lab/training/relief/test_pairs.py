@@ -14,7 +14,6 @@ from mesoface.files.colour import encode_srgb
 from mesoface.files.dpmap import MIDDLE, SIZE, encode_dpmap
 from mesoface.files.meshes import read_mesh, write_obj
 from mesoface.geometry.mesh import Mesh, unit
-from mesoface.lab.synthesis.cameras import encode_srgb
 from mesoface.lab.training.config import TrainingError
 from mesoface.lab.training.relief.config import check_meso_config
 from mesoface.lab.training.relief.data import open_pools

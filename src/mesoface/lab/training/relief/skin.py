@@ -15,7 +15,6 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.files.colour import LUMINANCE, encode_srgb
 from mesoface.geometry.mesh import unit
-from mesoface.lab.synthesis.cameras import encode_srgb
 from mesoface.lab.synthesis.pigment import skin_albedo
 from mesoface.lab.synthesis.scene import Lighting
 from mesoface.lab.training.patches.fields import hairs, spots, waves
