@@ -66,7 +66,7 @@ def test_without_regularizer_the_regularizer_has_no_say(given, start, monkeypatc
     before = measured(learned, given, start)
     found = measured(without_regularizer, given, start)
     assert not np.allclose(before.displacement, found.displacement)
-    monkeypatch.setattr("mesoface.matching.learned.regularizer.Regularizer.forward", None)
+    monkeypatch.setattr("mesoface.matching.learned.network.Regularizer.settle", None)
     np.testing.assert_array_equal(
         found.displacement, measured(without_regularizer, given, start).displacement
     )

@@ -32,6 +32,6 @@ def choose_matcher(
                 remedy="leave out --weights, or use --matcher learned",
             )
         return ClassicalMatcher(device, threads)
-    from mesoface.matching.learned.weights import load_matcher  # here, because torch takes seconds to import
+    from mesoface.matching.learned.matcher import load_matcher  # here, because torch takes seconds to import
 
     return load_matcher(weights, device=device, threads=threads, memory_mb=memory_mb)

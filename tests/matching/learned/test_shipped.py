@@ -15,8 +15,7 @@ from mesoface.lab.training.patches import patch_tile
 from mesoface.lab.training.validation import Answer
 from mesoface.matching.cascade import match
 from mesoface.matching.learned import SurfaceMatcher
-from mesoface.matching.learned.matcher import LearnedMatcher
-from mesoface.matching.learned.weights import SHIPPED, load_matcher
+from mesoface.matching.learned.matcher import SHIPPED, LearnedMatcher, load_matcher
 from mesoface.uvd.space import build_uvd_space
 
 

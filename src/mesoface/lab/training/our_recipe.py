@@ -24,8 +24,7 @@ from mesoface.lab.training.losses import (
 from mesoface.lab.training.recipe import Stage
 from mesoface.lab.training.tile import Tile
 from mesoface.matching.learned import SurfaceMatcher
-from mesoface.matching.learned.opinion import Opinion
-from mesoface.matching.learned.readout import soft_argmin
+from mesoface.matching.learned.network import Opinion, soft_argmin
 
 # Parts of the matcher before and after the matching cost.
 _UP_TO_COST, _AFTER_COST = ("features.", "implicit_function."), ("regularizer.", "refinement.")
