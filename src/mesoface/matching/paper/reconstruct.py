@@ -78,9 +78,10 @@ def load_paper_networks(folder: str | Path | None) -> PaperNetworks:
     for file in files.values():
         if not file.is_file():
             raise WeightsError("no such file: --preset paper needs it", path=file, remedy=_IMPORT)
+    networks = IMPLICIT_FUNCTION, REGULARIZER
     return PaperNetworks(
-        cast(ImplicitFunction, load_network(files["implicit_function"], IMPLICIT_FUNCTION)),
-        cast(Regularizer, load_network(files["regularizer"], REGULARIZER)),
+        cast(ImplicitFunction, load_network(files["implicit_function"], IMPLICIT_FUNCTION, others=networks)),
+        cast(Regularizer, load_network(files["regularizer"], REGULARIZER, others=networks)),
     )
 
 
