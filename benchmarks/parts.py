@@ -28,8 +28,7 @@ from mesoface.matching.learned import SurfaceMatcher, network
 from mesoface.matching.learned import matcher as learned
 from mesoface.matching.learned.matcher import LearnedMatcher
 from mesoface.matching.learned.network import Features, ImplicitFunction, Refinement, Regularizer
-from mesoface.matching.levels import LevelInput
-from mesoface.matching.matcher import Measurement, well_seen
+from mesoface.matching.matcher import LevelInput, Measurement, well_seen
 
 # Where the matcher's code looks its parts up. None of them calls another.
 PARTS: dict[str, tuple[Any, str]] = {

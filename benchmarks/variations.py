@@ -17,11 +17,10 @@ from mesoface.matching.learned import Prediction, SurfaceMatcher, matcher
 from mesoface.matching.learned.kernels import agreement_in_photos
 from mesoface.matching.learned.matcher import PRESETS, LearnedMatcher, NetworkLevel, load_matcher
 from mesoface.matching.learned.network import Opinion, Refinement, describe_points, soft_argmin
-from mesoface.matching.levels import LevelInput
-from mesoface.matching.matcher import Measurement, well_seen
+from mesoface.matching.matcher import LevelInput, Measurement, well_seen
 from mesoface.matching.paper.reconstruct import load_paper_networks, match_paper
-from mesoface.matching.paper.space import paper_space
-from mesoface.uvd.match import Match
+from mesoface.matching.paper.volume import paper_space
+from mesoface.uvd.space import Match
 
 
 @dataclass(frozen=True)

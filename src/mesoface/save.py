@@ -29,8 +29,8 @@ from mesoface.running.memory import peak_memory_mb
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.stages import StageClock
 from mesoface.surface.fine import vertex_map
-from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.rasterize import grid_faces
+from mesoface.uvd.space import FineSurface
 
 _REGION_SIZE = 192
 _PACKAGES = ("numpy", "opencv-contrib-python", "torch", "mediapipe", "embreex", "scipy")

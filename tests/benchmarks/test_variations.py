@@ -15,7 +15,7 @@ from variations import GROUPS, VARIATIONS, Given, learned, plain_views, up_to, w
 from mesoface.geometry.mesh import unit
 from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.learned.matcher import NetworkLevel
-from mesoface.matching.levels import LevelInput
+from mesoface.matching.matcher import LevelInput
 from mesoface.uvd.space import UVDSpace
 
 # What stands in for a prepared capture hands back the matcher that it was asked to match with.

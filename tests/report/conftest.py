@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from mesoface.geometry.camera import look_at
-from mesoface.relief.types import MesoRelief
+from mesoface.relief.predict import MesoRelief
 from mesoface.surface.fine import fine_mesh
-from mesoface.texture.types import Texture
-from mesoface.uvd.fine_surface import FineSurface
+from mesoface.texture import Texture
 from mesoface.uvd.rasterize import texel_centers
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.space import FineSurface, UVDSpace
 
 
 @pytest.fixture

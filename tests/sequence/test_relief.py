@@ -8,8 +8,7 @@ import pytest
 
 from mesoface.sequence.warm import CarriedRelief, with_relief
 from mesoface.surface.conform import smooth_base
-from mesoface.uvd.match import Match
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.space import Match, UVDSpace
 
 SIZE, TEXEL = 160, 0.3
 FINEST = 0.45  # mm that a frame's own level can tell

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from mesoface.captures.capture import View
-from mesoface.errors import ReconstructionError
+from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.geometry.mesh import Mesh
-from mesoface.matching.levels import Level, LevelInput, levels_for
-from mesoface.matching.matcher import Matcher
-from mesoface.matching.trust import Rig
+from mesoface.matching.classical import ClassicalMatcher
+from mesoface.matching.matcher import Level, LevelInput, Matcher, levels_for
+from mesoface.matching.rig import Rig
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import blur_masked, resize_map
-from mesoface.uvd.match import Match
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.space import Match, UVDSpace
 from mesoface.uvd.visibility import SEEN, cast_visibility
 
 # Smoothed weight from which a texel is part of the result.
@@ -116,3 +116,31 @@ def match(
 def _levels_to_check_at(levels: Sequence[Level]) -> set[int]:
     """Indices of the last two levels on which the rig is cheap to check: the surface is best known there."""
     return set([number for number, level in enumerate(levels) if level.size <= _RIG_SIZE][-2:])
+
+
+def choose_matcher(
+    name: str, weights: Path | None = None, *, device: str = "cpu", threads: int = 2, memory_mb: int = 1024
+) -> Matcher:
+    """The matcher called ``name``.
+
+    Args:
+        name: ``learned`` or ``ncc``.
+        weights: of the learned one; None for those that come with mesoface.
+        device: torch device.
+        threads: of the CPU.
+        memory_mb: for the learned one's volumes.
+
+    Raises:
+        MesofaceError: ``ncc`` was given weights, or the weights cannot be used.
+    """
+    if name == "ncc":
+        if weights is not None:
+            raise MesofaceError(
+                "the ncc matcher learned nothing: it has no weights",
+                path=weights,
+                remedy="leave out --weights, or use --matcher learned",
+            )
+        return ClassicalMatcher(device, threads)
+    from mesoface.matching.learned.matcher import load_matcher  # here, because torch takes seconds to import
+
+    return load_matcher(weights, device=device, threads=threads, memory_mb=memory_mb)

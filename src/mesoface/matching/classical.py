@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.matching.displacement import find_peak, smooth_robustly
-from mesoface.matching.images import prepare_image
-from mesoface.matching.levels import Level, LevelInput
-from mesoface.matching.matcher import Measurement, well_seen
-from mesoface.matching.ncc import ncc_scores
-from mesoface.matching.pairs import choose_pairs
+from mesoface.matching.matcher import Level, LevelInput, Measurement, well_seen
+from mesoface.matching.ncc import choose_pairs, ncc_scores, prepare_image
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,97 @@
 For a texel at displacement d, every view is sampled at the texels around it *at the same d*, so that the
 window lies on a copy of the base surface and slanted skin needs no correction. The fast path uses
 OpenCV's filters on each step's slice; :mod:`mesoface.matching.ncc_torch` is its readable twin, which
-runs on any torch device, and the tests hold the two together.
+runs on any torch device; tests compare both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mesoface.captures.capture import View
+from mesoface.files.colour import LUMA
+from mesoface.geometry.camera import Camera
 from mesoface.matching.images import MatchImage
 from mesoface.running.process import one_opencv_thread
+from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
+
+
+@dataclass(frozen=True, eq=False)
+class MatchImage:
+    """One photo at one level of the cascade.
+
+    Args:
+        pixels: (h, w) float32 luminance minus its local mean, cut to the face.
+        camera: of ``pixels``.
+    """
+
+    pixels: NDArray[np.float32]
+    camera: Camera
+
+
+def prepare_image(view: View, space: UVDSpace, oversample: float, reach_mm: float) -> MatchImage:
+    """Resample a photo so that ``oversample`` of its pixels fall on a texel, and cut it to the face.
+
+    Args:
+        view: the photo.
+        space: the UVD space of the level.
+        oversample: pixels per texel.
+        reach_mm: how far from the base the surface is searched; the cut leaves room for it.
+    """
+    points = space.position[space.valid]
+    luminance = view.image @ LUMA
+    pixels, camera = resample_photo(luminance, view.camera, points, space.texel_mm, oversample, reach_mm)
+    local_mean = cv2.GaussianBlur(pixels, (0, 0), 8 * oversample)
+    return MatchImage(pixels - local_mean, camera)
+
+
+def baseline_angles(cameras: Sequence[Camera], center: NDArray) -> NDArray[np.float64]:
+    """(V, V) angles, radians, between the directions from ``center`` (3,) to the cameras."""
+    direction = np.stack([camera.center - center for camera in cameras])
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    return np.arccos(np.clip(direction @ direction.T, -1, 1))
+
+
+def choose_pairs(
+    cameras: Sequence[Camera], center: NDArray, *, best_deg: float = 22.0, limit: int = 24
+) -> list[tuple[int, int]]:
+    """Pairs of views with a useful baseline.
+
+    Too small an angle measures depth badly; at too large a one the two photos look different. Every view
+    gets its two best partners; the rest are filled up in the order of merit.
+
+    Args:
+        cameras: V cameras.
+        center: (3,) a point on the face.
+        best_deg: angle with the highest merit.
+        limit: how many pairs at most, beyond those that every view is owed.
+
+    Returns:
+        pairs (i, j), i < j, sorted.
+    """
+    angle = np.degrees(baseline_angles(cameras, center))
+    count = len(cameras)
+    i, j = np.triu_indices(count, 1)
+    merit = -np.abs(np.log(np.maximum(angle[i, j], 1e-3) / best_deg))
+    order = np.argsort(-merit, kind="stable")
+    chosen: set[int] = set()
+    for view in range(count):
+        own = [k for k in order if view in (i[k], j[k])]
+        chosen.update(own[:2])
+    for k in order:
+        if len(chosen) >= limit:
+            break
+        if 5 <= angle[i[k], j[k]] <= 50:
+            chosen.add(k)
+    return sorted((int(i[k]), int(j[k])) for k in chosen)
+
 
 # Windows whose luminance varies less than this (standard deviation) say nothing: their correlation
 # fades to 0.
@@ -50,7 +126,7 @@ def ncc_scores(
 
     Args:
         space: base surface, (H, H).
-        images: V photos from :func:`mesoface.matching.images.prepare_image`.
+        images: V photos from :func:`mesoface.matching.ncc.prepare_image`.
         visibility: (V, H, H) in [0, 1].
         pairs: K pairs of views.
         steps: (D,) displacements, mm.

@@ -1,4 +1,4 @@
-"""Mesoscopic relief of a measured and textured face."""
+"""Mesoscopic relief of a measured and textured face: predictors, prediction, the mesh with it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,47 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.relief.ground import Ground, make_ground, relief_size
-from mesoface.relief.inputs import high_pass
+from mesoface.config import Settings
+from mesoface.geometry.mesh import Mesh
+from mesoface.relief.inputs import Ground, high_pass, make_ground, relief_size
 from mesoface.relief.shading import shading_height
-from mesoface.relief.types import MesoRelief, Source
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.texture import Texture
-from mesoface.uvd.fine_surface import FineSurface
+from mesoface.uvd.maps import sample_map
+from mesoface.uvd.space import FineSurface
+
+Source = Literal["learned", "shading"]
+
+
+@dataclass(frozen=True, eq=False)
+class MesoRelief:
+    """Predicted relief, finer than what was measured; nothing measured is in it.
+
+    Args:
+        height: (M, M) float32 mm along the measured surface's normals, outward positive, in the base mesh's
+            UV layout; high-passed, 0 where nothing is predicted.
+        valid: (M, M) where something is.
+        source: what predicted it.
+        texel_mm: median distance between neighbouring texels, mm.
+    """
+
+    height: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    source: Source
+    texel_mm: float
+
+    @property
+    def size(self) -> int:
+        """Side of the maps, texels."""
+        return self.valid.shape[0]
+
 
 SHIPPED = "relief_generator.safetensors"
 
@@ -55,8 +83,7 @@ def load_predictor(source: Source, weights: Path | None = None, *, device: str =
         return Predictor(source, lambda ground, texture: shading_height(ground))
     # Here, because torch takes seconds to import.
     from mesoface.files.weights import load_network
-    from mesoface.relief.learned import learned_height
-    from mesoface.relief.network import RELIEF_GENERATOR
+    from mesoface.relief.network import RELIEF_GENERATOR, learned_height
 
     with as_file(files("mesoface") / "assets" / SHIPPED) as shipped:
         network = load_network(weights or shipped, RELIEF_GENERATOR)
@@ -74,8 +101,7 @@ def load_published(weights: Path, *, device: str = "cpu") -> Predictor:
         WeightsError: the file is missing, damaged, or of another network.
     """
     from mesoface.files.weights import load_network
-    from mesoface.relief.generator import MESO_GENERATOR
-    from mesoface.relief.published import published_height
+    from mesoface.relief.network import MESO_GENERATOR, published_height
 
     generator = load_network(weights, MESO_GENERATOR)
     return Predictor(
@@ -110,3 +136,50 @@ def predict_relief(
     height *= np.clip(distance / _FADE, 0, 1)
     progress("Mesoscopic detail", 1, 1)
     return MesoRelief(height.astype(np.float32), ground.valid, predictor.source, ground.texel_mm)
+
+
+def add_relief(mesh: Mesh, relief: MesoRelief) -> Mesh:
+    """The mesh with its vertices moved along its normals by the relief; topology and UVs stay.
+
+    Args:
+        mesh: with one UV a vertex, in the relief's layout.
+        relief: what was predicted.
+
+    Raises:
+        ValueError: the mesh has no UVs, or UVs that are not its vertices' own.
+    """
+    if mesh.uv is None or mesh.uv_faces is not None:
+        raise ValueError("every vertex needs one UV")
+    height = sample_map(relief.height, mesh.uv)[:, None]
+    moved = mesh.with_vertices(mesh.vertices + mesh.vertex_normals() * height)
+    return Mesh(moved.vertices, moved.faces, moved.uv, None, moved.vertex_normals(), mesh.colors)
+
+
+GENERATOR = "meso_generator.safetensors"
+"""The published generator among imported weights."""
+
+
+def choose_predictor(settings: Settings) -> Predictor | None:
+    """What predicts relief, its weights read at once; None where nothing shall or can be predicted.
+
+    Raises:
+        WeightsError: weights are damaged, or of another network.
+    """
+    if settings.meso == "off" or settings.until == "base" or why_no_relief(settings):
+        return None
+    device = settings.torch_device()
+    if settings.meso == "learned" and settings.preset == "paper" and settings.weights is not None:
+        return load_published(settings.weights / GENERATOR, device=device)
+    return load_predictor(settings.meso, settings.meso_weights, device=device)
+
+
+def why_no_relief(settings: Settings) -> str | None:
+    """What a prediction that was asked for misses, in words; None where nothing."""
+    if settings.meso == "off":
+        return None
+    if not settings.texture_size:
+        return "it is told from the texture, and --texture-size is 0"
+    published = settings.meso == "learned" and settings.preset == "paper"
+    if published and not (settings.weights and (settings.weights / GENERATOR).is_file()):
+        return f"{settings.weights} has no {GENERATOR}; import dpmap_single_net_G.pth, or pass --meso shading"
+    return None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mesoface.files.colour import LUMINANCE, decode_srgb
 from mesoface.relief.ground import Ground
-from mesoface.relief.inputs import DARKEST, HIGH_PASS
+from mesoface.relief.inputs import DARKEST, HIGH_PASS, Ground, decode_srgb
 from mesoface.uvd.maps import blur_masked
 
 # Depth of a spot that is as dark as 1/e of its surroundings, texels: a judgement, fitted to nothing.

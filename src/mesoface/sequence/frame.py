@@ -14,7 +14,7 @@ from mesoface.errors import MesofaceError
 from mesoface.face_models.fitting import fit_face
 from mesoface.face_models.model import FaceModel
 from mesoface.geometry.mesh import Mesh
-from mesoface.matching.choice import choose_matcher
+from mesoface.matching.cascade import choose_matcher
 from mesoface.pipeline import (
     FoundFace,
     Measure,
@@ -32,7 +32,7 @@ from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, track_of
 from mesoface.sequence.tracking import SIZE, Tracked, track
 from mesoface.sequence.warm import CarriedRelief, FacialMasks, WarmMeasure
-from mesoface.uvd.match import Match
+from mesoface.uvd.space import Match
 
 LEAST_AGREEMENT = 0.5
 """Median correlation with the anchor's skin below which the track is lost."""

@@ -17,9 +17,8 @@ from mesoface.files.atomic import atomic_file
 from mesoface.files.npz import read_npz, require
 from mesoface.results.face import Face
 from mesoface.sequence.tracking import SIZE, unroll
-from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.maps import blur_masked
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.space import FineSurface, UVDSpace
 
 NAME = "track.npz"
 _SMOOTH_MM = 0.8  # standard deviation of the surface that the next frame starts from

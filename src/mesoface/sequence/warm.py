@@ -15,16 +15,14 @@ from mesoface.face_models.model import Topology
 from mesoface.geometry.mesh import Mesh
 from mesoface.matching.cascade import match
 from mesoface.matching.classical import ClassicalLevel
-from mesoface.matching.levels import Level
-from mesoface.matching.matcher import Matcher
+from mesoface.matching.matcher import Level, Matcher
 from mesoface.running.progress import ProgressCallback
 from mesoface.sequence.tracking import SIZE
 from mesoface.surface.conform import smooth_base
 from mesoface.uvd.maps import blur_masked, resize_map
-from mesoface.uvd.match import Match
 from mesoface.uvd.photos import pixel_footprint
 from mesoface.uvd.rasterize import rasterize_uv
-from mesoface.uvd.space import UVDSpace, smooth_normals
+from mesoface.uvd.space import Match, UVDSpace, smooth_normals
 
 Map = NDArray[np.float32]
 

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from mesoface.geometry.mesh import Mesh, compact
 from mesoface.uvd.maps import dilate, erode
-from mesoface.uvd.match import Match
 from mesoface.uvd.rasterize import grid_faces, texel_centers
-from mesoface.uvd.space import UVDSpace, surface_normals
+from mesoface.uvd.space import Match, UVDSpace, surface_normals
 
 # A hole in the measured region up to this area is closed by interpolation.
 _FILL_MM2 = 60.0

@@ -24,7 +24,7 @@ from mesoface.lab.training.paper_recipe import (
 from mesoface.lab.training.paper_tiles import TEXEL_MM, as_in_photos, at_texels, scene_of
 from mesoface.lab.training.patches import patch_tile
 from mesoface.matching.paper import STEP_MM, ImplicitFunction, Regularizer
-from mesoface.matching.paper.implicit_function import project
+from mesoface.matching.paper.network import project
 
 CPU = torch.device("cpu")
 

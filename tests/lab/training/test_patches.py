@@ -11,9 +11,7 @@ import pytest
 from mesoface.captures.capture import View
 from mesoface.lab.training.patches import SkinPatch, draw_patch, patch_tile
 from mesoface.matching.displacement import find_peak
-from mesoface.matching.images import prepare_image
-from mesoface.matching.ncc import ncc_scores
-from mesoface.matching.pairs import choose_pairs
+from mesoface.matching.ncc import choose_pairs, ncc_scores, prepare_image
 from mesoface.uvd.visibility import cast_visibility
 
 SIZE = 48

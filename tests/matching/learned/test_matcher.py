@@ -7,12 +7,12 @@ import torch
 
 from mesoface.errors import MesofaceError
 from mesoface.files.checkpoints import WeightsError
-from mesoface.matching.choice import choose_matcher
+from mesoface.matching.cascade import choose_matcher
 from mesoface.matching.classical import ClassicalLevel, ClassicalMatcher
 from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.learned.matcher import LearnedMatcher, NetworkLevel, load_matcher, match_in_strips
 from mesoface.matching.learned.network import Opinion, Regularizer, closeness, halvings, soft_argmin
-from mesoface.matching.levels import LevelInput
+from mesoface.matching.matcher import LevelInput
 from mesoface.uvd.visibility import cast_visibility
 
 

@@ -12,7 +12,7 @@ from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera
 from mesoface.lab.training.tile import Tile
 from mesoface.matching.classical import PRESETS, ClassicalAnswer, ClassicalLevel, ClassicalMatcher
-from mesoface.matching.levels import LevelInput
+from mesoface.matching.matcher import LevelInput
 from mesoface.uvd.space import UVDSpace
 
 # Side of a facial mask, mm: a level of so many texels has texels of this over their number.

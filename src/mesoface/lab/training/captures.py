@@ -19,7 +19,7 @@ from mesoface.lab.training.truth import TrueSurface
 from mesoface.matching.cascade import match
 from mesoface.matching.classical import ClassicalMatcher
 from mesoface.matching.learned.matcher import LearnedMatcher
-from mesoface.matching.levels import Level, LevelInput, levels_for
+from mesoface.matching.matcher import Level, LevelInput, levels_for
 from mesoface.pipeline import reconstruct
 from mesoface.uvd.space import UVDSpace, build_uvd_space
 from mesoface.uvd.visibility import SEEN

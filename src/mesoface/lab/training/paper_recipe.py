@@ -23,7 +23,7 @@ from mesoface.lab.training.recipe import Recipe, Stage
 from mesoface.lab.training.tile import Tile
 from mesoface.matching.displacement import find_peak
 from mesoface.matching.paper import IMPLICIT_FUNCTION, STEP_MM, ImplicitFunction, Regularizer
-from mesoface.matching.paper.regularizer import displacement_loss, expected_step, probability_near
+from mesoface.matching.paper.network import displacement_loss, expected_step, probability_near
 from mesoface.matching.paper.volume import CONFIDENCE_RADIUS, FULL_SCALE
 
 SIGMA = 5.0

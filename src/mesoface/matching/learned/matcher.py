@@ -30,7 +30,7 @@ from mesoface.matching.learned.network import (
     padded,
 )
 from mesoface.matching.levels import LevelInput
-from mesoface.matching.matcher import Measurement, well_seen
+from mesoface.matching.matcher import LevelInput, Measurement, well_seen
 from mesoface.running.process import torch_threads
 from mesoface.uvd.photos import resample_photo
 

@@ -17,22 +17,21 @@ from mesoface.errors import ReconstructionError
 from mesoface.files.checkpoints import WeightsError
 from mesoface.files.weights import load_network
 from mesoface.geometry.mesh import Mesh
-from mesoface.matching.paper.implicit_function import IMPLICIT_FUNCTION, ImplicitFunction
-from mesoface.matching.paper.regularizer import REGULARIZER, Regularizer
-from mesoface.matching.paper.views import LONGEST_SIDE, network_view
+from mesoface.matching.paper.network import IMPLICIT_FUNCTION, REGULARIZER, ImplicitFunction, Regularizer
 from mesoface.matching.paper.volume import (
     CHUNK,
     CONFIDENCE_RADIUS,
+    LONGEST_SIDE,
     POINT_BYTES,
     STEPS,
     Reading,
     cost_volume,
+    network_view,
     read_displacement,
 )
 from mesoface.running.process import torch_threads
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.uvd.match import Match
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.space import Match, UVDSpace
 from mesoface.uvd.visibility import SEEN, cast_visibility
 
 _IMPORT = "run `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl --out DIR`, pass --weights DIR"
@@ -105,7 +104,7 @@ def match_paper(
     measured. The label of the progress says the expected time before the work begins.
 
     Args:
-        space: of :func:`~mesoface.matching.paper.space.paper_space`.
+        space: of :func:`~mesoface.matching.paper.volume.paper_space`.
         views: V ≥ 2 undistorted photos in millimetres.
         networks: see :func:`load_paper_networks`.
         occluder: what hides the face beside the face itself, or None.

@@ -19,8 +19,7 @@ from mesoface.lab.training.relief import run
 from mesoface.lab.training.relief.config import check_meso_config
 from mesoface.lab.training.relief.recipe import LightRecipe, make_recipe
 from mesoface.lab.training.relief.run import train_meso
-from mesoface.relief.generator import MESO_GENERATOR
-from mesoface.relief.network import RELIEF_GENERATOR
+from mesoface.relief.network import MESO_GENERATOR, RELIEF_GENERATOR
 from mesoface.weights import describe
 
 pytestmark = pytest.mark.usefixtures("easy_pools")

@@ -12,8 +12,7 @@ from mesoface.lab.training.relief.pair_maps import PairMaps, read_pair
 from mesoface.lab.training.relief.pairs import Pair
 from mesoface.lab.training.relief.relief import Relief, measured
 from mesoface.lab.training.relief.skin import SkinSquare
-from mesoface.relief.inputs import high_pass, make_inputs
-from mesoface.relief.light import light_slopes
+from mesoface.relief.inputs import high_pass, light_slopes, make_inputs
 
 # Texels beyond a square, so that filters have no rim.
 _MARGIN = 24

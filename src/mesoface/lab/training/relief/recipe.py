@@ -13,8 +13,7 @@ from mesoface.lab.training.checkpoint import load_weights
 from mesoface.lab.training.relief.config import MesoConfig
 from mesoface.lab.training.relief.data import Batch
 from mesoface.lab.training.relief.loss import high_pass
-from mesoface.relief.generator import MesoGenerator
-from mesoface.relief.network import ReliefGenerator
+from mesoface.relief.network import MesoGenerator, ReliefGenerator
 
 # Standard deviation of first weights: of all layers (Isola et al., CVPR 2017), and of the last one, so that
 # an untrained network says next to nothing.
