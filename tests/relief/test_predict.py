@@ -18,8 +18,8 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.relief.inputs import LARGEST, SMALLEST, high_pass, make_ground, relief_size, slopes
 from mesoface.relief.network import FULL_SCALE_MM, learned_height, published_height
 from mesoface.relief.predict import (
+    FunctionPredictor,
     MesoRelief,
-    Predictor,
     add_relief,
     choose_predictor,
     load_predictor,
@@ -69,13 +69,41 @@ def test_the_size_has_bounds():
     assert relief_size(surface(), [view(0.001)], 700) == 512
 
 
+class Ripples:
+    """A predictor that knows nothing of mesoface's."""
+
+    source = "ripples"
+
+    def height(self, ground, texture):
+        return (0.02 * np.sin(2 * np.pi * np.arange(ground.size) / 6)[None] + 0 * ground.valid)[
+            :, : self.columns
+        ]
+
+
+@pytest.mark.parametrize("columns", [256, 255])
+def test_a_predictor_of_one_s_own(monkeypatch, columns):
+    monkeypatch.setattr(predict_module, "relief_size", lambda *_: 256)
+    own = Ripples()
+    own.columns = columns
+    if columns == 255:
+        with pytest.raises(ValueError, match=r"must be \(256, 256\), ripples returned \(256, 255\)"):
+            predict_relief(surface(), texture(), [], own)
+    else:
+        relief = predict_relief(surface(), texture(), [], own)
+        assert relief.source == "ripples"
+        assert relief.height.std() > 0.003
+
+
 def test_predicted_relief_is_high_passed_and_inside(monkeypatch):
     monkeypatch.setattr(predict_module, "relief_size", lambda *_: 256)
     y, x = np.mgrid[:256, :256].astype(np.float32)
     wide = 0.1 * np.sin(x / 25)
     fine = 0.02 * np.sin(2 * np.pi * y / 6)
     relief = predict_relief(
-        surface(), texture(), [], Predictor("shading", lambda ground, _: (wide + fine).astype(np.float32))
+        surface(),
+        texture(),
+        [],
+        FunctionPredictor("shading", lambda ground, _: (wide + fine).astype(np.float32)),
     )
     assert (relief.size, relief.source) == (256, "shading")
     assert relief.texel_mm == pytest.approx(0.2, rel=0.01)

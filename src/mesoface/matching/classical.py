@@ -24,9 +24,16 @@ class ClassicalLevel(Level):
         smooth: standard deviation of the smoothing of the displacement itself, texels.
     """
 
-    window: float
-    stiffness: float
+    window: float = 2.0
+    stiffness: float = 0.5
     smooth: float = 0.7
+
+    @classmethod
+    def of(cls, level: Level) -> ClassicalLevel:
+        """The level itself, or a plain one with default settings."""
+        if isinstance(level, cls):
+            return level
+        return cls(level.size, level.reach_mm, level.step_mm, level.base_mm, level.normal_mm)
 
 
 COARSE = (
@@ -103,8 +110,7 @@ class ClassicalMatcher:
 
     def answer(self, start: LevelInput) -> ClassicalAnswer:
         """As :meth:`measure`, with what it was read off from."""
-        level, space, views = start.level, start.space, start.views
-        assert isinstance(level, ClassicalLevel)
+        level, space, views = ClassicalLevel.of(start.level), start.space, start.views
         pairs = choose_pairs([view.camera for view in views], space.position[space.valid].mean(0))
         images = [prepare_image(view, space, _OVERSAMPLE, level.reach_mm) for view in views]
         scores = self._correlate(space, images, start.visibility, pairs, level.steps, level.window)

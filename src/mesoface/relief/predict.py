@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -22,7 +22,12 @@ from mesoface.texture import Texture
 from mesoface.uvd.maps import sample_map
 from mesoface.uvd.space import FineSurface
 
-Source = Literal["learned", "shading"]
+SHIPPED = "relief_generator.safetensors"
+GENERATOR = "meso_generator.safetensors"
+"""The published generator among imported weights."""
+
+# Predicted relief fades out towards the rim of what was measured, texels.
+_FADE = 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +38,13 @@ class MesoRelief:
         height: (M, M) float32 mm along the measured surface's normals, outward positive, in the base mesh's
             UV layout; high-passed, 0 where nothing is predicted.
         valid: (M, M) where something is.
-        source: what predicted it.
+        source: what predicted it, for example ``learned`` or ``shading``.
         texel_mm: median distance between neighbouring texels, mm.
     """
 
     height: NDArray[np.float32]
     valid: NDArray[np.bool_]
-    source: Source
+    source: str
     texel_mm: float
 
     @property
@@ -48,31 +53,68 @@ class MesoRelief:
         return self.valid.shape[0]
 
 
-SHIPPED = "relief_generator.safetensors"
+class Predictor(Protocol):
+    """Predicts relief. Any object with this attribute and this method can be used."""
+
+    @property
+    def source(self) -> str:
+        """What it is, for the record."""
+        ...
+
+    def height(self, ground: Ground, texture: Texture, /) -> NDArray[np.float32]:
+        """(M, M) height in mm along the normals, outward positive, before the high-pass.
+
+        ``ground`` has M × M maps of the surface and its colour; ``texture`` is the whole texture.
+        """
+        ...
 
 
 @dataclass(frozen=True)
-class Predictor:
-    """What predicts relief.
+class FunctionPredictor:
+    """A :class:`Predictor` from a function.
 
     Args:
         source: what it is, for the record.
-        height: surface and colour → (M, M) height in mm, before the high-pass.
+        height: see :meth:`Predictor.height`.
     """
 
-    source: Source
+    source: str
     height: Callable[[Ground, Texture], NDArray[np.float32]]
 
 
-# Predicted relief fades out towards the rim of what was measured, texels.
-_FADE = 6.0
+def choose_predictor(settings: Settings) -> Predictor | None:
+    """The predictor that the settings name, its weights read at once; None where none is wanted or possible.
+
+    Raises:
+        WeightsError: weights are damaged, or of another network.
+    """
+    if settings.meso == "off" or settings.until == "base" or why_no_relief(settings):
+        return None
+    device = settings.torch_device()
+    if settings.meso == "learned" and settings.preset == "paper" and settings.weights is not None:
+        return load_published(settings.weights / GENERATOR, device=device)
+    return load_predictor(settings.meso, settings.meso_weights, device=device)
 
 
-def load_predictor(source: Source, weights: Path | None = None, *, device: str = "cpu") -> Predictor:
-    """What predicts relief; a network is read at once, so that a bad file is told before any work.
+def why_no_relief(settings: Settings) -> str | None:
+    """Why the relief that the settings ask for cannot be predicted, in words; None where it can."""
+    if settings.meso == "off":
+        return None
+    if not settings.texture_size:
+        return "it is predicted from the texture, and --texture-size is 0"
+    published = settings.meso == "learned" and settings.preset == "paper"
+    if published and not (settings.weights and (settings.weights / GENERATOR).is_file()):
+        return f"{settings.weights} has no {GENERATOR}; import dpmap_single_net_G.pth, or pass --meso shading"
+    return None
+
+
+def load_predictor(
+    source: Literal["learned", "shading"], weights: Path | None = None, *, device: str = "cpu"
+) -> Predictor:
+    """A predictor that comes with mesoface; a network is read at once, so that a bad file is reported early.
 
     Args:
-        source: ``"learned"``, a network; ``"shading"``, dark is deep, without one.
+        source: ``learned``: a network; ``shading``: dark is deep, without a network.
         weights: of the network, a safetensors file; None for those that come with mesoface.
         device: torch device.
 
@@ -80,14 +122,14 @@ def load_predictor(source: Source, weights: Path | None = None, *, device: str =
         WeightsError: the file is missing, damaged, or of another network.
     """
     if source == "shading":
-        return Predictor(source, lambda ground, texture: shading_height(ground))
+        return FunctionPredictor(source, lambda ground, texture: shading_height(ground))
     # Here, because torch takes seconds to import.
     from mesoface.files.weights import load_network
     from mesoface.relief.network import RELIEF_GENERATOR, learned_height
 
     with as_file(files("mesoface") / "assets" / SHIPPED) as shipped:
         network = load_network(weights or shipped, RELIEF_GENERATOR)
-    return Predictor(source, lambda ground, texture: learned_height(ground, network, device))
+    return FunctionPredictor(source, lambda ground, texture: learned_height(ground, network, device))
 
 
 def load_published(weights: Path, *, device: str = "cpu") -> Predictor:
@@ -104,7 +146,7 @@ def load_published(weights: Path, *, device: str = "cpu") -> Predictor:
     from mesoface.relief.network import MESO_GENERATOR, published_height
 
     generator = load_network(weights, MESO_GENERATOR)
-    return Predictor(
+    return FunctionPredictor(
         "learned", lambda ground, texture: published_height(texture.color, ground.size, generator, device)
     )
 
@@ -119,19 +161,27 @@ def predict_relief(
 ) -> MesoRelief:
     """Relief finer than what was measured.
 
-    Whatever predicts it, what is smoother than six texels is taken away: that is what photos measure, and a
-    prediction shall not move it.
+    Whatever predicts it, what is smoother than six texels is removed: that is what photos measure, and a
+    prediction must not move it.
 
     Args:
         fine: the measured surface.
         texture: its colour.
         views: the photos, whose pixels set the maps' size.
-        predictor: see :func:`load_predictor`.
+        predictor: see :func:`choose_predictor`; or an object of your own.
         progress: called at the beginning and at the end.
+
+    Raises:
+        ValueError: the predictor returned a map of another shape.
     """
     progress("Mesoscopic detail", 0, 1)
     ground = make_ground(fine, texture, relief_size(fine, views, texture.size))
-    height = high_pass(predictor.height(ground, texture), ground.valid)
+    predicted = np.asarray(predictor.height(ground, texture), np.float32)
+    if predicted.shape != ground.valid.shape:
+        raise ValueError(
+            f"relief must be {ground.valid.shape}, {predictor.source} returned {predicted.shape}"
+        )
+    height = high_pass(predicted, ground.valid)
     distance = cv2.distanceTransform(ground.valid.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     height *= np.clip(distance / _FADE, 0, 1)
     progress("Mesoscopic detail", 1, 1)
@@ -153,33 +203,3 @@ def add_relief(mesh: Mesh, relief: MesoRelief) -> Mesh:
     height = sample_map(relief.height, mesh.uv)[:, None]
     moved = mesh.with_vertices(mesh.vertices + mesh.vertex_normals() * height)
     return Mesh(moved.vertices, moved.faces, moved.uv, None, moved.vertex_normals(), mesh.colors)
-
-
-GENERATOR = "meso_generator.safetensors"
-"""The published generator among imported weights."""
-
-
-def choose_predictor(settings: Settings) -> Predictor | None:
-    """What predicts relief, its weights read at once; None where nothing shall or can be predicted.
-
-    Raises:
-        WeightsError: weights are damaged, or of another network.
-    """
-    if settings.meso == "off" or settings.until == "base" or why_no_relief(settings):
-        return None
-    device = settings.torch_device()
-    if settings.meso == "learned" and settings.preset == "paper" and settings.weights is not None:
-        return load_published(settings.weights / GENERATOR, device=device)
-    return load_predictor(settings.meso, settings.meso_weights, device=device)
-
-
-def why_no_relief(settings: Settings) -> str | None:
-    """What a prediction that was asked for misses, in words; None where nothing."""
-    if settings.meso == "off":
-        return None
-    if not settings.texture_size:
-        return "it is told from the texture, and --texture-size is 0"
-    published = settings.meso == "learned" and settings.preset == "paper"
-    if published and not (settings.weights and (settings.weights / GENERATOR).is_file()):
-        return f"{settings.weights} has no {GENERATOR}; import dpmap_single_net_G.pth, or pass --meso shading"
-    return None

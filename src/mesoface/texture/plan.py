@@ -91,7 +91,7 @@ def solve_offsets(values: Array, weights: NDArray, scale: float) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Agreement:
+class ColorAgreement:
     """How far photos agree about colour.
 
     Args:
@@ -103,7 +103,7 @@ class Agreement:
     clear: NDArray[np.float32]
 
 
-def find_agreement(colors: NDArray, weights: NDArray) -> Agreement:
+def find_agreement(colors: NDArray, weights: NDArray) -> ColorAgreement:
     """How far each photo's colour is what the photos see in common, texel by texel.
 
     Shine moves with the camera, and an occluder that the geometry does not have (hair, a hand) covers one
@@ -126,7 +126,7 @@ def find_agreement(colors: NDArray, weights: NDArray) -> Agreement:
         factor = np.where(many, 1 / (1 + squared / width**2) ** 2, 1).astype(np.float32)
     agreed = (weights * factor).sum(0) / np.maximum(weights.sum(0), 1e-9)
     clear = np.clip((agreed - _MAJORITY) / (_CLEAR - _MAJORITY), 0, 1).astype(np.float32)
-    return Agreement(factor**clear, clear)
+    return ColorAgreement(factor**clear, clear)
 
 
 Maps = NDArray[np.float32]
@@ -196,7 +196,7 @@ def _mean(colors: Maps, weights: Maps) -> Maps:
     return fill_outside(mean, total > _LEAST)
 
 
-def _share_detail(weights: ViewWeights, agreement: Agreement, sharpness: NDArray[np.float32]) -> Maps:
+def _share_detail(weights: ViewWeights, agreement: ColorAgreement, sharpness: NDArray[np.float32]) -> Maps:
     """(V, R, R) each photo's share of the detail; their sum falls from 1 to 0 where none sees anything."""
     size = weights.detail.shape[1]
     # Where photos contradict each other (strands of hair) the best of them is no better than their mean.

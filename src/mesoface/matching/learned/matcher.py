@@ -237,5 +237,10 @@ def _rows_around(layer: nn.Conv2d | nn.Conv3d) -> int:
 
 
 def _for_network(start: LevelInput) -> bool:
-    """Whether the network measures a level: its own, and the last where photos are too coarse for those."""
-    return isinstance(start.level, NetworkLevel) or (start.last and start.level.size >= _NETWORK_512.size)
+    """Whether the network measures a level.
+
+    It measures its own levels, and of other levels those that are as fine: a classical one only where it is
+    the last, because the photos are too coarse for the network's own.
+    """
+    level, fine = start.level, start.level.size >= _NETWORK_512.size
+    return isinstance(level, NetworkLevel) or (fine and (start.last or not isinstance(level, ClassicalLevel)))
