@@ -31,8 +31,7 @@ from mesoface.relief.predict import Predictor, choose_predictor, predict_relief,
 from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.stages import Stage, StageClock
-from mesoface.surface.conform import conform_base, measure_displacement, smooth_base
-from mesoface.surface.fine import clean_coverage, fine_mesh
+from mesoface.surface.fine import clean_coverage, conform_base, fine_mesh, measure_displacement, smooth_base
 from mesoface.texture.bake import bake_texture, check_memory
 from mesoface.uvd.space import FineSurface, Match, build_uvd_space
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mesoface.sequence.warm import CarriedRelief, with_relief
-from mesoface.surface.conform import smooth_base
+from mesoface.surface.fine import smooth_base
 from mesoface.uvd.space import Match, UVDSpace
 
 SIZE, TEXEL = 160, 0.3

@@ -50,10 +50,10 @@ def match(
         views: V ≥ 2 undistorted photos in millimetres.
         matcher: measures each level.
         preset: ``fast``, ``default`` or ``best``: which of the matcher's levels.
-        levels: these instead, where the surface is better known than a fitted model knows it.
+        levels: these in place of the preset's, for example where the base is already close to the surface.
         check_rig: whether views may be left out and cameras corrected.
         occluder: what hides the face beside the face itself, or None.
-        on_level: told what each level starts from.
+        on_level: called with what each level starts from.
         progress: called once a level.
 
     Raises:
@@ -136,7 +136,7 @@ def choose_matcher(
     if name == "ncc":
         if weights is not None:
             raise MesofaceError(
-                "the ncc matcher learned nothing: it has no weights",
+                "the ncc matcher has no weights: nothing in it is learned",
                 path=weights,
                 remedy="leave out --weights, or use --matcher learned",
             )

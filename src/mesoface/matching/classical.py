@@ -16,7 +16,7 @@ from mesoface.matching.ncc import choose_pairs, ncc_scores, prepare_image
 
 @dataclass(frozen=True)
 class ClassicalLevel(Level):
-    """A level, and how its correlations are made a surface.
+    """A level, and how its correlations become a surface.
 
     Args:
         window: standard deviation of the correlation window, texels.
@@ -63,14 +63,14 @@ PRESETS: dict[str, tuple[ClassicalLevel, ...]] = {"fast": _FAST, "default": _DEF
 
 @dataclass(frozen=True, eq=False)
 class ClassicalAnswer:
-    """What correlation says of one level: all of it, and the surface that was made of it.
+    """The result of the correlation on one level, and the surface that was made of it.
 
     Args:
         scores: (D, H, H) float32 in [-1, 1], mean correlation at each displacement.
         peak: (H, H) float32 mm, where each texel's own correlation is highest.
-        trust: (H, H) float32 in [0, 1], how much that is to be trusted.
+        trust: (H, H) float32 in [0, 1], confidence in the peak.
         displacement: (H, H) float32 mm, robustly smoothed, without gaps.
-        weight: (H, H) float32 in [0, 1], how much it is to be trusted.
+        weight: (H, H) float32 in [0, 1], confidence in the displacement.
     """
 
     scores: NDArray[np.float32]
@@ -109,7 +109,7 @@ class ClassicalMatcher:
         return self.answer(start).measurement
 
     def answer(self, start: LevelInput) -> ClassicalAnswer:
-        """As :meth:`measure`, with what it was read off from."""
+        """As :meth:`measure`, with the correlations that it was derived from."""
         level, space, views = ClassicalLevel.of(start.level), start.space, start.views
         pairs = choose_pairs([view.camera for view in views], space.position[space.valid].mean(0))
         images = [prepare_image(view, space, _OVERSAMPLE, level.reach_mm) for view in views]

@@ -98,11 +98,11 @@ _WELL_SEEN = 0.35
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """One level's answer.
+    """The result of one level.
 
     Args:
         displacement: (H, H) float32 mm, without gaps.
-        weight: (H, H) float32, how much it is to be trusted; 0 where nothing was measured, 1 is good.
+        weight: (H, H) float32, confidence; 0 where nothing was measured, 1 is good.
     """
 
     displacement: NDArray[np.float32]
@@ -114,7 +114,7 @@ class Matcher(Protocol):
 
     @property
     def presets(self) -> Mapping[str, Sequence[Level]]:
-        """The levels of ``fast``, ``default`` and ``best``."""
+        """The levels of ``fast``, ``default`` and ``best``; one of them is enough."""
         ...
 
     def measure(self, start: LevelInput) -> Measurement:

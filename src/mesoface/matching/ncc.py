@@ -95,7 +95,7 @@ def choose_pairs(
     return sorted((int(i[k]), int(j[k])) for k in chosen)
 
 
-# Windows whose luminance varies less than this (standard deviation) say nothing: their correlation
+# Windows whose luminance varies less than this (standard deviation) carry no information: their correlation
 # fades to 0.
 NOISE_FLOOR = 0.0005
 

@@ -1,4 +1,4 @@
-"""The views as the matching knows them: which it trusts, and small errors of the cameras' directions.
+"""Which views the matching trusts, and the correction of small errors of the cameras' directions.
 
 Once the surface is roughly known, every photo predicts every other one. A camera that looks a fraction of a
 degree off shows the same skin shifted against the mean of the others; the shift is found by Gauss–Newton
@@ -33,7 +33,7 @@ _LEAST_SHARED = 0.01
 
 @dataclass(frozen=True, eq=False)
 class RigCorrection:
-    """How far the cameras look off.
+    """By how much the directions of the cameras are wrong.
 
     Args:
         rotations: (V, 3) rotation vectors in camera axes, radians; see :func:`turn_camera`.
@@ -174,15 +174,15 @@ def _without_common_shift(
 
 
 # A view that, its camera corrected, correlates with the others less than this share of the median view
-# shows something else than they do.
+# shows something else.
 _CONTRADICTS = 0.6
-# Corrections above this, pixels, are worth telling.
-_WORTH_TELLING = 1.0
+# Corrections above this, pixels, are reported.
+_REPORTED = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Rig:
-    """The views as the matching knows them so far.
+    """The views that are still used, with their cameras as corrected so far.
 
     Args:
         views: those still trusted, with corrected cameras.
@@ -204,7 +204,7 @@ class Rig:
         return every.only(ahead, "looks away from the face")
 
     def only(self, keep: NDArray[np.bool_], reason: str) -> Rig:
-        """The views where ``keep`` (V,) is True; of each other one it is said that it ``reason``."""
+        """The views where ``keep`` (V,) is True; ``reason``, a predicate, goes into a note on each other."""
         kept = np.flatnonzero(keep)
         gone = [f"view {self.views[k].name} {reason} and is left out" for k in np.flatnonzero(~keep)]
         return replace(
@@ -215,7 +215,7 @@ class Rig:
         )
 
     def checked(self, space: UVDSpace, visibility: NDArray[np.float32]) -> Rig:
-        """Turn each camera to where the others say it looks; leave out views that contradict them even so.
+        """Turn each camera to agree with the others; leave out views that contradict them nevertheless.
 
         Two views always stay.
 
@@ -248,13 +248,13 @@ class Rig:
             )
             for index, view in zip(self.used, self.views, strict=True)
         ]
-        if len(self.views) == 2 and sum(shifts) > _WORTH_TELLING:
+        if len(self.views) == 2 and sum(shifts) > _REPORTED:
             names = " and ".join(view.name for view in self.views)
-            told = [f"the cameras of views {names} disagree by {sum(shifts):.1f} px; met half-way"]
+            corrected = [f"the cameras of views {names} disagree by {sum(shifts):.1f} px; met half-way"]
         else:
-            told = [
+            corrected = [
                 f"view {view.name}: its camera looks {shift:.1f} px off; corrected"
                 for view, shift in zip(self.views, shifts, strict=True)
-                if shift > _WORTH_TELLING
+                if shift > _REPORTED
             ]
-        return (*self.left_out, *told)
+        return (*self.left_out, *corrected)

@@ -38,7 +38,7 @@ _REACH = 2 * HIGH_PASS
 _SCALE = np.array([10, 20, 20, 1, 1, 10, 10, 5, 3, 3], np.float32)
 # Correlations between luminance and measured form are taken in a band that both have, over an area; texels.
 _BAND, _AREA = 2.5, 24.0
-# Below this square of its strength the light says little of slopes.
+# Below this square of its strength the light depends little on slopes.
 _DIFFUSE = 0.2
 
 
@@ -67,8 +67,8 @@ def make_inputs(
     local -= blur_wide(local, valid, _REACH)
     # A product that convolutions cannot make: with it, shape from shading (Pentland 1990) is linear.
     slope = local[..., :1] * light / (np.square(light).sum(-1, keepdims=True) + _DIFFUSE)
-    told = _explained(local[..., 0], light, local[..., 3], valid)
-    maps = np.concatenate([local[..., :3], light, slope, local[..., 3:], told], -1) * _SCALE
+    explained = _explained(local[..., 0], light, local[..., 3], valid)
+    maps = np.concatenate([local[..., :3], light, slope, local[..., 3:], explained], -1) * _SCALE
     maps = np.concatenate([np.clip(maps, -8, 8), np.ones((*valid.shape, 1), np.float32)], -1)
     return np.ascontiguousarray(np.where(valid[..., None], maps, 0).transpose(2, 0, 1), np.float32)
 
@@ -114,7 +114,7 @@ def slopes(height: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np
 # Texels that the fit looks at.
 _SAMPLES = 40_000
 _ROUNDS = 20
-# Below this share of the usual light a fit says nothing any more, in shadow least of all.
+# Below this share of the usual light a fit means nothing, least of all in shadow.
 _DIMMEST = 0.15
 
 
@@ -165,7 +165,7 @@ def fit_illumination(
         valid: (H, W) skin that photos show.
 
     Returns:
-        None where too little skin is to be seen.
+        None where too little skin is visible.
     """
     index = np.flatnonzero(valid)
     if len(index) < 1000:

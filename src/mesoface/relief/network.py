@@ -37,8 +37,8 @@ class ReliefGenerator(nn.Module):
     """Image-to-image generator: :func:`mesoface.relief.inputs.make_inputs` to relief in texels.
 
     It works at half the maps' resolution and below (2, 4 and 8 texels), and returns to full resolution at the
-    end by rearranging channels (Shi et al., CVPR 2016). There is no normalisation: how strong the shading is
-    tells how deep the relief is.
+    end by rearranging channels (Shi et al., CVPR 2016). There is no normalisation, because the strength of
+    the shading depends on the depth of the relief.
     """
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ _TILE, _OVERLAP = 1024, 64
 
 
 def learned_height(ground: Ground, network: nn.Module, device: str) -> NDArray[np.float32]:
-    """(M, M) relief as the network says, mm, before the high-pass.
+    """(M, M) relief as the network predicts it, mm, before the high-pass.
 
     Args:
         ground: surface and colour.

@@ -8,7 +8,6 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +18,7 @@ from mesoface.relief.inputs import Ground, high_pass, make_ground, relief_size
 from mesoface.relief.shading import shading_height
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.texture import Texture
-from mesoface.uvd.maps import sample_map
+from mesoface.uvd.maps import distance_inside, sample_map
 from mesoface.uvd.space import FineSurface
 
 SHIPPED = "relief_generator.safetensors"
@@ -182,8 +181,7 @@ def predict_relief(
             f"relief must be {ground.valid.shape}, {predictor.source} returned {predicted.shape}"
         )
     height = high_pass(predicted, ground.valid)
-    distance = cv2.distanceTransform(ground.valid.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    height *= np.clip(distance / _FADE, 0, 1)
+    height *= np.clip(distance_inside(ground.valid) / _FADE, 0, 1)
     progress("Mesoscopic detail", 1, 1)
     return MesoRelief(height.astype(np.float32), ground.valid, predictor.source, ground.texel_mm)
 

@@ -18,7 +18,7 @@ from mesoface.matching.classical import ClassicalLevel
 from mesoface.matching.matcher import Level, Matcher
 from mesoface.running.progress import ProgressCallback
 from mesoface.sequence.tracking import SIZE
-from mesoface.surface.conform import smooth_base
+from mesoface.surface.fine import smooth_base
 from mesoface.uvd.maps import blur_masked, resize_map
 from mesoface.uvd.photos import pixel_footprint
 from mesoface.uvd.rasterize import rasterize_uv

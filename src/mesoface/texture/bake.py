@@ -80,7 +80,7 @@ _BYTES_A_TEXEL = 32
 
 
 def check_memory(size: int) -> None:
-    """See that a texture of ``size``² can be had.
+    """Check that memory suffices for a texture of ``size``².
 
     Raises:
         ReconstructionError: it does not fit into what memory is free.
@@ -89,7 +89,7 @@ def check_memory(size: int) -> None:
     if free is not None and needed > free:
         raise ReconstructionError(
             f"a texture of {size}² needs {needed:,.0f} MB and {free:,.0f} MB are free",
-            remedy="ask for a smaller --texture-size, or close other programs",
+            remedy="use a smaller --texture-size, or close other programs",
         )
 
 
@@ -105,8 +105,9 @@ def bake_texture(
 ) -> Texture:
     """One texture from all photos.
 
-    The paper takes the mean of the photos, weighted by the cosine to the camera. Here photos count where they
-    are seen to see the texel, their gains are solved first, and colour and detail are blended apart after
+    The paper takes the mean of the photos, weighted by the cosine to the camera. Here photos count where ray
+    casting finds that they see the texel, their gains are solved first, and colour and detail are blended
+    separately after
     Burt and Adelson (A multiresolution spline, ACM TOG 1983): colour over wide transitions, so that no seam
     is left, detail nearly from the best photo, so that nothing blurs.
 

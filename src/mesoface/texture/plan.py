@@ -20,14 +20,14 @@ from mesoface.uvd.maps import blur_masked, fill_outside
 
 Array = NDArray[np.float64]
 
-# Outside of these a channel is clipped or mostly noise, and says nothing about exposure.
+# Outside of these a channel is clipped or mostly noise, and does not depend on exposure.
 _DARK, _BRIGHT = 0.03, 0.97
 # Residuals beyond this are shine or occluders, not exposure (logarithm: 0.1 is ten per cent).
 _LOG_SCALE = 0.1
 _ROUNDS = 8
 # Colours that differ from the consensus by more than this are shine or something before the face.
 _COLOR_SCALE, _COLOR_START = 0.25, 0.5
-# Share of the photos (by weight) that must agree: with fewer there is no telling who is wrong, from the
+# Share of the photos (by weight) that must agree: with fewer it is undecidable which are wrong, from the
 # second on it is clear.
 _MAJORITY, _CLEAR = 0.65, 0.85
 
@@ -60,7 +60,7 @@ def solve_offsets(values: Array, weights: NDArray, scale: float) -> Array:
     Args:
         values: (V, N).
         weights: (V, N) ≥ 0.
-        scale: residual at which an observation has lost most of its say.
+        scale: residual at which an observation has lost most of its weight.
 
     Returns:
         (V,) with mean 0; what shares no n with the others stays near 0.
@@ -107,8 +107,8 @@ def find_agreement(colors: NDArray, weights: NDArray) -> ColorAgreement:
     """How far each photo's colour is what the photos see in common, texel by texel.
 
     Shine moves with the camera, and an occluder that the geometry does not have (hair, a hand) covers one
-    photo and not the next. With fewer than three photos nobody can tell which one is wrong, nor where all
-    of them differ (strands of hair).
+    photo and not the next. With fewer than three photos it is undecidable which one is wrong, and so it is
+    where all of them differ (strands of hair).
 
     Args:
         colors: (V, H, W, 3) without detail, gains applied.
@@ -139,7 +139,7 @@ _SPLIT_MM = 2.5
 _LEAST = 1e-4
 # Share of the mean weight below which detail fades into the fill.
 _FAINT = 1e-4
-# Detail that tells how sharp a photo is has this size, mm; sharpness counts up to this factor.
+# Size, mm, of the detail that sharpness is measured on; sharpness counts up to this factor.
 _SHARP_MM, _SHARPEST = 0.8, 2.0
 
 

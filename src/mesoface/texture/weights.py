@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.uvd.maps import dilate, erode, fill_outside, resize_map
+from mesoface.uvd.maps import dilate, erode, fill_outside, resize_map, within
 from mesoface.uvd.rasterize import grid_faces, rasterize_uv
 from mesoface.uvd.space import FineSurface, UVDSpace, smooth_normals
 
-# Reach of the normals' smoothing: a photo's weight shall follow the form, not the pores.
+# Reach of the normals' smoothing: a photo's weight follows the form, not the pores.
 _NORMAL_MM = 3.0
 
 
@@ -61,20 +61,13 @@ def find_skin(fine: FineSurface, base: Mesh) -> Skin:
         raise ValueError("the base mesh has no UVs")
     raster = rasterize_uv(base.uv, base.uv_index, fine.space.size)
     kept = fine.kept
-    valid, covered = kept | (_enclosed(kept) & raster.valid), kept | raster.valid
+    valid, covered = kept | (within(kept) & raster.valid), kept | raster.valid
     fitted = raster.interpolate(base.vertices, base.faces)
     position = np.where(kept[..., None], fine.space.displaced(fine.displacement), fitted)
     position = fill_outside(position, covered)
     space = UVDSpace(position, fine.space.normal, valid)
     normal = smooth_normals(position, covered, _NORMAL_MM / space.texel_mm, fine.space.normal)
     return Skin(UVDSpace(position, normal, valid), covered)
-
-
-def _enclosed(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(H, H) holes in ``kept``: what is connected to the map's edge only through it."""
-    around = np.pad(~kept, 1, constant_values=True).astype(np.uint8)
-    _, labels = cv2.connectedComponents(around, connectivity=4)
-    return ((labels != labels[0, 0]) & (around > 0))[1:-1, 1:-1]
 
 
 Maps = NDArray[np.float32]
@@ -92,7 +85,7 @@ _TOLERANCE_MM, _BUMP_MM = 1.0, 1.5
 # The base mesh around the face is only fitted: it does not hide the rim that it adjoins.
 _FITTED_TOLERANCE_MM = 5.0
 # What the surface and the calibration are off moves an occluder's edge over the skin behind: colour is taken
-# at full weight only this far from it, mm. Colour without detail fades over more, which nobody sees.
+# at full weight only this far from it, mm. Colour without detail fades over more, which is invisible.
 _DETAIL_MARGIN_MM, _COLOR_MARGIN_MM = 1.5, 3.0
 # Weight at the edge itself: what no photo shows better is taken from there.
 _AT_EDGE = 0.02
@@ -105,7 +98,7 @@ _MIXED_PX, _FADE_PX = 1.0, 0.5
 
 @dataclass(frozen=True, eq=False)
 class ViewWeights:
-    """What each of V photos may say at each texel; not normalised.
+    """The weight of each of V photos at each texel; not normalised.
 
     Args:
         color: (V, R, R) for colour without detail: changes slowly from photo to photo.

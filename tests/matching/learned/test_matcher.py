@@ -58,20 +58,20 @@ def test_memory_does_not_change_the_answer(scenes, start, size):
 def test_strips_of_any_height_make_the_same_maps(network, start, rows, texel_mm):
     torch.manual_seed(2)
     height, width = 53, 21
-    steps = torch.arange(-2, 3) * 0.2
     maps = [torch.randn(height, width) for _ in range(4)]
+    images = [torch.rand(3, 30, 40) for _ in range(3)]
     maps = {
-        "features": [torch.rand(network.features.channels, 30, 40) for _ in range(3)],
         "projections": torch.eye(3, 4).expand(3, -1, -1).clone(),
         "position": torch.rand(height, width, 3) * 20 + 1,
         "normal": torch.nn.functional.normalize(torch.rand(height, width, 3), dim=-1),
         "visibility": torch.rand(3, height, width),
         "opinion": Opinion(torch.rand(5, height, width), *maps),
-        "steps": steps,
+        "steps": torch.arange(-2, 3) * 0.2,
         "texel_mm": texel_mm,
     }
     with torch.inference_mode():
-        whole, strips = network.match(**maps), match_in_strips(network, **maps, rows=rows)
+        features = [network.features(image) for image in images]
+        whole, strips = network(images, **maps), match_in_strips(network, features, **maps, rows=rows)
     for name in ("logits", "displacement", "confidence", "cost"):
         torch.testing.assert_close(getattr(whole, name), getattr(strips, name), atol=2e-5, rtol=1e-4)
 

@@ -54,7 +54,7 @@ class TrueSurface:
         """Where the normals of ``space`` meet the surface, at most ``reach_mm`` away to either side.
 
         Of several meetings the nearest to the base counts, as in
-        :func:`mesoface.surface.conform.measure_displacement`.
+        :func:`mesoface.surface.fine.measure_displacement`.
         """
         origin = space.position[space.valid].astype(np.float64)
         normal = space.normal[space.valid].astype(np.float64)

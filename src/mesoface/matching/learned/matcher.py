@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -165,6 +166,17 @@ def load_matcher(
     return LearnedMatcher(network, device=device, threads=threads, memory_mb=memory_mb)
 
 
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch computes with ``count`` threads in the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def match_in_strips(
     network: SurfaceMatcher,
     features: Sequence[Tensor],
@@ -178,8 +190,9 @@ def match_in_strips(
     *,
     rows: int,
 ) -> Prediction:
-    """:meth:`SurfaceMatcher.match`, ``rows`` of the maps at a time; the result is the same.
+    """:meth:`SurfaceMatcher.forward` from features (V × (C, h, w)), ``rows`` of the maps at a time.
 
+    The result is the same; all other parameters are as there.
     A strip is processed with as many rows around it as the layers at full resolution look at. What looks
     further, the regulariser below full resolution, is a quarter of the volume and runs on the whole maps.
     """

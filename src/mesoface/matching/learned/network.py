@@ -98,9 +98,9 @@ class Opinion(NamedTuple):
     Args:
         scores: (D, H, W) in [-1, 1], mean windowed correlation of chosen pairs of views.
         peak: (H, W) mm, where each texel's own scores are highest.
-        trust: (H, W) in [0, 1], how sure of that it is.
-        displacement: (H, W) mm, the surface that it makes of them.
-        weight: (H, W) in [0, 1], how sure of it it is.
+        trust: (H, W) in [0, 1], confidence in the peak.
+        displacement: (H, W) mm, the surface derived from them.
+        weight: (H, W) in [0, 1], confidence in the displacement.
     """
 
     scores: Tensor
@@ -199,12 +199,12 @@ class Features(nn.Module):
         descriptor = out[..., :-1].unflatten(-1, (self.groups, self.width))
         length = (descriptor * descriptor).sum(-1, keepdim=True)
         descriptor = (descriptor * torch.rsqrt(length + 1)).flatten(-2)
-        reliability = torch.sigmoid(out[..., -1:] + 2)  # trusted until training says otherwise
+        reliability = torch.sigmoid(out[..., -1:] + 2)  # trusted at the start of training
         return torch.cat([descriptor, reliability, normalised.movedim(0, -1)], -1).movedim(-1, 0)
 
 
 def describe_points(agreed: Agreement, opinion: Opinion, steps: Tensor, texel_mm: float) -> Tensor:
-    """V(p) and d(p): everything that the implicit function is told about each (u, v, d).
+    """V(p) and d(p): the input of the implicit function at each (u, v, d).
 
     Args:
         agreed: how well the views agree there; the last of its G + 1 groups is the contrast.
@@ -444,7 +444,7 @@ class Refinement(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the network says about H × W texels.
+    """The result for H × W texels.
 
     Args:
         logits: (D, H, W); their softmax over D is where it sees the surface.
@@ -508,20 +508,6 @@ class SurfaceMatcher(nn.Module):
             logits and cost (D, H, W), displacement (H, W) mm, and confidence (H, W), a logit.
         """
         features = [self.features(image) for image in images]
-        return self.match(features, projections, position, normal, visibility, opinion, steps, texel_mm)
-
-    def match(
-        self,
-        features: Sequence[Tensor],
-        projections: Tensor,
-        position: Tensor,
-        normal: Tensor,
-        visibility: Tensor,
-        opinion: Opinion,
-        steps: Tensor,
-        texel_mm: float,
-    ) -> Prediction:
-        """As :meth:`forward`, from V × (C, h, w) features that are there already."""
         place = projections, position, normal, visibility, steps
         agreed = agreement_in_photos(features, *place, self.features.groups, threads=torch.get_num_threads())
         points = describe_points(agreed, opinion, steps, texel_mm)

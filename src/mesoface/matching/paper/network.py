@@ -240,7 +240,7 @@ class Regularizer(nn.Module):
         """Displacement from a volume of matching costs.
 
         Args:
-            volume: (B, 1, D, H, W); D = 4k + 1, H and W divisible by four, as two strides of two ask for.
+            volume: (B, 1, D, H, W); D = 4k + 1, H and W divisible by four, as two strides of two require.
             steps: (B, D) displacement that each slice stands for, in steps.
             mask: (B, H, W), 1 on the face and 0 elsewhere, where the volume is taken to be 0 as well.
 

@@ -17,6 +17,7 @@ from mesoface.errors import ReconstructionError
 from mesoface.files.checkpoints import WeightsError
 from mesoface.files.weights import load_network
 from mesoface.geometry.mesh import Mesh
+from mesoface.matching.learned.matcher import torch_threads
 from mesoface.matching.paper.network import IMPLICIT_FUNCTION, REGULARIZER, ImplicitFunction, Regularizer
 from mesoface.matching.paper.volume import (
     CHUNK,
@@ -64,8 +65,8 @@ def load_paper_networks(folder: str | Path | None) -> PaperNetworks:
     """The networks from a folder that ``mesoface weights import`` wrote.
 
     Raises:
-        WeightsError: the folder (None) or a file is missing, damaged, or of another network; says which, and
-            what to import.
+        WeightsError: the folder (None) or a file is missing, damaged, or of another network; the message
+            names it and what to import.
     """
     if folder is None:
         raise WeightsError("--preset paper needs the published weights: none are shipped", remedy=_IMPORT)
@@ -101,7 +102,7 @@ def match_paper(
     """Measure the surface around a base mesh with the published networks.
 
     All views count everywhere, as published. Visibility, by ray casting, comes after: what two views see is
-    measured. The label of the progress says the expected time before the work begins.
+    measured. The label of the progress states the expected time before the work begins.
 
     Args:
         space: of :func:`~mesoface.matching.paper.volume.paper_space`.
@@ -114,10 +115,10 @@ def match_paper(
         device: torch device of the networks.
         longest_side: of the photos as the networks see them, pixels.
         steps: D = 4k + 1 whole steps in -100…100.
-        progress: told the views, chunks of points, and the regulariser as they are done.
+        progress: called as views, chunks of points, and the regulariser are done.
 
     Raises:
-        ReconstructionError: no texel is seen by two views, or the networks have no say about most of them.
+        ReconstructionError: no texel is seen by two views, or the networks prefer no displacement for most.
     """
     visibility = cast_visibility(space, views, occluder)
     seen = space.valid & ((visibility > SEEN).sum(0) >= 2)

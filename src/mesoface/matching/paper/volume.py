@@ -123,7 +123,7 @@ def cost_volume(
         space: H × H texels, in the projections' world, mm.
         steps: D whole steps in -100…100.
         chunk: points at a time. Memory is some :data:`POINT_BYTES` a point, whatever the volume.
-        progress: told the points done.
+        progress: called with the number of points that are done.
 
     Returns:
         (D, H, H) float32 on the features' device; 0 outside the facial mask.
@@ -156,7 +156,7 @@ def cost_volume(
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What the regularised volume says.
+    """The displacement that the regularised volume yields.
 
     Args:
         displacement: (H, W) float32, mm along the normals; 0 outside the facial mask.
