@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mesoface.files.weights import load_network
 from mesoface.matching.classical import COARSE, ClassicalLevel, ClassicalMatcher
 from mesoface.matching.classical import PRESETS as CLASSICAL
-from mesoface.matching.learned.kernels import agreement_in_photos, pack_photos
+from mesoface.matching.learned.kernels import PackedPhotos, agreement_in_photos, pack_photos
 from mesoface.matching.learned.network import (
     SURFACE_MATCHER,
     WINDOWS,
@@ -190,13 +190,13 @@ def match_in_strips(
     *,
     rows: int,
 ) -> Prediction:
-    """:meth:`SurfaceMatcher.forward` from features (V × (C, h, w)), ``rows`` of the maps at a time.
+    """:meth:`SurfaceMatcher.forward` from features, V × (C, h, w), for ``rows`` of the maps at a time.
 
-    The result is the same; all other parameters are as there.
-    A strip is processed with as many rows around it as the layers at full resolution look at. What looks
-    further, the regulariser below full resolution, is a quarter of the volume and runs on the whole maps.
+    The result is the same, and so are the other parameters. A strip is processed with as many rows around
+    it as the layers at full resolution look at. What looks further, the regulariser below full resolution, is
+    a quarter of the volume and runs on the whole maps.
     """
-    photos = pack_photos(features) if position.is_cpu else features
+    photos: Sequence[Tensor] | PackedPhotos = pack_photos(features) if position.is_cpu else features
     regularizer, height, width = network.regularizer, *position.shape[:2]
     depth = halvings(texel_mm)
     missing_rows, missing_columns = (-size % 2**depth for size in (height, width))
@@ -229,6 +229,7 @@ def match_in_strips(
     strips = [(first, min(first + rows, height)) for first in range(0, height, rows)]
     scores, volumes = zip(*(begin(*strip) for strip in strips), strict=True)
     score, x = torch.cat(scores), torch.cat(volumes, 1).movedim(-1, 1)
+    photos = []  # not needed any more, and large
     del scores, volumes
     coarse = regularizer.surroundings(halved(x), depth)
     settled = zip(*(settle(*strip) for strip in strips), strict=True)

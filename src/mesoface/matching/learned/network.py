@@ -129,7 +129,7 @@ def closeness(distance: Tensor) -> Tensor:
     return -0.5 * (distance**2).clamp(max=_FAR_SQUARED)
 
 
-def surroundings(image: Tensor) -> Tensor:
+def local_mean(image: Tensor) -> Tensor:
     """(C, h, w) mean of the neighbourhood: about a Gaussian, at a quarter of the resolution."""
     height, width = image.shape[-2:]
     small = F.avg_pool2d(image[None], _SHRINK, ceil_mode=True, count_include_pad=False)
@@ -148,11 +148,11 @@ def local_contrast(image: Tensor) -> tuple[Tensor, Tensor]:
         (3, h, w) contrast relative to the surroundings, and (1, h, w) the luminance's, divided by its own
         local standard deviation.
     """
-    mean = surroundings(image)
+    mean = local_mean(image)
     contrast = (image - mean) / (mean + _DARK)
     weights = torch.tensor(LUMA, dtype=image.dtype, device=image.device)
     luminance = torch.einsum("c,chw->hw", weights, contrast)[None]
-    variance = surroundings(luminance**2)
+    variance = local_mean(luminance**2)
     return _GAIN * contrast, luminance * torch.rsqrt(variance + _FAINT**2)
 
 
