@@ -16,7 +16,7 @@ from mesoface.matching.rig import Rig
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import blur_masked, resize_map
 from mesoface.uvd.space import Match, UVDSpace
-from mesoface.uvd.visibility import SEEN, cast_visibility
+from mesoface.uvd.visibility import cast_visibility, seen_by_two
 
 # Smoothed weight from which a texel is part of the result.
 _ACCEPT = 0.03
@@ -72,12 +72,7 @@ def match(
         if space.size != level.size:
             space = space.resized(level.size, masks[level.size])
         visibility = cast_visibility(space, rig.views, occluder)
-        seen = space.valid & ((visibility > SEEN).sum(0) >= 2)
-        if not seen.any():
-            raise ReconstructionError(
-                "no part of the face is seen by two photos",
-                remedy="check the calibration with `mesoface inspect`",
-            )
+        seen = seen_by_two(space, visibility)
         before = resize_map(confidence, np.ones(confidence.shape, bool), level.size)
         last = number == len(levels) - 1
         start = LevelInput(level, space, rig.views, visibility, before, last)

@@ -87,17 +87,9 @@ def build_uvd_space(mesh: Mesh, facial: NDArray[np.bool_], size: int, *, smooth_
     Raises:
         ValueError: the mesh has no UVs or no facial face covers a texel.
     """
-    if mesh.uv is None:
-        raise ValueError("the base mesh has no UVs")
-    uv_faces = mesh.uv_index
-    raster = rasterize_uv(mesh.uv, uv_faces[facial], size)
-    valid = raster.valid
-    if not valid.any():
-        raise ValueError("no facial face of the base mesh covers a texel")
-    faces = mesh.faces[facial]
-    position = fill_outside(raster.interpolate(mesh.vertices, faces), valid)
-    normal = fill_outside(raster.interpolate(mesh.vertex_normals(), faces), valid)
-    sigma = smooth_mm / UVDSpace(position, normal, valid).texel_mm
+    maps = rasterize_base(mesh, facial, size)
+    position, normal, valid = maps.position, maps.normal, maps.valid
+    sigma = smooth_mm / maps.texel_mm
     everywhere = np.ones_like(valid)
     smooth = blur_masked(position, everywhere, sigma / 2)
     # Beyond the mask positions were continued as constants; a blur would pull the rim inwards.
@@ -105,6 +97,20 @@ def build_uvd_space(mesh: Mesh, facial: NDArray[np.bool_], size: int, *, smooth_
     blend = blur_masked(inner[..., 0].astype(np.float32), everywhere, sigma / 2)[..., None]
     position = position + (smooth - position) * blend
     return UVDSpace(position, unit(blur_masked(normal, valid, sigma) + 1e-6 * normal), valid)
+
+
+def rasterize_base(mesh: Mesh, facial: NDArray[np.bool_], size: int) -> UVDSpace:
+    """As :func:`build_uvd_space`, but not smoothed; normals between vertices are not of unit length."""
+    if mesh.uv is None:
+        raise ValueError("the base mesh has no UVs")
+    raster = rasterize_uv(mesh.uv, mesh.uv_index[facial], size)
+    if not raster.valid.any():
+        raise ValueError("no facial face of the base mesh covers a texel")
+    position, normal = (
+        fill_outside(raster.interpolate(values, mesh.faces[facial]), raster.valid)
+        for values in (mesh.vertices, mesh.vertex_normals())
+    )
+    return UVDSpace(position, normal, raster.valid)
 
 
 def surface_normals(position: NDArray, outward: NDArray) -> NDArray[np.float32]:

@@ -33,7 +33,7 @@ from mesoface.matching.paper.volume import (
 from mesoface.running.process import torch_threads
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.space import Match, UVDSpace
-from mesoface.uvd.visibility import SEEN, cast_visibility
+from mesoface.uvd.visibility import cast_visibility, seen_by_two
 
 _IMPORT = "run `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl --out DIR`, pass --weights DIR"
 # Confidence, in multiples of what a volume that prefers no step has, that half of the texels must reach.
@@ -121,12 +121,7 @@ def match_paper(
         ReconstructionError: no texel is seen by two views, or the networks prefer no displacement for most.
     """
     visibility = cast_visibility(space, views, occluder)
-    seen = space.valid & ((visibility > SEEN).sum(0) >= 2)
-    if not seen.any():
-        raise ReconstructionError(
-            "no part of the face is seen by two photos",
-            remedy="check the calibration with `mesoface inspect`",
-        )
+    seen = seen_by_two(space, visibility)
     with torch_threads(threads):
         reading = _read_volume(
             space, views, networks.to(device), memory_mb, device, longest_side, steps, progress

@@ -5,7 +5,7 @@ off it (Xiao et al. 2022).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,9 +17,7 @@ from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.matching.paper.network import ImplicitFunction, Regularizer, expected_step, probability_near
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.uvd.maps import fill_outside
-from mesoface.uvd.rasterize import rasterize_uv
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.space import UVDSpace, rasterize_base
 
 LONGEST_SIDE = 1296
 """Pixels of the longer side of a photo."""
@@ -76,17 +74,8 @@ def paper_space(mesh: Mesh, facial: NDArray[np.bool_], size: int = SIZE) -> UVDS
     Raises:
         ValueError: the mesh has no UVs or no facial face covers a texel.
     """
-    if mesh.uv is None:
-        raise ValueError("the base mesh has no UVs")
-    uv_faces = mesh.uv_index
-    raster = rasterize_uv(mesh.uv, uv_faces[facial], size)
-    if not raster.valid.any():
-        raise ValueError("no facial face of the base mesh covers a texel")
-    faces = mesh.faces[facial]
-    position = fill_outside(raster.interpolate(mesh.vertices, faces), raster.valid)
-    normal = fill_outside(raster.interpolate(mesh.vertex_normals(), faces), raster.valid)
-    blurred = cv2.GaussianBlur(normal, (_KERNEL, _KERNEL), 0)
-    return UVDSpace(position, unit(blurred), raster.valid)
+    maps = rasterize_base(mesh, facial, size)
+    return replace(maps, normal=unit(cv2.GaussianBlur(maps.normal, (_KERNEL, _KERNEL), 0)))
 
 
 STEP_MM = 0.2
