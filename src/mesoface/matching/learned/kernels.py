@@ -140,7 +140,12 @@ def pack_photos(features: Sequence[Tensor]) -> PackedPhotos:
     sizes = torch.tensor([photo.shape[1:] for photo in features])
     lengths = sizes.prod(1)
     starts = lengths.cumsum(0) - lengths
-    values = torch.cat([F.pad(photo.flatten(1).T, (0, -count % LANES)) for photo in features])
+    if any(photo.requires_grad for photo in features):
+        values = torch.cat([F.pad(photo.flatten(1).T, (0, -count % LANES)) for photo in features])
+    else:  # without a second copy of them all
+        values = torch.zeros(int(lengths.sum()), count + -count % LANES)
+        for part, photo in zip(values.split(lengths.tolist()), features, strict=True):
+            part[:, :count] = photo.flatten(1).T
     return PackedPhotos(values, starts.numpy(), sizes.numpy(), count)
 
 
@@ -158,8 +163,7 @@ def agreement_in_photos(
     """How well the photos agree at every (u, v, d); differentiable with respect to the features.
 
     Args:
-        features: V × (C, h, w), C = groups × width + 2: descriptor, reliability, contrast. Or packed, on the
-            CPU.
+        features: V × (C, h, w), C = groups × width + 2: descriptor, reliability, contrast. Or packed (CPU).
         projections: (V, 3, 4) world → pixels of the features, pixel centres at integers.
         position: (H, W, 3) mm.
         normal: (H, W, 3) unit.

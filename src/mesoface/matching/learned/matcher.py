@@ -121,7 +121,7 @@ class LearnedMatcher:
         part = slice(top, bottom), slice(int(columns[0]), int(columns[-1]) + 1)
         found = match_in_strips(
             self._network,
-            features,
+            self._packed(features),
             self._tensor(np.stack(projections)),
             self._tensor(position[part]),
             self._tensor(space.normal[part]),
@@ -136,6 +136,14 @@ class LearnedMatcher:
         displacement[first:last, part[1]] = found.displacement[inner].cpu().numpy()
         probability[first:last, part[1]] = torch.sigmoid(found.confidence[inner]).cpu().numpy()
         return displacement, probability
+
+    def _packed(self, features: list[Tensor]) -> Sequence[Tensor] | PackedPhotos:
+        """The features as they are looked up; packed ones take the place of the list's, to save memory."""
+        if self._device != "cpu":
+            return features
+        packed = pack_photos(features)
+        features.clear()
+        return packed
 
     def _rows(self, steps: int, height: int, width: int) -> int:
         """Rows of the maps to process at a time, so that all stays within memory where that is possible."""
@@ -179,7 +187,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 def match_in_strips(
     network: SurfaceMatcher,
-    features: Sequence[Tensor],
+    features: Sequence[Tensor] | PackedPhotos,
     projections: Tensor,
     position: Tensor,
     normal: Tensor,
@@ -190,13 +198,13 @@ def match_in_strips(
     *,
     rows: int,
 ) -> Prediction:
-    """:meth:`SurfaceMatcher.forward` from features, V × (C, h, w), for ``rows`` of the maps at a time.
+    """:meth:`SurfaceMatcher.forward` from features, for ``rows`` of the maps at a time.
 
-    The result is the same, and so are the other parameters. A strip is processed with as many rows around
-    it as the layers at full resolution look at. What looks further, the regulariser below full resolution, is
-    a quarter of the volume and runs on the whole maps.
+    ``features`` are V × (C, h, w), best packed where the maps are on the CPU; the other parameters and the
+    result are the same. A strip is processed with as many rows around it as the layers at full resolution
+    look at. What looks further, the regulariser below full resolution, is a quarter of the volume and runs on
+    the whole maps.
     """
-    photos: Sequence[Tensor] | PackedPhotos = pack_photos(features) if position.is_cpu else features
     regularizer, height, width = network.regularizer, *position.shape[:2]
     depth = halvings(texel_mm)
     missing_rows, missing_columns = (-size % 2**depth for size in (height, width))
@@ -207,7 +215,9 @@ def match_in_strips(
         near = slice(max(first - before, 0), min(last + before, height))
         seen = opinion.part(near, slice(None))
         place = projections, position[near], normal[near], visibility[:, near], steps
-        agreed = agreement_in_photos(photos, *place, network.features.groups, threads=torch.get_num_threads())
+        agreed = agreement_in_photos(
+            features, *place, network.features.groups, threads=torch.get_num_threads()
+        )
         score, volume = network.implicit_function(describe_points(agreed, seen, steps, texel_mm), seen, steps)
         x = regularizer.begin(padded(volume, missing_rows if last == height else 0, missing_columns))
         inner = slice(first - near.start, None if last == height else last - near.start)
@@ -229,7 +239,7 @@ def match_in_strips(
     strips = [(first, min(first + rows, height)) for first in range(0, height, rows)]
     scores, volumes = zip(*(begin(*strip) for strip in strips), strict=True)
     score, x = torch.cat(scores), torch.cat(volumes, 1).movedim(-1, 1)
-    photos = []  # not needed any more, and large
+    features = []  # not needed any more, and large
     del scores, volumes
     coarse = regularizer.surroundings(halved(x), depth)
     settled = zip(*(settle(*strip) for strip in strips), strict=True)
