@@ -22,7 +22,7 @@ from mesoface.lab.training.paper_tiles import Scene, as_in_photos, at_texels, sc
 from mesoface.lab.training.recipe import Recipe, Stage
 from mesoface.lab.training.tile import Tile
 from mesoface.matching.displacement import find_peak
-from mesoface.matching.paper import IMPLICIT_FUNCTION, STEP_MM, ImplicitFunction, Regularizer
+from mesoface.matching.paper import IMPLICIT_FUNCTION, REGULARIZER, STEP_MM, ImplicitFunction, Regularizer
 from mesoface.matching.paper.network import displacement_loss, expected_step, probability_near
 from mesoface.matching.paper.volume import CONFIDENCE_RADIUS, FULL_SCALE
 
@@ -56,7 +56,7 @@ def paper_recipe(config: TrainingConfig, stage: Stage) -> Recipe:
     regularizer = Regularizer()
     if config.init is not None:
         load_weights(regularizer, config.init)
-    function = cast(ImplicitFunction, load_network(config.matching, IMPLICIT_FUNCTION))
+    function = cast(ImplicitFunction, load_network(config.matching, IMPLICIT_FUNCTION, others=[REGULARIZER]))
     return RegularizerRecipe(regularizer, config.augment, function)
 
 
