@@ -1,9 +1,9 @@
 """Photo-consistency in UVD space: windowed normalised cross-correlation between pairs of views.
 
 For a texel at displacement d, every view is sampled at the texels around it *at the same d*, so that the
-window lies on a copy of the base surface and slanted skin needs no correction. The fast path uses
-OpenCV's filters on each step's slice; :mod:`mesoface.matching.ncc_torch` is its readable twin, which
-runs on any torch device; tests compare both.
+window lies on a copy of the base surface and slanted skin needs no correction. The fast path is a compiled
+lookup and OpenCV's filters on each step's slice; :mod:`mesoface.matching.ncc_torch` is its readable twin,
+which runs on any torch device; tests compare both.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -148,8 +149,7 @@ def ncc_scores(
     def slice_at(d: float) -> NDArray[np.float32]:
         sample, mean, inverse_std = [], [], []
         for image, b, a in zip(images, base, along, strict=True):
-            x, y, z = (b[k] + a[k] * np.float32(d) for k in range(3))
-            values = cv2.remap(image.pixels, x / z, y / z, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            values = look_up_pixels(image.pixels, b, a, d)
             average = blur(values)
             variance = np.maximum(blur(values * values) - average * average, 0)
             sample.append(values)
@@ -164,6 +164,48 @@ def ncc_scores(
     # OpenCV must not use threads of its own inside ours.
     with one_opencv_thread, ThreadPoolExecutor(threads) as pool:
         return np.stack(list(pool.map(slice_at, steps)))
+
+
+def look_up_pixels(
+    pixels: NDArray[np.float32], base: NDArray[np.float32], along: NDArray[np.float32], displacement: float
+) -> NDArray[np.float32]:
+    """Bilinear values of a photo where points of a surface lie in it; beyond its edge those of the edge.
+
+    Positions are exact. OpenCV's ``remap`` rounds them to 1/32 of a pixel.
+
+    Args:
+        pixels: (h, w), h and w ≥ 2, centres at integers.
+        base: (3, H, W) homogeneous pixels of the surface's points.
+        along: (3, H, W) their change per mm of displacement.
+        displacement: mm.
+
+    Returns:
+        (H, W) float32.
+    """
+    out = np.empty(base.shape[1:], np.float32)
+    _look_up(np.ascontiguousarray(pixels, np.float32), base, along, np.float32(displacement), out)
+    return out
+
+
+# Not the assumption that there is no NaN: a point without a position is looked up at the photo's first pixel.
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})
+def _look_up(pixels, base, along, displacement, out):
+    height, width = pixels.shape
+    zero, last_x, last_y = np.float32(0), np.float32(width - 1), np.float32(height - 1)
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            z = base[2, r, c] + along[2, r, c] * displacement
+            x = (base[0, r, c] + along[0, r, c] * displacement) / z
+            y = (base[1, r, c] + along[1, r, c] * displacement) / z
+            x = x if x > zero else zero
+            y = y if y > zero else zero
+            x = x if x < last_x else last_x
+            y = y if y < last_y else last_y
+            i, j = min(int(y), height - 2), min(int(x), width - 2)
+            fx, fy = x - np.float32(j), y - np.float32(i)
+            top = pixels[i, j] + fx * (pixels[i, j + 1] - pixels[i, j])
+            bottom = pixels[i + 1, j] + fx * (pixels[i + 1, j + 1] - pixels[i + 1, j])
+            out[r, c] = top + fy * (bottom - top)
 
 
 def _project(space: UVDSpace, P: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

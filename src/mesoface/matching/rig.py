@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera
-from mesoface.matching.ncc import MatchImage, prepare_image
+from mesoface.matching.ncc import MatchImage, look_up_pixels, prepare_image
 from mesoface.uvd.space import UVDSpace
 
 Map = NDArray[np.float32]
@@ -103,10 +103,11 @@ def _see_skin(
     x = camera.to_camera(points)
     q = x @ camera.K.T
     pixels = q[:, :2] / q[:, 2:]
-    where = pixels.reshape(*shape, 2).astype(np.float32)
+    where = np.ascontiguousarray(q.T.reshape(3, *shape), np.float32)
+    still = np.zeros_like(where)
 
     def look(picture: Map) -> Map:
-        return cv2.remap(picture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return look_up_pixels(picture, where, still, 0.0)
 
     texture = look(image.pixels)
     slope_x = look(cv2.Sobel(image.pixels, cv2.CV_32F, 1, 0, scale=1 / 8))
