@@ -6,12 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mesoface.lab.synthesis.sensor import encode_srgb
 
 from mesoface.files.colour import decode_srgb, encode_srgb
 from mesoface.relief.inputs import (
     CHANNELS,
-    decode_srgb,
     fit_illumination,
     high_pass,
     light_slopes,

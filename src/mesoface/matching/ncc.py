@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import View
 from mesoface.files.colour import LUMA
 from mesoface.geometry.camera import Camera
-from mesoface.matching.images import MatchImage
 from mesoface.running.process import one_opencv_thread
 from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace

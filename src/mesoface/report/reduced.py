@@ -9,9 +9,7 @@ import numpy as np
 
 from mesoface.geometry.mesh import Mesh, compact, unit
 from mesoface.relief.predict import MesoRelief
-from mesoface.relief.types import MesoRelief
 from mesoface.rendering.clay import ReliefMaps
-from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.maps import blur_masked, dilate, fill_outside, resize_map
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 from mesoface.uvd.space import FineSurface, surface_normals

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -30,7 +29,6 @@ from mesoface.matching.learned.network import (
     halvings,
     padded,
 )
-from mesoface.matching.levels import LevelInput
 from mesoface.matching.matcher import LevelInput, Measurement, well_seen
 from mesoface.running.process import torch_threads
 from mesoface.uvd.photos import resample_photo
@@ -172,17 +170,6 @@ def load_matcher(
         network = load_network(path or shipped, SURFACE_MATCHER)
     assert isinstance(network, SurfaceMatcher)
     return LearnedMatcher(network, device=device, threads=threads, memory_mb=memory_mb)
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Torch computes with ``count`` threads in the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def match_in_strips(

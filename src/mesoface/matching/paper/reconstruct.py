@@ -17,7 +17,6 @@ from mesoface.errors import ReconstructionError
 from mesoface.files.checkpoints import WeightsError
 from mesoface.files.weights import load_network
 from mesoface.geometry.mesh import Mesh
-from mesoface.matching.learned.matcher import torch_threads
 from mesoface.matching.paper.network import IMPLICIT_FUNCTION, REGULARIZER, ImplicitFunction, Regularizer
 from mesoface.matching.paper.volume import (
     CHUNK,
