@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mesoface.files.checkpoints import State
+from mesoface.files.dpmap import FULL_SCALE_MM  # its answer of 1
 from mesoface.files.weights import Network
 from mesoface.relief.inputs import CHANNELS, Ground, fit_illumination, light_slopes, make_inputs
 
@@ -231,8 +232,6 @@ MESO_GENERATOR = Network("meso_generator", "texture to mesoscopic displacement",
 
 SIZE = 1024
 """Side of texture and displacement as the generator sees them, texels."""
-FULL_SCALE_MM = 0.914
-"""Displacement that its answer of 1 stands for."""
 # The window: rows and columns of a texture of 1024² over the unit square.
 _ROWS, _COLUMNS = (12, 962), (38, 988)
 
