@@ -16,6 +16,7 @@ from torch import nn
 from mesoface.errors import MesofaceError
 from mesoface.lab.training import run
 from mesoface.lab.training.tile import Tile
+from mesoface.lab.training.tile_recipe import TileRecipe
 
 SIZE, VIEWS = 16, 3
 
@@ -47,13 +48,11 @@ def _projection(aside: float, texel_mm: float) -> np.ndarray:
     )
 
 
-class ToyRecipe:
+class ToyRecipe(TileRecipe):
     """Displacement = a convolution of the first photo, normalised so that there are buffers as well."""
 
     def __init__(self, pause: float = 0.0):
-        self.network: nn.Module = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 1, 1)
-        )
+        self.network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 1, 1))
         self._pause = pause
 
     def prepare(self, tile: Tile, rng: np.random.Generator) -> Tile:
@@ -81,11 +80,11 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
 
 
 def main(file: str, pause: str = "0") -> None:
-    from mesoface.lab.training.config import read_config
+    from mesoface.lab.training.config import MatchingConfig, read_config
 
-    run.make_recipe = lambda config, stage: ToyRecipe(float(pause))  # type: ignore[assignment]
+    run.make_recipe = lambda config: ToyRecipe(float(pause))  # type: ignore[assignment]
     try:
-        outcome = run.train(read_config(Path(file), "matching"), "matching")
+        outcome = run.train(read_config(Path(file), MatchingConfig))
     except MesofaceError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mesoface.lab.training.augment import augmented
-from mesoface.lab.training.baseline import classical_answer
 from mesoface.lab.training.checkpoint import load_weights
-from mesoface.lab.training.config import LossWeights, RegularizerConfig, TrainingConfig, TrainingError
+from mesoface.lab.training.config import MatchingConfig, MatchingLoss, RegularizerConfig, Stage, TrainingError
 from mesoface.lab.training.losses import (
     confidence_loss,
     displacement_loss,
@@ -21,8 +20,8 @@ from mesoface.lab.training.losses import (
     relative_loss,
     slope_loss,
 )
-from mesoface.lab.training.recipe import Stage
 from mesoface.lab.training.tile import Tile
+from mesoface.lab.training.tile_recipe import TileRecipe, classical_answer
 from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.learned.network import Opinion, soft_argmin
 
@@ -34,7 +33,7 @@ _FLOOR, _FLOOR_SLOPE = 0.1, 0.02
 
 
 @dataclass(eq=False)
-class OurRecipe:
+class OurRecipe(TileRecipe):
     """A :class:`~mesoface.matching.learned.SurfaceMatcher` and its losses.
 
     Args:
@@ -47,7 +46,7 @@ class OurRecipe:
 
     network: nn.Module
     stage: Stage
-    weights: LossWeights
+    weights: MatchingLoss
     augment: bool = True
 
     def prepare(self, tile: Tile, rng: np.random.Generator) -> Tile:
@@ -57,9 +56,9 @@ class OurRecipe:
 
     def loss(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Weighted sum of the losses of :mod:`mesoface.lab.training.losses`, and each of them."""
-        inputs = _inputs(tile, self._device())
+        inputs = _inputs(tile, self.device())
         prediction = self.network(**inputs)
-        truth = torch.as_tensor(tile.truth, device=self._device())
+        truth = torch.as_tensor(tile.truth, device=self.device())
         target = make_target(truth, inputs["visibility"], inputs["steps"], tile.texel_mm)
         sigma, displacement = self.weights.sigma, prediction.displacement
         cost = distribution_loss(prediction.cost, target, sigma)
@@ -83,18 +82,15 @@ class OurRecipe:
     @torch.no_grad()
     def predict(self, tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Displacement and confidence; in the matching stage read off the cost itself."""
-        inputs = _inputs(tile, self._device())
+        inputs = _inputs(tile, self.device())
         prediction = self.network(**inputs)
         if self.stage == "regularizer":
             return prediction.displacement.float().cpu().numpy(), prediction.confidence.float().cpu().numpy()
         cost = prediction.cost.float()
         return soft_argmin(cost, inputs["steps"]).cpu().numpy(), torch.softmax(cost, 0).amax(0).cpu().numpy()
 
-    def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
 
-
-def our_recipe(config: TrainingConfig, stage: Stage) -> OurRecipe:
+def our_recipe(config: MatchingConfig) -> OurRecipe:
     """Our matcher with first weights: nearly the classical matcher, or ``init``, or the other stage's.
 
     Raises:
@@ -108,7 +104,7 @@ def our_recipe(config: TrainingConfig, stage: Stage) -> OurRecipe:
         )
     network = SurfaceMatcher()
     network.start_from_classical()
-    frozen: tuple[str, ...] = _AFTER_COST if stage == "matching" else ()
+    frozen: tuple[str, ...] = _AFTER_COST if config.stage == "matching" else ()
     if isinstance(config, RegularizerConfig):
         if config.matching is not None:
             load_weights(network, config.matching)
@@ -117,7 +113,7 @@ def our_recipe(config: TrainingConfig, stage: Stage) -> OurRecipe:
         load_weights(network, config.init)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(not name.startswith(frozen))
-    return OurRecipe(network, stage, config.loss, config.augment)
+    return OurRecipe(network, config.stage, config.loss, config.augment)
 
 
 def _inputs(tile: Tile, device: torch.device) -> dict:

@@ -1,4 +1,4 @@
-"""Several processes that train as one: they fail together, stop together, and none outlives the first.
+"""How a training ends: by a signal, and in several processes together; none of them outlives the first.
 
 A process that waits for one that is gone would wait for half an hour, or for good on GPUs. So an error in any
 of them becomes the error of all, and is said once, by the first.
@@ -11,10 +11,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from subprocess import Popen
+from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+import torch.distributed
 
 from mesoface.errors import MesofaceError
 from mesoface.lab.training.config import TrainingError
@@ -24,9 +27,36 @@ if TYPE_CHECKING:
 
 _LONGEST = 2048  # bytes of an error's message that travel to the other processes
 _LOOK_EVERY = 1.0  # s between two looks whether the first process is still there
+_LONGEST_WORK = timedelta(days=30)  # of the first process alone
 _DEATH_SHOWS = 2.0  # s after which a process whose connection broke is known to be gone
 
 Result = TypeVar("Result")
+
+
+class StopRequest:
+    """In its block the first Ctrl-C or SIGTERM is remembered; a second Ctrl-C interrupts as usual."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def __call__(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._asked
+
+    def __enter__(self) -> StopRequest:
+        self._before = {
+            number: signal.signal(number, self._remember) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self._asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._asked = True
 
 
 class Processes:
@@ -76,6 +106,30 @@ class Processes:
             raise failure
         rank, message = next((rank, message) for rank, message in enumerate(messages) if message)
         raise TrainingError(f"process {rank} of {self.count}: {message}")
+
+    def first(self, work: Callable[[], None]) -> None:
+        """``work`` in the first process; the others wait, however long it takes.
+
+        Raises:
+            MesofaceError: ``work`` raised it.
+        """
+        failure: MesofaceError | None = None
+        waiting = None
+        if self.count > 1:
+            waiting = torch.distributed.new_group(timeout=_LONGEST_WORK, backend="gloo")
+        if self.rank == 0:
+            try:
+                work()
+            except MesofaceError as error:
+                failure = error
+        if waiting is not None:
+            torch.distributed.barrier(waiting)
+
+        def say() -> None:
+            if failure is not None:
+                raise failure
+
+        self.together(say)
 
     def _gathered(self, message: str) -> list[str]:
         """The messages of all processes."""

@@ -13,7 +13,7 @@ from mesoface.files.lock import locked_folder
 from mesoface.lab.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
 from mesoface.lab.training.config import RunConfig, TrainingError, differences
 from mesoface.lab.training.log import LOG, TENSORBOARD, VALIDATION_LOG
-from mesoface.lab.training.validator import PICTURE
+from mesoface.lab.training.validation import PICTURE
 
 CHECKPOINTS = "checkpoints"
 
@@ -47,13 +47,12 @@ def start_afresh(out: Path) -> None:
         path.unlink()
 
 
-def last_checkpoint(config: RunConfig, stage: str, data: tuple[str, ...]) -> Checkpoint | None:
+def last_checkpoint(config: RunConfig, data: tuple[str, ...]) -> Checkpoint | None:
     """Where the run in ``config.out`` goes on from; None where there is none yet.
 
     Args:
         config: of the run.
-        stage: what is trained.
-        data: what the sources hold now; see ``Samples.contents``. With other tiles sample k is another one.
+        data: what the sources hold now; see ``TrainingData.contents``. With others sample k is another one.
 
     Raises:
         MesofaceError: the checkpoint is damaged, or of a run with another configuration, and what differs.
@@ -62,8 +61,8 @@ def last_checkpoint(config: RunConfig, stage: str, data: tuple[str, ...]) -> Che
     if not found:
         return None
     last = read_checkpoint(found[-1])
-    if last.header.stage != stage:
-        _refuse(config.out, f"holds a training of the {last.header.stage}, not of the {stage}")
+    if last.header.stage != config.stage:
+        _refuse(config.out, f"holds a training of the {last.header.stage}, not of the {config.stage}")
     changed = differences(last.header.config, config)
     if changed:
         _refuse(config.out, f"holds a training with another configuration: {'; '.join(changed)}")

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from mesoface.errors import MesofaceError
-from mesoface.lab.training.config import Machine, TrainingConfig, TrainingError
-from mesoface.lab.training.interrupt import StopRequest
-from mesoface.lab.training.loop import Outcome, Training
-from mesoface.lab.training.processes import Processes, end_helpers, lost_helper
-from mesoface.lab.training.recipe import Recipe, Stage
+from mesoface.lab.training.config import Machine, RunConfig, TrainingError
+from mesoface.lab.training.loop import Training, TrainingOutcome
+from mesoface.lab.training.processes import Processes, StopRequest, end_helpers, lost_helper
+from mesoface.lab.training.recipe import make_data, make_recipe
 from mesoface.lab.training.resume import locked, start_afresh
 
 if TYPE_CHECKING:
@@ -24,17 +23,17 @@ if TYPE_CHECKING:
 _ELSEWHERE = {"MASTER_ADDR", "SLURM_JOB_ID"}
 
 
-def train(config: TrainingConfig, stage: Stage, *, fresh: bool = False) -> Outcome:
+def train(config: RunConfig, *, fresh: bool = False) -> TrainingOutcome:
     """Train, from the last checkpoint in ``config.out`` on where there is one.
 
     Args:
         config: see :mod:`mesoface.lab.training.config`.
-        stage: what is trained.
-        fresh: start again from nothing.
+        fresh: start again from nothing; samples that were generated stay.
 
     Raises:
         MesofaceError: something about configuration, data, weights or checkpoint has to be mended, or a loss
             or a gradient is not a finite number.
+        InterruptedJobsError: Ctrl-C while squares were made.
     """
     fabric = make_fabric(config.machine)
     fabric.launch()
@@ -42,11 +41,11 @@ def train(config: TrainingConfig, stage: Stage, *, fresh: bool = False) -> Outco
         torch.set_num_threads(config.machine.threads)  # after Fabric's own choice
     processes = Processes(fabric)
     try:
-        return _train(config, stage, fresh, fabric, processes)
+        return _train(config, fresh, fabric, processes)
     except MesofaceError:
         if processes.rank == 0:
             raise
-        return Outcome(0, False, None)  # the first process has it, too, and says it
+        return TrainingOutcome(0, False, None)  # the first process has it, too, and says it
     except RuntimeError as error:
         lost = lost_helper(fabric)
         if lost is None:
@@ -60,35 +59,23 @@ def train(config: TrainingConfig, stage: Stage, *, fresh: bool = False) -> Outco
         end_helpers(fabric)
 
 
-def _train(
-    config: TrainingConfig, stage: Stage, fresh: bool, fabric: Fabric, processes: Processes
-) -> Outcome:
+def _train(config: RunConfig, fresh: bool, fabric: Fabric, processes: Processes) -> TrainingOutcome:
     def claim() -> None:
-        if processes.rank == 0:
-            held.enter_context(locked(config.out))
-            if fresh:
-                start_afresh(config.out)
+        held.enter_context(locked(config.out))
+        if fresh:
+            start_afresh(config.out)
+        make_data(config)
 
-    with ExitStack() as held, StopRequest() as stop:
-        processes.together(claim)
+    with ExitStack() as held:
+        stop = StopRequest()
+        if processes.rank:  # a Ctrl-C while data is made is the first process's to report
+            held.enter_context(stop)
+        processes.first(claim)
+        if not processes.rank:
+            held.enter_context(stop)
         torch.manual_seed(config.seed)
-        recipe = processes.together(lambda: make_recipe(config, stage))
-        return Training(config, stage, recipe, fabric, processes, stop).run()
-
-
-def make_recipe(config: TrainingConfig, stage: Stage) -> Recipe:
-    """The network of ``config`` with first weights, ready for ``stage``.
-
-    Raises:
-        MesofaceError: weights that it should start from do not fit.
-    """
-    if config.network == "paper":
-        from mesoface.lab.training.paper_recipe import paper_recipe
-
-        return paper_recipe(config, stage)
-    from mesoface.lab.training.our_recipe import our_recipe
-
-    return our_recipe(config, stage)
+        recipe = processes.together(lambda: make_recipe(config))
+        return Training(config, recipe, fabric, processes, stop).run()
 
 
 def make_fabric(machine: Machine) -> Fabric:

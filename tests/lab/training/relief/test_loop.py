@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mesoface.lab.training.relief.config import check_meso_config
+from mesoface.lab.training.relief.run import train_meso
 from PIL import Image
 from safetensors.torch import load_file
 
 from mesoface.files.weights import load_network
 from mesoface.lab.training.config import TrainingError
 from mesoface.lab.training.relief import run
-from mesoface.lab.training.relief.config import check_meso_config
 from mesoface.lab.training.relief.recipe import LightRecipe, make_recipe
-from mesoface.lab.training.relief.run import train_meso
 from mesoface.relief.network import MESO_GENERATOR, RELIEF_GENERATOR
 from mesoface.weights import describe
 

@@ -14,8 +14,7 @@ from mesoface.files.colour import encode_srgb
 from mesoface.files.dpmap import MIDDLE, SIZE, encode_dpmap
 from mesoface.files.meshes import read_mesh, write_obj
 from mesoface.geometry.mesh import Mesh, unit
-from mesoface.lab.training.config import TrainingError
-from mesoface.lab.training.relief.config import check_meso_config
+from mesoface.lab.training.config import ReliefConfig, TrainingError, check_config
 from mesoface.lab.training.relief.data import open_pools
 from mesoface.lab.training.relief.pair_maps import read_pair
 from mesoface.lab.training.relief.pair_squares import cut_squares
@@ -211,7 +210,7 @@ def test_a_mesh_in_metres_is_refused(folder, tmp_path):
 def test_a_pool_of_pairs_is_cut_by_worker_processes(folder, values, tmp_path):
     """Also that everything travels to them; another choice of squares is another pool."""
     source = {"kind": "pairs", "folder": str(folder), "squares": 3, "texel_mm": 0.3}
-    config = check_meso_config(values(data=[source]))
+    config = check_config(values(data=[source]), ReliefConfig)
     (pool,) = open_pools(config.data, config)
     assert len(pool) == 3
     assert pool[2].maps.any()

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from mesoface.errors import MesofaceError
-from mesoface.lab.training.config import TrainingError
+from mesoface.lab.training.config import ReliefConfig, TrainingError, check_config
 from mesoface.lab.training.relief import pool as pools
-from mesoface.lab.training.relief.config import check_meso_config
-from mesoface.lab.training.relief.data import Batch, Samples, open_pools
+from mesoface.lab.training.relief.data import Batch, SquareSamples, open_pools
 from mesoface.lab.training.relief.pool import PoolFile, SquarePool, fill_pool, write_file
 from mesoface.lab.training.relief.skin_pool import draw_squares
 from mesoface.relief.inputs import CHANNELS
@@ -36,7 +35,7 @@ def drawn(monkeypatch) -> list[str]:
 
 def test_more_squares_are_the_same_ones_and_more(values, drawn):
     def squares(count: int) -> SquarePool:
-        config = check_meso_config(values(data=[{"kind": "skin", "squares": count, "seed": 0}]))
+        config = check_config(values(data=[{"kind": "skin", "squares": count, "seed": 0}]), ReliefConfig)
         return open_pools(config.data, config)[0]
 
     few = squares(4)
@@ -86,22 +85,22 @@ def test_what_cannot_be_made_is_said_with_its_reason(tmp_path, monkeypatch):
 
 
 def test_every_square_comes_once_in_a_round_and_the_same_to_everyone(easy_pools, values):
-    config = check_meso_config(values())
+    config = check_config(values(), ReliefConfig)
     both = easy_pools(config.data) + easy_pools(config.validation.sources)
-    samples, again = Samples(both, 9), Samples(both, 9)
+    samples, again = SquareSamples(both, 9), SquareSamples(both, 9)
     count = sum(map(len, both))
     for turn in range(2):
         reliefs = [np.sort(samples[turn * count + n][0].relief, axis=None).tobytes() for n in range(count)]
         assert len(set(reliefs)) == count
     for k in (40, 3, 25):
         np.testing.assert_array_equal(samples[k][0].maps, again[k][0].maps)
-    other = Samples(both, 10)
+    other = SquareSamples(both, 10)
     assert any(not np.array_equal(samples[k][0].maps, other[k][0].maps) for k in range(5))
 
 
 def test_a_batch_has_the_shapes_that_networks_take(easy_pools, values):
-    config = check_meso_config(values())
-    samples = Samples(easy_pools(config.data), 0)
+    config = check_config(values(), ReliefConfig)
+    samples = SquareSamples(easy_pools(config.data), 0)
     batch = Batch.of([samples[k] for k in range(3)], "cpu")
     assert batch.maps.shape == (3, CHANNELS, SIZE, SIZE)
     assert batch.color.shape == (3, 3, SIZE, SIZE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,14 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mesoface.lab.training.config import AnySquareSource, ReliefConfig, SkinSource
 from mesoface.lab.training.relief.augment import WAYS, laid
-from mesoface.lab.training.relief.config import MesoConfig, SkinSource, Source
 from mesoface.lab.training.relief.pair_pool import pair_pool
 from mesoface.lab.training.relief.pool import Square, SquarePool
 from mesoface.lab.training.relief.skin_pool import skin_pool
 from mesoface.running.progress import ProgressCallback, silent
 
-# What random numbers are for: streams that never meet.
+PlacedSquare = tuple[Square, float]
+"""A square, and the size of its texels in mm."""
+
+# What random numbers are for: streams that never meet; 2 is the loop's.
 _ORDER, _WAY = range(2)
 
 
@@ -41,7 +44,7 @@ class Batch:
     texel_mm: Tensor
 
     @staticmethod
-    def of(squares: Sequence[tuple[Square, float]], device: str | torch.device) -> Batch:
+    def of(squares: Sequence[PlacedSquare], device: str | torch.device) -> Batch:
         """Squares, each with the size of its texels in mm, put on a device."""
 
         def stacked(arrays: Sequence[NDArray]) -> Tensor:
@@ -56,7 +59,7 @@ class Batch:
         )
 
 
-class Samples:
+class SquareSamples:
     """An endless sequence of squares, the same for the same pools and seed whoever asks and when.
 
     In each round every square of every pool comes once, in another order.
@@ -69,8 +72,13 @@ class Samples:
     def __init__(self, pools: Sequence[SquarePool], seed: int):
         self._pools, self._seed = pools, seed
         self._ends = np.cumsum([len(pool) for pool in pools])
+        self.contents = self.described = tuple(pool.contents for pool in pools)
 
-    def __getitem__(self, k: int) -> tuple[Square, float]:
+    def load(self, numbers: Sequence[int]) -> Iterator[PlacedSquare]:
+        """The samples of these numbers."""
+        return map(self.__getitem__, numbers)
+
+    def __getitem__(self, k: int) -> PlacedSquare:
         """Sample ``k``, and the size of its texels in mm."""
         turn, place = divmod(k, int(self._ends[-1]))
         index = int(_order(self._seed, turn, int(self._ends[-1]))[place])
@@ -87,7 +95,7 @@ def _order(seed: int, turn: int, count: int) -> NDArray[np.int64]:
 
 
 def open_pools(
-    sources: Sequence[Source], config: MesoConfig, progress: ProgressCallback = silent
+    sources: Sequence[AnySquareSource], config: ReliefConfig, progress: ProgressCallback = silent
 ) -> list[SquarePool]:
     """The squares that sources stand for; made first where they are not there.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mesoface.lab.training.relief.config import LossWeights
+from mesoface.lab.training.config import ReliefLoss
 from mesoface.relief.inputs import HIGH_PASS
 
 # Smooths the absolute value at zero, in texels of height for a texel of way, and texels.
@@ -35,7 +35,7 @@ class ReliefError:
     height: Tensor
     height_missing: Tensor
 
-    def loss(self, weights: LossWeights) -> Tensor:
+    def loss(self, weights: ReliefLoss) -> Tensor:
         """The scalar to minimise; relative on each square, so that fine pores count as deep wrinkles do."""
         slope = (self.slope / (self.slope_missing + _FLOOR)).mean()
         height = (self.height / (self.height_missing + _FLOOR)).mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from mesoface.lab.training.relief.config import MesoConfig, PairSource
+from mesoface.lab.training.config import PairSource, ReliefConfig
 from mesoface.lab.training.relief.pair_squares import cut_squares
 from mesoface.lab.training.relief.pairs import Pair, find_pairs
 from mesoface.lab.training.relief.pool import PoolFile, SquarePool, fill_pool
@@ -15,7 +15,7 @@ from mesoface.running.progress import ProgressCallback, silent
 _GENERATION = 1
 
 
-def pair_pool(source: PairSource, config: MesoConfig, progress: ProgressCallback = silent) -> SquarePool:
+def pair_pool(source: PairSource, config: ReliefConfig, progress: ProgressCallback = silent) -> SquarePool:
     """The squares of a source, as evenly of its pairs as can be; cut first where they are not there.
 
     Raises:

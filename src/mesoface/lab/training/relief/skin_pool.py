@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mesoface.lab.training.relief.config import MesoConfig, SkinSource
+from mesoface.lab.training.config import ReliefConfig, SkinSource
 from mesoface.lab.training.relief.pool import PoolFile, SquarePool, fill_pool
 from mesoface.lab.training.relief.skin import SkinSquare, draw_square
 from mesoface.running.progress import ProgressCallback, silent
@@ -14,7 +14,7 @@ _GENERATION = 2
 _PER_FILE = 40
 
 
-def skin_pool(source: SkinSource, config: MesoConfig, progress: ProgressCallback = silent) -> SquarePool:
+def skin_pool(source: SkinSource, config: ReliefConfig, progress: ProgressCallback = silent) -> SquarePool:
     """The squares of a source, drawn first where they are not there; more of them is the same and more.
 
     Raises:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mesoface.lab.training.contact_sheet import contact_sheet, spread_out
-from mesoface.lab.training.relief.data import Batch
-from mesoface.lab.training.relief.loss import relief_error
 from mesoface.lab.training.relief.pool import Square
-from mesoface.lab.training.relief.recipe import Recipe
 from mesoface.relief.inputs import slopes
 from mesoface.rendering.false_color import colorize
-from mesoface.running.progress import ProgressCallback, silent
 
 _TITLES = (
     "colour",
@@ -32,7 +27,7 @@ _LAMP = np.array([-0.5, -0.5, 0.7])  # from the upper left
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class SquareAnswer:
     """What a network said of a square.
 
     Args:
@@ -48,43 +43,7 @@ class Answer:
     slope_missing: float
 
 
-@torch.inference_mode()
-def answers(
-    recipe: Recipe,
-    squares: Sequence[tuple[Square, float]],
-    batch: int,
-    device: torch.device,
-    stopped: Callable[[], bool],
-    progress: ProgressCallback = silent,
-) -> list[Answer] | None:
-    """What the network says of each square; None when it was ``stopped`` before the last one.
-
-    Args:
-        recipe: the network, in evaluation mode.
-        squares: each with the size of its texels, mm.
-        batch: how many at a time.
-        device: where the network is.
-        stopped: asked before every batch.
-        progress: told after every batch.
-    """
-    found: list[Answer] = []
-    while len(found) < len(squares):
-        if stopped():
-            return None
-        progress("validation", len(found), len(squares))
-        part = squares[len(found) : len(found) + batch]
-        taken = Batch.of(part, device)
-        relief = recipe.relief(taken).float()
-        error = relief_error(relief, taken.relief, taken.valid)
-        found += [
-            Answer(square, relief[n, 0].cpu().numpy(), float(error.slope[n]), float(error.slope_missing[n]))
-            for n, (square, _) in enumerate(part)
-        ]
-    progress("validation", len(found), len(squares))
-    return found
-
-
-def figures(found: Sequence[Answer]) -> dict[str, float]:
+def figures(found: Sequence[SquareAnswer]) -> dict[str, float]:
     """How good answers are over all squares.
 
     Returns:
@@ -106,7 +65,7 @@ def figures(found: Sequence[Answer]) -> dict[str, float]:
     }
 
 
-def in_words(values: dict[str, float]) -> str:
+def in_words(values: Mapping[str, float]) -> str:
     """:func:`figures` as a sentence."""
     return (
         f"{100 * values['slope_left']:.1f} % of the missing slope is left "
@@ -115,12 +74,12 @@ def in_words(values: dict[str, float]) -> str:
     )
 
 
-def picture(found: Sequence[Answer]) -> NDArray[np.uint8]:
+def picture(found: Sequence[SquareAnswer]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8: a row for a square; colour, luminance, then truth and answer lit and as heights."""
     return contact_sheet(_TITLES, [_row(answer) for answer in spread_out(found)])
 
 
-def _row(answer: Answer) -> list[NDArray[np.float64]]:
+def _row(answer: SquareAnswer) -> list[NDArray[np.float64]]:
     square = answer.square
     truth = square.relief.astype(np.float32)
     deepest = max(float(np.percentile(np.abs(truth), 99)), 1e-3)

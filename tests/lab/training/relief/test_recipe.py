@@ -1,20 +1,25 @@
-"""The loss of relief: 0 for the truth, about 1 for nothing, and the same high-pass as in use."""
+"""Recipes of relief: the loss, the same high-pass as in use, and the networks that are trained."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from mesoface.lab.training.relief.config import LossWeights
+from mesoface.files.weights import load_network
+from mesoface.lab.training.config import ReliefConfig, ReliefLoss, TrainingError, check_config
 from mesoface.lab.training.relief.data import Batch
 from mesoface.lab.training.relief.loss import high_pass, relief_error
 from mesoface.lab.training.relief.pool import Square
-from mesoface.lab.training.relief.recipe import LightRecipe
+from mesoface.lab.training.relief.recipe import LightRecipe, relief_recipe
+from mesoface.lab.training.run import train
 from mesoface.relief import inputs
+from mesoface.relief.generator import MESO_GENERATOR
 from mesoface.relief.network import ReliefGenerator
+from mesoface.weights import describe
 
-BOTH = LossWeights(slope=1.0, height=1.0)
+BOTH = ReliefLoss(slope=1.0, height=1.0)
 
 
 @pytest.fixture
@@ -28,9 +33,9 @@ def test_the_truth_costs_nothing_and_nothing_costs_one(relief):
     deep = 10 * relief  # so that the floor does not matter
     nothing = relief_error(torch.zeros_like(deep), deep, everywhere)
     assert nothing.left == pytest.approx(1)
-    for weights in (LossWeights(), LossWeights(slope=0, height=1)):
+    for weights in (ReliefLoss(), ReliefLoss(slope=0, height=1)):
         assert float(nothing.loss(weights)) == pytest.approx(1, abs=0.01)
-    assert float(relief_error(-deep, deep, everywhere).loss(LossWeights())) > 1.9
+    assert float(relief_error(-deep, deep, everywhere).loss(ReliefLoss())) > 1.9
 
 
 def test_a_constant_has_no_slope_but_a_height(relief):
@@ -83,3 +88,36 @@ def test_every_weight_gets_a_gradient(relief):
         assert torch.isfinite(parameter.grad).all(), name
         # A constant is high-passed away, so the last bias alone may have none.
         assert parameter.grad.abs().max() > 0 or name == "leave.bias", name
+
+
+@pytest.mark.usefixtures("easy_pools")
+def test_the_papers_network_takes_a_step(values, tmp_path):
+    loss = {"slope": 1.0, "height": 1.0}
+    config = check_config(values(network="paper", width=4, steps=1, batch=2, loss=loss), ReliefConfig)
+    assert train(config).finished
+    weights = tmp_path / "run" / "weights.safetensors"
+    about = describe(weights)
+    assert (about.network.name, about.ngf) == ("meso_generator", 4)
+    torch.manual_seed(config.seed)
+    first = relief_recipe(config).network.state_dict()
+    trained = load_network(weights, MESO_GENERATOR).state_dict()
+    changed = [name for name in first if not torch.equal(first[name], trained[name])]
+    assert {name for name in first if name.endswith("weight")} <= set(changed)
+
+
+@pytest.mark.usefixtures("easy_pools")
+def test_it_starts_from_weights_of_the_same_network(values, tmp_path):
+    train(check_config(values(steps=2), ReliefConfig))
+    weights = str(tmp_path / "run" / "weights.safetensors")
+    again = check_config(values(init=weights), ReliefConfig)
+    first = relief_recipe(again).network.state_dict()
+    assert all(torch.equal(value, first[name]) for name, value in load_file(weights).items())
+    with pytest.raises(TrainingError, match="does not fit the network to train"):
+        relief_recipe(check_config(values(init=weights, network="paper", width=4), ReliefConfig))
+
+
+@pytest.mark.usefixtures("easy_pools")
+def test_other_squares_are_refused(values):
+    train(check_config(values(steps=1), ReliefConfig))
+    with pytest.raises(TrainingError, match=r"data: .*'squares': 7.*, now .*'squares': 9"):
+        train(check_config(values(data=[{"kind": "skin", "squares": 9, "seed": 0}]), ReliefConfig))
