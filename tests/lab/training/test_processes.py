@@ -21,9 +21,9 @@ import torch
 from safetensors.torch import load_file
 
 from mesoface.lab.training import pack
-from mesoface.lab.training.checkpoint import checkpoints, read_checkpoint
+from mesoface.lab.training.checkpoint import checkpoints, load_checkpoint
+from mesoface.lab.training.pack import write_shard
 from mesoface.lab.training.resume import locked
-from mesoface.lab.training.shard import write_shard
 
 TALK = """
 import sys
@@ -151,7 +151,7 @@ def test_two_processes_have_the_gradients_of_one(start, streamed, tmp_path):
     level = {"optimizer": {"rate": 0.01, "warmup": 0, "clip": 1e6}, "checkpoint_every": 1}
     runs = [start(streamed(out=str(tmp_path / str(n)), steps=1, **level, **on(n))) for n in (1, 2)]
     assert [run.wait(240) for run in runs] == [0, 0]
-    one, two = (read_checkpoint(checkpoints(tmp_path / n / "checkpoints")[-1]).tensors for n in "12")
+    one, two = (load_checkpoint(checkpoints(tmp_path / n / "checkpoints")[-1]).tensors for n in "12")
     gradients = [name for name in one if name.endswith("exp_avg")]
     assert len(gradients) == 6
     for name in gradients:
@@ -180,7 +180,7 @@ def test_the_real_network_has_the_gradients_of_one_process(tmp_path):
         arguments = [command, "train", "matching", "--config", file]
         subprocess.run(arguments, cwd=tmp_path, check=True, env=environment())
         kept = checkpoints(tmp_path / f"run{devices}" / "checkpoints")[-1]
-        tensors = read_checkpoint(kept).tensors
+        tensors = load_checkpoint(kept).tensors
         moments.append({name: tensors[name] for name in tensors if name.endswith("exp_avg")})
     one, two = moments
     assert len(one) > 10
@@ -199,7 +199,7 @@ def test_two_processes_train_as_one_also_when_stopped_between(start, streamed, t
     wait_for(lambda: (broken / "log.csv").exists() and len(losses(broken)) > 2)
     os.killpg(run.pid, signal.SIGINT)
     assert run.wait(120) == 130, (tmp_path / "stderr1").read_text()
-    assert 3 <= read_checkpoint(checkpoints(broken / "checkpoints")[-1]).header.step < 40
+    assert 3 <= load_checkpoint(checkpoints(broken / "checkpoints")[-1]).header.step < 40
     assert start(streamed(out=str(broken), steps=40, **on(later))).wait(240) == 0
     assert whole.wait(240) == 0
     one, two = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "broken"))
@@ -219,7 +219,7 @@ def test_sigterm_to_the_first_process_stops_all(start, streamed, tmp_path):
     assert run.wait(120) == 130
     wait_for(lambda: not any(map(is_running, helpers)))
     (kept,) = checkpoints(tmp_path / "run" / "checkpoints")
-    assert read_checkpoint(kept).header.step >= 2
+    assert load_checkpoint(kept).header.step >= 2
 
 
 @pytest.mark.slow
@@ -230,7 +230,7 @@ def test_a_process_that_dies_takes_the_others_along(start, streamed, tmp_path, k
     (helper,) = children(run.pid)
     os.kill(run.pid if killed == "the first" else helper, signal.SIGKILL)
     wait_for(lambda: not is_running(run.pid) and not is_running(helper), 60)
-    read_checkpoint(checkpoints(tmp_path / "run" / "checkpoints")[-1])
+    load_checkpoint(checkpoints(tmp_path / "run" / "checkpoints")[-1])
     if killed == "a helper":
         # either ours is first to notice, or Fabric, which ends the first process
         said = (tmp_path / "stderr0").read_text()

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from mesoface.lab.training import pack, stream
 from mesoface.lab.training.config import StreamSource, TileSource, TrainingError
 from mesoface.lab.training.data import TileSamples, load_samples
-from mesoface.lab.training.pack import PackedTiles
-from mesoface.lab.training.shard import write_shard
+from mesoface.lab.training.pack import PackedTiles, write_shard
 from mesoface.lab.training.stream import TileStream, buffered_order
 from mesoface.lab.training.tile import write_tiles
 

@@ -7,7 +7,7 @@ moments are all there is to keep. Nothing is pickled.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ def checkpoints(folder: Path) -> list[Path]:
     )
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
@@ -138,12 +138,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors, on whatever device, as safetensors: all of the file or nothing."""
     plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    save_safetensors(path, lambda temporary: safetensors.torch.save_file(plain, temporary, metadata))
+
+
+def save_safetensors(path: str | Path, save: Callable[[Path], None]) -> None:
+    """Write a safetensors file by ``save``: all of it or nothing.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
     with atomic_file(path) as temporary:
         try:
-            safetensors.torch.save_file(plain, temporary, metadata)
+            save(temporary)
         except SafetensorError as error:
             raise TrainingError(
-                f"cannot be written ({first_line(error)})", path=path, remedy="free space or name another out"
+                f"cannot be written ({first_line(error)})",
+                path=path,
+                remedy="free space or name another place",
             ) from None
         temporary.chmod(0o644)  # as every other file of ours; the library's are the owner's alone
 

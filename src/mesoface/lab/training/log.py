@@ -1,4 +1,8 @@
-"""What a training says while it runs: a bar, two tables of comma-separated values, TensorBoard if asked."""
+"""The log of a training: a progress bar, two tables of comma-separated values, TensorBoard if wanted.
+
+The tables are not Fabric's ``CSVLogger``: that one names its file itself, sorts the columns and, when a run
+resumes, keeps the rows after the checkpoint.
+"""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from mesoface.captures.load import load_capture
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.meshes import read_mesh
 from mesoface.lab.training.captures import TILES_PER_LEVEL, capture_tiles
-from mesoface.lab.training.checks import TruthError
 from mesoface.lab.training.tile import write_tiles
+from mesoface.lab.training.truth import TruthError
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import read_manifest, resumable_folder, run_all
 
@@ -105,7 +105,7 @@ def prepare_tiles(
         missing = [job for job in jobs if not job.shard.exists()]
         try:
             run_all(
-                write_shard,
+                write_capture_tiles,
                 missing,
                 path=shards,
                 name_of=lambda job: job.capture.name,
@@ -183,7 +183,7 @@ def _truth_of(folder: Path, name: str | None) -> Path:
     return beside if beside.is_file() and not (folder / "gt.ply").exists() else folder / "gt.ply"
 
 
-def write_shard(job: TilesJob) -> int:
+def write_capture_tiles(job: TilesJob) -> int:
     """Make the tiles of one capture; their number."""
     capture, truth = load_capture(job.capture), read_mesh(job.truth)
     scale = job.scale or capture.mm_per_unit or _stated_scale(job.capture)

@@ -10,7 +10,7 @@ from pathlib import Path
 from mesoface.files.atomic import remove_leftovers
 from mesoface.files.cards import CARD, WEIGHTS
 from mesoface.files.lock import locked_folder
-from mesoface.lab.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
+from mesoface.lab.training.checkpoint import Checkpoint, checkpoints, load_checkpoint
 from mesoface.lab.training.config import RunConfig, TrainingError, differences
 from mesoface.lab.training.log import LOG, TENSORBOARD, VALIDATION_LOG
 from mesoface.lab.training.validation import PICTURE
@@ -60,7 +60,7 @@ def last_checkpoint(config: RunConfig, data: tuple[str, ...]) -> Checkpoint | No
     found = checkpoints(config.out / CHECKPOINTS)
     if not found:
         return None
-    last = read_checkpoint(found[-1])
+    last = load_checkpoint(found[-1])
     if last.header.stage != config.stage:
         _refuse(config.out, f"holds a training of the {last.header.stage}, not of the {config.stage}")
     changed = differences(last.header.config, config)

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.lab.training.config import TrainingError
-from mesoface.lab.training.pack import PackedTiles
-from mesoface.lab.training.shard import Shard
+from mesoface.lab.training.pack import PackedTiles, Shard
 from mesoface.lab.training.tile import Tile
 
 

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera
 from mesoface.lab.training.config import MatchingConfig, RunConfig
-from mesoface.lab.training.contact_sheet import contact_sheet, spread_out
 from mesoface.lab.training.data import TileSamples, validation_tiles
 from mesoface.lab.training.log import Log
 from mesoface.lab.training.tile import Tile, write_tiles
+from mesoface.lab.training.validation import contact_sheet, spread_out
 from mesoface.matching.classical import PRESETS, ClassicalAnswer, ClassicalLevel, ClassicalMatcher
 from mesoface.matching.levels import LevelInput
 from mesoface.rendering.false_color import colorize, percentile_limits

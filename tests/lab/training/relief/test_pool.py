@@ -9,8 +9,7 @@ from mesoface.errors import MesofaceError
 from mesoface.lab.training.config import ReliefConfig, TrainingError, check_config
 from mesoface.lab.training.relief import pool as pools
 from mesoface.lab.training.relief.data import Batch, SquareSamples, open_pools
-from mesoface.lab.training.relief.pool import PoolFile, SquarePool, fill_pool, write_file
-from mesoface.lab.training.relief.skin_pool import draw_squares
+from mesoface.lab.training.relief.pool import PoolFile, SquarePool, draw_squares, fill_pool, write_file
 from mesoface.relief.inputs import CHANNELS
 from mesoface.running.workers import End, Outcome
 
@@ -29,7 +28,7 @@ def drawn(monkeypatch) -> list[str]:
         return []
 
     monkeypatch.setattr(pools, "run_all", here)
-    monkeypatch.setattr("mesoface.lab.training.relief.skin_pool._PER_FILE", 3)
+    monkeypatch.setattr("mesoface.lab.training.relief.pool._PER_FILE", 3)
     return names
 
 

@@ -9,19 +9,16 @@ from numpy.typing import NDArray
 from mesoface.geometry.mesh import unit
 from mesoface.lab.training.config import TrainingError
 from mesoface.lab.training.relief.pair_maps import PairMaps, read_pair
-from mesoface.lab.training.relief.pairs import Pair
-from mesoface.lab.training.relief.relief import Relief, measured
-from mesoface.lab.training.relief.skin import SkinSquare
-from mesoface.relief.inputs import high_pass, light_slopes, make_inputs
+from mesoface.lab.training.relief.pairs import Pair, PairMaps, read_pair
+from mesoface.lab.training.relief.relief import measured
+from mesoface.lab.training.relief.skin import MARGIN, SkinSquare, make_square, measured
+from mesoface.relief.inputs import light_slopes
+from mesoface.relief.light import light_slopes
 
-# Texels beyond a square, so that filters have no rim.
-_MARGIN = 24
 # Share of a square that is skin, at least, and how much coarser than asked for a map's texels may be.
 _LEAST_SKIN, _COARSEST = 0.7, 1.5
 # How much larger or smaller than usual texels are, at most, where a square may lie.
 _MOST_STRETCHED = 3.0
-# Blur of the truth: finer than about a texel nothing can be told.
-_FINEST = 0.6
 # Spread of a box as wide as one texel: what is blurred before every so manieth texel is taken.
 _BOX = 12**-0.5
 
@@ -80,7 +77,7 @@ def _cut(
     maps: PairMaps, row: int, column: int, size: int, texel_mm: float, rng: np.random.Generator
 ) -> SkinSquare:
     """The square around the middle of a texel of ``maps.skin``."""
-    n, coarse = size + 2 * _MARGIN, len(maps.skin)
+    n, coarse = size + 2 * MARGIN, len(maps.skin)
     # In shares of the unit square, from its top left.
     side = n * texel_mm / float(maps.span_mm[row, column])
     left, top = (column + 0.5) / coarse - side / 2, (row + 0.5) / coarse - side / 2
@@ -95,14 +92,7 @@ def _cut(
     if maps.form is not None:
         position, normal = window(maps.form.position), unit(window(maps.form.normal))
         light = light_slopes(maps.form.light, position, normal, texel_mm)
-    nothing = np.zeros_like(height)
-    seen = measured(Relief(height, nothing, nothing, nothing), rng)
-    missed = high_pass(cv2.GaussianBlur(height, (0, 0), _FINEST) - seen, valid)
-    inputs = make_inputs(color, light, seen, valid)
-    inside = slice(_MARGIN, n - _MARGIN)
-    return SkinSquare(
-        inputs[:, inside, inside], missed[inside, inside], valid[inside, inside], color[inside, inside]
-    )
+    return make_square(color, light, height, measured(height, rng), valid)
 
 
 def _resampled(values: NDArray, left: float, top: float, side: float, n: int) -> NDArray[np.float32]:

@@ -19,8 +19,15 @@ from mesoface.lab.training.checkpoint import load_weights
 from mesoface.lab.training.config import ReliefConfig, ReliefLoss, RunConfig
 from mesoface.lab.training.log import Log
 from mesoface.lab.training.relief.data import Batch, PlacedSquare, SquareSamples, open_pools
-from mesoface.lab.training.relief.loss import ReliefError, high_pass, relief_error
-from mesoface.lab.training.relief.validation import SquareAnswer, figures, in_words, picture
+from mesoface.lab.training.relief.errors import (
+    ReliefError,
+    SquareAnswer,
+    figures,
+    high_pass,
+    in_words,
+    picture,
+    relief_error,
+)
 from mesoface.relief.generator import MesoGenerator
 from mesoface.relief.network import MesoGenerator, ReliefGenerator
 from mesoface.running.progress import ProgressCallback, progress_bars
