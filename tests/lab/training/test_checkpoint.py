@@ -95,7 +95,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, foreign)
     for content in (b"", whole[:40], whole[:-1], b"\x80\x02}q\x00.", foreign.read_bytes()):
         path.write_bytes(content)
-        with pytest.raises(WeightsError, match="is no whole checkpoint of a training"):
+        with pytest.raises(WeightsError, match="is not a complete checkpoint of a training"):
             load_checkpoint(path)
 
 

@@ -87,7 +87,7 @@ def test_what_is_trained_on_is_not_validated_on(values, tmp_path):
 
 
 def test_freezing_random_weights_is_refused(values):
-    with pytest.raises(TrainingError, match="freeze_matching: there is nothing to freeze"):
+    with pytest.raises(TrainingError, match="freeze_matching: there are no weights to freeze"):
         check_config(values(freeze_matching=True), RegularizerConfig)
 
 

@@ -77,7 +77,7 @@ def test_a_damaged_shard_is_named_also_by_a_loader_process(folder, workers):
     samples = TileSamples([TileSource(kind="tiles", folder=folder)], 1, as_it_is)
     for shard in folder.iterdir():
         shard.write_bytes(shard.read_bytes()[:500])
-    with pytest.raises(MesofaceError, match=r"[ab]\.npz: is no shard of tiles") as caught:
+    with pytest.raises(MesofaceError, match=r"[ab]\.npz: is not a shard of tiles") as caught:
         list(load_samples(samples, [0], workers))
     assert "\n" not in str(caught.value)
 
@@ -115,7 +115,7 @@ def test_a_damaged_patch_is_named_with_what_to_do(toy, tmp_path, monkeypatch):
     (file,) = tmp_path.rglob("*.npz")
     file.write_bytes(b"PK")
     with pytest.raises(
-        TrainingError, match=r"is no shard of tiles.* — delete it; it is made again"
+        TrainingError, match=r"is not a shard of tiles.* — delete it; it is made again"
     ) as caught:
         pool[0]
     assert caught.value.path == file

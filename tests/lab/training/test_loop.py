@@ -229,7 +229,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_good(trained):
     trained.train()
     _, last = sorted((trained.out / "checkpoints").iterdir())
     last.write_bytes(last.read_bytes()[:-100])
-    with pytest.raises(WeightsError, match="delete it to go on from the one before") as caught:
+    with pytest.raises(WeightsError, match="delete it to resume from the one before") as caught:
         trained.train()
     assert caught.value.path == last
     last.unlink()

@@ -62,7 +62,7 @@ def test_a_byte_that_changed_is_found(path):
 @pytest.mark.parametrize("keep", [0, 5, 100, -1])
 def test_a_truncated_shard_is_refused_when_it_is_opened(path, keep):
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(MesofaceError, match="is no whole shard of tiles"):
+    with pytest.raises(MesofaceError, match="is not a complete shard of tiles"):
         Shard(path)
 
 
@@ -74,7 +74,7 @@ def test_other_files_are_no_shards(tmp_path):
     for sums in ("[", "{}", "[1, 2]", "[]", "[[0]]"):
         header = {shard._FORMAT: sums}
         safetensors.numpy.save_file({"000000": np.zeros(4, np.uint8)}, path, header)
-        with pytest.raises(MesofaceError, match="is no whole shard of tiles"):
+        with pytest.raises(MesofaceError, match="is not a complete shard of tiles"):
             Shard(path)[0]
 
 
@@ -87,7 +87,7 @@ def test_a_tile_whose_arrays_do_not_fit_is_refused(path, toy, monkeypatch):
         Shard(path)[0]
     del arrays["truth"]
     write_shard(path, [wrong])
-    with pytest.raises(MesofaceError, match="is no whole shard of tiles: tile 0: 'truth'"):
+    with pytest.raises(MesofaceError, match="is not a complete shard of tiles: tile 0: 'truth'"):
         Shard(path)[0]
 
 
@@ -166,7 +166,7 @@ def test_workers_make_the_same_files_and_a_damaged_file_is_named(tiles, tmp_path
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pack, "count_tiles", counted_before_it_broke)
-        with pytest.raises(IncompleteError, match=r"000000\.safetensors \(.*b\.npz: is no shard of tiles"):
+        with pytest.raises(IncompleteError, match=r"000000\.safetensors \(.*b\.npz: is not a shard of tiles"):
             pack_tiles([tiles], tmp_path / "two", per_shard=5, workers=2)
     (tiles / "b.npz").write_bytes(good)
     pack_tiles([tiles], tmp_path / "two", per_shard=5, workers=2)
@@ -193,7 +193,7 @@ def test_folders_that_are_none_are_refused(tiles, tmp_path):
         PackedTiles(tiles)
     pack_tiles([tiles], tmp_path / "packed")
     (tmp_path / "packed" / "stream.json").write_text('{"format": "another"}')
-    with pytest.raises(TrainingError, match="is not of this version's packing"):
+    with pytest.raises(TrainingError, match="was packed by another version"):
         PackedTiles(tmp_path / "packed")
 
 

@@ -234,7 +234,7 @@ def test_a_process_that_dies_takes_the_others_along(start, streamed, tmp_path, k
     if killed == "a helper":
         # either ours is first to notice, or Fabric, which ends the first process
         said = (tmp_path / "stderr0").read_text()
-        assert "process 1 of 2 ended with SIGKILL; the last checkpoint stays" in said or run.wait() == -9
+        assert "process 1 of 2 ended with SIGKILL; the last checkpoint is kept" in said or run.wait() == -9
     with locked(tmp_path / "run"):
         pass  # the folder is free again
 

@@ -23,7 +23,7 @@ def test_without_fabric_the_remedy_is_said(monkeypatch):
 
 def test_gpus_that_are_not_there_are_named(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    with pytest.raises(MesofaceError, match=r"machine\.devices = 2 GPUs were asked for, there are 1"):
+    with pytest.raises(MesofaceError, match=r"machine\.devices = 2, but the number of GPUs is 1"):
         make_fabric(Machine(device="cuda", devices=2))
 
 

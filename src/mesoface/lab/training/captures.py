@@ -75,7 +75,7 @@ TILES_PER_LEVEL: Mapping[int, int] = {128: 1, 256: 2, 512: 12, 768: 16, 1024: 8}
 _ALL_VIEWS = 120
 # All levels finer than this start from what it measured.
 _LAST_SIZE = 512
-# Truth is looked for beyond the reach, too: there the network shall say that it does not know.
+# Truth is looked for beyond the reach, too: there the network should have no confidence.
 _BEYOND = 3.0
 # Squares are chosen on a map of about so many texels a side.
 _OVERVIEW = 160

@@ -1,4 +1,4 @@
-"""Where a training was, as one safetensors file: tensors, and a header of JSON that says which step it is.
+"""The state of a training as one safetensors file: tensors, and a JSON header with the step.
 
 What a step does depends on the seed and its number alone, so that a step, the network and the optimiser's
 moments are all there is to keep. Nothing is pickled.
@@ -29,7 +29,7 @@ _NETWORK, _OPTIMIZER, _AVERAGE = "network/", "optimizer/", "average/"
 
 
 class Header(BaseModel):
-    """What a checkpoint says of itself beside its tensors."""
+    """What a checkpoint holds beside its tensors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -129,9 +129,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             return Checkpoint(path, header, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, ValidationError, KeyError, OSError) as error:
         raise WeightsError(
-            f"is no whole checkpoint of a training ({first_line(error)})",
+            f"is not a complete checkpoint of a training ({first_line(error)})",
             path=path,
-            remedy="delete it to go on from the one before, or start again with --fresh",
+            remedy="delete it to resume from the one before, or start again with --fresh",
         ) from None
 
 

@@ -19,7 +19,7 @@ _DEEPEST_HALVING = 16  # the paper's generator halves its maps four times
 
 
 class TrainingError(MesofaceError):
-    """A training cannot start, or cannot go on."""
+    """A training cannot start or be resumed."""
 
 
 class Section(BaseModel):
@@ -241,7 +241,7 @@ class RegularizerConfig(MatchingConfig):
     def problem(self) -> tuple[str, str] | None:
         """See :meth:`MatchingConfig.problem`; also that there is something to freeze."""
         if self.freeze_matching and not self.matching:
-            return "freeze_matching: there is nothing to freeze", "name the weights as `matching`"
+            return "freeze_matching: there are no weights to freeze", "name the weights as `matching`"
         return super().problem()
 
 
@@ -279,9 +279,8 @@ CONFIGS: dict[Stage, type[RunConfig]] = {
 
 Config = TypeVar("Config", bound=RunConfig)
 
-# What a run that goes on may have otherwise than when it began: it changes no sample and no gradient beyond
-# rounding. `steps` changes the schedule that is left, `average` what is written,
-# `validation` what is measured.
+# Keys that may differ when a run is resumed: they change no sample, and no gradient beyond rounding.
+# `steps` changes the rest of the schedule, `average` what is written, `validation` what is measured.
 _MAY_CHANGE = {"steps", "average", "checkpoint_every", "log_every", "tensorboard", "validation", "machine"}
 
 
@@ -338,7 +337,7 @@ def check_config(values: Any, model: type[Config], path: str | Path | None = Non
 
 
 def on_machine(config: Config, *, devices: int | None = None, nodes: int | None = None) -> Config:
-    """The same training on so many devices and machines; None: as ``config`` says.
+    """The same training on other numbers of devices and machines; None: as in ``config``.
 
     Raises:
         TrainingError: they do not share a batch evenly.
@@ -349,7 +348,7 @@ def on_machine(config: Config, *, devices: int | None = None, nodes: int | None 
 
 
 def differences(old: dict[str, Any], new: RunConfig) -> list[str]:
-    """``key: old value, now new value`` for what a run that goes on must not have changed.
+    """``key: old value, now new value`` for each key that must not differ when a run is resumed.
 
     Args:
         old: the run's configuration as it was written down; keys that it does not have were at their default.

@@ -1,4 +1,4 @@
-"""Which tile is sample k: a function of (seed, k) alone, so that a run can stop and go on anywhere."""
+"""Which tile is sample k: a function of (seed, k) alone, so that a run can be resumed anywhere."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TileSet(Protocol):
     """Tiles that are numbered from 0.
 
     Args:
-        contents: tells them from others, in words.
+        contents: a description that differs from that of other samples.
     """
 
     contents: str
@@ -191,7 +191,7 @@ def _order(key: tuple[int, ...], count: int) -> NDArray[np.int64]:
 
 
 def load_samples(samples: TileSamples, indices: Sequence[int], workers: int) -> Iterator[Tile]:
-    """The samples ``indices`` in that order, prepared in ``workers`` processes (0: here, when asked for)."""
+    """The samples ``indices`` in that order, prepared in ``workers`` processes (0: in this one)."""
     listed = _Listed(samples, indices)
     loader = DataLoader(listed, batch_size=None, num_workers=workers, worker_init_fn=_start_worker)
     # Forked workers inherit the setting: set by themselves, OpenCV would wait for threads that are not there.
@@ -220,7 +220,7 @@ class _Listed(Dataset[Tile | MesofaceError]):
 
 
 def _start_worker(_: int) -> None:
-    """Ctrl-C is the training's business: its loaders go on until it has finished its step."""
+    """Ignore Ctrl-C: the training finishes its step, for which it needs its loaders."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

@@ -69,10 +69,10 @@ class Training:
         recipe: the network with first weights, its data and its loss.
         fabric: launched.
         processes: of ``fabric``.
-        stop: asked after every step whether to end here.
+        stop: whether to end, checked after every step.
 
     Raises:
-        MesofaceError: the data, or the checkpoint to go on from, cannot be used.
+        MesofaceError: the data, or the checkpoint to resume from, cannot be used.
     """
 
     def __init__(
@@ -98,12 +98,12 @@ class Training:
                 self._average = WeightAverage(recipe.network, config.average, earlier)
 
     def _opened(self) -> tuple[TrainingData, Checkpoint | None]:
-        """The data, and where to go on from."""
+        """The data, and the checkpoint to resume from."""
         data = self._recipe.open_data(self._config)
         return data, last_checkpoint(self._config, data.contents)
 
     def run(self) -> TrainingOutcome:
-        """Train to the last step, or until it is asked to stop.
+        """Train to the last step, or until a stop is requested.
 
         Raises:
             TrainingError: a loss or a gradient is not a finite number.
@@ -193,7 +193,7 @@ class Training:
         def say() -> None:
             if wrong or not named:
                 raise TrainingError(
-                    f"step {self.step}: {what}; this file has the batch, and the last checkpoint stays",
+                    f"step {self.step}: {what}; this file has the batch, and the last checkpoint is kept",
                     path=path,
                     remedy=f"look at these {self._config.samples}; or start again, with --fresh and a lower "
                     "optimizer.rate",

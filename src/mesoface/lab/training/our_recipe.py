@@ -32,7 +32,7 @@ _FINE_STEPS = 0.25
 
 @dataclass(frozen=True)
 class Target:
-    """The truth of a tile, and where it says something.
+    """The truth of a tile, and where it is known.
 
     Args:
         truth: (H, W) displacement, mm; 0 where it is not known.
@@ -108,7 +108,7 @@ def relative_loss(own: Tensor, classical: Tensor, floor: float) -> Tensor:
     Args:
         own: loss of the network.
         classical: the same loss of the classical matcher's answer.
-        floor: of the same unit, added to it: errors this small are not worth fighting for.
+        floor: of the same unit, added to it: errors this small do not matter.
     """
     return own / (classical.detach() + floor)
 
@@ -116,7 +116,7 @@ def relative_loss(own: Tensor, classical: Tensor, floor: float) -> Tensor:
 def confidence_loss(confidence: Tensor, displacement: Tensor, target: Target) -> Tensor:
     """Binary cross-entropy of the (H, W) confidence logit with: less than a step from the truth.
 
-    Also where the truth lies outside of the search range: there the network should say that it does not know.
+    Also where the truth lies outside of the search range: there the confidence should be low.
     """
     right = target.inside & ((displacement.detach() - target.truth).abs() < target.step_mm)
     each = F.binary_cross_entropy_with_logits(confidence.float(), right.float(), reduction="none")
@@ -142,7 +142,7 @@ class OurRecipe(TileRecipe):
     Args:
         network: the matcher.
         stage: ``matching`` trains features and implicit function through the cost alone; ``regularizer``
-            trains whatever of the network is not frozen through everything that it says.
+            trains whatever of the network is not frozen through all of its outputs.
         weights: of the parts of the loss.
         augment: whether tiles are disturbed before training sees them.
     """

@@ -49,14 +49,14 @@ def write_shard(path: str | Path, tiles: Sequence[Tile]) -> None:
             path=path,
             remedy="put fewer tiles in a shard",
         )
-    # One entry: the library writes several in any order, and a shard's bytes shall depend on its tiles alone.
+    # One entry: the library writes several in any order, and a shard's bytes must depend on its tiles alone.
     header = {_SHARD_FORMAT: json.dumps([zlib.crc32(record) for record in records])}
     tensors = {_name(n): np.frombuffer(record, np.uint8) for n, record in enumerate(records)}
     save_safetensors(path, lambda temporary: safetensors.numpy.save_file(tensors, temporary, header))
 
 
 class Shard:
-    """A shard that is open; tiles are read from it when they are asked for.
+    """A shard that is open; tiles are read from it on demand.
 
     Raises:
         MesofaceError: the file is missing, truncated, or no shard.
@@ -102,7 +102,7 @@ class Shard:
 
     def _damaged(self, why: str) -> MesofaceError:
         return MesofaceError(
-            f"is no whole shard of tiles: {why}",
+            f"is not a complete shard of tiles: {why}",
             path=self.path,
             remedy="delete it and run the same `mesoface train pack` again",
         )
@@ -151,7 +151,7 @@ def pack_tiles(
         per_shard: tiles in a shard.
         seed: of the order.
         workers: processes at a time.
-        progress: told after every shard.
+        progress: called after every shard.
 
     Returns:
         how many tiles there are.
@@ -244,16 +244,14 @@ class PackedTiles:
             )
         manifest = read_manifest(folder / MANIFEST)
         if manifest.get("format") != _FORMAT:
-            raise TrainingError(
-                "is not of this version's packing", path=folder, remedy="pack the tiles again"
-            )
+            raise TrainingError("was packed by another version", path=folder, remedy="pack the tiles again")
         self.shards = sorted(folder.glob(f"[0-9]*{SUFFIX}"))
         self.counts = np.array([len(Shard(path)) for path in self.shards], np.int64)
         if self.counts.sum() != manifest.get("tiles"):
             raise TrainingError(
                 f"holds {self.counts.sum()} of {manifest.get('tiles')} tiles",
                 path=folder,
-                remedy="run the same `mesoface train pack` again: it goes on",
+                remedy="run the same `mesoface train pack` again to resume",
             )
         self.contents = f"{len(self)} packed tiles ({manifest.get('source')}, seed {manifest.get('seed')})"
         """Tells it from other tiles."""

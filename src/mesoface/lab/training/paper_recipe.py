@@ -33,7 +33,7 @@ _FAR_SHARE = 5  # for so many points around the surface one over the whole range
 POINTS = 4096
 """Points of a tile around the surface; the original draws 10,000 of a face."""
 _FEATURE_GAIN = 10.0  # of the first weights: variances of skin's features are of order one then
-# How far off the base is counted to be at most, mm: with what tiles show, the whole range is asked.
+# How far off the base is counted to be at most, mm: the whole range is searched in what tiles show.
 _BASE_ERROR_MM = 15.0
 
 
@@ -111,7 +111,7 @@ class MatchingRecipe(_PaperRecipe):
         texels, displacement = draw_points(scene, rng, self.points)
         position, normal = (values.flatten(0, 1)[texels] for values in (scene.position, scene.normal))
         points = position + normal * displacement[:, None]
-        # The same points, counted from another zero: an input that tells the surface would be believed.
+        # The same points, counted from another zero: an input that reveals the surface would be relied upon.
         base = float(rng.uniform(-_BASE_ERROR_MM, _BASE_ERROR_MM))
         costs = self._function(features, scene.projections, points, _input(displacement + base))
         truth = scene.truth.flatten()[texels]
@@ -149,7 +149,7 @@ class RegularizerRecipe(_PaperRecipe):
         """Mean square error of the expected displacement, in steps.
 
         The volume is a window of what the photos show, drawn anew each time: the truth of a tile is always
-        around the middle of it, and the network would learn to say so.
+        around its middle, which the network would learn.
         """
         scene = self._scene(tile)
         visible = visible_steps(scene)
@@ -187,7 +187,7 @@ class RegularizerRecipe(_PaperRecipe):
 
 
 def draw_points(scene: Scene, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-    """Texels whose truth is known, and displacements to ask the cost at.
+    """Texels whose truth is known, and displacements at which the cost is evaluated.
 
     ``count`` points lie around the surface (standard deviation ten steps), as many inside as outside; a fifth
     as many anywhere in what the photos show. Those that fall out of the photos are left out.

@@ -1,7 +1,7 @@
 """How a training ends: by a signal, and in several processes together; none of them outlives the first.
 
 A process that waits for one that is gone would wait for half an hour, or for good on GPUs. So an error in any
-of them becomes the error of all, and is said once, by the first.
+of them becomes the error of all, and the first one reports it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class StopRequest:
         self._asked = False
 
     def __call__(self) -> bool:
-        """Whether it was asked to stop."""
+        """Whether a stop was requested."""
         return self._asked
 
     def __enter__(self) -> StopRequest:
@@ -141,14 +141,14 @@ class Processes:
 
 
 def end_helpers(fabric: Fabric) -> None:
-    """End the processes that this one started and that still run: nobody is left for them to train with."""
+    """End the processes that this one started and that still run: they cannot train alone."""
     for process in _helpers(fabric):
         process.kill()
         process.wait()
 
 
 def lost_helper(fabric: Fabric) -> str | None:
-    """Which of the processes that this one started died, in words; None when all are well."""
+    """A description of the process that this one started and that died; None when all run."""
     end = time.monotonic() + _DEATH_SHOWS
     while helpers := _helpers(fabric):
         for rank, process in enumerate(helpers, 1):
@@ -168,7 +168,7 @@ def _helpers(fabric: Fabric) -> list[Popen]:
 
 
 def _end_with(parent: int) -> None:
-    """Nobody trains on when the process that started this one was killed."""
+    """End this process when the one that started it was killed."""
     while os.getppid() == parent:
         time.sleep(_LOOK_EVERY)
     os._exit(1)

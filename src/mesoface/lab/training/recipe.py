@@ -23,7 +23,7 @@ class TrainingData(Protocol[Sample_co]):
     """The samples of a training; sample k is a function of the configuration's seed and of k alone.
 
     Args:
-        contents: what each source holds; a run does not go on with other contents.
+        contents: what each source holds; a run is not resumed with other contents.
         described: each source in words, for the card.
     """
 

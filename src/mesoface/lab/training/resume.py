@@ -1,4 +1,4 @@
-"""The folder of a run: where it goes on from, and what may be in it."""
+"""The folder of a run: the checkpoint to resume from, and the files in it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def start_afresh(out: Path) -> None:
 
 
 def last_checkpoint(config: RunConfig, data: tuple[str, ...]) -> Checkpoint | None:
-    """Where the run in ``config.out`` goes on from; None where there is none yet.
+    """The checkpoint from which the run in ``config.out`` is resumed; None where there is none yet.
 
     Args:
         config: of the run.

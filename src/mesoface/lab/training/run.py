@@ -19,7 +19,7 @@ from mesoface.lab.training.resume import locked, start_afresh
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-# One of these says where the first of several machines is.
+# One of these gives the address of the first of several machines.
 _ELSEWHERE = {"MASTER_ADDR", "SLURM_JOB_ID"}
 
 
@@ -45,15 +45,15 @@ def train(config: RunConfig, *, fresh: bool = False) -> TrainingOutcome:
     except MesofaceError:
         if processes.rank == 0:
             raise
-        return TrainingOutcome(0, False, None)  # the first process has it, too, and says it
+        return TrainingOutcome(0, False, None)  # the first process has it, too, and reports it
     except RuntimeError as error:
         lost = lost_helper(fabric)
         if lost is None:
             raise
         raise TrainingError(
-            f"{lost}; the last checkpoint stays",
+            f"{lost}; the last checkpoint is kept",
             path=config.out,
-            remedy="look for its message above, or whether memory ran out; the same command goes on",
+            remedy="look for its message above, or for a lack of memory; run the same command to resume",
         ) from error
     finally:
         end_helpers(fabric)
@@ -94,12 +94,12 @@ def make_fabric(machine: Machine) -> Fabric:
     device = ("cuda" if gpus else "cpu") if machine.device == "auto" else machine.device
     if device == "cuda" and machine.devices > gpus:
         raise MesofaceError(
-            f"machine.devices = {machine.devices} GPUs were asked for, there are {gpus}",
+            f"machine.devices = {machine.devices}, but the number of GPUs is {gpus}",
             remedy='lower machine.devices, or set machine.device = "cpu"',
         )
     if machine.nodes > 1 and not os.environ.keys() & _ELSEWHERE:
         raise TrainingError(
-            f"machine.nodes = {machine.nodes}: nothing says where the first of them is",
+            f"machine.nodes = {machine.nodes}: the address of the first machine is not set",
             remedy="set MASTER_ADDR, MASTER_PORT and NODE_RANK on each, or start it by torchrun or srun",
         )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -44,7 +44,7 @@ _TITLES = ("photo", "truth, full reach", "answer, same scale", "error, 0 to 1 st
 
 @dataclass(frozen=True, eq=False)
 class TileAnswer:
-    """What a network said of a tile.
+    """A network's answer to a tile.
 
     Args:
         tile: with the truth.
@@ -73,7 +73,7 @@ class TileAnswer:
 class TileRecipe(ABC):
     """The part of a :class:`~mesoface.lab.training.recipe.Recipe` that all matching networks share.
 
-    A network's own recipe says how a tile is prepared, what its loss is and how its answer is read.
+    A network's own recipe defines how a tile is prepared, what its loss is and how its answer is read.
     """
 
     network: nn.Module

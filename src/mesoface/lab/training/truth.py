@@ -43,7 +43,7 @@ def check_truth(capture: Capture, truth: Mesh, landmarks: Landmarks3D | None = N
 
     Raises:
         TruthError: the truth has the wrong unit, is out of a view's sight, is far from the landmarks, or the
-            photos disagree on it. It says which, and the view.
+            photos disagree on it. The message has the reason and the view.
     """
     if not len(truth.faces) or not np.isfinite(truth.vertices).all():
         raise TruthError(
@@ -56,7 +56,7 @@ def check_truth(capture: Capture, truth: Mesh, landmarks: Landmarks3D | None = N
         raise TruthError(
             f"the true surface is {size:.3g} mm across, a face is {_SMALLEST_MM:g} to {_LARGEST_MM:g} mm",
             path=capture.path,
-            remedy="say how many mm a unit of the capture's world is (--scale)",
+            remedy="state how many mm a unit of the capture's world is (--scale)",
         )
     for view in capture.views:
         _check_sight(capture, view, truth)
@@ -64,7 +64,7 @@ def check_truth(capture: Capture, truth: Mesh, landmarks: Landmarks3D | None = N
         _check_photos(capture, truth)
         return
     points = landmarks.points[np.isfinite(landmarks.points).all(1)]
-    # To the nearest vertex: close enough on a mesh that is finer than what is asked here.
+    # To the nearest vertex: close enough on a mesh that is finer than the limit.
     distance = float(np.median(cKDTree(truth.vertices).query(points)[0]))
     if distance > _FARTHEST_MM:
         raise TruthError(

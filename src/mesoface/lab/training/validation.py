@@ -80,7 +80,7 @@ class Validator:
         recipe: the network, and how its answers are judged.
         data: what it is trained on, in words.
         log: where figures go.
-        stop: a validation is left unfinished when it is asked to stop.
+        stop: a validation is left unfinished when a stop is requested.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class WeightAverage:
         network: whose parameters are averaged; frozen ones and buffers stay as they are.
         decay: share of the average that a step keeps. Less at the beginning, so that the first weights are
             soon forgotten.
-        state: an average to go on from, as :attr:`state` gave it; empty to begin from the weights.
+        state: an average to continue, as :attr:`state` gave it; empty to begin from the weights.
     """
 
     def __init__(self, network: nn.Module, decay: float, state: Mapping[str, Tensor]):

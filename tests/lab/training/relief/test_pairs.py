@@ -126,7 +126,7 @@ def test_without_a_mesh_the_light_is_not_known(folder, tmp_path):
 
 def test_squares_finer_than_the_maps_or_larger_than_the_skin_are_refused(folder):
     (pair,) = find_pairs(folder)
-    with pytest.raises(TrainingError, match=r"has texels of 0\.\d+ mm; squares of 0.05 mm were asked for"):
+    with pytest.raises(TrainingError, match=r"has texels of 0\.\d+ mm; squares of 0.05 mm were requested"):
         cut_squares(pair, 1, 32, 0.05, None, (0, 0))
     with pytest.raises(TrainingError, match="shows too little skin for squares of 512 texels"):
         cut_squares(pair, 1, 512, 0.8, None, (0, 0))
@@ -202,7 +202,7 @@ def test_a_mesh_in_metres_is_refused(folder, tmp_path):
     mesh = read_mesh(folder / "a.obj")
     write_obj(tmp_path / "a.obj", mesh.with_vertices(mesh.vertices / 1000))
     (pair,) = find_pairs(tmp_path)
-    with pytest.raises(TrainingError, match=r"too little skin .* and the mesh in millimetres"):
+    with pytest.raises(TrainingError, match=r"too little skin .* and that the mesh is in millimetres"):
         cut_squares(pair, 1, 32, 0.3, None, (0, 0))
 
 

@@ -68,7 +68,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(TrainingError, match="its arrays have other shapes — delete it; it is made again"):
         SquarePool([file], 2, 48, 0.2, "")
     file.path.write_bytes(file.path.read_bytes()[:-9])
-    with pytest.raises(TrainingError, match="is no whole file of squares"):
+    with pytest.raises(TrainingError, match="is not a complete file of squares"):
         SquarePool([file], 2, SIZE, 0.2, "")
 
 

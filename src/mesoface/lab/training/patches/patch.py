@@ -40,8 +40,8 @@ from mesoface.uvd.space import UVDSpace, smooth_normals
 _UP = np.array([0.0, 0.0, 1.0], np.float32)
 # The relief that the smoothed surface misses takes up at most this share of the reach.
 _RELIEF_SHARE = 0.6
-# How far beyond the reach the true displacement is told, reaches.
-_TOLD = 2.5
+# How far the true displacement is looked for, reaches.
+_SEARCHED = 2.5
 
 
 def draw_space(rng: np.random.Generator, surface: PatchSurface, scale: Scale) -> UVDSpace:
@@ -98,7 +98,7 @@ def true_displacement(space: UVDSpace, heights: HeightField, reach_mm: float) ->
         point = position + normal * d[..., None]
         return point[..., 2] - heights.at(point[..., :2])
 
-    steps = np.linspace(-_TOLD * reach_mm, _TOLD * reach_mm, 41)
+    steps = np.linspace(-_SEARCHED * reach_mm, _SEARCHED * reach_mm, 41)
     height = np.stack([above(np.full(space.valid.shape, d)) for d in steps])
     crosses = (height[:-1] <= 0) & (height[1:] > 0)
     middle = np.abs(steps[:-1] + steps[1:])[:, None, None]

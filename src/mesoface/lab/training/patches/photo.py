@@ -263,7 +263,7 @@ def hide_part(
 
     Returns:
         the photo, and (T, T) in [0, 1] how well the camera is believed to see each texel past the occluder:
-        as ray casting against a base mesh tells it, only to a few texels.
+        as ray casting against a base mesh finds it, to within a few texels.
     """
     height, width = photo.shape[:2]
     pixels, _ = camera.project(position.astype(np.float64))

@@ -73,7 +73,7 @@ def draw_cameras(
 
     Args:
         rng: source of chance.
-        scale: says what a pixel spans.
+        scale: has what a pixel spans.
         directions: (V, 3) towards the cameras, in the patch's frame.
         position: (H, H, 3) of the patch, mm, around the origin.
         normal: (H, H, 3).
@@ -141,7 +141,7 @@ def believed_visibility(around: UVDSpace, cameras: Sequence[Camera]) -> NDArray[
 
 
 def _uncut(camera: Camera) -> View:
-    """An empty photo that goes on beyond the cut: the cascade has the whole photo."""
+    """An empty photo that extends beyond the cut: the cascade has the whole photo."""
     width, height = camera.width, camera.height
     whole = camera.cropped(-width, -height, 3 * width, 3 * height)
     return View("", np.broadcast_to(np.float32(0), (whole.height, whole.width, 3)), whole)

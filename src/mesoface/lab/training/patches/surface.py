@@ -115,7 +115,7 @@ class HeightField:
 # Samples of the height field per texel. Relief has waves from two texels on: eight samples, so that
 # bilinear interpolation is true to about a hundredth of a texel.
 SAMPLES = 4
-# Texels by which the surface goes on beyond the patch.
+# Texels by which the surface extends beyond the patch.
 MARGIN = 16
 # No base is steeper than this, however far from the middle: it stays a height field.
 _STEEPEST = 1.6

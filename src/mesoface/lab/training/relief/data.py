@@ -1,4 +1,4 @@
-"""Which square is sample k, and how it is laid: a function of (seed, k) alone, as a run stops and goes on.
+"""Which square is sample k, and how it is laid: a function of (seed, k) alone, so that a run can be resumed.
 
 There are eight ways to lay a square: quarter turns and reflections, with what has a direction turned along.
 """
@@ -93,7 +93,7 @@ class Batch:
 
 
 class SquareSamples:
-    """An endless sequence of squares, the same for the same pools and seed whoever asks and when.
+    """An endless sequence of squares, determined by the pools and the seed alone.
 
     In each round every square of every pool comes once, in another order.
 

@@ -120,7 +120,7 @@ _LAMP = np.array([-0.5, -0.5, 0.7])  # from the upper left
 
 @dataclass(frozen=True, eq=False)
 class SquareAnswer:
-    """What a network said of a square.
+    """A network's answer to a square.
 
     Args:
         square: with the truth.

@@ -15,7 +15,7 @@ from mesoface.lab.training.relief.skin import MARGIN, SkinSquare, make_square, m
 from mesoface.relief.inputs import light_slopes
 from mesoface.relief.light import light_slopes
 
-# Share of a square that is skin, at least, and how much coarser than asked for a map's texels may be.
+# Share of a square that is skin, at least, and how much coarser than requested a map's texels may be.
 _LEAST_SKIN, _COARSEST = 0.7, 1.5
 # How much larger or smaller than usual texels are, at most, where a square may lie.
 _MOST_STRETCHED = 3.0
@@ -43,7 +43,7 @@ def cut_squares(
     coarsest = maps.skin_span_mm / min(len(maps.height), len(maps.color))
     if coarsest > _COARSEST * texel_mm:
         raise TrainingError(
-            f"has texels of {coarsest:.3g} mm; squares of {texel_mm:g} mm were asked for",
+            f"has texels of {coarsest:.3g} mm; squares of {texel_mm:g} mm were requested",
             path=pair.texture,
             remedy=f"set texel_mm = {coarsest:.2g} or more",
         )
@@ -52,7 +52,8 @@ def cut_squares(
         raise TrainingError(
             f"shows too little skin for squares of {size} texels of {texel_mm:g} mm",
             path=pair.dpmap,
-            remedy="ask for smaller ones; or check that the map is not empty, and the mesh in millimetres",
+            remedy="request smaller ones; or check that the map is not empty, "
+            "and that the mesh is in millimetres",
         )
     squares = []
     for n in range(count):
@@ -96,7 +97,7 @@ def _cut(
 
 
 def _resampled(values: NDArray, left: float, top: float, side: float, n: int) -> NDArray[np.float32]:
-    """(n, n[, C]) a window of a map over the unit square; beyond the square the rim goes on."""
+    """(n, n[, C]) a window of a map over the unit square; beyond the square the rim is repeated."""
     step = side * len(values) / n  # texels of the map for one of the window
     sigma = _BOX * step if step > 1 else 0.0
     around = int(np.ceil(3 * sigma)) + 2

@@ -131,7 +131,7 @@ class Form:
     Args:
         position: (1024, 1024, 3) mm, continued beyond the mesh.
         normal: (1024, 1024, 3) unit, outward.
-        light: what the texture says of the light; None where it says nothing.
+        light: estimated from the texture; None where it cannot be.
     """
 
     position: NDArray[np.float32]
@@ -168,11 +168,11 @@ def read_pair(pair: Pair, map_texel_mm: float | None) -> PairMaps:
 
     Args:
         pair: its files.
-        map_texel_mm: size of the displacement map's texels where no mesh tells it.
+        map_texel_mm: size of the displacement map's texels where no mesh gives it.
 
     Raises:
         MesofaceError: a file is missing, damaged or of another size or pixel type than expected, the mesh has
-            no UVs, or nothing tells the size of a texel.
+            no UVs, or the size of a texel is not given.
     """
     color = _read_texture(pair.texture)
     stored = read_dpmap(pair.dpmap)
@@ -185,7 +185,7 @@ def read_pair(pair: Pair, map_texel_mm: float | None) -> PairMaps:
     if pair.mesh is None:
         if map_texel_mm is None:
             raise TrainingError(
-                "there is no mesh beside the texture that says how large a texel is",
+                "no mesh beside the texture gives the size of a texel",
                 path=pair.texture,
                 remedy="add the .obj, or state map_texel_mm",
             )

@@ -40,7 +40,7 @@ class Square:
 
     Args:
         maps: (11, n, n) float16, see :func:`mesoface.relief.inputs.make_inputs`.
-        relief: (n, n) float16, what the network shall say, texels.
+        relief: (n, n) float16, what the network should predict, texels.
         valid: (n, n) bool, where there is skin.
         color: (n, n, 3) uint8 sRGB.
     """
@@ -76,7 +76,7 @@ class SquarePool:
         count: how many of their squares, the first ones, belong to it.
         size: side of a square, texels.
         texel_mm: size of a texel, mm.
-        contents: tells them from others, in words.
+        contents: a description that differs from that of other samples.
 
     Raises:
         TrainingError: a file is missing or damaged.
@@ -112,11 +112,11 @@ def fill_pool(
         files: in it.
         recipe: what all of its files, now and later, have in common; JSON.
         workers: processes at a time.
-        progress: told after every file.
+        progress: called after every file.
 
     Raises:
         MesofaceError: the folder holds other things, another process is filling it, or squares could not be
-            made: the error says why.
+            made; the error gives the reason.
     """
     with resumable_folder(folder, MANIFEST, recipe):
         missing = [file for file in files if not file.path.exists()]
@@ -179,7 +179,7 @@ class _OpenFile:
 
     def _damaged(self, why: str) -> MesofaceError:
         return TrainingError(
-            f"is no whole file of squares: {why}", path=self._path, remedy="delete it; it is made again"
+            f"is not a complete file of squares: {why}", path=self._path, remedy="delete it; it is made again"
         )
 
 
@@ -254,5 +254,5 @@ def pair_pool(source: PairSource, config: ReliefConfig, progress: ProgressCallba
 
 
 def _sizes(pair: Pair) -> list[int]:
-    """Bytes of its files: tells that they are the ones that squares were cut from, nearly for sure."""
+    """Bytes of its files: they identify the files that squares were cut from, with near certainty."""
     return [path.stat().st_size for path in (pair.texture, pair.dpmap, pair.mesh) if path is not None]

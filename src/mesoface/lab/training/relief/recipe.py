@@ -33,7 +33,7 @@ from mesoface.relief.network import MesoGenerator, ReliefGenerator
 from mesoface.running.progress import ProgressCallback, progress_bars
 
 # Standard deviation of first weights: of all layers (Isola et al., CVPR 2017), and of the last one, so that
-# an untrained network says next to nothing.
+# an untrained network predicts next to nothing.
 _SPREAD, _LAST_SPREAD = 0.02, 1e-4
 
 
@@ -167,7 +167,7 @@ def make_squares(config: ReliefConfig) -> None:
             open_pools(config.validation.sources, config, progress)
     except KeyboardInterrupt as stop:
         raise InterruptedJobsError(
-            "interrupted; the squares that were made are kept",
+            "interrupted; finished squares are kept",
             path=config.cache,
             remedy="run the same command again to go on",
         ) from stop

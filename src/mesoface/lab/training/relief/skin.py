@@ -96,7 +96,7 @@ def measured(height: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
 # Blur of the truth: nothing finer than about a texel can be predicted.
 _FINEST = 0.6
 _TILT = 1e-2
-_NOBODY_KNOWS = 0.1  # share of squares of whose light nothing is known
+_UNKNOWN_LIGHT = 0.1  # share of squares whose light is unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ class SkinSquare:
 
     Args:
         maps: (11, n, n) see :func:`mesoface.relief.inputs.make_inputs`.
-        relief: (n, n) what the network shall say, texels: what the measurement has missed, high-passed.
+        relief: (n, n) what the network should predict, texels: what the measurement has missed, high-passed.
         valid: (n, n) where there is skin.
         color: (n, n, 3) sRGB in [0, 1], to look at.
     """
@@ -183,7 +183,7 @@ def make_square(
 
 
 def _draw_light(rng: np.random.Generator) -> Lighting:
-    """As photos of patches have it; often from one side, which is where shading tells form."""
+    """As photos of patches have it; often from one side, where shading shows form."""
     lighting = draw_light(rng)
     if rng.uniform() < 0.4:
         return lighting
@@ -293,7 +293,7 @@ def _light_slopes(ground: _Ground, lighting: Lighting) -> NDArray[np.float32]:
 
 def _guessed(rng: np.random.Generator, light: NDArray[np.float32]) -> NDArray[np.float32]:
     """The light as it is estimated from a face: too strong or weak, turned, or not known at all."""
-    if rng.uniform() < _NOBODY_KNOWS:
+    if rng.uniform() < _UNKNOWN_LIGHT:
         return np.zeros_like(light)
     turn, strength = rng.normal(0, 0.35), np.exp(rng.normal(0, 0.3))
     c, s = strength * np.cos(turn), strength * np.sin(turn)
