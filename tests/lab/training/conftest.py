@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -187,3 +193,30 @@ def on_loss(monkeypatch) -> Callable[[Callable[[int, Any], Any]], None]:
         monkeypatch.setattr(run, "make_recipe", hooked)
 
     return hook
+
+
+@pytest.fixture
+def start(toy: ModuleType, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
+    """``start(values, pause=…)`` → the toy's training in processes of their own; stderr goes to a file."""
+    started: list[subprocess.Popen] = []
+
+    def go(values: dict[str, Any], pause: float = 0.0, **more: str) -> subprocess.Popen:
+        file = tmp_path / f"config{len(started)}.json"
+        file.write_text(json.dumps(values))
+        command = [sys.executable, toy.__file__, str(file), str(pause)]
+        with (tmp_path / f"stderr{len(started)}").open("w") as stderr:
+            process = subprocess.Popen(
+                command,
+                stderr=stderr,
+                start_new_session=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", **more},
+            )
+        started.append(process)
+        return process
+
+    yield go
+    for process in started:
+        for pid in (*toy.children(process.pid), process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import Counter
 
 import numpy as np
@@ -80,6 +81,7 @@ def test_a_damaged_shard_is_named_also_by_a_loader_process(folder, workers):
     with pytest.raises(MesofaceError, match=r"[ab]\.npz: is not a shard of tiles") as caught:
         list(load_samples(samples, [0], workers))
     assert "\n" not in str(caught.value)
+    assert not multiprocessing.active_children(), "a worker outlives the error"
 
 
 def test_folders_without_shards_are_refused(tmp_path):

@@ -8,9 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -90,36 +87,15 @@ def test_training_learns_and_leaves_everything_behind(trained):
     load_network(outcome.weights, RELIEF_GENERATOR)
 
 
-@contextmanager
-def running(toy, file: Path, *, pause: float) -> Iterator[subprocess.Popen]:
-    """The toy's training in a process of its own."""
-    command = [sys.executable, toy.__file__, str(file), str(pause)]
-    process = subprocess.Popen(
-        command, stderr=subprocess.DEVNULL, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def wait_for(reached: Callable[[], bool], process: subprocess.Popen, longest: float = 120.0) -> None:
-    end = time.monotonic() + longest
-    while not reached() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.005)
-
-
 @pytest.mark.usefixtures("toy_training")
-def test_killed_and_resumed_it_ends_with_the_same_weights(toy, values, tmp_path):
+def test_killed_and_resumed_it_ends_with_the_same_weights(toy, start, values, tmp_path):
     """kill -9 in a real process; then on from the last checkpoint, with a loader process this time."""
-    whole, broken, file = tmp_path / "whole", tmp_path / "broken", tmp_path / "broken.json"
-    file.write_text(json.dumps(values(steps=48, every=12, out=str(broken))))
-    with running(toy, file, pause=0.02) as killed:
-        train(check_config(values(steps=48, every=12, out=str(whole)), MatchingConfig))
-        wait_for((broken / "checkpoints" / "step-00000012.safetensors").exists, killed)
-        killed.send_signal(signal.SIGKILL)
-        assert killed.wait() == -signal.SIGKILL, "it ended before it was killed"
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    killed = start(values(steps=48, every=12, out=str(broken)), pause=0.02)
+    train(check_config(values(steps=48, every=12, out=str(whole)), MatchingConfig))
+    toy.wait_for((broken / "checkpoints" / "step-00000012.safetensors").exists)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL, "it ended before it was killed"
     resumed = check_config(
         values(steps=48, every=12, out=str(broken), machine={"workers": 1}), MatchingConfig
     )
@@ -131,14 +107,12 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(toy, values, tmp_path)
         assert [row["step"] for row in rows(broken / name)] == [row["step"] for row in rows(whole / name)]
 
 
-def test_asked_to_stop_a_process_keeps_its_last_step(toy, values, tmp_path):
-    file = tmp_path / "config.json"
-    file.write_text(json.dumps(values(steps=5000, checkpoint_every=5000)))
-    with running(toy, file, pause=0.005) as process:
-        log = tmp_path / "run" / "log.csv"
-        wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 2, process)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 130
+def test_asked_to_stop_a_process_keeps_its_last_step(toy, start, values, tmp_path):
+    process = start(values(steps=5000, checkpoint_every=5000), pause=0.005)
+    log = tmp_path / "run" / "log.csv"
+    toy.wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 130
     (kept,) = (tmp_path / "run" / "checkpoints").iterdir()
     assert 4 <= int(kept.stem.removeprefix("step-")) < 5000
 
@@ -350,19 +324,17 @@ def test_shorter_than_the_warm_up(steps):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tiles", "squares"])
-def test_two_processes_train_as_one(toy, values, square_values, tmp_path, kind):
+def test_two_processes_train_as_one(start, values, square_values, tmp_path, kind):
     """The same samples, gradients averaged: the same weights up to rounding. The first makes the squares.
 
     The toy's first bias is normalised away after it, and its normalisation counts what one process sees.
     """
     for name, devices in (("one", 1), ("two", 2)):
-        file = tmp_path / f"{name}.json"
         changed = {"out": str(tmp_path / name), "batch": 4, "machine": {"device": "cpu", "devices": devices}}
         if kind == "tiles":
-            file.write_text(json.dumps(values(**changed)))
-            with running(toy, file, pause=0) as process:
-                assert process.wait(300) == 0
+            assert start(values(**changed)).wait(300) == 0
             continue
+        file = tmp_path / f"{name}.json"
         file.write_text(json.dumps(square_values(**changed, cache=str(tmp_path / f"cache {name}"))))
         command = [Path(sys.executable).parent / "mesoface", "train", "meso", "--config", file]
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

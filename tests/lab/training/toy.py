@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,20 @@ class ToyRecipe(TileRecipe):
 
 def _tensor(values: np.ndarray) -> torch.Tensor:
     return torch.as_tensor(values.astype(np.float32))
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def wait_for(reached: Callable[[], bool], longest: float = 120.0) -> None:
+    end = time.monotonic() + longest
+    while not reached():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.005)
 
 
 def main(file: str, pause: str = "0") -> None:

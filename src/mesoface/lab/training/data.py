@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -146,7 +146,7 @@ class TileSamples:
         tile = self._sources[chosen].tile(k, lambda k: self._chosen(k) == chosen)
         return self._prepare(tile, np.random.default_rng([self._seed, _PREPARE, k]))
 
-    def load(self, numbers: Sequence[int]) -> Iterator[Tile]:
+    def load(self, numbers: Sequence[int]) -> Generator[Tile, None, None]:
         """The samples of these numbers; see :func:`load_samples`."""
         return load_samples(self, numbers, self._workers)
 
@@ -190,17 +190,20 @@ def _order(key: tuple[int, ...], count: int) -> NDArray[np.int64]:
     return np.random.default_rng(key).permutation(count)
 
 
-def load_samples(samples: TileSamples, indices: Sequence[int], workers: int) -> Iterator[Tile]:
+def load_samples(samples: TileSamples, indices: Sequence[int], workers: int) -> Generator[Tile, None, None]:
     """The samples ``indices`` in that order, prepared in ``workers`` processes (0: in this one)."""
     listed = _Listed(samples, indices)
     loader = DataLoader(listed, batch_size=None, num_workers=workers, worker_init_fn=_start_worker)
     # Forked workers inherit the setting: set by themselves, OpenCV would wait for threads that are not there.
     with one_opencv_thread if workers else nullcontext():
         tiles = iter(loader)
-    for tile in tiles:
-        if isinstance(tile, MesofaceError):
-            raise tile
-        yield tile
+    try:
+        for tile in tiles:
+            if isinstance(tile, MesofaceError):
+                raise tile
+            yield tile
+    finally:
+        del tiles  # ends the workers at once, even while a traceback keeps this frame
 
 
 class _Listed(Dataset[Tile | MesofaceError]):

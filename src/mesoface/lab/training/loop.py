@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -116,10 +116,13 @@ class Training:
         return TrainingOutcome(self.step, finished, self._config.out / WEIGHTS)
 
     def _run(self) -> None:
-        config, means = self._config, Averages()
-        if self._due(config.validation.every):  # the very start; or a crash came between checkpoint and this
+        if self._due(self._config.validation.every):  # at the start; or a crash came before it was done
             self._processes.together(self._validate)
-        samples = self._data.load(self._numbers())
+        with closing(self._data.load(self._numbers())) as samples:
+            self._steps(samples)
+
+    def _steps(self, samples: Iterator[Any]) -> None:
+        config, means = self._config, Averages()
         began = time.monotonic() - self._seconds
         while self.step < config.steps:
             batch = self._processes.together(lambda: list(islice(samples, self._share)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -30,7 +30,7 @@ class TrainingData(Protocol[Sample_co]):
     contents: tuple[str, ...]
     described: tuple[str, ...]
 
-    def load(self, numbers: Sequence[int]) -> Iterator[Sample_co]:
+    def load(self, numbers: Sequence[int]) -> Generator[Sample_co, None, None]:
         """The samples of these numbers, in that order, as training sees them."""
         ...
 

@@ -5,7 +5,7 @@ There are eight ways to lay a square: quarter turns and reflections, with what h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -107,9 +107,9 @@ class SquareSamples:
         self._ends = np.cumsum([len(pool) for pool in pools])
         self.contents = self.described = tuple(pool.contents for pool in pools)
 
-    def load(self, numbers: Sequence[int]) -> Iterator[PlacedSquare]:
+    def load(self, numbers: Sequence[int]) -> Generator[PlacedSquare, None, None]:
         """The samples of these numbers."""
-        return map(self.__getitem__, numbers)
+        yield from map(self.__getitem__, numbers)
 
     def __getitem__(self, k: int) -> PlacedSquare:
         """Sample ``k``, and the size of its texels in mm."""
