@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mesoface.errors import MesofaceError
+from mesoface.files.cards import WeightsCard
 from mesoface.lab.training.checkpoint import save_tensors
 from mesoface.lab.training.config import MatchingConfig, RegularizerConfig, check_config
 from mesoface.lab.training.paper_recipe import (
@@ -260,6 +261,8 @@ def test_refused(values, tile, tmp_path):
         paper_recipe(check_config(values(network="paper"), RegularizerConfig))
     path = tmp_path / "weights.safetensors"
     save_tensors(path, Regularizer().state_dict())
+    card = WeightsCard(network="regularizer", ngf=None, parameters=1, source="x", source_sha256="0" * 64)
+    (tmp_path / "card.json").write_text(card.model_dump_json())
     config = check_config(values(network="paper", matching=str(path)), RegularizerConfig)
     with pytest.raises(MesofaceError, match="is of the regularizer, the implicit_function was expected"):
         paper_recipe(config)
