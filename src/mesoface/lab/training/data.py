@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,24 +25,6 @@ from mesoface.running.progress import ProgressCallback, silent
 _GENERATION = 2
 # What random numbers are for: streams that never meet.
 _CHOICE, _PREPARE, _ORDER, _PATCH = 0, 1, 3, 4  # 2 is the loop's
-
-
-class TileSet(Protocol):
-    """Tiles that are numbered from 0.
-
-    Args:
-        contents: a description that differs from that of other samples.
-    """
-
-    contents: str
-
-    def __len__(self) -> int:
-        """How many there are."""
-        ...
-
-    def __getitem__(self, index: int) -> Tile:
-        """One of them, from disk or made."""
-        ...
 
 
 class ShardedTiles:
@@ -91,6 +72,10 @@ class PatchPool:
             return read_tiles(file)[0]
         except MesofaceError as error:
             raise TrainingError(error.message, path=file, remedy="delete it; it is made again") from None
+
+
+TileSet = ShardedTiles | PatchPool | PackedTiles
+"""Tiles that are numbered from 0, with ``contents`` that tell them from others."""
 
 
 def open_source(source: AnyTileSource) -> TileSet:
@@ -157,17 +142,7 @@ class TileSamples:
         return int(np.random.default_rng([self._seed, _CHOICE, k]).choice(len(self._shares), p=self._shares))
 
 
-class _Draws(Protocol):
-    """Which tile of a source sample k is, if it is one of this source."""
-
-    contents: str
-
-    def tile(self, k: int, wanted: Callable[[int], bool]) -> Tile:
-        """The tile; ``wanted`` says which other samples are of this source."""
-        ...
-
-
-def _draws(source: AnyTileSource, key: list[int], lanes: int) -> _Draws:
+def _draws(source: AnyTileSource, key: list[int], lanes: int) -> TileStream | _Rounds:
     if isinstance(source, StreamSource):
         return TileStream(PackedTiles(source.folder), key, lanes, source.buffer)
     return _Rounds(open_source(source), key)
@@ -180,6 +155,7 @@ class _Rounds:
         self._tiles, self._key, self.contents = tiles, key, tiles.contents
 
     def tile(self, k: int, wanted: Callable[[int], bool]) -> Tile:
+        """The tile of sample ``k``; see :meth:`TileStream.tile`."""
         turn, place = divmod(k, len(self._tiles))
         return self._tiles[int(_order((*self._key, turn), len(self._tiles))[place])]
 

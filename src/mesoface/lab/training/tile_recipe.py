@@ -70,83 +70,6 @@ class TileAnswer:
         return np.where(self.known, np.abs(self.displacement - self.tile.truth), np.nan).astype(np.float32)
 
 
-class TileRecipe(ABC):
-    """The part of a :class:`~mesoface.lab.training.recipe.Recipe` that all matching networks share.
-
-    A network's own recipe defines how a tile is prepared, what its loss is and how its answer is read.
-    """
-
-    network: nn.Module
-    name: str = "surface_matcher"
-    at_a_time: int = 1
-    """Tiles differ in size and views."""
-
-    @abstractmethod
-    def prepare(self, tile: Tile, rng: np.random.Generator) -> Tile:
-        """The tile as training sees it (augmentation). Runs in loader processes, away from the network."""
-
-    @abstractmethod
-    def loss(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """The scalar to minimise, and its parts for the log, of a tile that was prepared."""
-
-    @abstractmethod
-    def predict(self, tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(T, T) displacement in mm, and (T, T) confidence in any monotonous measure: more is surer."""
-
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return next(self.network.parameters()).device
-
-    def open_data(self, config: RunConfig) -> TileSamples:
-        """See :class:`~mesoface.lab.training.recipe.Recipe`."""
-        workers = config.machine.workers
-        return TileSamples(config.data, config.seed, self.prepare, lanes=config.batch, workers=workers)
-
-    def open_unseen(self, config: RunConfig, progress: ProgressCallback) -> list[Tile]:
-        """Evenly of all sources, and spread over each."""
-        wanted = cast(MatchingConfig, config).validation
-        return validation_tiles(wanted.sources, wanted.tiles, progress)
-
-    def batch_loss(
-        self, samples: Sequence[Tile], rng: np.random.Generator
-    ) -> tuple[Tensor, dict[str, float]]:
-        """:meth:`loss` of the one tile."""
-        (tile,) = samples
-        return self.loss(tile, rng)
-
-    def answers(self, samples: Sequence[Tile]) -> list[TileAnswer]:
-        """See :meth:`predict`."""
-        return [TileAnswer(tile, *self.predict(tile)) for tile in samples]
-
-    def figures(self, answers: Sequence[TileAnswer]) -> dict[str, float]:
-        """See :func:`figures`."""
-        return figures(answers)
-
-    def in_words(self, figures: Mapping[str, float]) -> tuple[str, str]:
-        """Mean error in a few words."""
-        return in_words(figures), f"error {figures['mean_mm']:.4f} mm"
-
-    def picture(self, answers: Sequence[TileAnswer]) -> NDArray[np.uint8]:
-        """See :func:`picture`."""
-        return picture(answers)
-
-    def reference(self, unseen: Sequence[Tile], log: Log) -> dict[str, float]:
-        """The classical matcher's figures."""
-        found: list[TileAnswer] = []
-        for tile in unseen:
-            log.progress("classical matcher", len(found), len(unseen))
-            classical = classical_answer(tile)
-            found.append(TileAnswer(tile, classical.displacement, classical.weight))
-        log.progress("classical matcher", len(found), len(unseen))
-        measured = figures(found)
-        log.say(f"classical matcher on them: {in_words(measured)}")
-        return {f"classical_{name}": value for name, value in measured.items()}
-
-    def write_samples(self, path: Path, samples: Sequence[Tile]) -> None:
-        """A shard of tiles."""
-        write_tiles(path, samples)
-
-
 def figures(found: Sequence[TileAnswer]) -> dict[str, float]:
     """Mean and median error over all known texels, and of parts of them; NaN where there are none.
 
@@ -170,13 +93,14 @@ def figures(found: Sequence[TileAnswer]) -> dict[str, float]:
     }
 
 
-def in_words(values: Mapping[str, float]) -> str:
-    """:func:`figures` as a sentence."""
-    return (
+def in_words(values: Mapping[str, float]) -> tuple[str, str]:
+    """:func:`figures` as a sentence, and the mean error in a few words."""
+    sentence = (
         f"error mean {values['mean_mm']:.4f} mm, median {values['median_mm']:.4f} mm, "
         f"{values['mean_steps']:.3f} steps; surest 80 % {values['surest_mm']:.4f} mm; "
         f"fine {values['fine_mm']:.4f} mm (unmeasured {values['unmeasured_mm']:.4f} mm)"
     )
+    return sentence, f"error {values['mean_mm']:.4f} mm"
 
 
 def picture(found: Sequence[TileAnswer]) -> NDArray[np.uint8]:
@@ -244,3 +168,72 @@ def _camera(projection: NDArray[np.float64], width: int, height: int) -> Camera:
     K = K / K[2, 2]
     K[1, 0] = 0.0  # up to rounding already
     return Camera(K, R, -R @ (center[:3, 0] / center[3, 0]), width, height)
+
+
+class TileRecipe(ABC):
+    """The part of a :class:`~mesoface.lab.training.recipe.Recipe` that all matching networks share.
+
+    A network's own recipe defines how a tile is prepared, what its loss is and how its answer is read.
+    """
+
+    network: nn.Module
+    name: str = "surface_matcher"
+    at_a_time: int = 1
+    """Tiles differ in size and views."""
+
+    @abstractmethod
+    def prepare(self, tile: Tile, rng: np.random.Generator) -> Tile:
+        """The tile as training sees it (augmentation). Runs in loader processes, away from the network."""
+
+    @abstractmethod
+    def loss(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """The scalar to minimise, and its parts for the log, of a tile that was prepared."""
+
+    @abstractmethod
+    def predict(self, tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(T, T) displacement in mm, and (T, T) confidence in any monotonous measure: more is surer."""
+
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def open_data(self, config: RunConfig) -> TileSamples:
+        """See :class:`~mesoface.lab.training.recipe.Recipe`."""
+        workers = config.machine.workers
+        return TileSamples(config.data, config.seed, self.prepare, lanes=config.batch, workers=workers)
+
+    def open_unseen(self, config: RunConfig, progress: ProgressCallback) -> list[Tile]:
+        """Evenly of all sources, and spread over each."""
+        wanted = cast(MatchingConfig, config).validation
+        return validation_tiles(wanted.sources, wanted.tiles, progress)
+
+    def batch_loss(
+        self, samples: Sequence[Tile], rng: np.random.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """:meth:`loss` of the one tile."""
+        (tile,) = samples
+        return self.loss(tile, rng)
+
+    def answers(self, samples: Sequence[Tile]) -> list[TileAnswer]:
+        """See :meth:`predict`."""
+        return [TileAnswer(tile, *self.predict(tile)) for tile in samples]
+
+    figures = staticmethod(figures)
+    in_words = staticmethod(in_words)
+    picture = staticmethod(picture)
+
+    def reference(self, unseen: Sequence[Tile], log: Log) -> dict[str, float]:
+        """The classical matcher's figures."""
+        found: list[TileAnswer] = []
+        for tile in unseen:
+            log.progress("classical matcher", len(found), len(unseen))
+            classical = classical_answer(tile)
+            found.append(TileAnswer(tile, classical.displacement, classical.weight))
+        log.progress("classical matcher", len(found), len(unseen))
+        measured = figures(found)
+        log.say(f"classical matcher on them: {in_words(measured)[0]}")
+        return {f"classical_{name}": value for name, value in measured.items()}
+
+    def write_samples(self, path: Path, samples: Sequence[Tile]) -> None:
+        """A shard of tiles."""
+        write_tiles(path, samples)

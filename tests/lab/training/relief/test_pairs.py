@@ -206,10 +206,10 @@ def test_a_mesh_in_metres_is_refused(folder, tmp_path):
         cut_squares(pair, 1, 32, 0.3, None, (0, 0))
 
 
-def test_a_pool_of_pairs_is_cut_by_worker_processes(folder, values, tmp_path):
+def test_a_pool_of_pairs_is_cut_by_worker_processes(folder, square_values, tmp_path):
     """Also that everything travels to them; another choice of squares is another pool."""
     source = {"kind": "pairs", "folder": str(folder), "squares": 3, "texel_mm": 0.3}
-    config = check_config(values(data=[source]), ReliefConfig)
+    config = check_config(square_values(data=[source]), ReliefConfig)
     (pool,) = open_pools(config.data, config)
     assert len(pool) == 3
     assert pool[2].maps.any()

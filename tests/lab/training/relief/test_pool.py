@@ -32,9 +32,11 @@ def drawn(monkeypatch) -> list[str]:
     return names
 
 
-def test_more_squares_are_the_same_ones_and_more(values, drawn):
+def test_more_squares_are_the_same_ones_and_more(square_values, drawn):
     def squares(count: int) -> SquarePool:
-        config = check_config(values(data=[{"kind": "skin", "squares": count, "seed": 0}]), ReliefConfig)
+        config = check_config(
+            square_values(data=[{"kind": "skin", "squares": count, "seed": 0}]), ReliefConfig
+        )
         return open_pools(config.data, config)[0]
 
     few = squares(4)
@@ -83,8 +85,8 @@ def test_what_cannot_be_made_is_said_with_its_reason(tmp_path, monkeypatch):
         fill_pool(tmp_path / "pool", files, {"format": "test"}, workers=1)
 
 
-def test_every_square_comes_once_in_a_round_and_the_same_to_everyone(easy_pools, values):
-    config = check_config(values(), ReliefConfig)
+def test_every_square_comes_once_in_a_round_and_the_same_to_everyone(easy_pools, square_values):
+    config = check_config(square_values(), ReliefConfig)
     both = easy_pools(config.data) + easy_pools(config.validation.sources)
     samples, again = SquareSamples(both, 9), SquareSamples(both, 9)
     count = sum(map(len, both))
@@ -97,8 +99,8 @@ def test_every_square_comes_once_in_a_round_and_the_same_to_everyone(easy_pools,
     assert any(not np.array_equal(samples[k][0].maps, other[k][0].maps) for k in range(5))
 
 
-def test_a_batch_has_the_shapes_that_networks_take(easy_pools, values):
-    config = check_config(values(), ReliefConfig)
+def test_a_batch_has_the_shapes_that_networks_take(easy_pools, square_values):
+    config = check_config(square_values(), ReliefConfig)
     samples = SquareSamples(easy_pools(config.data), 0)
     batch = Batch.of([samples[k] for k in range(3)], "cpu")
     assert batch.maps.shape == (3, CHANNELS, SIZE, SIZE)

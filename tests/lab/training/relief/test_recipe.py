@@ -91,9 +91,9 @@ def test_every_weight_gets_a_gradient(relief):
 
 
 @pytest.mark.usefixtures("easy_pools")
-def test_the_papers_network_takes_a_step(values, tmp_path):
+def test_the_papers_network_takes_a_step(square_values, tmp_path):
     loss = {"slope": 1.0, "height": 1.0}
-    config = check_config(values(network="paper", width=4, steps=1, batch=2, loss=loss), ReliefConfig)
+    config = check_config(square_values(network="paper", width=4, steps=1, batch=2, loss=loss), ReliefConfig)
     assert train(config).finished
     weights = tmp_path / "run" / "weights.safetensors"
     about = describe(weights)
@@ -106,18 +106,18 @@ def test_the_papers_network_takes_a_step(values, tmp_path):
 
 
 @pytest.mark.usefixtures("easy_pools")
-def test_it_starts_from_weights_of_the_same_network(values, tmp_path):
-    train(check_config(values(steps=2), ReliefConfig))
+def test_it_starts_from_weights_of_the_same_network(square_values, tmp_path):
+    train(check_config(square_values(steps=2), ReliefConfig))
     weights = str(tmp_path / "run" / "weights.safetensors")
-    again = check_config(values(init=weights), ReliefConfig)
+    again = check_config(square_values(init=weights), ReliefConfig)
     first = relief_recipe(again).network.state_dict()
     assert all(torch.equal(value, first[name]) for name, value in load_file(weights).items())
     with pytest.raises(TrainingError, match="does not fit the network to train"):
-        relief_recipe(check_config(values(init=weights, network="paper", width=4), ReliefConfig))
+        relief_recipe(check_config(square_values(init=weights, network="paper", width=4), ReliefConfig))
 
 
 @pytest.mark.usefixtures("easy_pools")
-def test_other_squares_are_refused(values):
-    train(check_config(values(steps=1), ReliefConfig))
+def test_other_squares_are_refused(square_values):
+    train(check_config(square_values(steps=1), ReliefConfig))
     with pytest.raises(TrainingError, match=r"data: .*'squares': 7.*, now .*'squares': 9"):
-        train(check_config(values(data=[{"kind": "skin", "squares": 9, "seed": 0}]), ReliefConfig))
+        train(check_config(square_values(data=[{"kind": "skin", "squares": 9, "seed": 0}]), ReliefConfig))

@@ -157,13 +157,14 @@ def figures(found: Sequence[SquareAnswer]) -> dict[str, float]:
     }
 
 
-def in_words(values: Mapping[str, float]) -> str:
-    """:func:`figures` as a sentence."""
-    return (
+def in_words(values: Mapping[str, float]) -> tuple[str, str]:
+    """:func:`figures` as a sentence, and the slope that is left in a few words."""
+    sentence = (
         f"{100 * values['slope_left']:.1f} % of the missing slope is left "
         f"(90th percentile of squares {100 * values['worst_left']:.0f} %), "
         f"heights correlate {values['correlation']:.3f}"
     )
+    return sentence, f"{100 * values['slope_left']:.1f} % left"
 
 
 def picture(found: Sequence[SquareAnswer]) -> NDArray[np.uint8]:

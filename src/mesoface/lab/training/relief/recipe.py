@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mesoface.errors import InterruptedJobsError
@@ -89,17 +88,9 @@ class ReliefRecipe(ABC):
         relief = self.relief(batch).float()
         return relief, relief_error(relief, batch.relief, batch.valid)
 
-    def figures(self, answers: Sequence[SquareAnswer]) -> dict[str, float]:
-        """See :func:`figures`."""
-        return figures(answers)
-
-    def in_words(self, figures: Mapping[str, float]) -> tuple[str, str]:
-        """The slope that is left in a few words."""
-        return in_words(figures), f"{100 * figures['slope_left']:.1f} % left"
-
-    def picture(self, answers: Sequence[SquareAnswer]) -> NDArray[np.uint8]:
-        """See :func:`picture`."""
-        return picture(answers)
+    figures = staticmethod(figures)
+    in_words = staticmethod(in_words)
+    picture = staticmethod(picture)
 
     def reference(self, unseen: Sequence[PlacedSquare], log: Log) -> dict[str, float]:
         """Nothing: the figures compare with predicting no relief."""
