@@ -8,8 +8,6 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import pytest
-from mesoface.matching.images import prepare_image
-from mesoface.matching.pairs import choose_pairs
 
 from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera, look_at

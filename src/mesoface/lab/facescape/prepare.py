@@ -32,7 +32,7 @@ from mesoface.lab.facescape.metadata import Alignment, Scales, Selection, read_s
 from mesoface.lab.facescape.photos import choose_views, given_views, prepared_photo
 from mesoface.lab.facescape.records import Record, read_records, write_record, write_summary
 from mesoface.lab.facescape.settings import PrepareSettings
-from mesoface.lab.training.checks import check_truth
+from mesoface.lab.training.truth import check_truth
 from mesoface.pipeline import reconstruct
 from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent

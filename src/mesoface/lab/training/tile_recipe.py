@@ -27,7 +27,7 @@ from mesoface.lab.training.log import Log
 from mesoface.lab.training.tile import Tile, write_tiles
 from mesoface.lab.training.validation import contact_sheet, spread_out
 from mesoface.matching.classical import PRESETS, ClassicalAnswer, ClassicalLevel, ClassicalMatcher
-from mesoface.matching.levels import LevelInput
+from mesoface.matching.matcher import LevelInput
 from mesoface.rendering.false_color import colorize, percentile_limits
 from mesoface.running.progress import ProgressCallback
 from mesoface.uvd.space import UVDSpace

@@ -15,8 +15,7 @@ from mesoface.lab.training.relief.pool import Square
 from mesoface.lab.training.relief.recipe import LightRecipe, relief_recipe
 from mesoface.lab.training.run import train
 from mesoface.relief import inputs
-from mesoface.relief.generator import MESO_GENERATOR
-from mesoface.relief.network import ReliefGenerator
+from mesoface.relief.network import MESO_GENERATOR, ReliefGenerator
 from mesoface.weights import describe
 
 BOTH = ReliefLoss(slope=1.0, height=1.0)

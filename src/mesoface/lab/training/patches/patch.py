@@ -14,17 +14,10 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.captures.capture import View
 from mesoface.lab.synthesis.cameras import meter, miscalibrate
-from mesoface.lab.synthesis.rig import miscalibrate
-from mesoface.lab.synthesis.sensor import meter
-from mesoface.lab.training.patches.albedo import draw_albedo
 from mesoface.lab.training.patches.appearance import Gloss, diffuse, draw_albedo, draw_light
 from mesoface.lab.training.patches.fields import log_uniform, waves
-from mesoface.lab.training.patches.light import Gloss, diffuse, draw_light
-from mesoface.lab.training.patches.occluder import hide_part
 from mesoface.lab.training.patches.photo import Flaws, Skin, hide_part, take_photo
 from mesoface.lab.training.patches.rig import believed_visibility, draw_cameras, draw_directions, draw_pose
-from mesoface.lab.training.patches.scale import draw_scale
-from mesoface.lab.training.patches.space import draw_space, middle_of, moved, true_displacement
 from mesoface.lab.training.patches.surface import (
     MARGIN,
     HeightField,
@@ -33,7 +26,6 @@ from mesoface.lab.training.patches.surface import (
     draw_scale,
     draw_surface,
 )
-from mesoface.lab.training.patches.visibility import believed_visibility
 from mesoface.lab.training.tile import Tile, make_tile
 from mesoface.uvd.space import UVDSpace, smooth_normals
 

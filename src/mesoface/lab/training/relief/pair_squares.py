@@ -8,12 +8,9 @@ from numpy.typing import NDArray
 
 from mesoface.geometry.mesh import unit
 from mesoface.lab.training.config import TrainingError
-from mesoface.lab.training.relief.pair_maps import PairMaps, read_pair
 from mesoface.lab.training.relief.pairs import Pair, PairMaps, read_pair
-from mesoface.lab.training.relief.relief import measured
 from mesoface.lab.training.relief.skin import MARGIN, SkinSquare, make_square, measured
 from mesoface.relief.inputs import light_slopes
-from mesoface.relief.light import light_slopes
 
 # Share of a square that is skin, at least, and how much coarser than requested a map's texels may be.
 _LEAST_SKIN, _COARSEST = 0.7, 1.5

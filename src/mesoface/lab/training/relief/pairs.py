@@ -15,7 +15,7 @@ from mesoface.files.images import as_float, decode_photo, read_header
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import unit
 from mesoface.lab.training.config import TrainingError
-from mesoface.relief.light import Illumination, fit_illumination
+from mesoface.relief.inputs import Illumination, fit_illumination
 from mesoface.uvd.maps import dilate, erode, smooth_form
 from mesoface.uvd.rasterize import rasterize_uv
 

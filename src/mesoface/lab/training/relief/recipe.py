@@ -27,7 +27,6 @@ from mesoface.lab.training.relief.errors import (
     picture,
     relief_error,
 )
-from mesoface.relief.generator import MesoGenerator
 from mesoface.relief.network import MesoGenerator, ReliefGenerator
 from mesoface.running.progress import ProgressCallback, progress_bars
 

@@ -20,9 +20,6 @@ from mesoface.lab.synthesis.pigment import skin_albedo
 from mesoface.lab.synthesis.scene import Lighting
 from mesoface.lab.training.patches.appearance import Gloss, diffuse, draw_light, highlights
 from mesoface.lab.training.patches.fields import hairs, log_uniform, rms_slope, spots, waves, wrinkles
-from mesoface.lab.training.patches.light import Gloss, diffuse, draw_light, highlights
-from mesoface.lab.training.patches.scale import log_uniform
-from mesoface.lab.training.relief.relief import draw_relief, measured
 from mesoface.relief.inputs import high_pass, make_inputs, slopes
 
 MARGIN = 24
