@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from mesoface.errors import MesofaceError
+from mesoface.errors import MesofaceError, naming
 
 
 def command(
@@ -54,7 +54,6 @@ def command(
 
     Example: `mesoface evaluate face/ truth.ply --heatmap error.png`
     """
-    from mesoface.cli.naming import naming
     from mesoface.evaluation import evaluate, print_evaluation, write_heatmap
     from mesoface.files.meshes import read_mesh
     from mesoface.save import facial_region, surface_file

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from mesoface.errors import naming
+
 
 def command(
     run: Annotated[
@@ -68,7 +70,6 @@ def command(
 
     All the detail in the model's topology: `mesoface export face/ --to obj --detail-edge 0.3 --out dense/`
     """
-    from mesoface.cli.naming import naming
     from mesoface.export import ExportOptions, export_face, read_source
     from mesoface.export.formats import check_target, parse_formats
     from mesoface.running.progress import progress_bars

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from mesoface.cli.options import FormatOption, takes
 from mesoface.config import INPUT, RESULT, Settings
+from mesoface.errors import naming
 
 
 @takes(settings=Settings)
@@ -73,7 +74,6 @@ def command(
     """
     from mesoface.captures.load import load_capture
     from mesoface.cli.calibrate import calibrated
-    from mesoface.cli.naming import naming
     from mesoface.files.meshes import read_mesh
     from mesoface.landmarks import read_landmarks
     from mesoface.pipeline import reconstruct
