@@ -1,4 +1,4 @@
-"""What is settled before numpy and torch are loaded."""
+"""What is loaded, and what is settled before numpy and torch are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOW = """
 import os, sys
 from mesoface.cli import main
 assert "numpy" not in sys.modules, "numpy would have read its number of threads already"
-sys.argv = ["mesoface", "--version"]
+sys.argv = ["mesoface", "schema"]
 try:
     main()
 except SystemExit:
@@ -53,3 +53,32 @@ def test_only_its_own_commands_load_the_laboratory(command, uses):
         [sys.executable, "-c", LOADED, command, "--help"], capture_output=True, text=True, check=True
     )
     assert (shown.stdout.splitlines()[-1] != "[]") is uses
+
+
+@pytest.mark.parametrize(
+    ("script", "unwanted"),
+    [
+        ("import mesoface; assert 'reconstruct' in dir(mesoface)", {"numpy", "pydantic", "torch", "typer"}),
+        ("main('reconstruct', '--help')", {"mesoface.lab", "mesoface.pipeline", "torch"}),
+        ("main('inspect', '--help')", {"mesoface.lab", "mesoface.inspection", "torch"}),
+    ],
+)
+def test_nothing_is_loaded_that_is_not_used(script, unwanted):
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOADED.format(script)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()[-1]
+    assert not unwanted & set(loaded.split())
+
+
+LOADED = """
+import sys
+def main(*words):
+    from mesoface.cli import main
+    sys.argv = ["mesoface", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+{}
+print(*sys.modules)
+"""

@@ -4,55 +4,60 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-import typer.core
-import typer.main
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 import mesoface
-from mesoface.cli import (
-    batch,
-    calibrate,
-    convert,
-    evaluate,
-    export,
-    inspect,
-    reconstruct,
-    schema,
-    view,
-    weights,
-)
 from mesoface.errors import NATIVE_PACKAGES, MesofaceError, missing_package
 
+_COMMANDS = (
+    *("calibrate", "inspect", "reconstruct", "batch", "export", "convert", "schema", "evaluate", "view"),
+    *("synth", "synth-dataset", "train", "facescape", "weights"),
+)
+"""In the order of the help. Each stands in the module of its name, as ``command`` or, with commands below it,
+as ``app``; the module is imported when the command is used."""
 _BAD_INPUT, _INTERRUPTED = 2, 130
 # What typer raises for a wrong option. It has no public name of its own, only its kind BadParameter has.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
-_LABORATORY = ("synth", "synth-dataset", "train", "facescape")
 
 
-class _Commands(typer.core.TyperGroup):
-    """The commands. Those of the laboratory are imported when they are looked up: no other loads its code."""
+class _Commands(Mapping[str, Any]):
+    """The commands by their names, each imported when it is looked up."""
 
+    def __getitem__(self, name: str) -> Any:
+        if name not in _COMMANDS:
+            raise KeyError(name)
+        module = import_module(f"mesoface.cli.{name.replace('-', '_')}")
+        holder = typer.Typer(rich_markup_mode="markdown", add_completion=False)
+        holder.callback()(lambda: None)  # with it, the holder is a group even of one command
+        if hasattr(module, "app"):
+            holder.add_typer(module.app)
+        else:
+            holder.command(name=name)(module.command)
+        return typer.main.get_command(holder).commands[name]  # type: ignore[attr-defined]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+class _Group(TyperGroup):
     def __init__(self, **attributes: Any):
         super().__init__(**attributes)
-        self._known = dict(self.commands)
-        self.commands.update({name: typer.core.TyperCommand(name) for name in _LABORATORY})
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in _LABORATORY and cmd_name not in self._known:
-            group = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-            group.add_typer(import_module(f"mesoface.cli.{cmd_name.replace('-', '_')}").app)
-            self._known |= typer.main.get_group(group).commands
-        return self._known.get(cmd_name)
+        self.commands = _Commands()  # type: ignore[assignment]
 
 
 app = typer.Typer(
     name="mesoface",
-    cls=_Commands,
+    cls=_Group,
     help="Calibrated face photos in; a measured, pore-level 3D face out.\n\n"
     "Start with `mesoface inspect CAPTURE`, then `mesoface reconstruct CAPTURE --out DIR`.\n\n"
     "A capture is a folder with photos of one face at one moment and the cameras' calibration: FaceScape's "
@@ -63,16 +68,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command(name="calibrate")(calibrate.command)
-app.command(name="inspect")(inspect.command)
-app.command(name="reconstruct")(reconstruct.command)
-app.command(name="batch")(batch.command)
-app.command(name="export")(export.command)
-app.command(name="convert")(convert.command)
-app.command(name="schema")(schema.command)
-app.command(name="evaluate")(evaluate.command)
-app.command(name="view")(view.command)
-app.add_typer(weights.app)
 
 
 def _version(show: bool) -> None:
