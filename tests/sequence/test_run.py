@@ -16,11 +16,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from mesoface.batch import result
+from mesoface.batch import attempt
+from mesoface.batch.job import BatchOptions
 from mesoface.captures.formats import facescape
 from mesoface.config import make_settings
 from mesoface.errors import CaptureError, IncompleteError, MesofaceError
-from mesoface.face_models.scale import ScaleEstimate
 from mesoface.results.folder import FORMAT
 from mesoface.sequence import run
 from mesoface.sequence.frame import Frame
@@ -29,6 +29,7 @@ from mesoface.sequence.state import Track, read_track
 from mesoface.sequence.tracking import SIZE
 
 SETTINGS = make_settings(preset="fast", texture_size=0, meso="off")
+RESUME = BatchOptions(resume=True)
 RECORD = {
     "format": FORMAT,
     "settings": {},
@@ -96,8 +97,15 @@ def frames(tmp_path, drawn_rig, monkeypatch):
     facescape.write(first, rig.photos, rig.cameras)
 
     def find_person(captures, settings, model, *, format, progress):
-        found = (captures[0][0],)
-        return Person(np.zeros(model.n_identity), ("0", "1"), ScaleEstimate(1.0, "given", 0.0), "s", found)
+        return Person(
+            identity=(0.0,) * model.n_identity,
+            views=("0", "1"),
+            mm_per_unit=1.0,
+            scale_source="given",
+            scale_uncertainty=0.0,
+            scheme="s",
+            frames=(captures[0][0],),
+        )
 
     def save_face(face, folder, *, truth=None, report=True):
         folder.mkdir()
@@ -108,8 +116,8 @@ def frames(tmp_path, drawn_rig, monkeypatch):
     StandIn.measured = []
     monkeypatch.setattr(run, "find_person", find_person)
     monkeypatch.setattr(run, "FrameMeasurer", StandIn)
-    monkeypatch.setattr(result, "save_face", save_face)
-    monkeypatch.setattr(result, "write_thumbnail", lambda path, face: path.write_bytes(b"jpg"))
+    monkeypatch.setattr(attempt, "save_face", save_face)
+    monkeypatch.setattr(attempt, "write_thumbnail", lambda path, face: path.write_bytes(b"jpg"))
     monkeypatch.setattr(run, "load_source", lambda source, names: SimpleNamespace(path=source.path))
     monkeypatch.setattr(run, "recipe_of", lambda settings: {"settings": settings.preset})
 
@@ -155,7 +163,7 @@ def test_a_frame_that_fails_stops_no_other(frames, tmp_path):
 
 
 def test_a_frame_is_written_while_the_next_is_measured(frames, tmp_path, monkeypatch):
-    next_begun, save_face = threading.Event(), result.save_face
+    next_begun, save_face = threading.Event(), attempt.save_face
 
     def slow(face, folder, **options):
         if folder.name.startswith(".000-"):
@@ -168,14 +176,14 @@ def test_a_frame_is_written_while_the_next_is_measured(frames, tmp_path, monkeyp
                 next_begun.set()
             return super().measure(capture, before, why)
 
-    monkeypatch.setattr(result, "save_face", slow)
+    monkeypatch.setattr(attempt, "save_face", slow)
     monkeypatch.setattr(run, "FrameMeasurer", Signalling)
     rows = run.run_sequence(frames("", ""), tmp_path / "out", settings=SETTINGS)
     assert [row.error for row in rows] == [None, None]
 
 
 def test_a_frame_that_cannot_be_written_stops_no_other(frames, tmp_path, monkeypatch):
-    folders, out, save_face = frames("", "", ""), tmp_path / "out", result.save_face
+    folders, out, save_face = frames("", "", ""), tmp_path / "out", attempt.save_face
 
     def full(face, folder, **options):
         if folder.name.startswith(".001-"):
@@ -183,14 +191,14 @@ def test_a_frame_that_cannot_be_written_stops_no_other(frames, tmp_path, monkeyp
         save_face(face, folder, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(result, "save_face", full)
+        patch.setattr(attempt, "save_face", full)
         with pytest.raises(IncompleteError, match=r"001.*no space left"):
             run.run_sequence(folders, out, settings=SETTINGS)
     assert [frame[:2] for frame in said(out)] == [("000", None), ("002", "001")]
     assert sorted(path.name for path in out.iterdir() if path.is_dir()) == ["000", "002"]
 
     StandIn.measured.clear()
-    run.run_sequence(folders, out, settings=SETTINGS, resume=True)
+    run.run_sequence(folders, out, settings=SETTINGS, options=RESUME)
     assert StandIn.measured == ["001"], "002 follows what 001 is again"
     assert [frame[:2] for frame in said(out)] == [("000", None), ("001", "000"), ("002", "001")]
 
@@ -203,7 +211,7 @@ def test_an_interrupted_sequence_goes_on_with_the_same_result(frames, tmp_path):
     assert not any(path.name.startswith(".") for path in out.iterdir())
     (folders[2] / "plan.txt").write_text("")
     StandIn.measured.clear()
-    run.run_sequence(folders, out, settings=SETTINGS, resume=True)
+    run.run_sequence(folders, out, settings=SETTINGS, options=RESUME)
     assert StandIn.measured == ["002", "003"], "what was complete was kept"
     run.run_sequence(folders, whole, settings=SETTINGS)
     assert said(out) == said(whole)
@@ -216,13 +224,13 @@ def test_what_follows_a_frame_that_is_made_again_is_made_again(frames, tmp_path)
     run.run_sequence(folders, out, settings=SETTINGS)
     shutil.rmtree(out / "001")
     StandIn.measured.clear()
-    run.run_sequence(folders, out, settings=SETTINGS, resume=True)
+    run.run_sequence(folders, out, settings=SETTINGS, options=RESUME)
     assert StandIn.measured == ["001"], "002 follows a frame that is the same again"
     shutil.rmtree(out / "001")
     (folders[1] / "plan.txt").write_text("fail")
     StandIn.measured.clear()
     with pytest.raises(IncompleteError):
-        run.run_sequence(folders, out, settings=SETTINGS, resume=True)
+        run.run_sequence(folders, out, settings=SETTINGS, options=RESUME)
     assert StandIn.measured == ["001", "002"], "002 followed a frame that is gone"
 
 
@@ -234,7 +242,7 @@ def test_frames_that_follow_have_no_report_unless_asked_for(frames, tmp_path):
 
     def resumed(wanted: str) -> list[str]:
         StandIn.measured.clear()
-        run.run_sequence(folders, out, settings=SETTINGS, resume=True, reports=wanted)
+        run.run_sequence(folders, out, settings=SETTINGS, options=BatchOptions(resume=True, reports=wanted))
         return StandIn.measured
 
     run.run_sequence(folders, out, settings=SETTINGS)
@@ -245,7 +253,7 @@ def test_frames_that_follow_have_no_report_unless_asked_for(frames, tmp_path):
     assert resumed("afresh") == [], "one more report does no harm"
 
     shutil.rmtree(out)
-    run.run_sequence(folders, out, settings=SETTINGS, reports="none")
+    run.run_sequence(folders, out, settings=SETTINGS, options=BatchOptions(reports="none"))
     assert reports() == []
     assert resumed("afresh") == ["000", "002"]
 
@@ -255,7 +263,7 @@ def test_other_settings_keep_nothing(frames, tmp_path):
     run.run_sequence(folders, out, settings=SETTINGS)
     StandIn.measured.clear()
     other = make_settings(preset="default", texture_size=0, meso="off")
-    run.run_sequence(folders, out, settings=other, resume=True)
+    run.run_sequence(folders, out, settings=other, options=RESUME)
     assert StandIn.measured == ["000", "001"]
 
 

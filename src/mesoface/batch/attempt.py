@@ -6,18 +6,22 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mesoface.batch.claims import publish
-from mesoface.batch.job import Attempt, Made
+from mesoface.batch.job import Attempt, CaptureJob, Made
 from mesoface.batch.provenance import capture_input, is_current, recipe_of, write_made_from
-from mesoface.batch.result import write_face
+from mesoface.batch.thumbnail import THUMBNAIL, write_thumbnail
 from mesoface.captures.load import load_capture
 from mesoface.errors import MesofaceError
 from mesoface.files.meshes import read_mesh
+from mesoface.geometry.mesh import Mesh
 from mesoface.pipeline import reconstruct
+from mesoface.results.face import Face
 from mesoface.results.folder import read_record
 from mesoface.running.stages import StageClock
+from mesoface.save import save_face
 
 PRELOAD = ("torch", "mediapipe", __name__)
 """Modules that a worker process has loaded before it is given an attempt."""
@@ -54,6 +58,24 @@ def attempt_capture(attempt: Attempt) -> Made:
         return Made(None, str(error))
     finally:
         shutil.rmtree(attempt.folder, ignore_errors=True)
+
+
+def write_face(folder: Path, job: CaptureJob, face: Face, truth: Mesh | None, *, followed: bool) -> None:
+    """Write what :func:`mesoface.save.save_face` writes, and the picture for the batch's page.
+
+    Args:
+        folder: to make.
+        job: the capture.
+        face: what was made of it.
+        truth: its true surface, where that is known.
+        followed: whether it is a frame that follows the one before.
+
+    Raises:
+        MesofaceError: the folder cannot be written.
+        OSError: the picture cannot.
+    """
+    save_face(face, folder, truth=truth, report=job.has_report(followed=followed))
+    write_thumbnail(folder / THUMBNAIL, face)
 
 
 def difference(wanted: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:

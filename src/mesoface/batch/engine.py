@@ -1,12 +1,14 @@
-"""What runs attempts, on this machine or on a cluster, and how much memory an attempt needs."""
+"""What runs attempts: the protocol, how much memory an attempt needs, and ``--engine local``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from multiprocessing import connection
 from typing import Protocol
 
 from mesoface.batch.job import Attempt, Made
-from mesoface.running.workers import Outcome
+from mesoface.running.memory import available_memory_mb, resident_memory_mb
+from mesoface.running.workers import End, Outcome, Worker, prepare_workers
 
 Ended = Outcome[Attempt, Made]
 
@@ -59,3 +61,77 @@ class MemoryNeed:
     def killed(self, seen_mb: float) -> None:
         """A capture died, perhaps for want of memory, when it had reached this much."""
         self.mb = max(self.mb, seen_mb * _AFTER_A_KILL)
+
+
+_LONGEST_SLEEP = 0.5  # s between looks at the memory of what runs
+
+
+class LocalEngine:
+    """Runs each attempt in a process of its own.
+
+    An attempt is started when its memory is there: the largest peak measured so far, and what the running
+    ones may still grow by, must fit into what is free. One always runs. When the system kills an attempt for
+    want of memory, the next ones are taken to need more, so fewer run at a time.
+
+    Args:
+        function: what an attempt does; of a module, as it travels by its name.
+        workers: attempts at a time at most.
+        need: memory of a capture; it learns from those that end.
+        limit: seconds that an attempt may take.
+        preload: modules that the processes shall have loaded already.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Attempt], Made],
+        *,
+        workers: int,
+        need: MemoryNeed,
+        limit: float | None = None,
+        preload: Sequence[str] = (),
+    ):
+        self._function, self._workers, self._limit = function, workers, limit
+        self._need = need
+        self._running: dict[Worker[Attempt, Made], float] = {}  # with the largest memory seen, MB
+        prepare_workers(preload)
+
+    def has_room(self) -> bool:
+        """Whether a process and its memory are free."""
+        if not self._running:
+            return True
+        free = available_memory_mb()
+        if len(self._running) >= self._workers or free is None:
+            return len(self._running) < self._workers
+        growing = sum(max(0.0, self._need.mb - resident_memory_mb(w.pid)) for w in self._running)
+        return self._need.mb + growing <= free
+
+    def start(self, attempt: Attempt) -> None:
+        """Start an attempt in a fresh process."""
+        self._running[Worker(self._function, attempt, limit=self._limit)] = 0.0
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """What has ended; comes back after ``seconds`` when nothing has."""
+        remaining = (worker.remaining() for worker in self._running)
+        longest = min([seconds, _LONGEST_SLEEP, *(time for time in remaining if time is not None)])
+        ready = connection.wait([worker.answer for worker in self._running], longest)
+        for worker, most in self._running.items():
+            self._running[worker] = max(most, resident_memory_mb(worker.pid))
+        over = [w for w in self._running if w.answer in ready or w.remaining() == 0]
+        return [self._finish(worker) for worker in over]
+
+    def __enter__(self) -> LocalEngine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self._running:
+            worker.kill()
+
+    def _finish(self, worker: Worker[Attempt, Made]) -> Ended:
+        """How an attempt ended; what it says of the memory that one needs is kept."""
+        seen = self._running.pop(worker)
+        ended = worker.finish()
+        if ended.result is not None and ended.result.record is not None:
+            self._need.measured(ended.result.record["peak_mb"])
+        elif ended.end is End.DIED:
+            self._need.killed(seen)
+        return ended

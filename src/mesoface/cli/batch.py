@@ -81,18 +81,8 @@ def command(
         )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # queues of clusters end jobs so: as Ctrl-C
     try:
-        if sequence:
-            rows = run_sequence(
-                inputs,
-                out,
-                settings=settings,
-                resume=options.resume,
-                format=format,
-                truth=truth_name,
-                reports=options.reports,
-            )
-        else:
-            rows = run_batch(inputs, out, settings=settings, options=options, format=format, truth=truth_name)
+        run = run_sequence if sequence else run_batch
+        rows = run(inputs, out, settings=settings, options=options, format=format, truth=truth_name)
     except KeyboardInterrupt as stop:
         raise InterruptedJobsError(
             "interrupted; the captures that were complete are kept",

@@ -83,7 +83,6 @@ class FrameMeasurer:
         self._model = model
         self._known = person.model(model)
         self._masks = FacialMasks(model.topology)
-        self._measure: Measure = choose_measure(settings)
         self._predictor = choose_predictor(settings)
         self._matcher = choose_matcher(
             settings.matcher,
@@ -92,6 +91,7 @@ class FrameMeasurer:
             threads=settings.threads,
             memory_mb=settings.memory_mb,
         )
+        self._measure = choose_measure(settings, self._matcher)
 
     def measure(self, capture: Capture, before: Track | None, why_afresh: str = "the first frame") -> Frame:
         """Measure a frame.

@@ -1,25 +1,21 @@
-"""What is written of a sequence for people and programs: ``frame.json`` in each frame, ``sequence.json``."""
+"""The JSON files of a sequence: how they are written and read, and ``frame.json`` of each frame."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
-import mesoface
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_file
-from mesoface.sequence.person import Person
 
-FRAME, SEQUENCE = "frame.json", "sequence.json"
-FORMAT = 1
-"""Version of the files' layout."""
+FRAME = "frame.json"
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class FrameRecord(BaseModel):
-    """How a frame came about.
+    """How a frame was measured: ``frame.json``.
 
     Args:
         frame: its name.
@@ -36,54 +32,29 @@ class FrameRecord(BaseModel):
     agreement: FiniteFloat | None
 
 
-def write_frame_record(folder: Path, record: FrameRecord) -> None:
-    """Write ``frame.json``.
+def write_model(path: Path, model: BaseModel) -> None:
+    """Write a model as JSON.
 
     Raises:
-        MesofaceError: it cannot be written.
+        MesofaceError: the file cannot be written.
     """
-    with atomic_file(folder / FRAME) as temporary:
-        temporary.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    with atomic_file(path) as temporary:
+        temporary.write_text(model.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-def read_frame_record(folder: Path) -> FrameRecord:
-    """Read what :func:`write_frame_record` wrote.
+def read_model(path: Path, model: type[Model], what: str, *, remedy: str) -> Model:
+    """Read what :func:`write_model` wrote.
+
+    Args:
+        path: the file.
+        model: its kind.
+        what: what it holds, with an article, for people.
+        remedy: what to do about a file that is missing or damaged.
 
     Raises:
         MesofaceError: it is missing or damaged.
     """
-    path = folder / FRAME
     try:
-        return FrameRecord.model_validate_json(path.read_bytes())
+        return model.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise MesofaceError(
-            "cannot be read as a frame's record",
-            path=path,
-            remedy="remove the frame's folder and run the same command again",
-        ) from error
-
-
-def write_sequence(out: Path, person: Person, records: Sequence[FrameRecord], total: int) -> None:
-    """Write ``sequence.json``.
-
-    Args:
-        out: the sequence's folder.
-        person: who is in it.
-        records: of the frames that are done, in their order.
-        total: how many frames there are.
-
-    Raises:
-        MesofaceError: it cannot be written.
-    """
-    content = {
-        "format": FORMAT,
-        "mesoface": mesoface.__version__,
-        "frames": total,
-        "views": list(person.views),
-        "mm_per_unit": person.scale.mm_per_unit,
-        "identity": {"frames": list(person.frames), "coefficients": person.identity.tolist()},
-        "afresh": [record.frame for record in records if record.follows is None],
-        "done": [record.model_dump() for record in records],
-    }
-    with atomic_file(out / SEQUENCE) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        raise MesofaceError(f"cannot be read as {what}", path=path, remedy=remedy) from error

@@ -21,6 +21,7 @@ from mesoface.uvd.maps import blur_masked
 from mesoface.uvd.space import FineSurface, UVDSpace
 
 NAME = "track.npz"
+REMEDY = "remove the frame's folder and run the same command again"
 _SMOOTH_MM = 0.8  # standard deviation of the surface that the next frame starts from
 
 
@@ -155,9 +156,7 @@ def read_track(folder: Path) -> Track:
         if arrays.get("landmarks", np.zeros(0)).shape != (arrays["landmark_weights"].shape[1], 3):
             raise FaceModelError("'landmarks' are not as many as their weights", path=path)
     except FaceModelError as error:
-        raise MesofaceError(
-            error.message, path=path, remedy="remove the frame's folder and run the same command again"
-        ) from error
+        raise MesofaceError(error.message, path=path, remedy=REMEDY) from error
     values: dict[str, Any] = {**arrays, "frames": int(arrays["frames"])}
     return Track(**values)
 

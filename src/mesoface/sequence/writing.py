@@ -9,15 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from mesoface.batch.attempt import write_face
 from mesoface.batch.job import CaptureJob
 from mesoface.batch.provenance import CaptureInput, write_made_from
-from mesoface.batch.result import write_face
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import put_in_place
 from mesoface.files.meshes import read_mesh
 from mesoface.results.face import Face
 from mesoface.sequence.frame import Frame
-from mesoface.sequence.record import FrameRecord, write_frame_record
+from mesoface.sequence.record import FRAME, FrameRecord, write_model
 from mesoface.sequence.state import write_track
 
 
@@ -60,16 +60,16 @@ class FrameWriter(AbstractContextManager["FrameWriter"]):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._pool.shutdown()
         if kind is None:
-            self.settle()
+            self._settle()
 
     def write(self, measured: MeasuredFrame) -> None:
         """Begin to write a frame, when the one before is written: two faces at a time are what memory is
         planned for.
         """
-        self.settle()
+        self._settle()
         self._pending = measured, self._pool.submit(_write, measured, self._finish)
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Wait for the frame that is being written, if there is one."""
         if self._pending is None:
             return
@@ -90,7 +90,7 @@ def _write(measured: MeasuredFrame, finish: Callable[[Face], Face]) -> None:
         face = finish(measured.frame.face)
         write_face(folder, job, face, truth, followed=measured.record.follows is not None)
         write_track(folder, measured.frame.track)
-        write_frame_record(folder, measured.record)
+        write_model(folder / FRAME, measured.record)
         write_made_from(folder, job.recipe, measured.made_of)
         put_in_place(folder, job.result)
     except OSError as error:
