@@ -1,4 +1,4 @@
-"""Options made from the fields of a model (:func:`mesoface.config.option`), for commands that take it."""
+"""Options that several commands have, and options made from a model's fields (:func:`.config.option`)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from pydantic.fields import FieldInfo
 
 from mesoface.config import INPUT, make
 
+CaptureArgument = Annotated[
+    Path, typer.Argument(help="Folder with photos and calibration.", show_default=False)
+]
+ResultArgument = Annotated[
+    Path, typer.Argument(help="Folder that `mesoface reconstruct` wrote.", show_default=False)
+]
 FormatOption = Annotated[
     str | None,
     typer.Option(
