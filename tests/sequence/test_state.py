@@ -10,7 +10,7 @@ import pytest
 from mesoface.captures.capture import Capture, View
 from mesoface.errors import CaptureError, MesofaceError
 from mesoface.geometry.camera import Camera
-from mesoface.sequence.state import NAME, Track, read_track, write_track
+from mesoface.sequence.state import TRACK, Track, read_track, write_track
 from mesoface.sequence.tracking import SIZE
 
 
@@ -60,14 +60,14 @@ def test_damage_is_named(track, tmp_path, changed, said):
     write_track(tmp_path, replace(track, **changed))
     with pytest.raises(MesofaceError, match=said) as caught:
         read_track(tmp_path)
-    assert caught.value.path == tmp_path / NAME
+    assert caught.value.path == tmp_path / TRACK
 
 
 def test_a_missing_or_torn_file_is_one_clear_error(track, tmp_path):
     with pytest.raises(MesofaceError):
         read_track(tmp_path)
     write_track(tmp_path, track)
-    file = tmp_path / NAME
+    file = tmp_path / TRACK
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(MesofaceError):
         read_track(tmp_path)

@@ -19,7 +19,7 @@ from mesoface.geometry.camera import Camera
 from mesoface.pipeline import FoundFace, find_face
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.sequence.identity import KnownIdentity, joint_identity
-from mesoface.sequence.record import read_model
+from mesoface.sequence.state import read_model
 
 NAME = "person.json"
 FRAMES = 4

@@ -31,9 +31,16 @@ from mesoface.running.stages import StageClock
 from mesoface.sequence.frame import FrameMeasurer
 from mesoface.sequence.person import NAME as PERSON
 from mesoface.sequence.person import Person, check_cameras, find_person, read_person
-from mesoface.sequence.record import FRAME, FrameRecord, read_model, write_model
-from mesoface.sequence.state import NAME as TRACK
-from mesoface.sequence.state import REMEDY, Track, read_track
+from mesoface.sequence.state import (
+    FRAME,
+    REMEDY,
+    TRACK,
+    FrameRecord,
+    Track,
+    read_model,
+    read_track,
+    write_model,
+)
 from mesoface.sequence.warm import LAST
 from mesoface.sequence.writing import FrameWriter, MeasuredFrame
 
@@ -58,23 +65,11 @@ def run_sequence(
     by. Where that fails (a cut, a jump) the frame is measured afresh, and ``sequence.json`` says why.
     Results are as :func:`mesoface.batch.run.run_batch` leaves them, with ``track.npz`` in each frame's.
 
-    Args:
-        inputs: captures, folders that hold some, lists; see :func:`mesoface.captures.lists.find_captures`.
-        out: the sequence's folder.
-        settings: of the reconstructions; None for the defaults.
-        options: whether to resume after the last complete frame, and which frames have a ``report.html``; the
-            others have no effect. None for the defaults.
-        format: the captures' format, or None to look at each folder.
-        truth: name of the file in each capture's folder that is its true surface; None where there is none.
-        console: where progress is shown; None for standard error.
-
-    Returns:
-        what came of each frame, in the order of the inputs.
+    Args, result and errors are those of :func:`mesoface.batch.run.run_batch`, but ``options`` that are not
+    about resuming or reports have no effect.
 
     Raises:
-        MesofaceError: an input or a setting is wrong, ``out`` holds other things or cannot be written, or
-            no face was found.
-        IncompleteError: some frames failed; all others are done.
+        MesofaceError: furthermore, a setting makes no sequence, or no face was found.
     """
     out, settings, options = Path(out), settings or Settings(), options or BatchOptions()
     captures = find_captures(inputs, out=out)

@@ -1,15 +1,16 @@
-"""What a frame hands on to the next, and is saved with it: ``track.npz``."""
+"""The files of a sequence: ``track.npz``, which the next frame starts from, and JSON of pydantic models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from mesoface.captures.capture import Capture
 from mesoface.errors import FaceModelError, MesofaceError
@@ -20,8 +21,9 @@ from mesoface.sequence.tracking import SIZE, unroll
 from mesoface.uvd.maps import blur_masked
 from mesoface.uvd.space import FineSurface, UVDSpace
 
-NAME = "track.npz"
+FRAME, TRACK = "frame.json", "track.npz"
 REMEDY = "remove the frame's folder and run the same command again"
+Model = TypeVar("Model", bound=BaseModel)
 _SMOOTH_MM = 0.8  # standard deviation of the surface that the next frame starts from
 
 
@@ -121,7 +123,7 @@ def write_track(folder: Path, track: Track) -> None:
     Raises:
         MesofaceError: it cannot be written.
     """
-    with atomic_file(folder / NAME) as temporary:
+    with atomic_file(folder / TRACK) as temporary:
         np.savez_compressed(temporary, **vars(track))
 
 
@@ -131,7 +133,7 @@ def read_track(folder: Path) -> Track:
     Raises:
         MesofaceError: it is missing, damaged, or of another layout.
     """
-    path = folder / NAME
+    path = folder / TRACK
     try:
         arrays = read_npz(path, [field.name for field in fields(Track)])
         views = len(arrays["views"]) if "views" in arrays else None
@@ -182,3 +184,49 @@ def _smoothed(space: UVDSpace, kept: NDArray[np.float32]) -> UVDSpace:
 def _quality(fine: FineSurface) -> NDArray[np.float64]:
     """(2,) share of the face that was measured, and the mean confidence there."""
     return np.array([1 - fine.left_out, float(fine.confidence[fine.kept].mean())])
+
+
+class FrameRecord(BaseModel):
+    """How a frame was measured: ``frame.json``.
+
+    Args:
+        frame: its name.
+        follows: the frame that it was followed from, or None where it was measured afresh.
+        reason: why it was measured afresh, or None.
+        agreement: correlation of its skin with the anchor frame's, or None where it was measured afresh.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frame: str
+    follows: str | None
+    reason: str | None
+    agreement: FiniteFloat | None
+
+
+def write_model(path: Path, model: BaseModel) -> None:
+    """Write a model as JSON.
+
+    Raises:
+        MesofaceError: the file cannot be written.
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_text(model.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def read_model(path: Path, model: type[Model], what: str, *, remedy: str) -> Model:
+    """Read what :func:`write_model` wrote.
+
+    Args:
+        path: the file.
+        model: its kind.
+        what: what it holds, with an article, for people.
+        remedy: what to do about a file that is missing or damaged.
+
+    Raises:
+        MesofaceError: it is missing or damaged.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise MesofaceError(f"cannot be read as {what}", path=path, remedy=remedy) from error

@@ -17,8 +17,7 @@ from mesoface.files.atomic import put_in_place
 from mesoface.files.meshes import read_mesh
 from mesoface.results.face import Face
 from mesoface.sequence.frame import Frame
-from mesoface.sequence.record import FRAME, FrameRecord, write_model
-from mesoface.sequence.state import write_track
+from mesoface.sequence.state import FRAME, FrameRecord, write_model, write_track
 
 
 @dataclass(frozen=True, eq=False)
