@@ -13,37 +13,32 @@ from mesoface.files.maps import read_exr
 from mesoface.files.meshes import read_mesh
 from mesoface.results.folder import FORMAT
 
-FILES = [
-    "base.obj",
-    "base_fit.npz",
-    "cameras.json",
-    "confidence.png",
-    "detailed.ply",
-    "displacement.exr",
-    "face.glb",
-    "fine.ply",
-    "meso.exr",
-    "region.ply",
-    "report.html",
-    "run.json",
-    "texture.png",
-    "texture_seen.png",
-]
+BASE = {"base.obj", "base_fit.npz", "cameras.json", "face.glb", "region.ply", "report.html", "run.json"}
+FINE = {
+    *("confidence.png", "detailed.ply", "displacement.exr", "fine.ply", "meso.exr"),
+    *("texture.png", "texture_seen.png"),
+}
 
 
 @pytest.fixture(scope="module")
-def result(command, sample_capture, tmp_path_factory):
+def result(command_alone, sample_capture, tmp_path_factory):
     """The folder of a quick run, and what the command said."""
     out = tmp_path_factory.mktemp("result") / "face"
     options = ["--scale", 1, "--preset", "fast", "--threads", 2]
-    run = command("reconstruct", sample_capture, "--out", out, *options)
+    run = command_alone("reconstruct", sample_capture, "--out", out, *options)
     assert run.code == 0, run.err
     return out, run
 
 
+def test_nothing_of_the_laboratory_is_loaded(result):
+    loaded = result[1].loaded
+    assert "mesoface.pipeline" in loaded
+    assert not [name for name in loaded if name.startswith("mesoface.lab")]
+
+
 def test_all_files_are_written_and_nothing_else(result):
     out, _ = result
-    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert {path.name for path in out.iterdir()} == BASE | FINE
     assert [path.name for path in out.parent.iterdir()] == ["face"]
 
 
@@ -171,15 +166,7 @@ def test_until_base_and_view_ids(command, sample_capture, place):
     options = ["--scale", 1, "--until", "base", "--view-ids", "5, 2,3"]
     run = command("reconstruct", sample_capture, "--out", place / "face", *options)
     assert run.code == 0, run.err
-    assert sorted(path.name for path in (place / "face").iterdir()) == [
-        "base.obj",
-        "base_fit.npz",
-        "cameras.json",
-        "face.glb",
-        "region.ply",
-        "report.html",
-        "run.json",
-    ]
+    assert {path.name for path in (place / "face").iterdir()} == BASE
     record = json.loads((place / "face" / "run.json").read_text())
     assert sorted(record["capture"]["views"]) == ["2", "3", "5"]
     assert record["settings"]["view_ids"] == ["5", "2", "3"]

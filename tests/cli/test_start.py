@@ -35,50 +35,15 @@ def test_small_products_take_one_thread_unless_the_user_says_otherwise(given, us
     assert shown.stdout.splitlines()[-1] == used
 
 
-LOADED = """
-import sys
-from mesoface.cli import main
-sys.argv = ["mesoface", *sys.argv[1:]]
-try:
-    main()
-except SystemExit:
-    pass
-print(sorted(name for name in sys.modules if name.startswith("mesoface.lab")))
-"""
+@pytest.mark.parametrize("name", ["reconstruct", "inspect"])
+def test_help_loads_neither_laboratory_nor_torch(command_alone, name):
+    run = command_alone(name, "--help")
+    assert run.code == 0
+    assert "mesoface.cli.app" in run.loaded
+    assert not {"mesoface.lab", "mesoface.pipeline", "mesoface.inspection", "torch"} & run.loaded
 
 
-@pytest.mark.parametrize(("command", "uses"), [("reconstruct", False), ("batch", False), ("synth", True)])
-def test_only_its_own_commands_load_the_laboratory(command, uses):
-    shown = subprocess.run(
-        [sys.executable, "-c", LOADED, command, "--help"], capture_output=True, text=True, check=True
-    )
-    assert (shown.stdout.splitlines()[-1] != "[]") is uses
-
-
-@pytest.mark.parametrize(
-    ("script", "unwanted"),
-    [
-        ("import mesoface; assert 'reconstruct' in dir(mesoface)", {"numpy", "pydantic", "torch", "typer"}),
-        ("main('reconstruct', '--help')", {"mesoface.lab", "mesoface.pipeline", "torch"}),
-        ("main('inspect', '--help')", {"mesoface.lab", "mesoface.inspection", "torch"}),
-    ],
-)
-def test_nothing_is_loaded_that_is_not_used(script, unwanted):
-    loaded = subprocess.run(
-        [sys.executable, "-c", LOADED.format(script)], capture_output=True, text=True, check=True
-    ).stdout.splitlines()[-1]
-    assert not unwanted & set(loaded.split())
-
-
-LOADED = """
-import sys
-def main(*words):
-    from mesoface.cli import main
-    sys.argv = ["mesoface", *words]
-    try:
-        main()
-    except SystemExit as end:
-        assert not end.code
-{}
-print(*sys.modules)
-"""
+def test_the_package_alone_loads_neither_numpy_nor_pydantic():
+    script = "import sys, mesoface; assert 'reconstruct' in dir(mesoface); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"numpy", "pydantic", "torch", "typer"} & set(run.stdout.split())
