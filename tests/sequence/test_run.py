@@ -158,7 +158,7 @@ def test_a_frame_that_fails_stops_no_other(frames, tmp_path):
     with pytest.raises(IncompleteError, match=r"001.*torn") as caught:
         run.run_sequence(frames("", "fail", "", ""), out, settings=SETTINGS)
     assert caught.value.exit_code == 3
-    assert said(out)[1:] == [("002", None, "there is no frame before it"), ("003", "002", None)]
+    assert said(out)[1:] == [("002", None, "the previous frame failed"), ("003", "002", None)]
     assert not (out / "001").exists()
 
 

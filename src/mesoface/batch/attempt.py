@@ -24,14 +24,14 @@ from mesoface.running.stages import StageClock
 from mesoface.save import save_face
 
 PRELOAD = ("torch", "mediapipe", __name__)
-"""Modules that a worker process has loaded before it is given an attempt."""
+"""Modules that a worker process loads before its attempt."""
 
 
 def attempt_capture(attempt: Attempt) -> Made:
     """Reconstruct a capture and publish the result, complete or not at all.
 
-    Nothing is done where the result is there already; where another attempt has the capture's claim by now,
-    this one's result is dropped.
+    Nothing is done if the result is there already. If another attempt has claimed the capture meanwhile, this
+    one's result is dropped.
 
     Raises:
         MesofaceError: the capture does not allow it.
@@ -40,7 +40,7 @@ def attempt_capture(attempt: Attempt) -> Made:
     if obstacle := difference(job.recipe, recipe_of(job.settings)):
         return Made(None, obstacle)
     if is_current(job):
-        return Made(read_record(job.result))  # another attempt's, of which nobody was told
+        return Made(read_record(job.result))  # an attempt whose end was not reported made it
     made_of = capture_input(job.capture, job.format, job.truth_path)
     truth = None if job.truth_path is None else read_mesh(job.truth_path)
     clock = StageClock()
@@ -79,7 +79,7 @@ def write_face(folder: Path, job: CaptureJob, face: Face, truth: Mesh | None, *,
 
 
 def difference(wanted: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
-    """What this machine would make otherwise than the one that the batch was started on; None for nothing."""
+    """Why results of this machine would differ from the batch's; None if they would not."""
     differing = [name for name in wanted if wanted[name] != json.loads(json.dumps(here.get(name)))]
     if not differing:
         return None

@@ -14,7 +14,7 @@ Ended = Outcome[Attempt, Made]
 
 
 class Engine(Protocol):
-    """Runs attempts, several at a time; used as a context, which ends all of them when it is left."""
+    """Runs attempts, several at a time; leaving its context ends all of them."""
 
     def has_room(self) -> bool:
         """Whether one more attempt may be started now."""
@@ -25,7 +25,7 @@ class Engine(Protocol):
         ...
 
     def wait(self, seconds: float) -> Sequence[Ended]:
-        """The attempts that have ended; comes back after ``seconds`` when none has."""
+        """The attempts that have ended; returns after ``seconds`` if none has."""
         ...
 
     def __enter__(self) -> Engine: ...
@@ -34,10 +34,10 @@ class Engine(Protocol):
 
 
 FIRST_GUESS_MB = 3000.0
-"""What a capture is taken to need until one has been measured: `--preset default` needs some 2500 MB."""
+"""Assumed need of a capture until one has been measured: `--preset default` needs some 2500 MB."""
 
-_RESERVE = 1.15  # captures differ; so much more than the largest so far
-_AFTER_A_KILL = 1.5  # one that the system killed wanted more than it had reached
+_RESERVE = 1.15  # captures differ: this factor over the largest so far
+_AFTER_A_KILL = 1.5  # a process that the system killed was still growing
 
 
 class MemoryNeed:
@@ -50,16 +50,16 @@ class MemoryNeed:
     def __init__(self, peak_mb: float | None = None):
         self._measured = peak_mb is not None
         self.mb = FIRST_GUESS_MB if peak_mb is None else peak_mb * _RESERVE
-        """What the next capture is taken to need, MB."""
+        """Assumed need of the next capture, MB."""
 
     def measured(self, peak_mb: float) -> None:
-        """A capture was done with this peak. The first one replaces the guess."""
+        """Count a capture that was done with this peak; the first one replaces the guess."""
         need = peak_mb * _RESERVE
         self.mb = max(self.mb, need) if self._measured else need
         self._measured = True
 
     def killed(self, seen_mb: float) -> None:
-        """A capture died, perhaps for want of memory, when it had reached this much."""
+        """Count a capture whose process died, perhaps out of memory, at this size."""
         self.mb = max(self.mb, seen_mb * _AFTER_A_KILL)
 
 
@@ -69,16 +69,16 @@ _LONGEST_SLEEP = 0.5  # s between looks at the memory of what runs
 class LocalEngine:
     """Runs each attempt in a process of its own.
 
-    An attempt is started when its memory is there: the largest peak measured so far, and what the running
-    ones may still grow by, must fit into what is free. One always runs. When the system kills an attempt for
-    want of memory, the next ones are taken to need more, so fewer run at a time.
+    An attempt is started if its memory is free: the largest peak measured so far, plus the growth expected of
+    the running ones, must fit. One always runs. When the system kills an attempt that ran out of memory, a
+    higher need is assumed from then on, so fewer run at a time.
 
     Args:
-        function: what an attempt does; of a module, as it travels by its name.
-        workers: attempts at a time at most.
-        need: memory of a capture; it learns from those that end.
+        function: runs an attempt; of a module, as it is pickled by name.
+        workers: most attempts at a time.
+        need: memory of a capture; updated when attempts end.
         limit: seconds that an attempt may take.
-        preload: modules that the processes shall have loaded already.
+        preload: modules that the processes load first.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class LocalEngine:
         self._running[Worker(self._function, attempt, limit=self._limit)] = 0.0
 
     def wait(self, seconds: float) -> list[Ended]:
-        """What has ended; comes back after ``seconds`` when nothing has."""
+        """The attempts that have ended; returns after ``seconds`` if none has."""
         remaining = (worker.remaining() for worker in self._running)
         longest = min([seconds, _LONGEST_SLEEP, *(time for time in remaining if time is not None)])
         ready = connection.wait([worker.answer for worker in self._running], longest)
@@ -127,7 +127,7 @@ class LocalEngine:
             worker.kill()
 
     def _finish(self, worker: Worker[Attempt, Made]) -> Ended:
-        """How an attempt ended; what it says of the memory that one needs is kept."""
+        """How an attempt ended; its memory updates the need."""
         seen = self._running.pop(worker)
         ended = worker.finish()
         if ended.result is not None and ended.result.record is not None:

@@ -1,4 +1,4 @@
-"""A batch's folder while it is worked through, and what came of its captures so far."""
+"""The folder of a running batch, and the ends of its captures so far."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _SAVE_SHARE = 20  # and no more than 1/20 of the time goes into them
 def open_ledger(
     out: Path, jobs: Sequence[CaptureJob], settings: Settings, *, resume: bool, kind: str
 ) -> Iterator[Ledger]:
-    """The ledger of a batch, whose folder is locked, checked and cleaned while the block works through it.
+    """The ledger of a batch; its folder is checked, cleaned, and locked for the block.
 
-    The summary is written whatever ends the block.
+    The summary is written however the block ends.
 
     Args:
         out: the batch's folder; made when it does not exist.
@@ -69,7 +69,7 @@ def open_ledger(
 
 
 class Ledger:
-    """The captures of a batch and what came of them.
+    """The captures of a batch and how they ended.
 
     Args:
         out: the batch's folder.
@@ -125,7 +125,7 @@ class Ledger:
         return [job for job in self.jobs if job.id not in self._rows]
 
     def rows(self) -> list[CaptureRow]:
-        """What came of the captures, in the order of the inputs."""
+        """How the captures ended, in the order of the inputs."""
         return [self._rows[job.id] for job in self.jobs if job.id in self._rows]
 
     def largest_peak_mb(self) -> float | None:

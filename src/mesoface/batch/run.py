@@ -38,9 +38,9 @@ def run_batch(
 ) -> list[CaptureRow]:
     """Reconstruct every capture into ``out``/<id>, and write ``batch.json``, ``.csv`` and ``.html`` there.
 
-    A capture that fails stops no other. Each result appears complete or not at all, so the work can be
-    interrupted in any way and resumed: results that are complete and were made with the same settings,
-    weights and version from the same photos are kept.
+    A capture that fails does not stop the others. Each result appears complete or not at all, so that the
+    batch can be interrupted at any time and resumed: results that are complete and were made with the same
+    settings, weights and version from the same photos are kept.
 
     Args:
         inputs: captures, folders that hold some, lists; see :func:`mesoface.captures.lists.find_captures`.
@@ -76,7 +76,7 @@ def run_batch(
 
 
 def _work_off(ledger: Ledger, options: BatchOptions, console: Console) -> None:
-    """Do what is left of a batch."""
+    """Attempt the captures that are left."""
     left = ledger.left()
     with batch_progress(console, len(ledger.jobs), len(ledger.jobs) - len(left)) as shown:
         if not left:

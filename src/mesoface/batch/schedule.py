@@ -73,6 +73,6 @@ def _unobstructed(ended: Ended) -> Ended:
         raise MesofaceError(
             f"no result can be made: {ended.result.obstacle}",
             path=ended.job.job.out,
-            remedy="mend that and go on with --resume; what was finished is kept",
+            remedy="mend that and continue with --resume; finished results are kept",
         )
     return ended

@@ -62,7 +62,7 @@ app = typer.Typer(
     "Start with `mesoface inspect CAPTURE`, then `mesoface reconstruct CAPTURE --out DIR`.\n\n"
     "A capture is a folder with photos of one face at one moment and the cameras' calibration: FaceScape's "
     "`params.json`, a COLMAP model, Metashape's XML and others (docs/formats.md). Exit codes: 0 done, 2 "
-    "something to mend (one line says what), 3 some of many captures failed, 130 interrupted.",
+    "an error to mend (one line of stderr), 3 some of many captures failed, 130 interrupted.",
     invoke_without_command=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -96,7 +96,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except _UsageError as error:
         code = _fail(_usage(error))
-    except OSError as error:  # of a file that nobody expected to fail
+    except OSError as error:  # of a file, where no error was expected
         code = _fail(f"{error.filename or 'a file'}: {error.strerror or error} — check the file and the disk")
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in NATIVE_PACKAGES:
@@ -106,9 +106,9 @@ def main() -> None:
         code = _fail("not enough memory — use fewer --views or --preset fast, or close other programs")
     except KeyboardInterrupt:
         code = _INTERRUPTED
-    if code == _INTERRUPTED:  # typer, too, makes this number of a KeyboardInterrupt
+    if code == _INTERRUPTED:  # typer returns this number for a KeyboardInterrupt, too
         print("interrupted; nothing was written", file=sys.stderr)
-        # What was half-written is gone by now. Worker threads may be deep in native code: not waited for.
+        # Temporary files are removed by now. Worker threads may be in native code: they are not waited for.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(_INTERRUPTED)

@@ -1,4 +1,4 @@
-"""One frame: followed from the one before, or, where it was lost, measured afresh."""
+"""One frame: followed from the previous one or, if the track is lost, measured afresh."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Array = NDArray[np.float64]
 LEAST_AGREEMENT = 0.5
 """Median correlation with the anchor's skin below which the track is lost."""
 FARTHEST_MM = 25.0
-"""Median motion from one frame to the next beyond which it is no motion but a cut."""
+"""Median motion from one frame to the next above which the frame is taken for a cut."""
 # Share of the anchor's measured face, and of its confidence, below which a frame is measured again afresh.
 _LEAST_MEASURED, _LEAST_CONFIDENCE = 0.9, 0.7
 
@@ -55,7 +55,7 @@ class Frame:
     """A measured frame.
 
     Args:
-        face: the result, without texture and predicted relief: the next frame needs neither.
+        face: the result, without texture and predicted relief, which the next frame does not need.
         track: what the next frame starts from.
         agreement: of the tracked skin with the anchor's, or None where nothing was tracked.
         reason: why the frame was measured afresh, or None where it was followed from the frame before.
@@ -68,17 +68,17 @@ class Frame:
 
 
 class _Lost(Exception):
-    """The frame before does not lead here; the message says how that shows."""
+    """The frame cannot be followed from the previous one; the message is the reason."""
 
 
 class FrameMeasurer:
     """Measures the frames of one sequence.
 
     Args:
-        person: whose it is.
+        person: the person in the sequence.
         model: the face model.
         settings: of the reconstruction; presets ``fast``, ``default`` and ``best``.
-        progress: told about every stage of every frame.
+        progress: called as the stages of every frame advance.
 
     Raises:
         MesofaceError: a setting cannot be met.
@@ -107,7 +107,7 @@ class FrameMeasurer:
         Args:
             capture: its photos, in the capture's own unit.
             before: what it starts from, or None to measure it afresh.
-            why_afresh: what is said of a frame without one before it.
+            why_afresh: the reason that is recorded for a frame without a previous one.
 
         Raises:
             MesofaceError: the capture does not allow it.
@@ -125,7 +125,7 @@ class FrameMeasurer:
         return Frame(face, track_of(face, matched.space, None), None, reason)
 
     def finish(self, face: Face) -> Face:
-        """A measured face with its texture and predicted relief; another frame may be measured meanwhile.
+        """Add texture and predicted relief to a measured face; another frame may be measured meanwhile.
 
         Raises:
             MesofaceError: a photo's file is not what it was when it was loaded.
@@ -148,17 +148,7 @@ class FrameMeasurer:
             self._matcher, self._settings.preset, tracked.position, before.normal, self._masks, relief
         )
 
-        def measure(
-            views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
-        ) -> Match:
-            try:
-                matched = around(views, base, facial, progress)
-            except MesofaceError as error:
-                raise _Lost(error.message) from error
-            _check_match(matched, before)
-            return matched
-
-        face, matched = self._surface(found, measure)
+        face, matched = self._surface(found, around, before)
         return Frame(face, track_of(face, matched.space, before), tracked.agreement, None)
 
     def _afresh(self, capture: Capture, clock: StageClock) -> tuple[Face, Match]:
@@ -181,14 +171,25 @@ class FrameMeasurer:
         )
         return self._surface(found, self._measure)
 
-    def _surface(self, found: FoundFace, measure: Measure) -> tuple[Face, Match]:
-        """The face, and what matching found on the way."""
+    def _surface(
+        self, found: FoundFace, measure: Measure, before: Track | None = None
+    ) -> tuple[Face, Match]:
+        """The face and the match that it was made of, which must be as good as in the frame ``before``.
+
+        Raises:
+            _Lost: it is not.
+        """
         matches: list[Match] = []
 
         def remembered(
             views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
         ) -> Match:
-            matches.append(measure(views, base, facial, progress))
+            try:
+                matches.append(measure(views, base, facial, progress))
+            except MesofaceError as error:
+                raise error if before is None else _Lost(error.message) from error
+            if before is not None:
+                _check_match(matches[0], before)
             return matches[0]
 
         face = measure_face(found, remembered, progress=self._progress)
@@ -196,14 +197,14 @@ class FrameMeasurer:
 
 
 def _check_track(tracked: Tracked, before: Track) -> None:
-    """See that the photos show the same skin.
+    """Check that the photos show the same skin.
 
     Raises:
         _Lost: they do not.
     """
     if tracked.agreement < LEAST_AGREEMENT:
         raise _Lost(
-            f"the photos do not show the skin of the frame before (agreement {tracked.agreement:.2f})"
+            f"the photos do not show the skin of the previous frame (agreement {tracked.agreement:.2f})"
         )
     moved = float(np.median(np.linalg.norm(tracked.position - before.position, axis=-1)))
     if not moved < FARTHEST_MM:
@@ -211,20 +212,20 @@ def _check_track(tracked: Tracked, before: Track) -> None:
 
 
 def _check_match(matched: Match, before: Track) -> None:
-    """See that the photos agree on a surface as they did in the anchor frame.
+    """Check that the photos agree on a surface as well as they did in the anchor frame.
 
     Raises:
         _Lost: they do not.
     """
     if len(matched.used) != len(before.views):
-        raise _Lost("a view does not look at the face any more")
+        raise _Lost("a view no longer sees the face")
     measured, confidence = before.quality
     share = float(matched.measured.sum() / matched.space.valid.sum())
     if share < _LEAST_MEASURED * measured:
-        raise _Lost(f"only {100 * share:.0f} % of the face could be measured around the frame before")
+        raise _Lost(f"only {100 * share:.0f} % of the face could be measured around the previous surface")
     sure = float(matched.confidence[matched.measured].mean())
     if sure < _LEAST_CONFIDENCE * confidence:
-        raise _Lost(f"the photos agree less than they did (confidence {sure:.2f}, was {confidence:.2f})")
+        raise _Lost(f"the photos agree less than before (confidence {sure:.2f}, was {confidence:.2f})")
 
 
 def _follow_face(
@@ -235,7 +236,7 @@ def _follow_face(
     of: Person,
     settings: Settings,
 ) -> FoundFace:
-    """Landmarks move with the skin that carries them; expression and pose are fitted to those.
+    """Move the landmarks with the skin under them, and fit expression and pose to them.
 
     Args:
         capture: this frame's photos with the frame before's cameras, mm.
@@ -261,7 +262,7 @@ def _follow_face(
 
 
 def _moved_landmarks(before: Track, tracked: Tracked, person: KnownIdentity, scheme: str) -> Array:
-    """(L, 3) landmarks moved as the skin under them; those that the model does not have, as the head."""
+    """(L, 3) landmarks moved with the skin under them; those that the model lacks move with the head."""
     ids, _, bary = embedding(person, scheme, len(before.landmarks))
     topology = person.topology
     triangles = topology.landmark_faces[scheme][topology.landmark_ids[scheme] < len(before.landmarks)]

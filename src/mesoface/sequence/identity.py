@@ -1,4 +1,4 @@
-"""One person: the identity solved jointly in several frames, and the face model with that identity fixed."""
+"""The identity of a person, solved jointly in several frames, and the face model with it fixed."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Person(BaseModel):
         scale_source: what that comes from.
         scale_uncertainty: of it, relative.
         scheme: of the landmarks.
-        frames: names of the frames that this was found in.
+        frames: names of the frames in which this was found.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

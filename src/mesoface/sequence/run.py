@@ -1,4 +1,4 @@
-"""A sequence from its captures to its results: in order, resumable, one bad frame stops no other."""
+"""A sequence from its captures to its results: in order, resumable, whatever becomes of single frames."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ def run_sequence(
 ) -> list[CaptureRow]:
     """Reconstruct the frames of a multi-view video: one person, the same cameras, in the inputs' order.
 
-    The person's identity, the scale and the views are found once. Each frame starts from the one before: its
-    skin is followed in all views, expression and pose are fitted to that, and the surface is searched near
-    by. Where that fails (a cut, a jump) the frame is measured afresh, and ``sequence.json`` says why.
-    Results are as :func:`mesoface.batch.run.run_batch` leaves them, with ``track.npz`` in each frame's.
+    The person's identity, the scale and the views are found once. Each frame starts from the previous one:
+    the skin is tracked in all views, expression and pose are fitted to it, and the surface is searched
+    nearby. If that fails (a cut, a jump), the frame is measured afresh, and ``sequence.json`` has the reason.
+    Results are those of :func:`mesoface.batch.run.run_batch`, with ``track.npz`` in each.
 
     Args, result and errors are those of :func:`mesoface.batch.run.run_batch`, but ``options`` that are not
     about resuming or reports have no effect.
 
     Raises:
-        MesofaceError: furthermore, a setting makes no sequence, or no face was found.
+        MesofaceError: as there; also if a setting does not suit a sequence, or no face was found.
     """
     out, settings, options = Path(out), settings or Settings(), options or BatchOptions()
     captures = find_captures(inputs, out=out)
@@ -99,7 +99,7 @@ class _Sequence:
         self._person = self._find_person()
 
     def run(self) -> None:
-        """Do what is left: each frame is finished and written while the next one is measured."""
+        """Measure the remaining frames: each is finished and written while the next one is measured."""
         measurer = FrameMeasurer(self._person, self._model, self._ledger.settings)
         before: str | None = None  # the frame that the next one starts from
         track: Track | None = None  # its track, read when it is needed
@@ -137,7 +137,7 @@ class _Sequence:
         self._save()
 
     def _find_person(self) -> Person:
-        """The person as an earlier run has found them, or found now."""
+        """The person that an earlier run found, or that is found now."""
         if (self._out / PERSON).is_file() and any(is_current(job, followed=True) for job in self._jobs):
             return read_person(self._out, self._model)
         captures = [(job.id, job.capture) for job in self._jobs]
@@ -169,7 +169,7 @@ class _Sequence:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def _kept(self, job: CaptureJob, before: str | None) -> FrameRecord | None:
-        """What is known of a frame that is complete and follows the frame that it followed."""
+        """The record of a frame whose result is complete and still follows the same frame; else None."""
         if not (job.result / TRACK).is_file() or not (job.result / FRAME).is_file():
             return None
         record = read_model(job.result / FRAME, FrameRecord, "a frame's record", remedy=REMEDY)
@@ -186,7 +186,7 @@ class _Sequence:
             source = read_source(job.capture, job.format)
             check_cameras(source, self._reference(), self._person.views)
             capture = load_source(source, names=self._person.views)
-        why = "the first frame" if job is self._jobs[0] else "there is no frame before it"
+        why = "the first frame" if job is self._jobs[0] else "the previous frame failed"
         frame = measurer.measure(capture, track, why)
         frame = replace(frame, face=frame.face.after(clock.stages))
         record = FrameRecord(
@@ -198,13 +198,13 @@ class _Sequence:
         return MeasuredFrame(job, frame, record, made_of)
 
     def _reference(self) -> CaptureSource:
-        """The frame whose cameras are the sequence's."""
+        """The frame that has the sequence's cameras."""
         job = next(job for job in self._jobs if job.id == self._person.frames[0])
         return read_source(job.capture, job.format)
 
 
 def _check_settings(settings: Settings) -> None:
-    """See that a sequence can be made with the settings.
+    """Check that a sequence can be made with the settings.
 
     Raises:
         MesofaceError: it cannot.
@@ -216,6 +216,6 @@ def _check_settings(settings: Settings) -> None:
         )
     if settings.until != "fine":
         raise MesofaceError(
-            "a frame starts from the measured surface of the one before, so --until base makes no sequence",
+            "a frame of a sequence starts from the previous surface, which --until base does not measure",
             remedy="leave out --until, or --sequence",
         )

@@ -31,7 +31,7 @@ _SMOOTH_MM = 0.8  # standard deviation of the surface that the next frame starts
 class Track:
     """A measured frame, as the next one starts from it.
 
-    Numbers are held as they are saved, so that a sequence that was resumed goes on with the very same ones.
+    Numbers have the types they are saved with, so that a resumed sequence continues with the same ones.
 
     Args:
         views: (V,) names of the views that were used.
@@ -88,9 +88,8 @@ def track_of(face: Face, measured: UVDSpace, before: Track | None) -> Track:
 
     Args:
         face: this frame's.
-        measured: its surface as matching left it. The face's own base is that under a Gaussian, which draws
-            the rims of eyes, mouth and mask inwards; were the next frame to start there, its skin would be
-            drawn in twice.
+        measured: its surface from matching. The base mesh is that surface under a Gaussian, which pulls the
+            rims of eyes, mouth and mask inwards: a next frame that started there would be pulled in twice.
         before: what this frame started from; None makes it an anchor.
     """
     assert face.fine is not None
@@ -171,9 +170,9 @@ def _resized(visibility: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 def _smoothed(space: UVDSpace, kept: NDArray[np.float32]) -> UVDSpace:
-    """The surface without its finest detail; every texel moves along its normal, so it stays on its skin.
+    """The surface without its finest detail; every texel moves along its normal, so it keeps its skin.
 
-    What was not ``kept`` (SIZE, SIZE) goes to where its surroundings are, as far as they reach.
+    Texels that were not ``kept`` (SIZE, SIZE) move to the height of their surroundings.
     """
     blurred = blur_masked(space.position, kept, _SMOOTH_MM / space.texel_mm)
     reached = np.abs(blurred).sum(-1) > 0

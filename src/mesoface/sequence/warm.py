@@ -1,4 +1,4 @@
-"""The surface measured around one that is known already: fewer, finer levels and a narrower search."""
+"""Matching around a surface that is known already: fewer, finer levels and a narrower search."""
 
 from __future__ import annotations
 
@@ -119,11 +119,11 @@ class WarmMeasure:
 
 
 def with_relief(found: Match, before: CarriedRelief, finest_mm: float) -> Match:
-    """What was measured now, with the relief of the frames before where this frame cannot tell.
+    """What was measured now, with the relief of the previous frames where this frame cannot resolve it.
 
-    Relief below the ``finest_mm`` that were measured is the one before; up to twice that it is the mean over
-    the frames, which takes out noise; all that is larger is this frame's own. Where relief has changed (a
-    wrinkle comes) this frame's counts.
+    Relief below the measured ``finest_mm`` is the previous one; up to twice that, it is the mean over the
+    frames, which averages out noise; anything larger is this frame's own. Where relief has changed (a new
+    wrinkle), this frame's counts.
     """
     base = smooth_base(found.space, found.measured)
     now = np.einsum("hwk,hwk->hw", found.space.position - base.position, base.normal)
