@@ -171,9 +171,7 @@ class FrameMeasurer:
         )
         return self._surface(found, self._measure)
 
-    def _surface(
-        self, found: FoundFace, measure: Measure, before: Track | None = None
-    ) -> tuple[Face, Match]:
+    def _surface(self, found: FoundFace, measure: Measure, before: Track | None = None) -> tuple[Face, Match]:
         """The face and the match that it was made of, which must be as good as in the frame ``before``.
 
         Raises:
