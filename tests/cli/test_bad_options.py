@@ -65,21 +65,13 @@ def test_wrong_usage_is_one_line_that_points_to_help(arguments, words, refused):
     assert "--help" in refused(words, *arguments)
 
 
-def test_an_unknown_face_model_is_refused(copy_sample, place, refused):
-    options = ["--until", "base", "--face-model", place / "nobody.npz"]
-    refused("nobody.npz", "reconstruct", copy_sample(["3", "4"]), "--out", place / "face", *options)
-    assert not list(place.iterdir())
-
-
-def test_a_file_that_is_no_face_model_is_refused(copy_sample, place, tmp_path, refused):
+@pytest.mark.parametrize("content", [None, b"PK\x03\x04 but no more"])
+def test_a_face_model_that_is_missing_or_none_is_refused(content, copy_sample, place, tmp_path, refused):
     model = tmp_path / "model.npz"
-    model.write_bytes(b"PK\x03\x04 but no more")
-    refused(
-        model,
-        "reconstruct",
-        copy_sample(["3", "4"]),
-        *("--out", place / "face", "--until", "base", "--face-model", model),
-    )
+    if content is not None:
+        model.write_bytes(content)
+    options = ["--until", "base", "--face-model", model]
+    refused(model, "reconstruct", copy_sample(["3", "4"]), "--out", place / "face", *options)
     assert not list(place.iterdir())
 
 

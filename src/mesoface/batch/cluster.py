@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from mesoface.batch.engine import Ended, MemoryNeed
+from mesoface.batch.engine import Ended, Engine
 from mesoface.batch.job import Attempt, Made
 from mesoface.errors import MesofaceError
 from mesoface.running.workers import End, Outcome, Worker, prepare_workers
@@ -20,50 +21,39 @@ _AHEAD = 2  # attempts queued for each that can run at a time, so that no machin
 _START = "start a cluster with `ray start --head`, or use --engine local"
 
 
-class RayEngine:
+@dataclass(kw_only=True, eq=False)
+class RayEngine(Engine):
     """Runs each attempt on some machine of a cluster.
 
     Args:
-        function: runs an attempt; of a module that all machines have.
         address: of the cluster, as ``10.0.0.1:6379``; ``auto`` for the one that this machine belongs to.
         threads: cores that an attempt keeps busy.
-        need: free memory that a machine must have for an attempt; updated when attempts end.
-        limit: seconds that an attempt may take.
-        preload: modules that the processes load first.
 
     Raises:
         MesofaceError: Ray is not installed, there is no cluster, or none of its machines is large enough.
     """
 
-    def __init__(
-        self,
-        function: Callable[[Attempt], Made],
-        *,
-        address: str,
-        threads: int,
-        need: MemoryNeed,
-        limit: float | None = None,
-        preload: Sequence[str] = (),
-    ):
-        self._ray = _connected(address)
-        self._function, self._limit, self._preload = function, limit, tuple(preload)
-        self._threads, self._need = threads, need
+    address: str
+    threads: int
+
+    def __post_init__(self) -> None:
+        self._ray = _connected(self.address)
         self._largest_mb = self._find_largest()
         self._running: dict[Any, Attempt] = {}  # by the reference that Ray gives
 
     def has_room(self) -> bool:
         """Whether more attempts are needed to keep the cluster, at its present size, busy."""
         cores = self._call(lambda: self._ray.cluster_resources().get("CPU", 0.0))
-        return len(self._running) < _AHEAD * max(1, int(cores // self._threads))
+        return len(self._running) < _AHEAD * max(1, int(cores // self.threads))
 
     def start(self, attempt: Attempt) -> None:
         """Hand an attempt over."""
         task = self._ray.remote(_attempt_in_process).options(
-            num_cpus=self._threads,
-            memory=int(min(self._need.mb, self._largest_mb) * 2**20),
+            num_cpus=self.threads,
+            memory=int(min(self.need.mb, self._largest_mb) * 2**20),
             max_retries=0,  # the schedule repeats what was lost, and moves the claim
         )
-        reference = self._call(lambda: task.remote(self._function, attempt, self._limit, self._preload))
+        reference = self._call(lambda: task.remote(self.function, attempt, self.limit, tuple(self.preload)))
         self._running[reference] = attempt
 
     def wait(self, seconds: float) -> list[Ended]:
@@ -72,10 +62,8 @@ class RayEngine:
         ready, _ = self._call(lambda: self._ray.wait(references, num_returns=1, timeout=seconds))
         return [self._outcome(reference) for reference in ready]
 
-    def __enter__(self) -> RayEngine:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def end_all(self) -> None:
+        """Cancel the running attempts and leave the cluster."""
         for reference in self._running:
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
@@ -87,7 +75,7 @@ class RayEngine:
         try:
             result, error, end = self._ray.get(reference)
             if result is not None and result.record is not None:
-                self._need.measured(result.record["peak_mb"])
+                self.need.measured(result.record["peak_mb"])
             return Outcome(attempt, result, error, end)
         except errors.RayTaskError as failure:  # in our own code, before the attempt's process started
             return Outcome(attempt, Made(None, f"a machine failed to start it ({_last_line(failure)})"), None)
@@ -97,12 +85,12 @@ class RayEngine:
     def _find_largest(self) -> float:
         """Memory of the largest machine that has the cores, MB."""
         machines = [node["Resources"] for node in self._call(self._ray.nodes) if node["Alive"]]
-        fitting = [m.get("memory", 0) / 2**20 for m in machines if m.get("CPU", 0) >= self._threads]
-        if max(fitting, default=0) < self._need.mb:
+        fitting = [m.get("memory", 0) / 2**20 for m in machines if m.get("CPU", 0) >= self.threads]
+        if max(fitting, default=0) < self.need.mb:
             self._ray.shutdown()
             raise MesofaceError(
-                f"none of the cluster's {len(machines)} machines has {self._threads} cores and "
-                f"{self._need.mb:,.0f} MB of memory for a capture",
+                f"none of the cluster's {len(machines)} machines has {self.threads} cores and "
+                f"{self.need.mb:,.0f} MB of memory for a capture",
                 remedy="use fewer --threads or a smaller --memory-per-capture, or larger machines",
             )
         return max(fitting)

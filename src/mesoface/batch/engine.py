@@ -1,38 +1,18 @@
-"""What runs attempts: the protocol, how much memory an attempt needs, and ``--engine local``."""
+"""What runs attempts, how much memory an attempt needs, and ``--engine local``."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from multiprocessing import connection
-from typing import Protocol
+from typing import Self
 
 from mesoface.batch.job import Attempt, Made
 from mesoface.running.memory import available_memory_mb, resident_memory_mb
 from mesoface.running.workers import End, Outcome, Worker, prepare_workers
 
 Ended = Outcome[Attempt, Made]
-
-
-class Engine(Protocol):
-    """Runs attempts, several at a time; leaving its context ends all of them."""
-
-    def has_room(self) -> bool:
-        """Whether one more attempt may be started now."""
-        ...
-
-    def start(self, attempt: Attempt) -> None:
-        """Start an attempt."""
-        ...
-
-    def wait(self, seconds: float) -> Sequence[Ended]:
-        """The attempts that have ended; returns after ``seconds`` if none has."""
-        ...
-
-    def __enter__(self) -> Engine: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-
 FIRST_GUESS_MB = 3000.0
 """Assumed need of a capture until one has been measured: `--preset default` needs some 2500 MB."""
 
@@ -63,10 +43,50 @@ class MemoryNeed:
         self.mb = max(self.mb, seen_mb * _AFTER_A_KILL)
 
 
+@dataclass(kw_only=True, eq=False)
+class Engine(ABC):
+    """Runs attempts, several at a time, each in a process of its own; leaving its context ends all of them.
+
+    Args:
+        function: runs an attempt; of a module that all machines have, as it is pickled by name.
+        need: memory of a capture; updated when attempts end.
+        limit: seconds that an attempt may take.
+        preload: modules that the processes load first.
+    """
+
+    function: Callable[[Attempt], Made] = field(kw_only=False)
+    need: MemoryNeed
+    limit: float | None = None
+    preload: Sequence[str] = ()
+
+    @abstractmethod
+    def has_room(self) -> bool:
+        """Whether one more attempt may be started now."""
+
+    @abstractmethod
+    def start(self, attempt: Attempt) -> None:
+        """Start an attempt."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> Sequence[Ended]:
+        """The attempts that have ended; returns after ``seconds`` if none has."""
+
+    @abstractmethod
+    def end_all(self) -> None:
+        """End the running attempts."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end_all()
+
+
 _LONGEST_SLEEP = 0.5  # s between looks at the memory of what runs
 
 
-class LocalEngine:
+@dataclass(kw_only=True, eq=False)
+class LocalEngine(Engine):
     """Runs each attempt in a process of its own.
 
     An attempt is started if its memory is free: the largest peak measured so far, plus the growth expected of
@@ -74,40 +94,28 @@ class LocalEngine:
     higher need is assumed from then on, so fewer run at a time.
 
     Args:
-        function: runs an attempt; of a module, as it is pickled by name.
         workers: most attempts at a time.
-        need: memory of a capture; updated when attempts end.
-        limit: seconds that an attempt may take.
-        preload: modules that the processes load first.
     """
 
-    def __init__(
-        self,
-        function: Callable[[Attempt], Made],
-        *,
-        workers: int,
-        need: MemoryNeed,
-        limit: float | None = None,
-        preload: Sequence[str] = (),
-    ):
-        self._function, self._workers, self._limit = function, workers, limit
-        self._need = need
+    workers: int
+
+    def __post_init__(self) -> None:
         self._running: dict[Worker[Attempt, Made], float] = {}  # with the largest memory seen, MB
-        prepare_workers(preload)
+        prepare_workers(self.preload)
 
     def has_room(self) -> bool:
         """Whether a process and its memory are free."""
         if not self._running:
             return True
         free = available_memory_mb()
-        if len(self._running) >= self._workers or free is None:
-            return len(self._running) < self._workers
-        growing = sum(max(0.0, self._need.mb - resident_memory_mb(w.pid)) for w in self._running)
-        return self._need.mb + growing <= free
+        if len(self._running) >= self.workers or free is None:
+            return len(self._running) < self.workers
+        growing = sum(max(0.0, self.need.mb - resident_memory_mb(w.pid)) for w in self._running)
+        return self.need.mb + growing <= free
 
     def start(self, attempt: Attempt) -> None:
         """Start an attempt in a fresh process."""
-        self._running[Worker(self._function, attempt, limit=self._limit)] = 0.0
+        self._running[Worker(self.function, attempt, limit=self.limit)] = 0.0
 
     def wait(self, seconds: float) -> list[Ended]:
         """The attempts that have ended; returns after ``seconds`` if none has."""
@@ -119,10 +127,8 @@ class LocalEngine:
         over = [w for w in self._running if w.answer in ready or w.remaining() == 0]
         return [self._finish(worker) for worker in over]
 
-    def __enter__(self) -> LocalEngine:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def end_all(self) -> None:
+        """End the running attempts."""
         for worker in self._running:
             worker.kill()
 
@@ -131,7 +137,7 @@ class LocalEngine:
         seen = self._running.pop(worker)
         ended = worker.finish()
         if ended.result is not None and ended.result.record is not None:
-            self._need.measured(ended.result.record["peak_mb"])
+            self.need.measured(ended.result.record["peak_mb"])
         elif ended.end is End.DIED:
-            self._need.killed(seen)
+            self.need.killed(seen)
         return ended
