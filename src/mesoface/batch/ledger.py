@@ -14,7 +14,6 @@ from mesoface.batch.job import CaptureJob
 from mesoface.batch.page import write_page
 from mesoface.batch.provenance import is_current
 from mesoface.batch.summary import CaptureRow, check_folder, done_row, failed_row, write_csv, write_json
-from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import remove_leftovers
 from mesoface.report.command_line import command_line
@@ -28,9 +27,7 @@ _SAVE_SHARE = 20  # and no more than 1/20 of the time goes into them
 
 
 @contextmanager
-def open_ledger(
-    out: Path, jobs: Sequence[CaptureJob], settings: Settings, *, resume: bool, kind: str
-) -> Iterator[Ledger]:
+def open_ledger(out: Path, jobs: Sequence[CaptureJob], *, resume: bool, kind: str) -> Iterator[Ledger]:
     """The ledger of a batch; its folder is checked, cleaned, and locked for the block.
 
     The summary is written however the block ends.
@@ -38,7 +35,6 @@ def open_ledger(
     Args:
         out: the batch's folder; made when it does not exist.
         jobs: its captures.
-        settings: of the reconstructions.
         resume: whether a batch may be in the folder already.
         kind: what the captures are, in the plural, for people.
 
@@ -50,7 +46,7 @@ def open_ledger(
         check_folder(out, jobs, resume=resume)
         remove_leftovers(out)
         release_all(out)
-        ledger = Ledger(out, jobs, settings)
+        ledger = Ledger(out, jobs)
         ledger.save()  # from here on the folder is known as a batch's
         try:
             yield ledger
@@ -74,11 +70,10 @@ class Ledger:
     Args:
         out: the batch's folder.
         jobs: its captures.
-        settings: of the reconstructions.
     """
 
-    def __init__(self, out: Path, jobs: Sequence[CaptureJob], settings: Settings):
-        self.out, self.jobs, self.settings = out, jobs, settings
+    def __init__(self, out: Path, jobs: Sequence[CaptureJob]):
+        self.out, self.jobs, self.settings = out, jobs, jobs[0].settings
         self._rows: dict[str, CaptureRow] = {}
         self._begun, self._ended = time.monotonic(), 0  # of this run
         self._saved, self._save_takes = time.monotonic(), 0.0

@@ -68,7 +68,7 @@ def run_batch(
         CaptureJob(name, capture, out.absolute(), settings, recipe, format, truth, options.reports)
         for name, capture in captures.items()
     ]
-    with open_ledger(out, jobs, settings, resume=options.resume, kind="captures") as ledger:
+    with open_ledger(out, jobs, resume=options.resume, kind="captures") as ledger:
         with progress_bars(console) as progress:
             ledger.keep_current(progress)
         _work_off(ledger, options, console)

@@ -35,7 +35,7 @@ from mesoface.sequence.identity import KnownIdentity
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, track_of
 from mesoface.sequence.tracking import SIZE, Tracked, track
-from mesoface.sequence.warm import CarriedRelief, FacialMasks, WarmMeasure
+from mesoface.sequence.warm import CarriedRelief, WarmMeasure, facial_masks
 from mesoface.uvd.maps import sample_map
 from mesoface.uvd.match import Match
 from mesoface.uvd.space import Match
@@ -90,7 +90,7 @@ class FrameMeasurer:
         self._person, self._settings, self._progress = person, settings, progress
         self._model = model
         self._known = person.model(model)
-        self._masks = FacialMasks(model.topology)
+        self._masks = facial_masks(model.topology)
         self._predictor = choose_predictor(settings)
         self._matcher = choose_matcher(
             settings.matcher,
@@ -137,7 +137,7 @@ class FrameMeasurer:
         capture = before.seen_by(capture.in_millimetres(person.scale.mm_per_unit))
         with clock.stage("tracking"):
             self._progress("Tracking", 0, 1)
-            space = before.space(self._masks.at(SIZE))
+            space = before.space(self._masks(SIZE))
             tracked = track(capture.views, before.anchor, space, before.visibility.astype(np.float32))
             _check_track(tracked, before)
             found = _follow_face(capture, before, tracked, self._known, person, self._settings)

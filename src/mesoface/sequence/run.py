@@ -81,7 +81,7 @@ def run_sequence(
     ]
     keep_freed_memory()
     with (
-        open_ledger(out, jobs, settings, resume=options.resume, kind="frames") as ledger,
+        open_ledger(out, jobs, resume=options.resume, kind="frames") as ledger,
         progress_bars(console or Console(stderr=True), remaining=True) as progress,
     ):
         _Sequence(ledger, progress).run()

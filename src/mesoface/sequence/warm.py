@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -25,6 +25,8 @@ from mesoface.uvd.rasterize import rasterize_uv
 from mesoface.uvd.space import Match, UVDSpace, smooth_normals
 
 Map = NDArray[np.float32]
+FacialMasks = Callable[[int], NDArray[np.bool_]]
+"""The facial mask at a size."""
 
 _TO_THE_SKIN = ClassicalLevel(256, 1.5, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0)
 _512 = ClassicalLevel(512, 0.3, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2)
@@ -100,13 +102,13 @@ class WarmMeasure:
         self, views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
     ) -> Match:
         """Measure; the result has the size of the relief before."""
-        valid = self.masks.at(SIZE)
+        valid = self.masks(SIZE)
         start = UVDSpace(self.position, self.normal, valid)
         normal = smooth_normals(self.position, valid, _NORMAL_MM / start.texel_mm, self.normal)
         start = replace(start, normal=normal)
         size = len(self.before.kept)
         found = match(
-            lambda side: start if side == SIZE else start.resized(side, self.masks.at(side)),
+            lambda side: start if side == SIZE else start.resized(side, self.masks(side)),
             views,
             self.matcher,
             levels=levels_of(self.preset, views, start, size),
@@ -115,7 +117,7 @@ class WarmMeasure:
             progress=progress,
         )
         finest = found.space.texel_mm
-        return with_relief(_enlarged(found, self.masks.at(size)), self.before, finest)
+        return with_relief(_enlarged(found, self.masks(size)), self.before, finest)
 
 
 def with_relief(found: Match, before: CarriedRelief, finest_mm: float) -> Match:
@@ -161,17 +163,7 @@ def _enlarged(found: Match, valid: NDArray[np.bool_]) -> Match:
     )
 
 
-class FacialMasks:
-    """The facial mask at any size, each rasterised once.
-
-    Args:
-        topology: the face model's.
-    """
-
-    def __init__(self, topology: Topology):
-        faces = topology.uv_faces[topology.facial]
-        self.at = cache(lambda size: _mask(topology.uv, faces, size))
-
-
-def _mask(uv: NDArray[np.float64], faces: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
-    return rasterize_uv(uv, faces, size).valid
+def facial_masks(topology: Topology) -> FacialMasks:
+    """The facial mask (size, size) at any size, each rasterised once."""
+    faces = topology.uv_faces[topology.facial]
+    return cache(lambda size: rasterize_uv(topology.uv, faces, size).valid)
