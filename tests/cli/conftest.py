@@ -160,14 +160,29 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def refused(command: Run) -> Callable[..., str]:
+def reconstruct(command: Run, place: Path) -> Callable[..., tuple[dict[str, Any], Ran]]:
+    """``reconstruct(capture, *options)`` → the record of the result in ``place / "face"``, and the run."""
+
+    def run(capture: object, *options: object) -> tuple[dict[str, Any], Ran]:
+        ran = command("reconstruct", capture, "--out", place / "face", *options)
+        assert ran.code == 0, ran.err
+        return json.loads((place / "face" / "run.json").read_text()), ran
+
+    return run
+
+
+@pytest.fixture
+def refused(command: Run, place: Path) -> Callable[..., str]:
     """``refused(names, *arguments)``: the command fails as it must; its one line is returned.
 
-    It must exit with 2, say one line that names ``names`` and a remedy, and print nothing else.
+    It must exit with 2, say one line that names ``names`` and a remedy, print nothing else, and leave
+    ``place`` as it was.
     """
 
     def check(names: object, *arguments: object) -> str:
+        before = sorted(place.rglob("*"))
         ran = command(*arguments)
+        assert arguments[0] == "train" or sorted(place.rglob("*")) == before  # training resumes in its folder
         assert ran.code == 2, ran.err
         assert len(ran.said) == 1, ran.err
         line = ran.said[0]

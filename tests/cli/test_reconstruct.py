@@ -162,31 +162,24 @@ def test_evaluate_measures_the_result_in_its_own_region(result, command, tmp_pat
     assert json.loads(run.out)["accuracy"]["bias"] == pytest.approx(-0.1, abs=0.02)
 
 
-def test_until_base_and_view_ids(command, sample_capture, place):
-    options = ["--scale", 1, "--until", "base", "--view-ids", "5, 2,3"]
-    run = command("reconstruct", sample_capture, "--out", place / "face", *options)
-    assert run.code == 0, run.err
+def test_until_base_and_view_ids(reconstruct, sample_capture, place):
+    record, _ = reconstruct(sample_capture, "--scale", 1, "--until", "base", "--view-ids", "5, 2,3")
     assert {path.name for path in (place / "face").iterdir()} == BASE
-    record = json.loads((place / "face" / "run.json").read_text())
     assert sorted(record["capture"]["views"]) == ["2", "3", "5"]
     assert record["settings"]["view_ids"] == ["5", "2", "3"]
     assert "surface" not in record
 
 
-def test_fewer_views_are_chosen_around_the_face(command, sample_capture, place):
-    options = ["--scale", 1, "--until", "base", "--views", 3]
-    assert command("reconstruct", sample_capture, "--out", place / "face", *options).code == 0
-    views = json.loads((place / "face" / "run.json").read_text())["capture"]["views"]
+def test_fewer_views_are_chosen_around_the_face(reconstruct, sample_capture):
+    record, _ = reconstruct(sample_capture, "--scale", 1, "--until", "base", "--views", 3)
+    views = record["capture"]["views"]
     assert len(views) == 3
     assert int(views[0]) <= 2
     assert int(views[2]) >= 5
 
 
-def test_without_a_scale_the_eyes_tell_it(command, sample_capture, place):
-    run = command(
-        "reconstruct", sample_capture, "--out", place / "face", "--until", "base", "--view-ids", "2,3,4,5"
-    )
-    record = json.loads((place / "face" / "run.json").read_text())
+def test_without_a_scale_the_eyes_give_it(reconstruct, sample_capture):
+    record, run = reconstruct(sample_capture, "--until", "base", "--view-ids", "2,3,4,5")
     assert record["scale"]["source"] == "iris and pupils"
     assert record["mm_per_unit"] == pytest.approx(1, rel=3 * record["scale"]["relative_uncertainty"])
     assert f"scale: {record['mm_per_unit']:.6g} mm per world unit" in run.out

@@ -9,6 +9,7 @@ import errno
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -25,37 +26,16 @@ from mesoface.sequence import run
 from mesoface.sequence.frame import Frame
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, read_track
-from mesoface.sequence.tracking import SIZE
 
 SETTINGS = make_settings(preset="fast", texture_size=0, meso="off")
 RECORD = {"format": FORMAT, "settings": {}, "capture": {"views": []}, "seconds": 0.5, "peak_mb": 300.0}
-
-
-def track_of(number: float) -> Track:
-    """A track that counts the frames it has come through."""
-    maps = np.zeros((2, SIZE, SIZE))
-    return Track(
-        views=np.array(["0", "1"]),
-        rotations=np.stack([np.eye(3)] * 2),
-        translations=np.zeros((2, 3)),
-        anchor=maps.astype(np.uint8),
-        frames=1,
-        position=np.zeros((SIZE, SIZE, 3), np.float32),
-        normal=np.zeros((SIZE, SIZE, 3), np.float32),
-        visibility=maps.astype(np.float16),
-        landmarks=np.zeros((478, 3)),
-        landmark_weights=np.zeros((2, 478)),
-        expression=np.array([number]),
-        detail=np.zeros((8, 8), np.float16),
-        kept=np.zeros((8, 8), bool),
-        quality=np.ones(2),
-    )
 
 
 class StandIn:
     """Does what ``plan.txt`` in the frame says."""
 
     measured: ClassVar[list[str]] = []
+    track: ClassVar[Track]  # its expression counts the frames that it has come through
 
     def __init__(self, person, model, settings):
         assert person.views == ("0", "1")
@@ -71,14 +51,16 @@ class StandIn:
         reason = why if before is None else "a cut" if word == "cut" else None
         number = 0.0 if reason else before.expression[0] + 1
         face = SimpleNamespace(after=lambda _: face)
-        return Frame(face, track_of(number), None if reason else 0.9, reason)
+        return Frame(
+            face, replace(self.track, expression=np.array([number])), None if reason else 0.9, reason
+        )
 
     def finish(self, face):
         return face
 
 
 @pytest.fixture
-def frames(tmp_path, small_capture, monkeypatch):
+def frames(tmp_path, small_capture, make_track, monkeypatch):
     """``frames("", "cut")`` → folders of frames with what shall become of them, and a stand-in to do it."""
 
     def find_person(captures, settings, model, *, format, progress):
@@ -98,7 +80,7 @@ def frames(tmp_path, small_capture, monkeypatch):
             (folder / "report.html").write_text("<p>")
         (folder / "run.json").write_text(json.dumps(RECORD))
 
-    StandIn.measured = []
+    StandIn.measured, StandIn.track = [], make_track(np.zeros)
     monkeypatch.setattr(run, "find_person", find_person)
     monkeypatch.setattr(run, "FrameMeasurer", StandIn)
     monkeypatch.setattr(attempt, "save_face", save_face)
