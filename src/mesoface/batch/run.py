@@ -12,7 +12,6 @@ from rich.console import Console
 from mesoface.batch.attempt import PRELOAD, attempt_capture
 from mesoface.batch.cluster import RayEngine
 from mesoface.batch.engine import Engine, LocalEngine, MemoryNeed
-from mesoface.batch.inputs import find_captures
 from mesoface.batch.job import BatchOptions, CaptureJob
 from mesoface.batch.ledger import Ledger, open_ledger
 from mesoface.batch.live import batch_progress

@@ -15,10 +15,9 @@ from mesoface.face_models.fitting import embedding, fit_face, fit_landmarks3d
 from mesoface.face_models.model import FaceFit, FaceModel
 from mesoface.geometry.alignment import align_points_robustly
 from mesoface.geometry.mesh import Mesh
-from mesoface.landmarks.rays import project_all
+from mesoface.landmarks.triangulation import project_all
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.matching.cascade import choose_matcher
-from mesoface.matching.choice import choose_matcher
 from mesoface.pipeline import (
     FoundFace,
     Measure,
@@ -37,7 +36,6 @@ from mesoface.sequence.state import Track, track_of
 from mesoface.sequence.tracking import SIZE, Tracked, track
 from mesoface.sequence.warm import CarriedRelief, WarmMeasure, facial_masks
 from mesoface.uvd.maps import sample_map
-from mesoface.uvd.match import Match
 from mesoface.uvd.space import Match
 
 Array = NDArray[np.float64]

@@ -11,7 +11,6 @@ from typing import Any
 from rich.console import Console
 
 import mesoface
-from mesoface.batch.inputs import find_captures
 from mesoface.batch.job import BatchOptions, CaptureJob
 from mesoface.batch.ledger import Ledger, open_ledger
 from mesoface.batch.provenance import capture_input, is_current, recipe_of
