@@ -30,9 +30,10 @@ from tables import make_console
 
 from mesoface.evaluation import evaluate
 from mesoface.files.meshes import read_mesh
-from mesoface.geometry.closest_point import Surface
+from mesoface.geometry.closest_point import MeshSurface
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.synthesis import SynthesisSettings, synthesize_sequence
+from mesoface.lab.synthesis.folder import synthesize_sequence
+from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.results.load import load_face
 from mesoface.running.progress import progress_bars
 
@@ -124,7 +125,7 @@ def measure(video: Path, out: Path, options: list[str]) -> Measured:
         base = face.base
         facial = np.unique(base.faces[face.fit.model.topology.facial])
         if first is None:
-            closest = Surface(truth).closest(base.vertices[facial])
+            closest = MeshSurface(truth).closest(base.vertices[facial])
             first = closest.face, closest.bary
         places.append(slide(base.vertices[facial], truth, *first))
         coverage.append(1 - face.record["surface"]["left_out"])

@@ -164,3 +164,13 @@ def capture_folder(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A capture of two photos of a ball, 48 × 64, in FaceScape's layout."""
+    folder = tmp_path_factory.mktemp("small") / "capture"
+    folder.mkdir()
+    rig = draw_rig(2, (48, 64), arc=30.0)
+    facescape.write(folder, rig.photos, rig.cameras)
+    return folder

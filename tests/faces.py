@@ -14,16 +14,15 @@ from mesoface.face_models.scale import ScaleEstimate
 from mesoface.geometry.camera import look_at
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
-from mesoface.relief.types import MesoRelief
+from mesoface.relief.predict import MesoRelief
 from mesoface.results.arrays import SavedModel
 from mesoface.results.face import Face
 from mesoface.results.write import write_record, write_result
 from mesoface.running.stages import Stage
 from mesoface.surface.fine import fine_mesh
 from mesoface.texture import Texture
-from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.rasterize import grid_faces, texel_centers
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.space import FineSurface, UVDSpace
 from tests.conftest import draw_rig
 
 LANDMARKS = 6

@@ -13,7 +13,7 @@ from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.evaluation import evaluate
 from mesoface.face_models import load_face_model
 from mesoface.files.meshes import read_mesh
-from mesoface.matching.choice import choose_matcher
+from mesoface.matching.cascade import choose_matcher
 from mesoface.pipeline import choose_measure
 
 

@@ -167,6 +167,8 @@ class Settings(BaseModel):
         Raises:
             MesofaceError: ``cuda`` was asked for and there is none.
         """
+        if self.device == "cpu":
+            return self.device
         import torch  # here, because it takes seconds and nothing else in the settings needs it
 
         if self.device == "auto":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -92,3 +94,14 @@ def missing_package(error: ImportError, why: str = "mesoface needs it") -> Mesof
         f"{module} cannot be loaded ({why}): {error}",
         remedy="install the library that it names; on Debian and Ubuntu: apt install libgl1 libegl1",
     )
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Errors from the block that name no file name ``path``: code that is given data cannot know the file."""
+    try:
+        yield
+    except MesofaceError as error:
+        if error.path is not None:
+            raise
+        raise type(error)(error.message, path=path, remedy=error.remedy) from error

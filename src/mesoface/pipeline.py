@@ -25,20 +25,15 @@ from mesoface.landmarks import (
     triangulate,
 )
 from mesoface.landmarks.selection import select_views
-from mesoface.matching.cascade import match
-from mesoface.matching.choice import choose_matcher
+from mesoface.matching.cascade import choose_matcher, match
 from mesoface.matching.matcher import Matcher
-from mesoface.relief.choice import choose_predictor, why_no_relief
-from mesoface.relief.predict import Predictor, predict_relief
+from mesoface.relief.predict import Predictor, choose_predictor, predict_relief, why_no_relief
 from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.stages import Stage, StageClock
-from mesoface.surface.conform import conform_base, measure_displacement, smooth_base
-from mesoface.surface.fine import clean_coverage, fine_mesh
+from mesoface.surface.fine import clean_coverage, conform_base, fine_mesh, measure_displacement, smooth_base
 from mesoface.texture.bake import bake_texture, check_memory
-from mesoface.uvd.fine_surface import FineSurface
-from mesoface.uvd.match import Match
-from mesoface.uvd.space import build_uvd_space
+from mesoface.uvd.space import FineSurface, Match, build_uvd_space
 
 # Share of the facial region without surface that is worth a warning.
 _MUCH = 0.1
@@ -266,7 +261,7 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
     if settings.preset == "paper" and matcher is None:
         # Here, because torch takes seconds to import.
         from mesoface.matching.paper.reconstruct import load_paper_networks, match_paper
-        from mesoface.matching.paper.space import paper_space
+        from mesoface.matching.paper.volume import paper_space
 
         networks = load_paper_networks(settings.weights)
         return lambda views, base, facial, progress: match_paper(

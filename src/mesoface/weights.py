@@ -20,8 +20,7 @@ from mesoface.files.checkpoints import State, WeightsError, first_line, read_che
 from mesoface.files.weights import Network, listed, plain, read_weights
 from mesoface.matching.learned import SURFACE_MATCHER
 from mesoface.matching.paper import IMPLICIT_FUNCTION, REGULARIZER
-from mesoface.relief.generator import MESO_GENERATOR, width_of
-from mesoface.relief.network import RELIEF_GENERATOR
+from mesoface.relief.network import MESO_GENERATOR, RELIEF_GENERATOR, width_of
 from mesoface.running.process import ignored_warnings
 from mesoface.running.progress import ProgressCallback, silent
 

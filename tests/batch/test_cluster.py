@@ -62,7 +62,7 @@ def test_ends_are_told_as_on_one_machine(two_nodes, stand_in, tree, tmp_path: Pa
     for words in ("b (", "photo is torn", "cable came loose", "SIGKILL"):
         assert words in str(caught.value)
     assert sorted((tmp_path / "published.txt").read_text().split()) == ["a", "e"]
-    resumed = options(two_nodes, resume=True, limit=1.0, retries=0)
+    resumed = options(two_nodes, resume=True, time_limit=1 / 60, retries=0)
     (root / "c" / "plan.txt").write_text("hang")
     with pytest.raises(IncompleteError, match="longer than 1 s"):
         run_batch([root], tmp_path / "out", settings=QUICK, options=resumed, console=quiet())

@@ -10,7 +10,7 @@ import pytest
 
 from mesoface.export import ExportOptions, ExportSource, export_face
 from mesoface.files.maps import read_exr
-from mesoface.relief.types import MesoRelief
+from mesoface.relief.predict import MesoRelief
 from mesoface.results.load import load_face
 from tests.faces import written
 

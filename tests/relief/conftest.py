@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mesoface.files.colour import encode_srgb
 from mesoface.geometry.mesh import unit
 from mesoface.lab.training.patches.fields import waves
-from mesoface.relief.ground import Ground
+from mesoface.relief.inputs import Ground
 from mesoface.uvd.space import surface_normals
 
 SIZE, RADIUS = 256, 60.0

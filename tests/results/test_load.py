@@ -11,7 +11,7 @@ import pytest
 import mesoface
 from mesoface.errors import MesofaceError
 from mesoface.files.maps import write_exr, write_png
-from mesoface.relief.types import MesoRelief
+from mesoface.relief.predict import MesoRelief
 from mesoface.results.face import Face
 from mesoface.results.folder import FORMAT
 from mesoface.results.load import load_face

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from mesoface.sequence.warm import CarriedRelief, with_relief
-from mesoface.surface.conform import smooth_base
-from mesoface.uvd.match import Match
-from mesoface.uvd.space import UVDSpace
+from mesoface.surface.fine import smooth_base
+from mesoface.uvd.space import Match, UVDSpace
 
 SIZE, TEXEL = 160, 0.3
 FINEST = 0.45  # mm that a frame's own level can tell

@@ -9,8 +9,9 @@ import pytest
 
 from mesoface.config import make_settings
 from mesoface.files.meshes import read_mesh
-from mesoface.lab.synthesis import SynthesisSettings, photograph_sequence
+from mesoface.lab.synthesis.capture import photograph_sequence
 from mesoface.lab.synthesis.folder import write_capture
+from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.results.folder import read_record
 from mesoface.results.load import load_face
 from mesoface.sequence.run import run_sequence
@@ -63,13 +64,13 @@ def test_frames_share_identity_and_topology(video):
 
 def test_vertices_stay_on_their_skin(video):
     """The truth's triangles are of the same skin in every frame, and so are the base mesh's."""
-    from mesoface.geometry.closest_point import Surface
+    from mesoface.geometry.closest_point import MeshSurface
 
     truths = [read_mesh(video.parent / name / "gt.ply") for name in ("000", "002")]
     facial = load_face(video / "000").fit.model.topology.facial
     first, later = (read_mesh(video / name / "base.obj") for name in ("000", "002"))
     vertices = np.unique(first.faces[facial])
-    on = Surface(truths[0]).closest(first.vertices[vertices])
+    on = MeshSurface(truths[0]).closest(first.vertices[vertices])
     skin = np.einsum("nk,nkc->nc", on.bary, truths[1].face_corners()[on.face])
     normal = truths[1].face_normals()[on.face]
     offset = later.vertices[vertices] - skin

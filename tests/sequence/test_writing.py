@@ -35,7 +35,7 @@ def test_an_older_frame_stays_until_the_new_one_has_its_place(tmp_path, monkeypa
 
     rename = os.rename
     monkeypatch.setattr(writing, "write_face", write_face)
-    for name in ("write_track", "write_frame_record", "write_made_from"):
+    for name in ("write_track", "write_model", "write_made_from"):
         monkeypatch.setattr(writing, name, lambda *_: None)
     monkeypatch.setattr(os, "replace", replace)
     frame = SimpleNamespace(face=None, track=None)

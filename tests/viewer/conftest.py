@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import mesoface
 from mesoface.captures.capture import Capture
 from mesoface.geometry.mesh import Mesh
-from mesoface.relief.types import MesoRelief
+from mesoface.relief.predict import MesoRelief
 from mesoface.results.face import Face
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace

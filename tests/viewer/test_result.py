@@ -10,7 +10,7 @@ import pytest
 import mesoface
 from mesoface.errors import MesofaceError
 from mesoface.files.meshes import write_ply
-from mesoface.relief.types import MesoRelief
+from mesoface.relief.predict import MesoRelief
 from mesoface.viewer.result import read_result
 from tests.viewer.conftest import RADIUS, SIZE, ball_front
 

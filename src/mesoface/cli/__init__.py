@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-# Threads that wait for others sleep, and leave their core to who needs it; products of the small matrices
-# that there are here gain nothing from two cores. Both are read once, when numpy and torch are loaded.
+# Waiting threads sleep, so that their core is free for others; products of small matrices gain nothing
+# from two cores. Both variables are read once, when numpy and torch are loaded.
 _THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 
 

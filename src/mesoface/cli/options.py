@@ -1,4 +1,4 @@
-"""Options made from the fields of a model (:func:`mesoface.config.option`), for commands that take it."""
+"""Options that several commands have, and options made from a model's fields (:func:`.config.option`)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from pydantic.fields import FieldInfo
 
 from mesoface.config import INPUT, make
 
+CaptureArgument = Annotated[
+    Path, typer.Argument(help="Folder with photos and calibration.", show_default=False)
+]
+ResultArgument = Annotated[
+    Path, typer.Argument(help="Folder that `mesoface reconstruct` wrote.", show_default=False)
+]
 FormatOption = Annotated[
     str | None,
     typer.Option(
@@ -68,8 +74,9 @@ def _parameters(fields: Mapping[str, FieldInfo], defaults: Mapping[str, Any]) ->
     for name, field in fields.items():
         kind, extra = _kind(field), _extra(field)
         choices = "|".join(get_args(field.annotation)) if get_origin(field.annotation) is Literal else None
+        flag = f"--{_option(name, field).replace('_', '-')}"
         option = typer.Option(
-            *([f"--{name.replace('_', '-')}"] if kind is bool else []),  # and no --no-… beside it
+            *([f"{flag}/--no-{flag[2:]}" if field.default else flag] if kind is bool else []),
             help=field.description,
             metavar=extra["metavar"] or choices,
             rich_help_panel=extra["panel"],

@@ -4,46 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
+from mesoface.export.options import ExportOptions
 from mesoface.geometry.mesh import Mesh
 from mesoface.results.face import Face
 from mesoface.surface.detail import DetailMaps, FineMaps, detail_maps
 from mesoface.surface.fine import vertex_map
 
-Topology = Literal["model", "grid"]
-Frame = Literal["face", "world"]
-Detail = Literal["all", "measured"]
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How a face is exported.
-
-    Args:
-        edge_mm: longest edge of the meshes on the skin, mm; None: each format's own default.
-        topology: ``"model"``, the face model's, subdivided; ``"grid"``, the dense UV grid of what was
-            measured; None: each format's own default.
-        detail: ``"all"``, measured and predicted; ``"measured"``, without what was predicted.
-        frame: ``"face"``, x to the subject's left, y up, z out of the face; ``"world"``, the capture's own.
-
-    Raises:
-        ValueError: an edge that is not a positive length.
-    """
-
-    edge_mm: float | None = None
-    topology: Topology | None = None
-    frame: Frame = "face"
-    detail: Detail = "all"
-
-    def __post_init__(self) -> None:
-        if self.edge_mm is not None and not 0 < self.edge_mm < float("inf"):
-            raise ValueError(f"edge_mm must be a positive length, got {self.edge_mm}")
+_DEFAULTS = ExportOptions()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +29,7 @@ class ExportSource:
     """
 
     face: Face
-    options: ExportOptions = ExportOptions()
+    options: ExportOptions = _DEFAULTS
 
     @cached_property
     def world(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -62,12 +62,13 @@ class Network:
             return self.build(state)
 
 
-def load_network(path: str | Path, network: Network) -> nn.Module:
+def load_network(path: str | Path, network: Network, *, others: Iterable[Network] = ()) -> nn.Module:
     """A network with its weights, in eval mode, on the CPU.
 
     Args:
         path: a safetensors file.
         network: the one it must be of.
+        others: networks that it may be mistaken for; the message then names the one it is of.
 
     Raises:
         WeightsError: the file is missing, damaged, or of another network.
@@ -76,8 +77,9 @@ def load_network(path: str | Path, network: Network) -> nn.Module:
     state = read_weights(path)
     if found := network.differences(state):
         card = read_card(path)
-        if card is not None and card.network != network.name:
-            raise WeightsError(f"is of the {card.network}, the {network.name} was expected", path=path)
+        known = next((other.name for other in others if not other.differences(state)), card and card.network)
+        if known not in (None, network.name):
+            raise WeightsError(f"is of the {known}, the {network.name} was expected", path=path)
         raise WeightsError(f"does not match the {network.name}: {found}", path=path)
     module = network.empty(state)
     module.load_state_dict(plain(state), strict=True, assign=True)

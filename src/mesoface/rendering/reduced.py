@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from mesoface.geometry.mesh import Mesh, compact, unit
 from mesoface.rendering.clay import ReliefMaps
-from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.maps import blur_masked, dilate, fill_outside, resize_map
 from mesoface.uvd.rasterize import grid_faces, texel_centers
-from mesoface.uvd.space import surface_normals
+from mesoface.uvd.space import FineSurface, surface_normals
 
 # Standard deviation of the blur that separates relief from form, mm.
 _RELIEF_MM = 3.0

@@ -15,7 +15,7 @@ from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import Hits, RayCaster
 from mesoface.rendering.false_color import colorize
-from mesoface.texture.types import Texture
+from mesoface.texture import Texture
 from mesoface.uvd.maps import sample_map
 
 RGB = NDArray[np.uint8]

@@ -18,9 +18,8 @@ from mesoface.files.npz import read_npz, require
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.results.folder import AGAIN
-from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.maps import resize_map
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.space import FineSurface, UVDSpace
 
 SPACE_SIZE = 512
 """Largest side of the maps in ``space.npz``: what they hold is smooth over millimetres."""

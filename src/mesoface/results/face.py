@@ -14,12 +14,11 @@ from mesoface.face_models.model import FaceFit
 from mesoface.face_models.scale import ScaleEstimate
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
-from mesoface.relief.apply import add_relief
-from mesoface.relief.types import MesoRelief
+from mesoface.relief.predict import MesoRelief, add_relief
 from mesoface.running.stages import Stage
 from mesoface.texture import Texture
-from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.rasterize import grid_faces
+from mesoface.uvd.space import FineSurface
 
 _REGION_SIZE = 192
 

@@ -20,15 +20,14 @@ from mesoface.files.maps import read_exr
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
-from mesoface.relief.types import MesoRelief, Source
+from mesoface.relief.predict import MesoRelief
 from mesoface.results.arrays import read_fit, read_landmarks, read_space
 from mesoface.results.cameras import RunCameras, load_photos, read_cameras
 from mesoface.results.face import Face
 from mesoface.results.folder import AGAIN, read_record, required_file
 from mesoface.running.stages import Stage
 from mesoface.texture import Texture
-from mesoface.uvd.fine_surface import FineSurface
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.space import FineSurface, UVDSpace
 
 _OFF_CENTRE = 0.01  # how far from a texel's centre, in texels, a vertex of fine.ply may lie
 
@@ -149,7 +148,7 @@ class SavedFace(Face):
             return None
         height = self._map("meso.exr")
         valid = np.isfinite(height)
-        source, texel = self._recorded(Source, "meso", "source"), self._recorded(float, "meso", "texel_mm")
+        source, texel = self._recorded(str, "meso", "source"), self._recorded(float, "meso", "texel_mm")
         return MesoRelief(np.where(valid, height, 0).astype(np.float32), valid, source, texel)
 
     @cached_property

@@ -1,9 +1,9 @@
-"""One person: the identity solved jointly in several frames, and the face model with that identity fixed."""
+"""The identity of a person, solved jointly in several frames, and the face model with it fixed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import scipy.linalg
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mesoface.face_models.fitting import embedding
 from mesoface.face_models.measurements import SpatialLandmarks
-from mesoface.face_models.model import FaceFit, FaceModel, Topology
+from mesoface.face_models.model import FaceFit, FaceModel
 from mesoface.landmarks.types import Landmarks3D
 
 Array = NDArray[np.float64]
@@ -99,7 +99,6 @@ def _bounded(values: Array, model: FaceModel, part: slice) -> Array:
     return np.clip(values, model.bounds[0][part], model.bounds[1][part])
 
 
-@dataclass(frozen=True, eq=False)
 class KnownIdentity:
     """``model`` with its identity fixed; itself a :class:`~mesoface.face_models.model.FaceModel`.
 
@@ -108,32 +107,15 @@ class KnownIdentity:
         identity: (n_identity,) its coefficients.
     """
 
-    model: FaceModel
-    identity: Array
-    n_identity: int = 0
+    n_identity = 0
 
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self.model.name
-
-    @property
-    def topology(self) -> Topology:
-        """The model's."""
-        return self.model.topology
-
-    @property
-    def n_expression(self) -> int:
-        """The model's."""
-        return self.model.n_expression
-
-    @property
-    def bounds(self) -> tuple[Array, Array] | None:
-        """Of the expression's coefficients alone."""
-        if self.model.bounds is None:
-            return None
-        low, high = self.model.bounds
-        return low[len(self.identity) :], high[len(self.identity) :]
+    def __init__(self, model: FaceModel, identity: Array):
+        self.model, self.identity = model, identity
+        self.name, self.topology, self.n_expression = model.name, model.topology, model.n_expression
+        self.bounds: tuple[Array, Array] | None = None  # of the expression's coefficients alone
+        if model.bounds is not None:
+            low, high = model.bounds
+            self.bounds = low[len(identity) :], high[len(identity) :]
 
     def shape(self, identity: NDArray, expression: NDArray) -> Array:
         """See :meth:`FaceModel.shape`; ``identity`` is empty."""

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,8 @@ from mesoface.face_models.scale import ScaleEstimate
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.facescape.evaluate import evaluate_split
-from mesoface.lab.facescape.layout import PreparedFolder
+from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
 from mesoface.lab.facescape.metadata import Alignment, write_scales, write_splits
-from mesoface.lab.facescape.names import CaptureId
 from tests.faces import made_face, written
 from tests.rendering.test_page import assert_sealed
 
@@ -33,12 +32,7 @@ def sheet(offset: float, n: int = 60) -> Mesh:
     x, y = (grid.ravel() for grid in np.meshgrid(*[np.linspace(-60, 60, n)] * 2))
     z = 4 * np.sin(x / 30) * np.cos(y / 30) + offset
     corner = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
-    faces = np.concatenate(
-        [
-            np.column_stack([corner, corner + 1, corner + n]),
-            np.column_stack([corner + 1, corner + n + 1, corner + n]),
-        ]
-    )
+    faces = np.concatenate([corner[:, None] + cell for cell in ([0, 1, n], [1, n + 1, n])])
     return Mesh(np.column_stack([x, y, z]), faces, np.column_stack([x, y]) / 120 + 0.5)
 
 
@@ -85,23 +79,15 @@ def split(tmp_path: Path, make_capture) -> tuple[Path, Path]:
     return make_split(tmp_path, make_capture)
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """What an evaluation wrote, and how it ended."""
-
-    out: Path
-    error: IncompleteError
-
-
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory, make_capture) -> Evaluated:
-    """:func:`make_split` evaluated once."""
+def evaluated(tmp_path_factory: pytest.TempPathFactory, make_capture) -> tuple[Path, IncompleteError]:
+    """:func:`make_split` evaluated once: what that wrote, and how it ended."""
     place = tmp_path_factory.mktemp("evaluated")
-    return Evaluated(place / "out", run_evaluation(make_split(place, make_capture), place / "out"))
+    return place / "out", run_evaluation(make_split(place, make_capture), place / "out")
 
 
-def test_the_tables_say_what_was_measured_and_what_was_not(evaluated: Evaluated):
-    error, out = evaluated.error, evaluated.out
+def test_the_tables_have_what_was_measured_and_what_was_not(evaluated):
+    out, error = evaluated
     assert error.exit_code == 3
     assert "2 of 5 captures are not measured: 003_01: no face was found" in error.message
     table = json.loads((out / "table.json").read_text())
@@ -128,8 +114,8 @@ def test_the_tables_say_what_was_measured_and_what_was_not(evaluated: Evaluated)
     assert markdown.index("| 002_01 |") < markdown.index("| 001_01 |")  # the worst first
 
 
-def test_the_page_shows_the_worst_first_with_pictures(evaluated: Evaluated):
-    page = (evaluated.out / "report.html").read_text()
+def test_the_page_shows_the_worst_first_with_pictures(evaluated):
+    page = (evaluated[0] / "report.html").read_text()
     assert page.count("data:image/png") == 2
     assert page.index("<figcaption>002_01") < page.index("<figcaption>001_01")
     assert_sealed(page)
@@ -158,12 +144,11 @@ def test_a_split_that_is_not_there_names_those_that_are(split, tmp_path: Path):
 def test_results_of_other_captures_are_none(split, tmp_path: Path, make_capture):
     prepared, _ = split
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MesofaceError, match="holds no result of these 5 captures"):
-        evaluate_split(prepared, tmp_path / "empty", tmp_path / "out")
     capture = Capture(make_capture().views, tmp_path / "elsewhere" / "001" / "01", mm_per_unit=1.0)
     write_run(tmp_path / "other" / "01", capture, 0.1, MM_PER_UNIT)
-    with pytest.raises(MesofaceError, match="holds no result of these 5 captures"):
-        evaluate_split(prepared, tmp_path / "other", tmp_path / "out")
+    for runs in ("empty", "other"):
+        with pytest.raises(MesofaceError, match="holds no result of these 5 captures"):
+            evaluate_split(prepared, tmp_path / runs, tmp_path / "out")
     with pytest.raises(MesofaceError, match="no such folder"):
         evaluate_split(prepared, tmp_path / "none", tmp_path / "out")
 

@@ -11,7 +11,7 @@ import pytest
 
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.meshes import read_mesh, write_ply
-from mesoface.lab.training.prepare import TilesJob, name_captures, prepare_tiles, write_shard
+from mesoface.lab.training.prepare import TilesJob, name_captures, prepare_tiles, write_capture_tiles
 
 
 @pytest.fixture
@@ -101,24 +101,24 @@ def job(folder: Path, truth: Path, scale: float | None = None) -> TilesJob:
 def test_the_scale_is_stated_or_asked_for(captures: Path) -> None:
     good = captures / "good"
     with pytest.raises(MesofaceError, match="mm across"):
-        write_shard(job(good, good / "gt.ply", scale=0.01))
+        write_capture_tiles(job(good, good / "gt.ply", scale=0.01))
     said = json.loads((good / "truth.json").read_text())
     for broken in ({}, {**said, "mm_per_unit": 0}, {**said, "mm_per_unit": "1"}):
         (good / "truth.json").write_text(json.dumps(broken))
         with pytest.raises(MesofaceError, match="--scale"):
-            write_shard(job(good, good / "gt.ply"))
+            write_capture_tiles(job(good, good / "gt.ply"))
     (good / "truth.json").unlink()
     with pytest.raises(MesofaceError, match="--scale"):
-        write_shard(job(good, good / "gt.ply"))
+        write_capture_tiles(job(good, good / "gt.ply"))
 
 
 def test_a_truth_that_cannot_be_read_is_named(captures: Path) -> None:
     good = captures / "good"
     with pytest.raises(MesofaceError, match=r"nothing\.ply"):
-        write_shard(job(good, good / "nothing.ply"))
+        write_capture_tiles(job(good, good / "nothing.ply"))
     (good / "gt.ply").write_bytes(np.random.default_rng(0).bytes(500))
     with pytest.raises(MesofaceError, match=r"gt\.ply"):
-        write_shard(job(good, good / "gt.ply"))
+        write_capture_tiles(job(good, good / "gt.ply"))
     assert not (captures / "shard.npz").exists()
 
 

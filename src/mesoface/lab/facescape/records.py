@@ -12,10 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from mesoface.captures.lists import write_capture_list
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_file
-from mesoface.lab.facescape.layout import PreparedFolder
-from mesoface.lab.facescape.metadata import Alignment, write_scales, write_selection, write_splits
-from mesoface.lab.facescape.names import CaptureId
-from mesoface.lab.facescape.splits import TRAIN, VALIDATION
+from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
+from mesoface.lab.facescape.metadata import (
+    TRAIN,
+    VALIDATION,
+    Alignment,
+    write_scales,
+    write_selection,
+    write_splits,
+)
 from mesoface.rendering.page import render
 
 COLUMNS = (

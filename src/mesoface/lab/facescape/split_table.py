@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mesoface.evaluation.metrics import COMPLETE_WITHIN
 from mesoface.files.atomic import atomic_file
-from mesoface.lab.facescape.names import EXPRESSIONS, CaptureId
+from mesoface.lab.facescape.layout import EXPRESSIONS, CaptureId
 from mesoface.rendering.page import render
 
 WORST = 10

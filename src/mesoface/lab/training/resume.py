@@ -1,4 +1,4 @@
-"""The folder of a run: where it goes on from, and what may be in it."""
+"""The folder of a run: the checkpoint to resume from, and the files in it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from mesoface.files.atomic import remove_leftovers
 from mesoface.files.cards import CARD, WEIGHTS
 from mesoface.files.lock import locked_folder
-from mesoface.lab.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
+from mesoface.lab.training.checkpoint import Checkpoint, checkpoints, load_checkpoint
 from mesoface.lab.training.config import RunConfig, TrainingError, differences
 from mesoface.lab.training.log import LOG, TENSORBOARD, VALIDATION_LOG
-from mesoface.lab.training.validator import PICTURE
+from mesoface.lab.training.validation import PICTURE
 
 CHECKPOINTS = "checkpoints"
 
@@ -47,13 +47,12 @@ def start_afresh(out: Path) -> None:
         path.unlink()
 
 
-def last_checkpoint(config: RunConfig, stage: str, data: tuple[str, ...]) -> Checkpoint | None:
-    """Where the run in ``config.out`` goes on from; None where there is none yet.
+def last_checkpoint(config: RunConfig, data: tuple[str, ...]) -> Checkpoint | None:
+    """The checkpoint from which the run in ``config.out`` is resumed; None where there is none yet.
 
     Args:
         config: of the run.
-        stage: what is trained.
-        data: what the sources hold now; see ``Samples.contents``. With other tiles sample k is another one.
+        data: what the sources hold now; see ``TrainingData.contents``. With others sample k is another one.
 
     Raises:
         MesofaceError: the checkpoint is damaged, or of a run with another configuration, and what differs.
@@ -61,9 +60,9 @@ def last_checkpoint(config: RunConfig, stage: str, data: tuple[str, ...]) -> Che
     found = checkpoints(config.out / CHECKPOINTS)
     if not found:
         return None
-    last = read_checkpoint(found[-1])
-    if last.header.stage != stage:
-        _refuse(config.out, f"holds a training of the {last.header.stage}, not of the {stage}")
+    last = load_checkpoint(found[-1])
+    if last.header.stage != config.stage:
+        _refuse(config.out, f"holds a training of the {last.header.stage}, not of the {config.stage}")
     changed = differences(last.header.config, config)
     if changed:
         _refuse(config.out, f"holds a training with another configuration: {'; '.join(changed)}")

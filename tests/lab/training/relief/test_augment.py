@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mesoface.files.colour import encode_srgb
-from mesoface.lab.training.relief.augment import WAYS, laid
+from mesoface.lab.training.relief.data import WAYS, laid
 from mesoface.lab.training.relief.pool import Square
 from mesoface.relief.inputs import make_inputs, slopes
 
