@@ -18,7 +18,7 @@ from mesoface.evaluation import GroundTruth
 from mesoface.files.maps import write_png
 from mesoface.files.meshes import read_mesh
 from mesoface.rendering.false_color import colorize
-from mesoface.save import facial_region, surface_file
+from mesoface.results.load import load_face
 
 
 def main() -> None:
@@ -47,12 +47,13 @@ def main() -> None:
 
 def error_map(result: Path, truth: GroundTruth, size: int) -> NDArray[np.float64]:
     """(size, size) signed distances of a fine mesh to ``truth``, mm, positive outside; NaN elsewhere."""
-    mesh = read_mesh(surface_file(result))
+    face = load_face(result)
+    mesh = face.surface
     if mesh.uv is None:
         raise MesofaceError("the mesh has no UVs", path=result)
     column, row = np.clip((mesh.uv * (1, -1) + (0, 1)) * size, 0, size - 1).astype(int).T
     texel, vertex = np.unique(row * size + column, return_index=True)  # one vertex a texel is enough
-    deviation = truth.with_region(facial_region(result)).deviation(mesh.vertices[vertex])
+    deviation = truth.with_region(face.region).deviation(mesh.vertices[vertex])
     errors = np.full(size * size, np.nan)
     errors[texel] = np.where(deviation.counted, deviation.signed, np.nan)
     return errors.reshape(size, size)

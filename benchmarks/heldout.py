@@ -15,9 +15,9 @@ from rows import Row, missing_ict
 from tables import make_console, regions_table, surface_table
 
 from mesoface.errors import MesofaceError
-from mesoface.lab.synthesis import SynthesisSettings
-from mesoface.lab.synthesis.dataset import CaptureJob, make_capture_folder
+from mesoface.lab.synthesis.dataset import SyntheticJob, make_capture_folder
 from mesoface.lab.synthesis.folder import describe_settings
+from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.running.progress import progress_bars
 
 CACHE = Path(__file__).parent / "cache" / "heldout"
@@ -71,7 +71,7 @@ def main() -> int:
 def _row(name: str) -> Row:
     """The row of a capture, which is made unless it is there."""
     seed, settings = _CAPTURES[name]
-    job = CaptureJob(CACHE / name, seed, name.split("-")[0], settings)
+    job = SyntheticJob(CACHE / name, seed, name.split("-")[0], settings)
     if not _made(job):
         if job.folder.exists():
             shutil.rmtree(job.folder)
@@ -81,7 +81,7 @@ def _row(name: str) -> Row:
     return Row(f"heldout-{name}", "heldout", about, job.folder, ("--scale", "1"), job.folder / "gt.ply")
 
 
-def _made(job: CaptureJob) -> bool:
+def _made(job: SyntheticJob) -> bool:
     """Whether the capture is there, as these settings make it."""
     try:
         said = json.loads((job.folder / "truth.json").read_text(encoding="utf-8"))

@@ -23,11 +23,10 @@ from mesoface.captures.capture import Capture
 from mesoface.captures.load import load_capture
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.camera import Camera
-from mesoface.geometry.closest_point import Surface
+from mesoface.geometry.closest_point import MeshSurface
 from mesoface.landmarks import MediapipeDetector, align_landmarks, triangulate
-from mesoface.landmarks.crop import Crop
-from mesoface.landmarks.networks import FaceNetworks
-from mesoface.landmarks.rays import nearest_to_rays, project_all, viewing_rays
+from mesoface.landmarks.networks import Crop, FaceNetworks
+from mesoface.landmarks.triangulation import nearest_to_rays, project_all, viewing_rays
 
 Array = NDArray[np.float64]
 
@@ -66,7 +65,7 @@ def main() -> None:
     parser.add_argument("truth", type=Path)
     arguments = parser.parse_args()
     capture = load_capture(arguments.capture)
-    surface = Surface(read_mesh(arguments.truth))
+    surface = MeshSurface(read_mesh(arguments.truth))
 
     table = Table("landmarks", "seconds", "counted", "median mm", "90 % within mm", "mean mm")
 

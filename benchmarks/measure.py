@@ -17,7 +17,7 @@ from rows import Row
 from mesoface.captures.formats import colmap
 from mesoface.evaluation import evaluate, points_to_mesh
 from mesoface.files.meshes import read_mesh
-from mesoface.save import facial_region
+from mesoface.results.load import load_face
 
 COMMAND = Path(sys.executable).with_name("mesoface")
 LONGEST = 1800.0  # s
@@ -112,7 +112,7 @@ def _evaluate(row: Row, out: Path, run: dict[str, Any]) -> tuple[dict[str, Any],
     if row.truth is None:
         points = colmap.read_points(row.capture, max_error=MAX_ERROR_PX, min_track=MIN_TRACK)
         return points_to_mesh(points * run["mm_per_unit"], fine).to_dict(), {}
-    evaluation = evaluate(fine, read_mesh(row.truth), region=facial_region(out))
+    evaluation = evaluate(fine, read_mesh(row.truth), region=load_face(out).region)
     if run["face_model"] != "generic":
         return evaluation.to_dict(), {}
     regions = errors_by_region(fine, evaluation.truth)

@@ -24,25 +24,23 @@ from rich.table import Table
 from tables import make_console
 
 from mesoface.matching.classical import ClassicalMatcher
-from mesoface.matching.learned import SurfaceMatcher, fast, network
+from mesoface.matching.learned import SurfaceMatcher, network
 from mesoface.matching.learned import matcher as learned
-from mesoface.matching.learned.features import Features
-from mesoface.matching.learned.implicit_function import ImplicitFunction
 from mesoface.matching.learned.matcher import LearnedMatcher
-from mesoface.matching.learned.refinement import Refinement
-from mesoface.matching.learned.regularizer import Regularizer
-from mesoface.matching.levels import LevelInput
-from mesoface.matching.matcher import Measurement, well_seen
+from mesoface.matching.learned.network import Features, ImplicitFunction, Refinement, Regularizer
+from mesoface.matching.matcher import LevelInput, Measurement, well_seen
 
 # Where the matcher's code looks its parts up. None of them calls another.
 PARTS: dict[str, tuple[Any, str]] = {
     "correlation": (ClassicalMatcher, "answer"),
     "photos": (learned, "resample_photo"),
     "features": (Features, "forward"),
-    "sampling": (fast, "agreement_in_photos"),
-    "description": (network, "describe_points"),
+    "sampling": (learned, "agreement_in_photos"),
+    "description": (learned, "describe_points"),
     "implicit function": (ImplicitFunction, "forward"),
-    "regulariser": (Regularizer, "forward"),
+    "regulariser, first layer": (Regularizer, "begin"),
+    "coarse": (Regularizer, "surroundings"),
+    "last layer": (Regularizer, "settle"),
     "read-out": (network, "soft_argmin"),
     "refinement": (Refinement, "forward"),
 }

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mesoface.captures.formats import facescape
+from mesoface.files.colour import decode_srgb, encode_srgb
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.lab.synthesis.sensor import encode_srgb
 
 # Gains of ± 40 %, dealt to the views so that neighbours differ.
 GAINS = (0.6, 1.22, 0.87, 1.4, 0.78, 1.13, 0.69, 1.31, 0.96, 1.04)
@@ -102,8 +102,3 @@ def stranger(photo: Path) -> Disturb:
 def upside_down(true: Image.Image) -> Image.Image:
     """The photo turned by 180°, as a camera that was hung upside down writes it."""
     return true.transpose(Image.Transpose.ROTATE_180)
-
-
-def decode_srgb(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """SRGB → linear (IEC 61966-2-1), in [0, 1]."""
-    return np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4).astype(np.float32)

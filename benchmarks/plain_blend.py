@@ -9,8 +9,7 @@ import numpy as np
 from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.texture.plan import TexturePlan
-from mesoface.texture.skin import Skin
-from mesoface.texture.weights import RAY_SIZE, weigh_views
+from mesoface.texture.weights import RAY_SIZE, Skin, weigh_views
 from mesoface.uvd.maps import fill_outside
 from mesoface.uvd.visibility import inside_image
 

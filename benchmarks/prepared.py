@@ -18,8 +18,7 @@ from mesoface.matching.matcher import Matcher
 from mesoface.pipeline import reconstruct
 from mesoface.results.face import Face
 from mesoface.surface.fine import clean_coverage, fine_mesh
-from mesoface.uvd.match import Match
-from mesoface.uvd.space import build_uvd_space
+from mesoface.uvd.space import Match, build_uvd_space
 
 CAPTURES = {"lps": LPS, "sample": SAMPLE}
 

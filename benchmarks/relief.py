@@ -22,8 +22,7 @@ from mesoface.evaluation.metrics import angle_between
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.relief.ground import make_ground, relief_size
-from mesoface.relief.inputs import high_pass
+from mesoface.relief.inputs import high_pass, make_ground, relief_size
 from mesoface.relief.predict import Predictor, load_predictor, predict_relief
 from mesoface.results.face import Face
 from mesoface.uvd.maps import blur_masked, erode

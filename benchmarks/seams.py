@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.texture.lookup import enlarge_rows
-from mesoface.texture.paint import paint
+from mesoface.texture.bake import paint
+from mesoface.texture.photo import enlarge_rows
 from mesoface.texture.plan import TexturePlan
 from mesoface.uvd.maps import erode
 

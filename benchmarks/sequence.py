@@ -30,12 +30,12 @@ from tables import make_console
 
 from mesoface.evaluation import evaluate
 from mesoface.files.meshes import read_mesh
-from mesoface.geometry.closest_point import Surface
+from mesoface.geometry.closest_point import MeshSurface
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.synthesis import SynthesisSettings, synthesize_sequence
-from mesoface.results.folder import read_base_fit, read_record
+from mesoface.lab.synthesis.folder import synthesize_sequence
+from mesoface.lab.synthesis.settings import SynthesisSettings
+from mesoface.results.load import load_face
 from mesoface.running.progress import progress_bars
-from mesoface.save import facial_region
 
 CACHE = Path(__file__).parent / "cache"
 
@@ -118,20 +118,20 @@ def measure(video: Path, out: Path, options: list[str]) -> Measured:
     first: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
     for run in track(runs, description=out.name):
         truth = read_mesh(video.parent / run.name / "gt.ply")
-        error = evaluate(read_mesh(run / "fine.ply"), truth, region=facial_region(run)).accuracy
+        face = load_face(run)
+        error = evaluate(face.surface, truth, region=face.region).accuracy
         mean.append(error.mean)
         normals.append(error.normal_angle)
-        base = read_mesh(run / "base.obj")
-        facial = np.unique(base.faces[read_base_fit(run / "base_fit.npz").facial])
+        base = face.base
+        facial = np.unique(base.faces[face.fit.model.topology.facial])
         if first is None:
-            closest = Surface(truth).closest(base.vertices[facial])
+            closest = MeshSurface(truth).closest(base.vertices[facial])
             first = closest.face, closest.bary
         places.append(slide(base.vertices[facial], truth, *first))
-        record = read_record(run)
-        coverage.append(1 - record["surface"]["left_out"])
+        coverage.append(1 - face.record["surface"]["left_out"])
         if run is not runs[0]:
-            for stage in record["stages"]:
-                stages.setdefault(stage["name"], []).append(stage["seconds"])
+            for stage in face.stages:
+                stages.setdefault(stage.name, []).append(stage.seconds)
     sequence = out / "sequence.json"
     afresh = len(json.loads(sequence.read_text())["afresh"]) if sequence.is_file() else len(runs)
     return Measured(

@@ -35,9 +35,9 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.pipeline import reconstruct
 from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, progress_bars
-from mesoface.texture.paint import paint
+from mesoface.texture.bake import paint
 from mesoface.texture.plan import TexturePlan, plan_texture
-from mesoface.texture.skin import Skin, find_skin
+from mesoface.texture.weights import Skin, find_skin
 
 Plan = Callable[[Skin, Sequence[View], Mesh], TexturePlan]
 

@@ -13,18 +13,14 @@ from prepared import Prepared
 from torch import Tensor
 
 from mesoface.matching.classical import ClassicalLevel, ClassicalMatcher
-from mesoface.matching.learned import Prediction, SurfaceMatcher, fast
-from mesoface.matching.learned.implicit_function import describe_points
-from mesoface.matching.learned.matcher import PRESETS, LearnedMatcher, NetworkLevel
-from mesoface.matching.learned.opinion import Opinion
-from mesoface.matching.learned.readout import soft_argmin
-from mesoface.matching.learned.refinement import Refinement
-from mesoface.matching.learned.weights import load_matcher
-from mesoface.matching.levels import LevelInput
-from mesoface.matching.matcher import Measurement, well_seen
+from mesoface.matching.learned import Prediction, SurfaceMatcher, matcher
+from mesoface.matching.learned.kernels import agreement_in_photos
+from mesoface.matching.learned.matcher import PRESETS, LearnedMatcher, NetworkLevel, load_matcher
+from mesoface.matching.learned.network import Opinion, Refinement, describe_points, soft_argmin
+from mesoface.matching.matcher import LevelInput, Measurement, well_seen
 from mesoface.matching.paper.reconstruct import load_paper_networks, match_paper
-from mesoface.matching.paper.space import paper_space
-from mesoface.uvd.match import Match
+from mesoface.matching.paper.volume import paper_space
+from mesoface.uvd.space import Match
 
 
 @dataclass(frozen=True)
@@ -96,8 +92,8 @@ def _with_levels(levels: tuple[ClassicalLevel, ...]) -> Callable[[Prepared, Give
 def plain_views(prepared: Prepared, given: Given) -> Match:
     """All views count everywhere, those that do not see a texel too, as in the paper's mean and variance."""
 
-    def measure(matcher: LearnedMatcher, start: LevelInput) -> Measurement:
-        found = matcher.measure(replace(start, visibility=np.ones_like(start.visibility)))
+    def measure(learned_matcher: LearnedMatcher, start: LevelInput) -> Measurement:
+        found = learned_matcher.measure(replace(start, visibility=np.ones_like(start.visibility)))
         return Measurement(found.displacement, found.weight * (well_seen(start) > 0))
 
     return prepared.match(Varied(_learned(given), PRESETS["default"], measure))
@@ -105,7 +101,6 @@ def plain_views(prepared: Prepared, given: Given) -> Match:
 
 def without_refinement(prepared: Prepared, given: Given) -> Match:
     """The displacement is the soft-argmin, as the regulariser left it."""
-    matcher = _learned(given)
 
     def unchanged(
         self: Refinement, surface: Tensor, displacement: Tensor, opinion: Opinion, step: Tensor
@@ -114,15 +109,15 @@ def without_refinement(prepared: Prepared, given: Given) -> Match:
 
     refine = Refinement.forward
     with patch.object(Refinement, "forward", unchanged):
-        return prepared.match(matcher)
+        return prepared.match(_learned(given))
 
 
 def without_regularizer(prepared: Prepared, given: Given) -> Match:
     """The displacement is read off the implicit function's own cost, texel by texel."""
 
-    def measure(matcher: LearnedMatcher, start: LevelInput) -> Measurement:
-        with patch.object(SurfaceMatcher, "match", _match_by_cost):
-            return matcher.measure(start)
+    def measure(learned_matcher: LearnedMatcher, start: LevelInput) -> Measurement:
+        with patch.object(matcher, "match_in_strips", _match_by_cost):
+            return learned_matcher.measure(start)
 
     return prepared.match(Varied(_learned(given), PRESETS["default"], measure))
 
@@ -164,10 +159,11 @@ def _match_by_cost(
     opinion: Opinion,
     steps: Tensor,
     texel_mm: float,
+    **_: object,
 ) -> Prediction:
-    """:meth:`SurfaceMatcher.match` without the regulariser."""
+    """:func:`~mesoface.matching.learned.matcher.match_in_strips` without a regulariser."""
     groups = network.features.groups
-    agreed = fast.agreement_in_photos(features, projections, position, normal, visibility, steps, groups)
+    agreed = agreement_in_photos(features, projections, position, normal, visibility, steps, groups)
     points = describe_points(agreed, opinion, steps, texel_mm)
     score, _ = network.implicit_function(points, opinion, steps)
     score = score.movedim(-1, 0)

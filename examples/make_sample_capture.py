@@ -1,7 +1,7 @@
 """Make examples/sample_capture anew (half a minute): ``python examples/make_sample_capture.py [FOLDER]``.
 
-The folder holds eight photos of a face that does not exist, drawn from the embedded face model, and its
-true surface. A change of the face model or of the synthesis changes the face.
+The folder holds eight photos of a synthetic face, drawn from the embedded face model, and its true
+surface. A change of the face model or of the synthesis changes the face.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mesoface.lab.synthesis import synthesize
+from mesoface.lab.synthesis.folder import synthesize
+from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.running.progress import progress_bars
 
 README = """# Sample capture
@@ -27,12 +28,9 @@ def main() -> None:
         synthesize(
             folder,
             seed=35,
-            views=8,
-            width=640,
-            height=960,
-            detail_mm=0.6,
-            truth_mm=1.6,
-            jpeg_quality=92,
+            settings=SynthesisSettings(
+                views=8, width=640, height=960, detail_mm=0.6, truth_mm=1.6, jpeg_quality=92
+            ),
             overwrite=True,
             progress=progress,
         )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mesoface.matching.paper import ImplicitFunction, Regularizer
-from mesoface.relief.generator import MesoGenerator
+from mesoface.relief.network import MesoGenerator
 
 KEPT = 12  # numbers of each output
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ from mesoface.results.face import Face
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RADIUS = 80.0  # mm, of the drawn ball
+
+
+def pytest_configure() -> None:
+    """A shell's background jobs ignore Ctrl-C, and what they start inherits that; tests of Ctrl-C need it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +67,14 @@ def sample_face(sample_capture: Path) -> Face:
     """The sample capture reconstructed once, quickly, by the Python interface."""
     capture = mesoface.load_capture(sample_capture)
     return mesoface.reconstruct(capture, mesoface.Settings(scale=1.0, preset="fast", threads=1))
+
+
+@pytest.fixture(scope="session")
+def drawn_face() -> Face:
+    """A rippled dome: :func:`tests.faces.dome`."""
+    from tests.faces import dome  # here, because it imports this file
+
+    return dome()
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,3 +164,13 @@ def capture_folder(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A capture of two photos of a ball, 48 × 64, in FaceScape's layout."""
+    folder = tmp_path_factory.mktemp("small") / "capture"
+    folder.mkdir()
+    rig = draw_rig(2, (48, 64), arc=30.0)
+    facescape.write(folder, rig.photos, rig.cameras)
+    return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import pytest
 import mesoface
 from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.evaluation import evaluate
+from mesoface.face_models import load_face_model
 from mesoface.files.meshes import read_mesh
-from mesoface.save import region_mesh
+from mesoface.matching.cascade import choose_matcher
+from mesoface.pipeline import choose_measure
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def without(face, view):
 
 def test_the_fine_surface_is_near_the_truth_everywhere(sample_face, sample_capture):
     truth = read_mesh(sample_capture / "gt.ply")
-    error = evaluate(sample_face.fine.mesh, truth, region=region_mesh(sample_face), samples=20_000)
+    error = evaluate(sample_face.fine.mesh, truth, region=sample_face.region, samples=20_000)
     assert error.accuracy.p90 < 0.12
     assert error.completeness.median < 0.05
 
@@ -132,7 +135,7 @@ def test_twice_the_scale_is_twice_the_face_in_the_same_frame(capture, base, samp
     face = mesoface.reconstruct(capture, settings, landmarks=base.landmarks2d)
     truth = read_mesh(sample_capture / "gt.ply")
     doubled = truth.with_vertices(2 * truth.vertices)
-    error = evaluate(face.fine.mesh, doubled, region=region_mesh(face), samples=20_000)
+    error = evaluate(face.fine.mesh, doubled, region=face.region, samples=20_000)
     assert error.accuracy.median < 0.1
     for a, b in zip(face.capture.cameras, base.capture.cameras, strict=True):
         np.testing.assert_allclose(a.center, 2 * b.center, atol=1e-6)
@@ -172,3 +175,53 @@ def test_photos_of_something_else_make_no_face(capture, base):
         mesoface.reconstruct(noise, settings, landmarks=base.landmarks2d)
     assert error.value.path == capture.path
     assert error.value.remedy
+
+
+# ---------------------------------------------------------------- objects in place of names
+
+
+class Remembering:
+    """Stands for an object that is handed in, and notes the calls of one method."""
+
+    def __init__(self, whole, method):
+        self._whole, self._method, self.calls = whole, method, 0
+
+    def __getattr__(self, name):
+        value = getattr(self._whole, name)
+        if name != self._method:
+            return value
+
+        def counted(*args, **options):
+            self.calls += 1
+            return value(*args, **options)
+
+        return counted
+
+
+def test_what_is_handed_in_is_used_in_place_of_what_the_settings_name(capture, base):
+    """A name that nobody knows would be an error: it is not looked at."""
+    model = Remembering(load_face_model("generic"), "points")
+    detector = SimpleNamespace(scheme="mediapipe478", detect=lambda capture: base.landmarks2d)
+    settings = mesoface.Settings(scale=1.0, until="base", face_model="nowhere.npz")
+    face = mesoface.reconstruct(capture, settings, detector=detector, face_model=model)
+    assert model.calls
+    assert face.fit.model is model
+
+
+def test_the_stages_one_by_one_are_the_whole(capture, base):
+    settings = mesoface.Settings(scale=1.0, preset="fast", matcher="ncc", texture_size=256, threads=1)
+    found = mesoface.find_face(capture, settings, landmarks=base.landmarks2d)
+    matcher = Remembering(choose_matcher("ncc", threads=1), "measure")
+    measured = mesoface.measure_face(found, choose_measure(settings, matcher))
+    relief = SimpleNamespace(
+        source="flat", height=lambda ground, texture: np.zeros((ground.size, ground.size), np.float32)
+    )
+    face = mesoface.finish_face(measured, relief)
+    assert matcher.calls == len(matcher.presets["fast"])
+    assert [stage.name for stage in found.stages] == ["landmarks", "views and scale", "base mesh"]
+    assert [stage.name for stage in face.stages][3:] == [
+        *("matching", "surface", "texture", "mesoscopic detail")
+    ]
+    assert face.relief.source == "flat"
+    whole = mesoface.reconstruct(capture, settings, landmarks=base.landmarks2d, relief=relief)
+    np.testing.assert_array_equal(whole.fine.mesh.vertices, face.fine.mesh.vertices)

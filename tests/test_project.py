@@ -36,7 +36,7 @@ COMMANDS = leaves(typer.main.get_command(app))
 
 def test_readme_shows_the_short_script_as_it_is():
     shown = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert shown == [(ROOT / "examples" / "reconstruct.py").read_text(encoding="utf-8")]
+    assert shown == [(ROOT / "examples" / "1_reconstruct.py").read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

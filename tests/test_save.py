@@ -12,10 +12,12 @@ import trimesh
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import evaluate
-from mesoface.export import face_source, read_source
+from mesoface.export import ExportSource
 from mesoface.files.maps import read_exr
 from mesoface.files.meshes import read_mesh
-from mesoface.save import check_target, facial_region, region_mesh, run_record, save_face, surface_file
+from mesoface.results.load import load_face
+from mesoface.results.write import run_record
+from mesoface.save import check_target, save_face
 
 
 @pytest.fixture(autouse=True)
@@ -54,23 +56,26 @@ def test_face_glb_is_the_face_in_metres_and_the_folder_can_be_exported(sample_fa
     save_face(sample_face, tmp_path / "face")
     scene = trimesh.load(tmp_path / "face" / "face.glb", process=False)
     assert scene.units == "meters"
-    upright = face_source(sample_face).upright().base.vertices
+    upright = ExportSource(sample_face).base.vertices
     np.testing.assert_allclose(scene.bounds * 1000, [upright.min(0), upright.max(0)], atol=2)
     assert upright[:, 2].argmax() in np.flatnonzero(np.linalg.norm(upright[:, :2], axis=1) < 40), "the nose"
-    read, given = read_source(tmp_path / "face"), face_source(sample_face)
-    np.testing.assert_allclose(read.fine.position, given.fine.position, atol=1e-3)
-    np.testing.assert_array_equal(read.fine.measured, given.fine.measured)
-    np.testing.assert_array_equal(read.fit.facial, given.fit.facial)
+    read, given = ExportSource(load_face(tmp_path / "face")), ExportSource(sample_face)
+    off = np.linalg.norm(read.detail.surface - given.detail.surface, axis=-1)
+    # base.obj is text: its rounding may decide whether a texel of the rim is inside, and carries relief.
+    assert (off > 1e-3).mean() < 1e-5
+    assert off.max() < 0.02
+    np.testing.assert_array_equal(read.detail.measured, given.detail.measured)
+    np.testing.assert_array_equal(read.facial, given.facial)
     assert (read.color is None) == (given.color is None)
     if given.color is not None:
         np.testing.assert_array_equal(read.color, given.color)
 
 
 def test_the_region_covers_the_facial_mask_whether_measured_or_not(sample_face):
-    measured = region_mesh(sample_face).face_areas().sum()
+    measured = sample_face.region.face_areas().sum()
     holed = replace(sample_face.fine, kept=np.zeros_like(sample_face.fine.kept))
-    assert region_mesh(replace(sample_face, fine=holed)).face_areas().sum() == pytest.approx(measured)
-    fitted = region_mesh(replace(sample_face, fine=None)).face_areas().sum()
+    assert replace(sample_face, fine=holed).region.face_areas().sum() == pytest.approx(measured)
+    fitted = replace(sample_face, fine=None).region.face_areas().sum()
     assert measured == pytest.approx(fitted, rel=0.2)
 
 
@@ -105,8 +110,9 @@ def test_an_older_result_is_replaced_whole(sample_face, tmp_path):
         save_face(face, tmp_path / "face")
     save_face(face, tmp_path / "face", overwrite=True)
     assert not (tmp_path / "face" / "fine.ply").exists()
-    assert surface_file(tmp_path / "face").name == "base.obj"
-    assert len(facial_region(tmp_path / "face").faces) == len(region_mesh(face).faces)
+    read = load_face(tmp_path / "face")
+    assert len(read.surface.faces) == len(face.base.faces)
+    assert len(read.region.faces) == len(face.region.faces)
 
 
 def test_the_record_is_plain_json_and_keeps_warnings(sample_face):
@@ -116,13 +122,6 @@ def test_the_record_is_plain_json_and_keeps_warnings(sample_face):
     assert record["mm_per_unit"] == 1.0
     assert record["face_model"] == "generic"
     assert 0 < record["landmark_error_px"] < 20
-
-
-def test_a_folder_that_is_no_result_is_refused(tmp_path):
-    for find in (surface_file, facial_region):
-        with pytest.raises(MesofaceError, match=r"no run\.json") as error:
-            find(tmp_path)
-        assert error.value.path == tmp_path
 
 
 def test_targets_beside_the_capture_are_good(tmp_path):

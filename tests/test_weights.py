@@ -21,10 +21,10 @@ from mesoface.files.atomic import atomic_folder
 from mesoface.files.cards import TrainingCard, WeightsCard
 from mesoface.files.checkpoints import WeightsError, read_checkpoint
 from mesoface.files.weights import load_network, read_weights
-from mesoface.lab.training.card import save_network
+from mesoface.lab.training.validation import save_network
 from mesoface.matching.learned import SURFACE_MATCHER, SurfaceMatcher
 from mesoface.matching.paper import IMPLICIT_FUNCTION, REGULARIZER, ImplicitFunction, Regularizer
-from mesoface.relief.generator import MesoGenerator
+from mesoface.relief.network import MesoGenerator
 from mesoface.weights import NETWORKS, describe, import_checkpoints
 
 

@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from generic_model.exposure import exposure
 from generic_model.heads import SKIN_MATERIALS, VISIBLE_MATERIALS, Heads
 from generic_model.portraits import Painter, portrait_camera, visible_head
-from mesoface.geometry.closest_point import Surface
+from mesoface.geometry.closest_point import MeshSurface
 from mesoface.geometry.mesh import Mesh
 from mesoface.running.progress import ProgressCallback
 
@@ -159,7 +159,7 @@ def _onto_skin(
 def _average(heads: Heads, seen: NDArray[np.bool_], sightings: _Sightings) -> Embedding:
     reference, triangles = reference_shape(heads), heads.triangles[seen]
     places = np.einsum("sk,skc->sc", sightings.bary, reference[sightings.corners])
-    surface = Surface(Mesh(reference, triangles))
+    surface = MeshSurface(Mesh(reference, triangles))
     count = np.bincount(sightings.landmark, minlength=POINTS)
     if count.min() < 20:
         raise SystemExit(f"landmark {count.argmin()} was seen only {count.min()} times; use more heads")

@@ -7,40 +7,67 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mesoface.batch.run import run_batch
+    from mesoface.calibration.write import calibrate_folder as calibrate
     from mesoface.captures.capture import Capture, View
     from mesoface.captures.load import load_capture
     from mesoface.config import Settings
     from mesoface.errors import MesofaceError
     from mesoface.evaluation import evaluate
+    from mesoface.export import export_face
+    from mesoface.files.meshes import read_mesh
     from mesoface.geometry.camera import Camera
-    from mesoface.pipeline import reconstruct
+    from mesoface.geometry.lens import OpenCVLens
+    from mesoface.inspection.inspect import inspect
+    from mesoface.pipeline import find_face, finish_face, measure_face, reconstruct
     from mesoface.results.face import Face
+    from mesoface.results.load import load_face
     from mesoface.save import save_face
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Camera": "geometry.camera",
-    "Capture": "captures.capture",
-    "Face": "results.face",
-    "MesofaceError": "errors",
-    "Settings": "config",
-    "View": "captures.capture",
-    "evaluate": "evaluation",
-    "load_capture": "captures.load",
-    "reconstruct": "pipeline",
-    "save_face": "save",
+    "Camera": ("geometry.camera", "Camera"),
+    "Capture": ("captures.capture", "Capture"),
+    "Face": ("results.face", "Face"),
+    "MesofaceError": ("errors", "MesofaceError"),
+    "OpenCVLens": ("geometry.lens", "OpenCVLens"),
+    "Settings": ("config", "Settings"),
+    "View": ("captures.capture", "View"),
+    "calibrate": ("calibration.write", "calibrate_folder"),
+    "evaluate": ("evaluation", "evaluate"),
+    "export_face": ("export", "export_face"),
+    "find_face": ("pipeline", "find_face"),
+    "finish_face": ("pipeline", "finish_face"),
+    "inspect": ("inspection.inspect", "inspect"),
+    "load_capture": ("captures.load", "load_capture"),
+    "load_face": ("results.load", "load_face"),
+    "measure_face": ("pipeline", "measure_face"),
+    "read_mesh": ("files.meshes", "read_mesh"),
+    "reconstruct": ("pipeline", "reconstruct"),
+    "run_batch": ("batch.run", "run_batch"),
+    "save_face": ("save", "save_face"),
 }
 __all__ = [
     "Camera",
     "Capture",
     "Face",
     "MesofaceError",
+    "OpenCVLens",
     "Settings",
     "View",
+    "calibrate",
     "evaluate",
+    "export_face",
+    "find_face",
+    "finish_face",
+    "inspect",
     "load_capture",
+    "load_face",
+    "measure_face",
+    "read_mesh",
     "reconstruct",
+    "run_batch",
     "save_face",
 ]
 
@@ -48,4 +75,9 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'mesoface' has no attribute {name!r}")
-    return getattr(import_module(f"mesoface.{_HOME[name]}"), name)
+    module, attribute = _HOME[name]
+    return getattr(import_module(f"mesoface.{module}"), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

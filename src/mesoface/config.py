@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -14,55 +15,144 @@ Matcher = Literal["learned", "ncc"]
 Until = Literal["base", "fine"]
 Meso = Literal["learned", "shading", "off"]
 Device = Literal["auto", "cpu", "cuda"]
+Model = TypeVar("Model", bound=BaseModel)
 
 MIN_TEXTURE, MAX_TEXTURE = 64, 8192
 """Smallest and largest side of a texture, texels."""
 
 
+INPUT, METHOD, RESULT = "Input", "Method", "Result"
+"""Groups of settings in the help."""
+
+COMPUTING = {"device", "threads", "memory_mb"}
+"""Settings that decide where and how fast a result is computed, not what it is."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    panel: str,
+    metavar: str | None = None,
+    name: str | None = None,
+    **limits: Any,
+) -> Any:
+    """A field of a model that is an option of the command line too: one description, one default.
+
+    Args:
+        default: of both.
+        help: one or two sentences for people.
+        panel: group of the option in the help.
+        metavar: what stands for the value in the help; None: the choices of a Literal, or the type.
+        name: of the option; None: the field's, with hyphens.
+        limits: pydantic's ``ge``, ``gt``, ``le``, ``allow_inf_nan``.
+    """
+    extra: dict[str, Any] = {"panel": panel, "metavar": metavar, "name": name}
+    return Field(default, description=help, json_schema_extra=extra, **limits)
+
+
 class Settings(BaseModel):
-    """What ``mesoface reconstruct`` can be told.
+    """What a reconstruction is made with. The options of ``mesoface reconstruct`` are made from these fields.
 
     Unknown names and values out of range are refused.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    face_model: str = Field("generic", description="`generic`, `ict`, or the path of a face model")
-    matcher: Matcher = Field(
-        "learned",
-        description="how photos are compared; learned = correlation and a network, ncc = correlation alone",
+    views: int = option(
+        10,
+        "Use this many views: spread around the face, sharp, with the whole face in them.",
+        panel=INPUT,
+        metavar="N",
+        ge=2,
+        le=120,
     )
-    preset: Preset = Field(
+    view_ids: tuple[str, ...] | None = option(
+        None,
+        "Use exactly these views instead, separated by commas, e.g. 0,3,4,7. `mesoface inspect` lists the "
+        "names.",
+        panel=INPUT,
+        metavar="NAMES",
+    )
+    scale: float | None = option(
+        None,
+        "Millimetres per unit of the calibration's world: 1 for a calibration in mm, 1000 for one in metres. "
+        "Left out: from the format where it states the unit, else from the size of the eyes (± 5 %).",
+        panel=INPUT,
+        metavar="MM_PER_UNIT",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    preset: Preset = option(
         "default",
-        description="fast, default or best: how fine and how long; paper: the published networks and volume",
+        "How fine, and how long: measured on a grid of up to 512², 768² or 1024² points. paper: the "
+        "published networks and their volume; takes minutes and needs --weights.",
+        panel=METHOD,
     )
-    weights: Path | None = Field(
+    weights: Path | None = option(
         None,
-        description="the learned matcher's weights, a file; None: those that come with mesoface. For paper, "
-        "the folder that `mesoface weights import` wrote",
+        "Weights of the learned matcher, a .safetensors file, instead of those that come with mesoface. For "
+        "--preset paper: the folder that `mesoface weights import` wrote.",
+        panel=METHOD,
+        metavar="FILE|DIR",
     )
-    memory_mb: int = Field(
-        1024, ge=16, le=1 << 20, description="memory for what learned matchers compute at a time, MB"
+    memory_mb: int = option(
+        1024,
+        "Memory for what the learned matcher computes at a time; the photos' features come on top.",
+        panel=METHOD,
+        metavar="MB",
+        name="memory",
+        ge=16,
+        le=1 << 20,
     )
-    views: int = Field(10, ge=2, le=120, description="use the best so many views")
-    view_ids: tuple[str, ...] | None = Field(None, description="use exactly these views")
-    until: Until = Field("fine", description="stop after the base mesh, or go on to the fine mesh")
-    texture_size: int = Field(2048, ge=0, description="side of the texture, texels; 0: no texture")
-    meso: Meso = Field(
+    face_model: str = option(
+        "generic",
+        "Face model of the base mesh: generic is built in; ict, or the path of an ICT, FaceScape or FLAME "
+        "model, is a file of yours.",
+        panel=METHOD,
+        metavar="generic|ict|PATH",
+    )
+    matcher: Matcher = option(
         "learned",
-        description="relief finer than what is measured: predicted by a network, by dark is deep, or none; "
-        "needs a texture",
+        "How photos are compared. learned: by correlation, refined by a network. ncc: by correlation alone, "
+        "in two thirds of the time and half the memory. --preset paper has its own.",
+        panel=METHOD,
     )
-    meso_weights: Path | None = Field(
+    device: Device = option("auto", "Where matching runs; auto takes a GPU if there is one.", panel=METHOD)
+    threads: int = option(
+        min(8, os.cpu_count() or 2),
+        "Threads for matching and texture on the CPU.",
+        panel=METHOD,
+        metavar="N",
+        ge=1,
+        le=64,
+    )
+    meso_weights: Path | None = option(
         None,
-        description="weights of the network that predicts relief; None: those that come with mesoface. For "
-        "paper they are in `weights`",
+        "Weights of the network for --meso learned, as `mesoface train meso` writes them, instead of those "
+        "that come with mesoface.",
+        panel=METHOD,
+        metavar="FILE",
     )
-    scale: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="millimetres per world unit; None to find out"
+    until: Until = option(
+        "fine",
+        "base: stop at the face model fitted to the landmarks. fine: measure the surface.",
+        panel=RESULT,
     )
-    device: Device = Field("auto", description="where matching runs")
-    threads: int = Field(2, ge=1, le=64, description="threads for matching and texture")
+    texture_size: int = option(
+        2048,
+        "Side of the texture in texels, 64 to 8192; 0 for none. At 2048 a texel is some 0.1 mm.",
+        panel=RESULT,
+        metavar="N",
+        ge=0,
+    )
+    meso: Meso = option(
+        "learned",
+        "Relief finer than what photos measure (pores, fine lines), predicted from the texture and kept "
+        "apart from what was measured. learned: by a network. shading: dark is deep. off: measured relief "
+        "only.",
+        panel=RESULT,
+    )
 
     @field_validator("texture_size")
     @classmethod
@@ -77,6 +167,8 @@ class Settings(BaseModel):
         Raises:
             MesofaceError: ``cuda`` was asked for and there is none.
         """
+        if self.device == "cpu":
+            return self.device
         import torch  # here, because it takes seconds and nothing else in the settings needs it
 
         if self.device == "auto":
@@ -86,18 +178,23 @@ class Settings(BaseModel):
         return self.device
 
 
-def make_settings(**values: object) -> Settings:
-    """Settings from keyword arguments.
+def make(model: type[Model], **values: object) -> Model:
+    """A model from keyword arguments.
 
     Raises:
         MesofaceError: a name is unknown or a value out of range; the message names it.
     """
     try:
-        return Settings.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"])
         raise MesofaceError(
             f"setting {name!r}: {problem['msg']}, got {problem.get('input')!r}",
-            remedy="see `mesoface reconstruct --help`",
+            remedy="see --help of the command",
         ) from None
+
+
+def make_settings(**values: object) -> Settings:
+    """:class:`Settings` from keyword arguments; errors as those of :func:`make`."""
+    return make(Settings, **values)

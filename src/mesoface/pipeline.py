@@ -17,6 +17,7 @@ from mesoface.face_models.model import FaceFit, FaceModel
 from mesoface.face_models.scale import ScaleEstimate, estimate_scale
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks import (
+    LandmarkDetector,
     Landmarks2D,
     Landmarks3D,
     MediapipeDetector,
@@ -24,19 +25,15 @@ from mesoface.landmarks import (
     triangulate,
 )
 from mesoface.landmarks.selection import select_views
-from mesoface.matching.cascade import match
-from mesoface.matching.choice import choose_matcher
-from mesoface.relief.choice import choose_predictor, why_no_relief
-from mesoface.relief.predict import Predictor, predict_relief
+from mesoface.matching.cascade import choose_matcher, match
+from mesoface.matching.matcher import Matcher
+from mesoface.relief.predict import Predictor, choose_predictor, predict_relief, why_no_relief
 from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.stages import StageClock
-from mesoface.surface.conform import conform_base, measure_displacement, smooth_base
-from mesoface.surface.fine import clean_coverage, fine_mesh
+from mesoface.running.stages import Stage, StageClock
+from mesoface.surface.fine import clean_coverage, conform_base, fine_mesh, measure_displacement, smooth_base
 from mesoface.texture.bake import bake_texture, check_memory
-from mesoface.uvd.fine_surface import FineSurface
-from mesoface.uvd.match import Match
-from mesoface.uvd.space import build_uvd_space
+from mesoface.uvd.space import FineSurface, Match, build_uvd_space
 
 # Share of the facial region without surface that is worth a warning.
 _MUCH = 0.1
@@ -58,6 +55,8 @@ class FoundFace:
         landmarks3d: landmarks in space, mm.
         scale: where the millimetres come from.
         fit: the face model's fit to the landmarks.
+        settings: of the reconstruction.
+        stages: time and memory of each stage.
         warnings: what the user should know, one sentence each.
     """
 
@@ -66,6 +65,8 @@ class FoundFace:
     landmarks3d: Landmarks3D
     scale: ScaleEstimate
     fit: FaceFit
+    settings: Settings
+    stages: tuple[Stage, ...]
     warnings: tuple[str, ...]
 
 
@@ -74,48 +75,61 @@ def reconstruct(
     settings: Settings | None = None,
     *,
     landmarks: Landmarks2D | None = None,
+    detector: LandmarkDetector | None = None,
+    face_model: FaceModel | None = None,
+    matcher: Matcher | None = None,
+    relief: Predictor | None = None,
     progress: ProgressCallback = silent,
-    clock: StageClock | None = None,
 ) -> Face:
-    """Photos in, measured face out.
+    """Photos in, measured face out: :func:`find_face`, :func:`measure_face` and :func:`finish_face`.
+
+    Objects that are handed in take the place of what the settings name.
 
     Args:
-        capture: from :func:`mesoface.load_capture`.
+        capture: from :func:`mesoface.load_capture`, or made of arrays.
         settings: see :class:`mesoface.config.Settings`; None for the defaults.
-        landmarks: landmarks of the capture's views when they are known already, else they are detected.
+        landmarks: landmarks of the capture's views where they are known already; else they are detected.
+        detector: finds the landmarks; None for MediaPipe's.
+        face_model: is fitted to the landmarks; None for ``settings.face_model``.
+        matcher: measures each level of the cascade; None for ``settings.matcher``.
+        relief: predicts the relief; None for ``settings.meso``.
         progress: called as the stages advance.
-        clock: collects the stages' times; give one that already holds the loading.
 
     Raises:
-        MesofaceError: the capture does not allow a reconstruction; says why and what to do.
+        MesofaceError: the capture does not allow a reconstruction; the message names cause and remedy.
     """
     settings = settings or Settings()
-    clock = clock or StageClock()
-    # First: a wrong name or file, or a lack of memory, is told at once.
+    # First: a wrong name or file, or too little memory, is an error before any work is done.
     check_memory(settings.texture_size)
-    model = load_face_model(settings.face_model)
-    measure, predictor = choose_measure(settings), choose_predictor(settings)
-    found = find_face(capture, settings, model, landmarks=landmarks, progress=progress, clock=clock)
-    face = measure_face(found, settings, measure, progress=progress, clock=clock)
-    return finish_face(face, predictor, progress=progress, clock=clock)
+    model = face_model or load_face_model(settings.face_model)
+    measure, predictor = choose_measure(settings, matcher), relief or choose_predictor(settings)
+    found = find_face(
+        capture, settings, face_model=model, detector=detector, landmarks=landmarks, progress=progress
+    )
+    return finish_face(measure_face(found, measure, progress=progress), predictor, progress=progress)
 
 
 def find_face(
     capture: Capture,
-    settings: Settings,
-    model: FaceModel,
+    settings: Settings | None = None,
     *,
+    face_model: FaceModel | None = None,
+    detector: LandmarkDetector | None = None,
     landmarks: Landmarks2D | None = None,
     progress: ProgressCallback = silent,
-    clock: StageClock,
 ) -> FoundFace:
-    """The first part of :func:`reconstruct`: landmarks, views, scale, and the face model fitted to them."""
+    """Landmarks, views, scale, and the face model fitted to them: the first part of :func:`reconstruct`.
+
+    Args and errors are those of :func:`reconstruct`.
+    """
+    settings, clock = settings or Settings(), StageClock()
+    model = face_model or load_face_model(settings.face_model)
     warnings = list(capture.notes)
     with clock.stage("landmarks"):
         if settings.view_ids is not None:
             keep = [capture.names.index(name) for name in capture.select_names(settings.view_ids).names]
             capture, landmarks = _select(capture, landmarks, keep)
-        landmarks2d = landmarks or MediapipeDetector(progress).detect(capture)
+        landmarks2d = landmarks or (detector or MediapipeDetector(progress)).detect(capture)
         landmarks3d = triangulate(capture.cameras, landmarks2d)
         warnings += [*landmarks2d.notes, *_distrust(capture, landmarks3d)]
 
@@ -133,22 +147,29 @@ def find_face(
         progress("Base mesh", 0, 1)
         fit = fit_face(model, capture.cameras, landmarks2d, landmarks3d, fix_scale=1.0)
         progress("Base mesh", 1, 1)
-    return FoundFace(capture, landmarks2d, landmarks3d, scale, fit, tuple(warnings))
+    return FoundFace(
+        capture, landmarks2d, landmarks3d, scale, fit, settings, tuple(clock.stages), tuple(warnings)
+    )
 
 
 def measure_face(
-    found: FoundFace,
-    settings: Settings,
-    measure: Measure,
-    *,
-    progress: ProgressCallback = silent,
-    clock: StageClock,
+    found: FoundFace, measure: Measure | None = None, *, progress: ProgressCallback = silent
 ) -> Face:
-    """The second part of :func:`reconstruct`: the surface around the fitted model, if that is asked for."""
+    """The surface around the fitted model, if the settings ask for it: part two of :func:`reconstruct`.
+
+    Args:
+        found: from :func:`find_face`.
+        measure: from :func:`choose_measure`, or any function like it; None for what the settings name.
+        progress: called as the stages advance.
+
+    Raises:
+        ReconstructionError: the photos agree on next to nothing of a face.
+    """
     capture, landmarks2d, landmarks3d, fit = found.capture, found.landmarks2d, found.landmarks3d, found.fit
-    model, warnings = fit.model, list(found.warnings)
+    model, warnings, clock = fit.model, list(found.warnings), StageClock(list(found.stages))
     base, fine = fit.mesh, None
-    if settings.until == "fine":
+    if found.settings.until == "fine":
+        measure = measure or choose_measure(found.settings)
         with clock.stage("matching"):
             matched = measure(capture.views, fit.mesh, model.topology.facial, progress)
             warnings += matched.notes
@@ -184,22 +205,19 @@ def measure_face(
         landmarks2d,
         landmarks3d,
         found.scale,
-        settings,
+        found.settings,
         tuple(clock.stages),
         tuple(warnings),
     )
 
 
-def finish_face(
-    face: Face, predictor: Predictor | None, *, progress: ProgressCallback = silent, clock: StageClock
-) -> Face:
-    """The last part of :func:`reconstruct`: texture and mesoscopic detail, as the face's settings ask for.
+def finish_face(face: Face, relief: Predictor | None = None, *, progress: ProgressCallback = silent) -> Face:
+    """Texture and mesoscopic detail, as the face's settings ask for: the last part of :func:`reconstruct`.
 
     Args:
-        face: measured; where nothing was, it stays as it is.
-        predictor: predicts the relief, or None.
+        face: from :func:`measure_face`; where no surface was measured, it stays as it is.
+        relief: predicts the relief; None for what the settings name.
         progress: called as the stages advance.
-        clock: that has the face's stages so far.
 
     Raises:
         CaptureError: a photo's file is not what it was when it was loaded.
@@ -207,7 +225,9 @@ def finish_face(
     fine, settings = face.fine, face.settings
     if fine is None:
         return face
-    texture, relief, warnings = None, None, face.warnings
+    clock = StageClock(list(face.stages))
+    predictor = relief or choose_predictor(settings)
+    texture, predicted, warnings = None, None, face.warnings
     if settings.texture_size:
         with clock.stage("texture"):
             texture = bake_texture(
@@ -219,21 +239,29 @@ def finish_face(
                 threads=settings.threads,
                 progress=progress,
             )
-    if reason := why_no_relief(settings):
+    if predictor is None and (reason := why_no_relief(settings)):
         warnings = (*warnings, f"no relief was predicted: {reason}")
     if predictor is not None and texture is not None:
         with clock.stage("mesoscopic detail"):
-            relief = predict_relief(fine, texture, face.capture.views, predictor, progress=progress)
-    return replace(face, texture=texture, relief=relief, stages=tuple(clock.stages), warnings=warnings)
+            predicted = predict_relief(fine, texture, face.capture.views, predictor, progress=progress)
+    return replace(face, texture=texture, relief=predicted, stages=tuple(clock.stages), warnings=warnings)
 
 
-def choose_measure(settings: Settings) -> Measure:
-    """How the surface is measured around a base mesh; weights are read at once."""
+def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measure:
+    """How the surface is measured around a base mesh; weights are read at once.
+
+    Args:
+        settings: name the matcher and its preset.
+        matcher: measures each level in place of the one that the settings name.
+
+    Raises:
+        MesofaceError: weights are missing, damaged or of another network, or there is no such device.
+    """
     device = settings.torch_device()
-    if settings.preset == "paper":
+    if settings.preset == "paper" and matcher is None:
         # Here, because torch takes seconds to import.
         from mesoface.matching.paper.reconstruct import load_paper_networks, match_paper
-        from mesoface.matching.paper.space import paper_space
+        from mesoface.matching.paper.volume import paper_space
 
         networks = load_paper_networks(settings.weights)
         return lambda views, base, facial, progress: match_paper(
@@ -246,7 +274,7 @@ def choose_measure(settings: Settings) -> Measure:
             device=device,
             progress=progress,
         )
-    matcher = choose_matcher(
+    levels = matcher or choose_matcher(
         settings.matcher,
         settings.weights,
         device=device,
@@ -256,7 +284,7 @@ def choose_measure(settings: Settings) -> Measure:
     return lambda views, base, facial, progress: match(
         lambda size: build_uvd_space(base, facial, size),
         views,
-        matcher,
+        levels,
         preset=settings.preset,
         occluder=base.select_faces(~facial),
         progress=progress,

@@ -20,8 +20,8 @@ from mesoface.files.checkpoints import State, WeightsError, first_line, read_che
 from mesoface.files.weights import Network, listed, plain, read_weights
 from mesoface.matching.learned import SURFACE_MATCHER
 from mesoface.matching.paper import IMPLICIT_FUNCTION, REGULARIZER
-from mesoface.relief.generator import MESO_GENERATOR, width_of
-from mesoface.relief.network import RELIEF_GENERATOR
+from mesoface.relief.network import MESO_GENERATOR, RELIEF_GENERATOR, width_of
+from mesoface.running.process import ignored_warnings
 from mesoface.running.progress import ProgressCallback, silent
 
 NETWORKS = (SURFACE_MATCHER, IMPLICIT_FUNCTION, REGULARIZER, MESO_GENERATOR, RELIEF_GENERATOR)
@@ -129,7 +129,10 @@ def describe(path: str | Path) -> Description:
 
 def _read(path: Path) -> State:
     """{name: tensor} of a safetensors file or of a checkpoint."""
-    return read_weights(path) if path.suffix == ".safetensors" else read_checkpoint(path)
+    if path.suffix == ".safetensors":
+        return read_weights(path)
+    with ignored_warnings():  # of torch, about protocols; what cannot be read is an error
+        return read_checkpoint(path)
 
 
 def _width(network: Network, state: State) -> int | None:

@@ -11,22 +11,11 @@ from typing import Any
 import pytest
 
 from mesoface.batch.job import CaptureJob
-from mesoface.captures.formats import facescape
 from mesoface.config import Settings
 from mesoface.results.folder import FORMAT
 
 HERE = Path(__file__).parent
 _NODE = {"num_cpus": 1, "memory": 4 << 30, "object_store_memory": 80 << 20}
-
-
-@pytest.fixture(scope="session")
-def small_capture(tmp_path_factory: pytest.TempPathFactory, drawn_rig: Callable[..., Any]) -> Path:
-    """A capture of two photos of a ball, 48 × 64, in FaceScape's layout."""
-    folder = tmp_path_factory.mktemp("small") / "capture"
-    folder.mkdir()
-    rig = drawn_rig(2, (48, 64), arc=30.0)
-    facescape.write(folder, rig.photos, rig.cameras)
-    return folder
 
 
 @pytest.fixture

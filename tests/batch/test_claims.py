@@ -64,15 +64,15 @@ def test_a_result_that_comes_in_between_stays(job: CaptureJob, monkeypatch) -> N
     attempt = Attempt(job)
     claim(attempt)
     make(attempt, "mine")
-    rename = os.rename
+    replace = os.replace
 
     def meanwhile(source: Path, target: Path) -> None:
         if Path(target) == job.result:
             job.result.mkdir()
             (job.result / "run.json").write_text("theirs")
-        rename(source, target)
+        replace(source, target)
 
-    monkeypatch.setattr(os, "rename", meanwhile)
+    monkeypatch.setattr(os, "replace", meanwhile)
     assert not publish(attempt)
     assert (job.result / "run.json").read_text() == "theirs"
     assert seen(job) == ["anna"]
@@ -84,14 +84,14 @@ def test_a_rename_that_fails_brings_the_older_result_back(job: CaptureJob, monke
     attempt = Attempt(job)
     claim(attempt)
     make(attempt, "new")
-    rename = os.rename
+    replace = os.replace
 
     def refuse(source: Path, target: Path) -> None:
         if Path(source) == attempt.folder:
             raise OSError(5, "Input/output error")
-        rename(source, target)
+        replace(source, target)
 
-    monkeypatch.setattr(os, "rename", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="Input/output"):
         publish(attempt)
     assert (job.result / "run.json").read_text() == "old"
@@ -100,6 +100,27 @@ def test_a_rename_that_fails_brings_the_older_result_back(job: CaptureJob, monke
 
 def test_what_a_killed_attempt_leaves_is_known_as_a_leftover(job: CaptureJob) -> None:
     make(Attempt(job), "half")
-    job.out.joinpath(f".{job.id}-old-{Attempt(job).token}").mkdir()
     remove_leftovers(job.out)
     assert seen(job) == []
+
+
+def test_killed_between_the_renames_an_attempt_leaves_the_older_result(job: CaptureJob, monkeypatch) -> None:
+    job.result.mkdir()
+    (job.result / "run.json").write_text("old")
+    attempt = Attempt(job)
+    claim(attempt)
+    make(attempt, "new")
+    replace = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if Path(source) == attempt.folder:
+            raise KeyboardInterrupt  # nothing of what follows is run but for the removal of its own folder
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish(attempt)
+    remove_leftovers(job.out)
+    assert seen(job) == ["anna"]
+    assert (job.result / "run.json").read_text() == "old"

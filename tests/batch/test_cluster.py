@@ -14,7 +14,7 @@ from rich.console import Console
 
 from mesoface.batch import cluster
 from mesoface.batch.cluster import RayEngine
-from mesoface.batch.need import MemoryNeed
+from mesoface.batch.engine import MemoryNeed
 from mesoface.batch.run import BatchOptions, run_batch
 from mesoface.config import Settings
 from mesoface.errors import IncompleteError, MesofaceError
@@ -25,7 +25,7 @@ QUICK = Settings(until="base", preset="fast", threads=1)
 
 
 def options(made: Any, **others: Any) -> BatchOptions:
-    return BatchOptions(engine="ray", address=made.address, memory_mb=100.0, **others)
+    return BatchOptions(engine="ray", address=made.address, memory_per_capture=100.0, **others)
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_ends_are_told_as_on_one_machine(two_nodes, stand_in, tree, tmp_path: Pa
     for words in ("b (", "photo is torn", "cable came loose", "SIGKILL"):
         assert words in str(caught.value)
     assert sorted((tmp_path / "published.txt").read_text().split()) == ["a", "e"]
-    resumed = options(two_nodes, resume=True, limit=1.0, retries=0)
+    resumed = options(two_nodes, resume=True, time_limit=1 / 60, retries=0)
     (root / "c" / "plan.txt").write_text("hang")
     with pytest.raises(IncompleteError, match="longer than 1 s"):
         run_batch([root], tmp_path / "out", settings=QUICK, options=resumed, console=quiet())

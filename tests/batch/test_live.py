@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from mesoface.batch.job import Attempt, CaptureJob
+from mesoface.batch.job import Attempt, CaptureJob, Made
 from mesoface.batch.live import BatchProgress
-from mesoface.batch.schedule import Done
+from mesoface.running.workers import Outcome
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def test_a_terminal_shows_how_far_it_is_what_runs_and_what_failed(job: CaptureJo
     assert "not known yet" in shown(progress)
     for one in jobs:
         progress.started(Attempt(one))
-    progress.done(Done(jobs[0], {"peak_mb": 1.0}, None))
-    progress.done(Done(jobs[1], None, "no face"))
+    progress.done(Outcome(Attempt(jobs[0]), Made({"peak_mb": 1.0}), None))
+    progress.done(Outcome(Attempt(jobs[1]), None, "no face"))
     text = shown(progress)
     for words in ("4/5", "3 done, 1 failed", "left", "clara"):
         assert words in text, words
@@ -47,7 +47,7 @@ def test_a_log_has_a_line_for_every_capture(job: CaptureJob) -> None:
     for number in range(20):
         one = replace(job, id=f"capture_{number}")
         progress.started(Attempt(one))
-        progress.done(Done(one, {}, None))
+        progress.done(Outcome(Attempt(one), Made({}), None))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert len(lines) == 20
     assert lines[6].startswith("7/30 capture_6: done")

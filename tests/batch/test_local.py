@@ -9,10 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from mesoface.batch import local
+from mesoface.batch import engine as local
+from mesoface.batch.engine import FIRST_GUESS_MB, LocalEngine, MemoryNeed
 from mesoface.batch.job import Attempt, CaptureJob
-from mesoface.batch.local import LocalEngine
-from mesoface.batch.need import FIRST_GUESS_MB, MemoryNeed
 from mesoface.batch.schedule import run_schedule
 from mesoface.running.workers import End
 
@@ -34,7 +33,7 @@ def test_attempts_end_in_every_way_and_stop_no_other(stand_in, planned) -> None:
     plans = {"a": "", "b": "refuse", "c": "raise", "d": "die", "f": "die-once", "g": "raise-once"}
     jobs = [planned(name, plan) for name, plan in plans.items()]
     with LocalEngine(stand_in.attempt, workers=2, need=MemoryNeed(1.0)) as engine:
-        done = {d.job.id: d for d in run_schedule(jobs, engine, retries=1)}
+        done = {d.job.job.id: d for d in run_schedule(jobs, engine, retries=1)}
     said = {
         "b": "the photo is torn — take another",
         "c": "RuntimeError: a cable came loose (stand_in.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from rich.console import Console
 from mesoface.batch import run
 from mesoface.batch.provenance import NAME
 from mesoface.batch.run import BatchOptions, run_batch
+from mesoface.batch.summary import CaptureRow
 from mesoface.config import Settings
 from mesoface.errors import IncompleteError, MesofaceError
 
@@ -20,8 +22,21 @@ RESUME = BatchOptions(resume=True, workers=2)
 
 
 @pytest.fixture
-def quiet() -> Console:
+def console() -> Console:
     return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def batch(stand_in, out: Path, console: Console) -> Callable[..., list[CaptureRow]]:
+    """``batch(root)`` → the rows of a batch of what is below ``root``, whose attempts take no time."""
+    return lambda root, settings=QUICK, **options: run_batch(
+        [root], options.pop("out", out), settings=settings, console=console, **options
+    )
 
 
 def batch_json(out: Path) -> dict:
@@ -33,9 +48,8 @@ def published(out: Path) -> list[str]:
     return sorted(log.read_text().split()) if log.is_file() else []
 
 
-def test_a_batch_is_done_and_summed_up(stand_in, tree, tmp_path: Path, quiet: Console) -> None:
-    out = tmp_path / "out"
-    rows = run_batch([tree(a="", b="", c="")], out, settings=QUICK, console=quiet)
+def test_a_batch_is_done_and_summed_up(batch, tree, out: Path, console: Console) -> None:
+    rows = batch(tree(a="", b="", c=""))
     assert [row.id for row in rows] == ["a", "b", "c"]
     assert sorted(path.name for path in out.iterdir()) == [
         *("a", "b", "batch.csv", "batch.html", "batch.json", "c")
@@ -43,14 +57,13 @@ def test_a_batch_is_done_and_summed_up(stand_in, tree, tmp_path: Path, quiet: Co
     content = batch_json(out)
     assert content["complete"]
     assert content["counts"] == {"captures": 3, "done": 3, "failed": 0}
-    assert "3/3" in quiet.file.getvalue()
+    assert "3/3" in console.file.getvalue()
 
 
-def test_failures_are_named_and_stop_nothing(stand_in, tree, tmp_path: Path, quiet: Console) -> None:
-    out = tmp_path / "out"
+def test_failures_are_named_and_stop_nothing(batch, tree, out: Path) -> None:
     plans = {"a": "", "b": "refuse", "c": "raise", "d": "", "e": "die"}
     with pytest.raises(IncompleteError, match="3 of 5 captures failed") as caught:
-        run_batch([tree(**plans)], out, settings=QUICK, console=quiet)
+        batch(tree(**plans))
     assert "photo is torn" in str(caught.value)
     reasons = {row["id"]: row["reason"] for row in batch_json(out)["captures"]}
     assert reasons["a"] is None
@@ -60,51 +73,44 @@ def test_failures_are_named_and_stop_nothing(stand_in, tree, tmp_path: Path, qui
     assert published(out) == ["a", "d"]
 
 
-def test_resuming_does_what_is_missing_failed_or_changed(
-    stand_in, tree, tmp_path: Path, quiet: Console
-) -> None:
-    out, root = tmp_path / "out", tree(a="", b="refuse-once", c="", d="")
+def test_resuming_does_what_is_missing_failed_or_changed(batch, tree, out: Path) -> None:
+    root = tree(a="", b="refuse-once", c="", d="")
     with pytest.raises(IncompleteError):
-        run_batch([root], out, settings=QUICK, console=quiet)
+        batch(root)
     (out / "c" / NAME).unlink()
     (root / "d" / "0.jpg").write_bytes((root / "d" / "1.jpg").read_bytes())
     (out.parent / "published.txt").unlink()
-    rows = run_batch([root], out, settings=QUICK, options=RESUME, console=quiet)
+    rows = batch(root, options=RESUME)
     assert published(out) == ["b", "c", "d"]
     assert all(row.error is None for row in rows)
     (out.parent / "published.txt").unlink()
-    run_batch([root], out, settings=QUICK, options=RESUME, console=quiet)
+    batch(root, options=RESUME)
     assert published(out) == []
-    run_batch([root], out, settings=Settings(until="base"), options=RESUME, console=quiet)
+    batch(root, Settings(until="base"), options=RESUME)
     assert published(out) == ["a", "b", "c", "d"]
 
 
-def test_an_older_result_of_a_capture_that_fails_now_is_told(
-    stand_in, tree, tmp_path: Path, quiet: Console
-) -> None:
-    out, root = tmp_path / "out", tree(a="")
-    run_batch([root], out, settings=QUICK, console=quiet)
+def test_an_older_result_of_a_capture_that_fails_now_is_told(batch, tree, out: Path) -> None:
+    root = tree(a="")
+    batch(root)
     (root / "a" / "params.json").write_text("{")
     (root / "a" / "plan.txt").write_text("refuse")
     with pytest.raises(IncompleteError, match="older result"):
-        run_batch([root], out, settings=QUICK, options=RESUME, console=quiet)
+        batch(root, options=RESUME)
     assert (out / "a" / "run.json").is_file()
 
 
-def test_a_full_disk_stops_it_and_leaves_what_is_done(stand_in, tree, tmp_path: Path, quiet: Console) -> None:
-    out = tmp_path / "out"
+def test_a_full_disk_stops_it_and_leaves_what_is_done(batch, tree, out: Path) -> None:
     with pytest.raises(MesofaceError, match="disk is full"):
-        run_batch([tree(a="", b="full")], out, settings=QUICK, console=quiet)
+        batch(tree(a="", b="full"))
     content = batch_json(out)
     assert not content["complete"]
     assert [row["id"] for row in content["captures"]] == ["a"]
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
-def test_ctrl_c_leaves_what_is_done_and_nothing_else(
-    stand_in, tree, tmp_path: Path, quiet: Console, monkeypatch
-) -> None:
-    out, begun = tmp_path / "out", run.run_schedule
+def test_ctrl_c_leaves_what_is_done_and_nothing_else(batch, tree, out: Path, monkeypatch) -> None:
+    begun = run.run_schedule
 
     def interrupted(*arguments, **options):
         yield next(begun(*arguments, **options))
@@ -112,41 +118,37 @@ def test_ctrl_c_leaves_what_is_done_and_nothing_else(
 
     monkeypatch.setattr(run, "run_schedule", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_batch([tree(a="", b="hang")], out, settings=QUICK, console=quiet)
+        batch(tree(a="", b="hang"))
     assert [row["id"] for row in batch_json(out)["captures"]] == ["a"]
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
-def test_what_is_wrong_for_all_is_said_before_any_work(
-    stand_in, tree, tmp_path: Path, quiet: Console
-) -> None:
-    root, out = tree(a=""), tmp_path / "out"
+def test_what_is_wrong_for_all_is_said_before_any_work(batch, tree, out: Path, tmp_path: Path) -> None:
+    root = tree(a="")
     for settings in (
         Settings(face_model=str(tmp_path / "nowhere.npz")),
         Settings(weights=tmp_path / "nowhere.safetensors"),
     ):
         with pytest.raises(MesofaceError, match="nowhere"):
-            run_batch([root], out, settings=settings, console=quiet)
+            batch(root, settings)
     (tmp_path / "file").write_text("")
     with pytest.raises(MesofaceError, match="file"):
-        run_batch([root], tmp_path / "file", settings=QUICK, console=quiet)
+        batch(root, out=tmp_path / "file")
     assert not out.exists()
 
 
-def test_two_batches_do_not_share_a_folder(stand_in, tree, tmp_path: Path, quiet: Console) -> None:
+def test_two_batches_do_not_share_a_folder(batch, tree, out: Path) -> None:
     from mesoface.running.resumable import locked_folder
 
     with (
-        locked_folder(tmp_path / "out"),
+        locked_folder(out),
         pytest.raises(MesofaceError, match="another process"),
     ):
-        run_batch([tree(a="")], tmp_path / "out", settings=QUICK, console=quiet)
+        batch(tree(a=""))
 
 
-def test_a_folder_is_not_written_into_again_unless_that_is_said(
-    stand_in, tree, tmp_path: Path, quiet: Console
-) -> None:
-    root, out = tree(a=""), tmp_path / "out"
-    run_batch([root], out, settings=QUICK, console=quiet)
+def test_a_folder_is_not_written_into_again_unless_that_is_said(batch, tree, out: Path) -> None:
+    root = tree(a="")
+    batch(root)
     with pytest.raises(MesofaceError, match="--resume"):
-        run_batch([root], out, settings=QUICK, console=quiet)
+        batch(root)

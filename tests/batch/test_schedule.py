@@ -10,7 +10,7 @@ import pytest
 from mesoface.batch import claims
 from mesoface.batch.engine import Ended
 from mesoface.batch.job import Attempt, CaptureJob, Made
-from mesoface.batch.schedule import Done, run_schedule
+from mesoface.batch.schedule import run_schedule
 from mesoface.errors import MesofaceError
 from mesoface.running.workers import End, Outcome
 
@@ -53,10 +53,10 @@ class Puppet:
 
 def work(
     job: CaptureJob, names: str, retries: int = 1, **plans: list[End | Made]
-) -> tuple[dict[str, Done], Puppet]:
+) -> tuple[dict[str, Ended], Puppet]:
     engine = Puppet(plans)
     jobs = [replace(job, id=name) for name in names]
-    return {done.job.id: done for done in run_schedule(jobs, engine, retries=retries)}, engine
+    return {done.job.job.id: done for done in run_schedule(jobs, engine, retries=retries)}, engine
 
 
 def test_all_are_done_once_and_no_more_at_a_time_than_there_is_room(job: CaptureJob) -> None:
@@ -70,7 +70,7 @@ def test_all_are_done_once_and_no_more_at_a_time_than_there_is_room(job: Capture
 def test_what_is_at_fault_itself_is_not_tried_again(job: CaptureJob) -> None:
     done, engine = work(job, "ab", a=[End.REFUSED])
     assert done["a"].error == "it was refused"
-    assert done["b"].record == MADE.record
+    assert done["b"].result == MADE
     assert engine.log == [("a", 1), ("b", 1)]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 
@@ -14,6 +13,7 @@ from mesoface.batch.page import write_page
 from mesoface.batch.summary import CaptureRow, check_folder, done_row, failed_row, write_csv, write_json
 from mesoface.batch.thumbnail import THUMBNAIL
 from mesoface.errors import MesofaceError
+from tests.rendering.test_page import assert_sealed, parse
 
 NASTY = '<script>alert("x")</script>, "quoted",\nsecond line'
 RECORD = {
@@ -83,36 +83,14 @@ def test_the_record_keeps_times_apart(job: CaptureJob, rows: list[CaptureRow]) -
     assert content == again
 
 
-class Page(HTMLParser):
-    """Tags that are open at the end, and addresses that the page names."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-        self.scripts = 0
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.scripts += tag == "script"
-        self.addresses += [value for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 def test_the_page_shows_everything_and_asks_for_nothing(job: CaptureJob, rows: list[CaptureRow]) -> None:
     job.result.mkdir()
     (job.result / THUMBNAIL).write_bytes(b"\xff\xd8 a picture")
     (job.result / "report.html").write_text("<p>")
     write_page(job.out, rows, total=4, elapsed=60.0, made_now=3, command="mesoface reconstruct CAPTURE")
     text = (job.out / "batch.html").read_text()
-    page = Page(text)
-    assert not page.open
-    assert page.scripts == 0
-    links = [address for address in page.addresses if not address.startswith("data:image/jpeg;base64,")]
+    assert_sealed(text)
+    links = [address for address in parse(text).sources if not address.startswith("data:image/jpeg;base64,")]
     assert links == ["anna/report.html"], "clara has no report: nothing leads nowhere"
     for shown in (
         "clara",

@@ -6,10 +6,10 @@ import numpy as np
 import photos
 import pytest
 
+from mesoface.files.colour import encode_srgb
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.lab.synthesis.sensor import encode_srgb
 
 
 def grey(level: float, size: int = 64) -> np.ndarray:

@@ -12,9 +12,9 @@ from seams import measure_seams
 from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
-from mesoface.texture.paint import paint
+from mesoface.texture.bake import paint
 from mesoface.texture.plan import TexturePlan
-from mesoface.texture.skin import Skin
+from mesoface.texture.weights import Skin
 from mesoface.uvd.rasterize import texel_centers
 from mesoface.uvd.space import UVDSpace
 

@@ -15,7 +15,7 @@ from variations import GROUPS, VARIATIONS, Given, learned, plain_views, up_to, w
 from mesoface.geometry.mesh import unit
 from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.learned.matcher import NetworkLevel
-from mesoface.matching.levels import LevelInput
+from mesoface.matching.matcher import LevelInput
 from mesoface.uvd.space import UVDSpace
 
 # What stands in for a prepared capture hands back the matcher that it was asked to match with.
@@ -66,7 +66,7 @@ def test_without_regularizer_the_regularizer_has_no_say(given, start, monkeypatc
     before = measured(learned, given, start)
     found = measured(without_regularizer, given, start)
     assert not np.allclose(before.displacement, found.displacement)
-    monkeypatch.setattr("mesoface.matching.learned.regularizer.Regularizer.forward", None)
+    monkeypatch.setattr("mesoface.matching.learned.network.Regularizer.settle", None)
     np.testing.assert_array_equal(
         found.displacement, measured(without_regularizer, given, start).displacement
     )

@@ -46,12 +46,10 @@ def _somebody(rng: np.random.Generator) -> Array:
     vertices = model.shape(identity, np.zeros(model.n_expression))
     points = mean_face().copy()
     ids = model.topology.landmark_ids["mediapipe478"]
-    corners = model.topology.faces[model.topology.landmark_faces["mediapipe478"]]
-    points[ids] = np.einsum("lk,lkc->lc", model.topology.landmark_bary["mediapipe478"], vertices[corners])
+    points[ids] = model.topology.landmark_points("mediapipe478", vertices)
+    ring = np.array([[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]])
     for iris in (468, 473):  # a ring of four around the pupil, the horizontal ones first and third
-        points[iris + 1 : iris + 5] = points[iris] + IRIS_MM / 2 * np.array(
-            [[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]]
-        )
+        points[iris + 1 : iris + 5] = points[iris] + IRIS_MM / 2 * ring
     return points
 
 

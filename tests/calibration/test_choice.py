@@ -1,51 +1,32 @@
-"""Which cameras photos share, which of many photos are taken, and where features may be."""
+"""Which of many photos are taken, where features may be, and settings out of range."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mesoface.calibration.choice import choose_photos
-from mesoface.calibration.masks import head_mask
-from mesoface.calibration.photos import Photo
+from mesoface.calibration.face_prior import choose_photos
+from mesoface.calibration.features import head_mask
 from mesoface.calibration.settings import CalibrationSettings
-from mesoface.calibration.sharing import cameras_of
-from mesoface.errors import CaptureError, MesofaceError
+from mesoface.errors import MesofaceError
 from mesoface.landmarks import Landmarks2D
 
 
-def _photo(name: str, size: tuple[int, int] = (30, 40), device: str = "") -> Photo:
-    return Photo(name, Path(name), *size, device)
-
-
-def test_photos_of_one_size_and_device_share_a_camera() -> None:
-    photos = [_photo("a"), _photo("b"), _photo("c", (40, 30)), _photo("d", device="other")]
-    assert cameras_of(photos, "auto").tolist() == [0, 0, 1, 2]
-    assert cameras_of(photos, "each").tolist() == [0, 1, 2, 3]
-    assert cameras_of(photos[:2] + photos[3:], "shared").tolist() == [0, 0, 0]
-
-
-def test_a_photo_held_the_other_way_cannot_share() -> None:
-    with pytest.raises(CaptureError, match="b: is 40×30, but a 30×40"):
-        cameras_of([_photo("a"), _photo("b", (40, 30))], "shared")
+def _chosen(rig, sharpness: np.ndarray, count: int) -> list[int]:
+    return choose_photos(rig.landmarks, np.array([photo.size for photo in rig.photos]), sharpness, count)
 
 
 def test_chosen_photos_are_spread_over_the_arc(face_rig: Callable) -> None:
-    rig = face_rig(views=21)
-    sizes = np.array([photo.size for photo in rig.photos])
-    chosen = choose_photos(rig.landmarks, sizes, np.ones(21), 5)
+    chosen = _chosen(face_rig(views=21), np.ones(21), 5)
     assert (chosen[0], chosen[-1], len(chosen)) == (0, 20, 5)
     assert set(np.diff(chosen)) <= {4, 5, 6}
 
 
 def test_blurred_photos_are_passed_over(face_rig: Callable) -> None:
-    rig = face_rig(views=21)
-    sizes = np.array([photo.size for photo in rig.photos])
-    sharpness = np.where(np.arange(21) % 3 == 0, 0.1, 1.0)
-    chosen = choose_photos(rig.landmarks, sizes, sharpness, 5)
+    chosen = _chosen(face_rig(views=21), np.where(np.arange(21) % 3 == 0, 0.1, 1.0), 5)
     assert all(v % 3 != 0 for v in chosen)
     assert chosen[0] <= 2
     assert chosen[-1] >= 18
@@ -55,9 +36,8 @@ def test_photos_without_a_face_are_not_chosen(face_rig: Callable) -> None:
     rig = face_rig(views=5)
     weights = rig.landmarks.weights.copy()
     weights[2] = 0
-    seen = Landmarks2D(np.where(weights[..., None] > 0, rig.landmarks.points, np.nan), weights)
-    sizes = np.array([photo.size for photo in rig.photos])
-    assert 2 not in choose_photos(seen, sizes, np.ones(5), 4)
+    points = np.where(weights[..., None] > 0, rig.landmarks.points, np.nan)
+    assert 2 not in _chosen(replace(rig, landmarks=Landmarks2D(points, weights)), np.ones(5), 4)
 
 
 def test_the_mask_takes_in_the_head_and_leaves_the_background(face_rig: Callable) -> None:

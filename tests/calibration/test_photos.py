@@ -1,15 +1,25 @@
-"""Photos on their way into a capture: upright, with their masks, or refused with a reason."""
+"""Photos on their way into a capture: upright, with their masks, cameras and EXIF data, or refused."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from mesoface.calibration.photos import find_photos, read_pixels, take_over
+from mesoface.calibration.photos import (
+    Photo,
+    cameras_of,
+    find_photos,
+    read_exif_camera,
+    read_pixels,
+    take_over,
+)
 from mesoface.errors import CaptureError
+
+BASE = ExifTags.Base
 
 
 def _picture(seed: int = 0, size: tuple[int, int] = (40, 30)) -> Image.Image:
@@ -90,3 +100,70 @@ def test_a_damaged_photo_is_named(tmp_path: Path) -> None:
     (photo,), _ = take_over([tmp_path / "a.jpg"], _folder(tmp_path))
     with pytest.raises(CaptureError, match=r"a\.jpg: the image is truncated or corrupt"):
         read_pixels(photo)
+
+
+def _photo(name: str, size: tuple[int, int] = (30, 40), device: str = "") -> Photo:
+    return Photo(name, Path(name), *size, device)
+
+
+def test_photos_of_one_size_and_device_share_a_camera() -> None:
+    photos = [_photo("a"), _photo("b"), _photo("c", (40, 30)), _photo("d", device="other")]
+    assert cameras_of(photos, "auto").tolist() == [0, 0, 1, 2]
+    assert cameras_of(photos, "each").tolist() == [0, 1, 2, 3]
+    assert cameras_of(photos[:2] + photos[3:], "shared").tolist() == [0, 0, 0]
+
+
+def test_a_photo_held_the_other_way_cannot_share() -> None:
+    with pytest.raises(CaptureError, match="b: is 40×30, but a 30×40"):
+        cameras_of([_photo("a"), _photo("b", (40, 30))], "shared")
+
+
+def _tagged(path: Path, outer: dict, inner: dict, size: tuple[int, int] = (300, 400)) -> Path:
+    exif = Image.Exif()
+    for tag, value in outer.items():
+        exif[tag] = value
+    exif.get_ifd(ExifTags.IFD.Exif).update(inner)
+    Image.new("RGB", size).save(path, exif=exif)
+    return path
+
+
+def test_the_35_mm_equivalent_compares_diagonals(tmp_path: Path) -> None:
+    path = _tagged(
+        tmp_path / "a.jpg", {BASE.Make: "Maker", BASE.Model: "One"}, {BASE.FocalLengthIn35mmFilm: 26}
+    )
+    camera = read_exif_camera(path, 300, 400)
+    assert camera.focal == pytest.approx(26 / math.hypot(36, 24) * 500)
+    assert camera.device == "Maker One"
+
+
+def test_the_sensors_resolution_is_of_the_picture_as_it_was_taken(tmp_path: Path) -> None:
+    inner = {
+        BASE.FocalLength: 50.0,
+        BASE.FocalPlaneXResolution: 4000.0,  # an inch: 25.4 mm
+        BASE.FocalPlaneResolutionUnit: 2,
+        BASE.ExifImageWidth: 3000,
+    }
+    camera = read_exif_camera(_tagged(tmp_path / "a.jpg", {}, inner), 300, 400)
+    assert camera.focal == pytest.approx(50 * 4000 / 25.4 / 10)
+
+
+def test_the_zoom_is_part_of_the_camera(tmp_path: Path) -> None:
+    one = _tagged(tmp_path / "1.jpg", {BASE.Model: "Zoom"}, {BASE.FocalLength: 24.0})
+    two = _tagged(tmp_path / "2.jpg", {BASE.Model: "Zoom"}, {BASE.FocalLength: 70.0})
+    assert read_exif_camera(one, 300, 400).device != read_exif_camera(two, 300, 400).device
+
+
+@pytest.mark.parametrize("equivalent", [0, 65535])
+def test_impossible_focal_lengths_count_for_nothing(tmp_path: Path, equivalent: int) -> None:
+    path = _tagged(tmp_path / "a.jpg", {}, {BASE.FocalLengthIn35mmFilm: equivalent})
+    assert read_exif_camera(path, 300, 400).focal is None
+
+
+def test_photos_without_or_with_damaged_exif_data_say_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 40)).save(tmp_path / "plain.png")
+    path = _tagged(tmp_path / "a.jpg", {BASE.Model: "One"}, {BASE.FocalLengthIn35mmFilm: 26})
+    damaged = path.read_bytes().replace(b"Exif\0\0MM", b"Exif\0\0XX").replace(b"Exif\0\0II", b"Exif\0\0XX")
+    (tmp_path / "damaged.jpg").write_bytes(damaged)
+    for name in ("plain.png", "damaged.jpg"):
+        camera = read_exif_camera(tmp_path / name, 30, 40)
+        assert (camera.device, camera.focal) == ("", None)

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -26,18 +27,20 @@ FOUR = ("1", "3", "4", "6")  # views of the sample capture that go around the fa
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Ran:
     """What a run of the command left.
 
     Args:
         code: exit code.
         out: standard output.
         err: standard error.
+        loaded: modules that it had loaded at its end, where it ran in a process of its own.
     """
 
     code: int
     out: str
     err: str
+    loaded: frozenset[str] = frozenset()
 
     @property
     def said(self) -> list[str]:
@@ -45,14 +48,20 @@ class Outcome:
         return [line for line in self.err.splitlines() if line.strip() and not _BAR.search(line)]
 
 
-Run = Callable[..., Outcome]
+Run = Callable[..., Ran]
+_ALONE = """
+import atexit, sys
+from mesoface.cli import main
+atexit.register(lambda: print("loaded", *sys.modules, file=sys.stderr))
+main()
+"""
 
 
 @pytest.fixture(scope="session")
 def command() -> Run:
-    """``command("reconstruct", folder, "--out", out)`` → its :class:`Outcome`, in this process."""
+    """``command("reconstruct", folder, "--out", out)`` → its :class:`Ran`, in this process."""
 
-    def run(*arguments: object) -> Outcome:
+    def run(*arguments: object) -> Ran:
         out, err = io.StringIO(), io.StringIO()
         argv = ["mesoface", *(str(argument) for argument in arguments)]
         with (
@@ -62,7 +71,20 @@ def command() -> Run:
             pytest.raises(SystemExit) as exit,
         ):
             main()
-        return Outcome(int(exit.value.code or 0), out.getvalue(), err.getvalue())
+        return Ran(int(exit.value.code or 0), out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def command_alone() -> Run:
+    """As ``command``, in a process of its own."""
+
+    def run(*arguments: object) -> Ran:
+        words = [sys.executable, "-c", _ALONE, *map(str, arguments)]
+        done = subprocess.run(words, capture_output=True, text=True)
+        err, _, loaded = done.stderr.rpartition("loaded ")
+        return Ran(done.returncode, done.stdout, err, frozenset(loaded.split()))
 
     return run
 
@@ -138,21 +160,36 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def refused(command: Run) -> Callable[..., str]:
+def reconstruct(command: Run, place: Path) -> Callable[..., tuple[dict[str, Any], Ran]]:
+    """``reconstruct(capture, *options)`` → the record of the result in ``place / "face"``, and the run."""
+
+    def run(capture: object, *options: object) -> tuple[dict[str, Any], Ran]:
+        ran = command("reconstruct", capture, "--out", place / "face", *options)
+        assert ran.code == 0, ran.err
+        return json.loads((place / "face" / "run.json").read_text()), ran
+
+    return run
+
+
+@pytest.fixture
+def refused(command: Run, place: Path) -> Callable[..., str]:
     """``refused(names, *arguments)``: the command fails as it must; its one line is returned.
 
-    It must exit with 2, say one line that names ``names`` and a remedy, and print nothing else.
+    It must exit with 2, say one line that names ``names`` and a remedy, print nothing else, and leave
+    ``place`` as it was.
     """
 
     def check(names: object, *arguments: object) -> str:
-        outcome = command(*arguments)
-        assert outcome.code == 2, outcome.err
-        assert len(outcome.said) == 1, outcome.err
-        line = outcome.said[0]
+        before = sorted(place.rglob("*"))
+        ran = command(*arguments)
+        assert arguments[0] == "train" or sorted(place.rglob("*")) == before  # training resumes in its folder
+        assert ran.code == 2, ran.err
+        assert len(ran.said) == 1, ran.err
+        line = ran.said[0]
         assert line.startswith("error: ")
         assert str(names) in line
         assert " — " in line, "a remedy"
-        assert not outcome.out
+        assert not ran.out
         return line
 
     return check

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import trimesh
 
-import mesoface
-from mesoface.files.meshes import write_obj
 from mesoface.geometry.mesh import Mesh
-from mesoface.results.folder import FORMAT, BaseFit, write_base_fit
 from mesoface.uvd.rasterize import grid_faces, texel_centers
+from tests.faces import made_face, written
 
 
 @pytest.fixture
 def base_run(tmp_path):
     """A result that stopped at the base mesh: a sheet of 160 mm."""
-    run = tmp_path / "run"
-    run.mkdir()
     uv = texel_centers(12).reshape(-1, 2)
-    faces = grid_faces(np.ones((12, 12), bool))
-    write_obj(run / "base.obj", Mesh(np.column_stack([160 * uv, np.zeros(len(uv))]), faces, uv))
-    fit = BaseFit(np.ones(len(faces), bool), np.zeros(3), np.zeros(2), np.eye(3), np.zeros(3))
-    write_base_fit(run / "base_fit.npz", fit)
-    record = {
-        "format": FORMAT,
-        "mesoface": mesoface.__version__,
-        "settings": {"until": "base"},
-        "face_model": "sheet",
-    }
-    (run / "run.json").write_text(json.dumps(record))
-    return run
+    sheet = Mesh(np.column_stack([160 * uv, np.zeros(len(uv))]), grid_faces(np.ones((12, 12), bool)), uv)
+    return written(tmp_path / "run", made_face(sheet, name="sheet"))
 
 
 def test_a_base_run_is_exported_without_colour_and_that_is_said(command, base_run, place):
@@ -67,10 +51,8 @@ def test_what_cannot_be_done_is_told_in_one_line(refused, base_run, place, tmp_p
     refused("replace the result", "export", base_run, "--out", tmp_path, "--overwrite")
     (base_run / "base_fit.npz").unlink()
     assert "base_fit.npz" in refused(base_run, "export", base_run, *out)
-    assert not list(place.iterdir())
 
 
 def test_a_target_that_cannot_be_written(refused, base_run, place):
     (place / "file").write_text("in the way")
     refused(place / "file", "export", base_run, "--out", place / "file" / "out")
-    assert [path.name for path in place.iterdir()] == ["file"]

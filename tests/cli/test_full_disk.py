@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+BASE = ("--scale", 1, "--until", "base")
+
 
 @pytest.fixture
 def small_disk(tmp_path):
@@ -22,8 +24,7 @@ def small_disk(tmp_path):
 
 def test_a_disk_that_is_full_leaves_nothing(small_disk, copy_sample, refused):
     out = small_disk / "face"
-    options = ["--scale", 1, "--until", "base"]
-    line = refused(out, "reconstruct", copy_sample(["3", "4"]), "--out", out, *options)
+    line = refused(out, "reconstruct", copy_sample(["3", "4"]), "--out", out, *BASE)
     assert "the disk is full" in line
     assert not list(small_disk.iterdir())
 
@@ -36,8 +37,7 @@ def test_a_disk_that_fills_up_at_the_last_file_leaves_nothing(copy_sample, place
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("mesoface.save.write_report", fail)
-    options = ["--scale", 1, "--until", "base"]
-    line = refused(place, "reconstruct", copy_sample(["3", "4"]), "--out", place / "new" / "face", *options)
+    line = refused(place, "reconstruct", copy_sample(["3", "4"]), "--out", place / "new" / "face", *BASE)
     assert "the disk is full" in line
     assert not list(place.iterdir()), "the folder above is made, and must go again"
 
@@ -46,8 +46,7 @@ def test_a_full_disk_spares_the_older_result(small_disk, copy_sample, refused):
     out = small_disk / "face"
     out.mkdir()
     (out / "run.json").write_text("{}")
-    options = ["--scale", 1, "--until", "base", "--overwrite"]
-    refused(out, "reconstruct", copy_sample(["3", "4"]), "--out", out, *options)
+    refused(out, "reconstruct", copy_sample(["3", "4"]), "--out", out, *BASE, "--overwrite")
     assert [path.name for path in small_disk.iterdir()] == ["face"]
     assert (out / "run.json").read_text() == "{}"
 

@@ -13,37 +13,35 @@ from mesoface.files.maps import read_exr
 from mesoface.files.meshes import read_mesh
 from mesoface.results.folder import FORMAT
 
-FILES = [
-    "base.obj",
-    "base_fit.npz",
-    "cameras.json",
-    "confidence.png",
-    "detailed.ply",
-    "displacement.exr",
-    "face.glb",
-    "fine.ply",
-    "meso.exr",
-    "region.ply",
-    "report.html",
-    "run.json",
-    "texture.png",
-    "texture_seen.png",
-]
+BASE = {
+    *("base.obj", "base_fit.npz", "cameras.json", "face.glb", "landmarks.npz", "region.ply"),
+    *("report.html", "run.json"),
+}
+FINE = {
+    *("confidence.png", "detailed.ply", "displacement.exr", "fine.ply", "meso.exr", "space.npz"),
+    *("texture.png", "texture_seen.png"),
+}
 
 
 @pytest.fixture(scope="module")
-def result(command, sample_capture, tmp_path_factory):
+def result(command_alone, sample_capture, tmp_path_factory):
     """The folder of a quick run, and what the command said."""
     out = tmp_path_factory.mktemp("result") / "face"
     options = ["--scale", 1, "--preset", "fast", "--threads", 2]
-    run = command("reconstruct", sample_capture, "--out", out, *options)
+    run = command_alone("reconstruct", sample_capture, "--out", out, *options)
     assert run.code == 0, run.err
     return out, run
 
 
+def test_nothing_of_the_laboratory_is_loaded(result):
+    loaded = result[1].loaded
+    assert "mesoface.pipeline" in loaded
+    assert not [name for name in loaded if name.startswith("mesoface.lab")]
+
+
 def test_all_files_are_written_and_nothing_else(result):
     out, _ = result
-    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert {path.name for path in out.iterdir()} == BASE | FINE
     assert [path.name for path in out.parent.iterdir()] == ["face"]
 
 
@@ -114,7 +112,7 @@ def test_run_json_says_how_the_face_was_made(result):
 
 def test_displacement_leads_from_the_base_to_the_fine_mesh(result):
     """Written base mesh, moved outward by the displacement in millimetres, is the written fine mesh."""
-    from mesoface.geometry.closest_point import Surface
+    from mesoface.geometry.closest_point import MeshSurface
 
     out, _ = result
     displacement, fine = read_exr(out / "displacement.exr"), read_mesh(out / "fine.ply")
@@ -124,7 +122,7 @@ def test_displacement_leads_from_the_base_to_the_fine_mesh(result):
     d = displacement[row, column]
     assert np.isfinite(d).all(), "every vertex has a displacement"
     assert np.isfinite(displacement).sum() >= len(d)
-    base = Surface(read_mesh(out / "base.obj"))
+    base = MeshSurface(read_mesh(out / "base.obj"))
     closest = base.closest(fine.vertices[::7])
     side = np.einsum("nk,nk->n", fine.vertices[::7] - closest.points, base.normals(closest))
     signed = np.copysign(closest.distance, side)
@@ -167,39 +165,24 @@ def test_evaluate_measures_the_result_in_its_own_region(result, command, tmp_pat
     assert json.loads(run.out)["accuracy"]["bias"] == pytest.approx(-0.1, abs=0.02)
 
 
-def test_until_base_and_view_ids(command, sample_capture, place):
-    options = ["--scale", 1, "--until", "base", "--view-ids", "5, 2,3"]
-    run = command("reconstruct", sample_capture, "--out", place / "face", *options)
-    assert run.code == 0, run.err
-    assert sorted(path.name for path in (place / "face").iterdir()) == [
-        "base.obj",
-        "base_fit.npz",
-        "cameras.json",
-        "face.glb",
-        "region.ply",
-        "report.html",
-        "run.json",
-    ]
-    record = json.loads((place / "face" / "run.json").read_text())
+def test_until_base_and_view_ids(reconstruct, sample_capture, place):
+    record, _ = reconstruct(sample_capture, "--scale", 1, "--until", "base", "--view-ids", "5, 2,3")
+    assert {path.name for path in (place / "face").iterdir()} == BASE
     assert sorted(record["capture"]["views"]) == ["2", "3", "5"]
     assert record["settings"]["view_ids"] == ["5", "2", "3"]
     assert "surface" not in record
 
 
-def test_fewer_views_are_chosen_around_the_face(command, sample_capture, place):
-    options = ["--scale", 1, "--until", "base", "--views", 3]
-    assert command("reconstruct", sample_capture, "--out", place / "face", *options).code == 0
-    views = json.loads((place / "face" / "run.json").read_text())["capture"]["views"]
+def test_fewer_views_are_chosen_around_the_face(reconstruct, sample_capture):
+    record, _ = reconstruct(sample_capture, "--scale", 1, "--until", "base", "--views", 3)
+    views = record["capture"]["views"]
     assert len(views) == 3
     assert int(views[0]) <= 2
     assert int(views[2]) >= 5
 
 
-def test_without_a_scale_the_eyes_tell_it(command, sample_capture, place):
-    run = command(
-        "reconstruct", sample_capture, "--out", place / "face", "--until", "base", "--view-ids", "2,3,4,5"
-    )
-    record = json.loads((place / "face" / "run.json").read_text())
+def test_without_a_scale_the_eyes_give_it(reconstruct, sample_capture):
+    record, run = reconstruct(sample_capture, "--until", "base", "--view-ids", "2,3,4,5")
     assert record["scale"]["source"] == "iris and pupils"
     assert record["mm_per_unit"] == pytest.approx(1, rel=3 * record["scale"]["relative_uncertainty"])
     assert f"scale: {record['mm_per_unit']:.6g} mm per world unit" in run.out

@@ -1,4 +1,4 @@
-"""What is settled before numpy and torch are loaded."""
+"""What is loaded, and what is settled before numpy and torch are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOW = """
 import os, sys
 from mesoface.cli import main
 assert "numpy" not in sys.modules, "numpy would have read its number of threads already"
-sys.argv = ["mesoface", "--version"]
+sys.argv = ["mesoface", "schema"]
 try:
     main()
 except SystemExit:
@@ -33,3 +33,17 @@ def test_small_products_take_one_thread_unless_the_user_says_otherwise(given, us
         [sys.executable, "-c", SHOW], env=environment | given, capture_output=True, text=True, check=True
     )
     assert shown.stdout.splitlines()[-1] == used
+
+
+@pytest.mark.parametrize("name", ["reconstruct", "inspect"])
+def test_help_loads_neither_laboratory_nor_torch(command_alone, name):
+    run = command_alone(name, "--help")
+    assert run.code == 0
+    assert "mesoface.cli.app" in run.loaded
+    assert not {"mesoface.lab", "mesoface.pipeline", "mesoface.inspection", "torch"} & run.loaded
+
+
+def test_the_package_alone_loads_neither_numpy_nor_pydantic():
+    script = "import sys, mesoface; assert 'reconstruct' in dir(mesoface); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"numpy", "pydantic", "torch", "typer"} & set(run.stdout.split())

@@ -12,7 +12,7 @@ from mesoface.captures.formats import colmap
 from mesoface.evaluation import evaluate, points_to_mesh
 from mesoface.evaluation.truth import GroundTruth
 from mesoface.files.meshes import read_mesh
-from mesoface.save import facial_region
+from mesoface.results.load import load_face
 
 pytestmark = pytest.mark.slow
 
@@ -28,22 +28,17 @@ def truth(scan):
     return GroundTruth(read_mesh(scan / "gt.ply"))
 
 
-def reconstruct(command, capture, out, *options):
-    run = command("reconstruct", capture, "--out", out, *options)
-    assert run.code == 0, run.err
-    return run
-
-
 def error_of(out, truth, region=None):
     """The error of the result in ``out``, in its own facial region or in that of the result ``region``."""
-    return evaluate(read_mesh(out / "fine.ply"), truth.with_region(facial_region(region or out)))
+    return evaluate(read_mesh(out / "fine.ply"), truth.with_region(load_face(region or out).region))
 
 
 @pytest.fixture(scope="module")
 def ten_views(command, scan, truth, tmp_path_factory):
     """The default run: its folder and its error."""
     out = tmp_path_factory.mktemp("scan") / "face"
-    reconstruct(command, scan, out, "--scale", 1)
+    run = command("reconstruct", scan, "--out", out, "--scale", 1)
+    assert run.code == 0, run.err
     return out, error_of(out, truth)
 
 
@@ -57,14 +52,14 @@ def test_ten_views(ten_views):
     assert json.loads((out / "run.json").read_text())["warnings"] == []
 
 
-def test_five_views(command, scan, truth, place):
-    reconstruct(command, scan, place / "face", "--scale", 1, "--views", 5)
+def test_five_views(reconstruct, scan, truth, place):
+    reconstruct(scan, "--scale", 1, "--views", 5)
     assert error_of(place / "face", truth).accuracy.mean <= 0.25
 
 
-def test_the_ict_model_is_as_good(command, scan, truth, ten_views, shared, place, monkeypatch):
+def test_the_ict_model_is_as_good(reconstruct, scan, truth, ten_views, shared, place, monkeypatch):
     monkeypatch.setenv("MESOFACE_ICT", str(shared("ict/ict_facekit_mm.npz")))
-    reconstruct(command, scan, place / "face", "--scale", 1, "--face-model", "ict")
+    reconstruct(scan, "--scale", 1, "--face-model", "ict")
     # The two models' facial regions differ: accuracy in one and the same, completeness in its own.
     error = error_of(place / "face", truth, region=ten_views[0])
     assert error.accuracy.mean <= 1.1 * ten_views[1].accuracy.mean
@@ -81,32 +76,31 @@ def disturbed(scan, folder, change):
     return folder
 
 
-def test_two_swapped_cameras_are_named_and_do_little(command, scan, truth, tmp_path, place):
+def test_two_swapped_cameras_are_named_and_do_little(reconstruct, scan, truth, tmp_path, place):
     def swap(params):
         for key in ("K", "Rt", "distortion"):
             params[f"2_{key}"], params[f"7_{key}"] = params[f"7_{key}"], params[f"2_{key}"]
 
     capture = disturbed(scan, tmp_path / "capture", swap)
-    run = reconstruct(command, capture, place / "face", "--scale", 1)
+    record, run = reconstruct(capture, "--scale", 1)
     for view in ("2", "7"):
         assert any(line.startswith(f"warning: view {view} contradicts") for line in run.said), run.said
-    assert json.loads((place / "face" / "run.json").read_text())["capture"]["views"] == list("01345689")
+    assert record["capture"]["views"] == list("01345689")
     assert error_of(place / "face", truth).accuracy.mean <= 0.12
 
 
-def test_one_camera_three_pixels_off_does_little(command, scan, truth, ten_views, tmp_path, place):
+def test_one_camera_three_pixels_off_does_little(reconstruct, scan, truth, ten_views, tmp_path, place):
     def shift(params):
         params["4_K"][0][2] += 3.0
 
     capture = disturbed(scan, tmp_path / "capture", shift)
-    reconstruct(command, capture, place / "face", "--scale", 1)
+    reconstruct(capture, "--scale", 1)
     assert error_of(place / "face", truth).accuracy.mean <= 1.5 * ten_views[1].accuracy.mean
 
 
-def test_phone_photos_without_a_flag(command, shared, place):
+def test_phone_photos_without_a_flag(reconstruct, shared, place):
     capture = shared("captures/phone")
-    reconstruct(command, capture, place / "face")
-    run = json.loads((place / "face" / "run.json").read_text())
+    run, _ = reconstruct(capture)
     assert run["capture"]["format"] == "colmap"
     assert run["scale"]["source"] in ("iris", "pupils", "iris and pupils")
     points = colmap.read_points(capture, max_error=1.0, min_track=3) * run["mm_per_unit"]

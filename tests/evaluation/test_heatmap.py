@@ -38,7 +38,7 @@ def test_colors_follow_the_distance_of_each_vertex() -> None:
 
 
 def test_what_is_not_compared_is_grey_and_positions_stay() -> None:
-    motion = Similarity(1.0, np.eye(3), np.array([100.0, 0, 0]))
+    motion = Similarity(np.eye(3), np.array([100.0, 0, 0]))
     prediction = motion.apply_to_mesh(dome(size=60, n=61))
     result = evaluate(prediction, dome(), align="rigid", initial=motion.inverse(), samples=2000)
     colored = heatmap(prediction, result)

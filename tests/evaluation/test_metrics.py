@@ -29,15 +29,8 @@ def sphere(radius: float, n: int = 90) -> Mesh:
     a, b = (i * m + j).ravel(), (i * m + (j + 1) % m).ravel()
     top, bottom, j = rows * m, rows * m + 1, np.arange(m)
     last = (rows - 1) * m
-    faces = np.concatenate(
-        [
-            np.column_stack([a, a + m, b + m]),
-            np.column_stack([a, b + m, b]),
-            np.column_stack([np.full(m, top), j, (j + 1) % m]),
-            np.column_stack([last + j, np.full(m, bottom), last + (j + 1) % m]),
-        ]
-    )
-    return Mesh(vertices, faces)
+    caps = ((np.full(m, top), j, (j + 1) % m), (last + j, np.full(m, bottom), last + (j + 1) % m))
+    return Mesh(vertices, np.concatenate([np.stack(t, 1) for t in ((a, a + m, b + m), (a, b + m, b), *caps)]))
 
 
 def plane(size: float = 40.0, n: int = 41, x: float = 0.0, z: float = 0.0) -> Mesh:
@@ -155,10 +148,8 @@ def test_the_region_reaches_15_mm_and_no_further() -> None:
 
 def test_layers_behind_the_skin_are_not_missed_by_the_completeness() -> None:
     skin, behind = plane(), plane(z=-3)
-    layers = Mesh(
-        np.concatenate([skin.vertices, behind.vertices]),
-        np.concatenate([skin.faces, behind.faces + len(skin.vertices)]),
-    )
+    faces = np.concatenate([skin.faces, behind.faces + len(skin.vertices)])
+    layers = Mesh(np.concatenate([skin.vertices, behind.vertices]), faces)
     with_region = evaluate(skin, layers, region=plane(30, x=5), samples=SAMPLES)
     assert with_region.complete == 1
     assert with_region.completeness.mean == pytest.approx(0, abs=1e-9)
@@ -170,7 +161,7 @@ def test_layers_behind_the_skin_are_not_missed_by_the_completeness() -> None:
 def test_alignment_recovers_a_known_motion(align: str, degrees: float) -> None:
     truth = bumps()
     R = Rotation.from_rotvec(np.radians(degrees) * np.array([0.5, -0.7, 0.51])).as_matrix()
-    motion = Similarity(0.04 if align == "similarity" else 1.0, R, np.array([3.0, -2.0, 4.0]))
+    motion = Similarity(R, np.array([3.0, -2.0, 4.0]), 0.04 if align == "similarity" else 1.0)
     # a part of the truth, so that the rims differ
     part = truth.select_faces((truth.vertices[truth.faces][:, :, 0] > 8).all(1))
     result = evaluate(motion.apply_to_mesh(part), truth, align=align, samples=SAMPLES)  # type: ignore[arg-type]
@@ -188,9 +179,8 @@ def test_worlds_may_be_turned_in_any_way(turn: tuple[float, float, float]) -> No
     truth = bumps()
     x = truth.vertices[truth.faces][:, :, 0]
     truth, part = truth.select_faces((x < 40).all(1)), truth.select_faces((x < 38).all(1))
-    motion = Similarity(
-        0.04, Rotation.from_euler("xyz", turn, degrees=True).as_matrix(), np.array([9.0, 0, 5])
-    )
+    R = Rotation.from_euler("xyz", turn, degrees=True).as_matrix()
+    motion = Similarity(R, np.array([9.0, 0, 5]), 0.04)
     result = evaluate(motion.apply_to_mesh(part), truth, align="similarity", samples=SAMPLES)
     np.testing.assert_allclose(result.alignment.after(motion).R, np.eye(3), atol=1e-3)
     assert result.accuracy.mean < 1e-2
@@ -208,21 +198,18 @@ def test_alignment_keeps_real_differences() -> None:
 
 def test_the_region_moves_with_the_alignment() -> None:
     truth = bumps()
-    motion = Similarity(0.1, np.eye(3), np.array([200.0, 0, 0]))
+    motion = Similarity(np.eye(3), np.array([200.0, 0, 0]), 0.1)
     region = truth.select_faces((truth.vertices[truth.faces][:, :, 0] < 30).all(1))
-    moved = evaluate(
-        motion.apply_to_mesh(truth),
-        truth,
-        align="similarity",
-        region=motion.apply_to_mesh(region),
-        samples=SAMPLES,
-        initial=motion.inverse(),
-    )
+    prediction, region = motion.apply_to_mesh(truth), motion.apply_to_mesh(region)
+    start = {"align": "similarity", "initial": motion.inverse()}
+    moved = evaluate(prediction, truth, region=region, samples=SAMPLES, **start)
     assert moved.accuracy.mean < 1e-6
     assert 0.5 * SAMPLES < moved.accuracy.count < 0.9 * SAMPLES
 
 
-def test_surfaces_that_do_not_overlap_are_refused() -> None:
+def test_wrong_arguments_and_surfaces_that_do_not_overlap_are_refused() -> None:
+    with pytest.raises(ValueError, match="align must be"):
+        evaluate(plane(), plane(), align="affine")  # type: ignore[arg-type]
     with pytest.raises(MesofaceError, match="frame and unit"):
         evaluate(plane(x=1000), plane(), samples=SAMPLES)
 
@@ -232,23 +219,14 @@ def test_broken_meshes_are_refused_by_name() -> None:
     flat = Mesh(np.zeros((3, 3)), [[0, 1, 2]])
     nan = plane().with_vertices(np.full((41 * 41, 3), np.nan))
     stray = Mesh(np.eye(3), [[0, 1, 3]])
-    for mesh, words in (
-        (empty, "no faces"),
-        (flat, "with an area"),
-        (nan, "finite"),
-        (stray, "do not exist"),
-    ):
+    cases = ((empty, "no faces"), (flat, "with an area"), (nan, "finite"), (stray, "do not exist"))
+    for mesh, words in cases:
         with pytest.raises(MesofaceError, match=f"predicted surface.*{words}"):
             evaluate(mesh, plane())
         with pytest.raises(MesofaceError, match=f"true surface.*{words}"):
             evaluate(plane(), mesh)
         with pytest.raises(MesofaceError, match=f"facial region.*{words}"):
             evaluate(plane(), plane(), region=mesh)
-
-
-def test_wrong_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="align must be"):
-        evaluate(plane(), plane(), align="affine")  # type: ignore[arg-type]
 
 
 def test_one_truth_serves_many_predictions() -> None:

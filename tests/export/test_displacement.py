@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from mesoface.errors import MesofaceError
-from mesoface.export import ExportOptions
 from mesoface.export.displacement import (
     MIDDLE,
     decode_displacement,
@@ -21,11 +20,9 @@ from mesoface.export.displacement import (
 from mesoface.export.normals import export_normals
 from mesoface.files.maps import read_exr
 
-PLAIN = ExportOptions()
-
 
 def test_exr_is_millimetres_without_holes(upright_cap, tmp_path):
-    export_exr(upright_cap, PLAIN, tmp_path)
+    export_exr(upright_cap, tmp_path)
     values = read_exr(tmp_path / "displacement.exr")
     np.testing.assert_array_equal(values, upright_cap.detail.displacement)
     assert np.isfinite(values).all()
@@ -33,7 +30,7 @@ def test_exr_is_millimetres_without_holes(upright_cap, tmp_path):
 
 
 def test_png_and_its_sidecar_give_the_millimetres_back(upright_cap, tmp_path):
-    export_png(upright_cap, PLAIN, tmp_path)
+    export_png(upright_cap, tmp_path)
     values = cv2.imread(str(tmp_path / "displacement.png"), cv2.IMREAD_UNCHANGED)
     about = json.loads((tmp_path / "displacement.json").read_text())
     assert values.dtype == np.uint16
@@ -58,7 +55,7 @@ def test_displacement_beyond_the_scale_is_clipped():
 
 
 def test_normal_maps_have_16_bits(upright_cap, tmp_path):
-    export_normals(upright_cap, PLAIN, tmp_path)
+    export_normals(upright_cap, tmp_path)
     for name in ("normal_tangent.png", "normal_object.png"):
         values = cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED)[..., ::-1]
         assert values.dtype == np.uint16
@@ -71,5 +68,5 @@ def test_normal_maps_have_16_bits(upright_cap, tmp_path):
 @pytest.mark.parametrize("write", [export_exr, export_png, export_normals])
 def test_a_run_that_measured_nothing_has_none(base_only, tmp_path, write):
     with pytest.raises(MesofaceError, match="stopped at the base"):
-        write(base_only, PLAIN, tmp_path)
+        write(base_only, tmp_path)
     assert not list(tmp_path.iterdir())

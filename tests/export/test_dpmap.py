@@ -9,7 +9,6 @@ import pytest
 import mesoface.export.dpmap
 import mesoface.files.dpmap
 from mesoface.errors import MesofaceError
-from mesoface.export import ExportOptions
 from mesoface.export.dpmap import displace_by_dpmap, export_dpmap
 from mesoface.files.dpmap import FULL_SCALE_MM, MIDDLE, decode_dpmap, encode_dpmap, read_dpmap
 from mesoface.files.maps import write_png
@@ -43,7 +42,7 @@ def test_full_scale_is_0_914_mm_and_the_middle_is_none():
 
 
 def test_facescapes_formula_finds_what_was_measured(upright_cap, tmp_path):
-    (line,) = export_dpmap(upright_cap, ExportOptions(), tmp_path)
+    (line,) = export_dpmap(upright_cap, tmp_path)
     assert "0.0 % of the displaced texels clipped" in line
     dpmap = read_dpmap(tmp_path / "dpmap.png")
     detail = upright_cap.detail
@@ -56,7 +55,7 @@ def test_facescapes_formula_finds_what_was_measured(upright_cap, tmp_path):
 
 
 def test_the_mesh_displaced_by_it_follows_the_surface(upright_cap, tmp_path):
-    export_dpmap(upright_cap, ExportOptions(), tmp_path)
+    export_dpmap(upright_cap, tmp_path)
     base = upright_cap.base
     fine = displace_by_dpmap(base, read_dpmap(tmp_path / "dpmap.png"))
     own = fine.vertices[: len(base.vertices)]

@@ -10,7 +10,7 @@ import pytest
 
 from mesoface.errors import MesofaceError
 from mesoface.export import FORMATS, ExportOptions, export_face
-from mesoface.export.formats import check_target, parse_formats
+from mesoface.export.formats import check_export_folder, parse_formats
 from mesoface.files.meshes import read_mesh
 
 
@@ -65,9 +65,9 @@ def test_an_older_export_is_replaced_whole(world_cap, tmp_path):
 
 
 def test_what_was_not_measured_is_refused_before_anything_is_written(world_cap, tmp_path):
-    source = replace(world_cap, fine=None)
+    face = replace(world_cap, fine=None)
     with pytest.raises(MesofaceError, match="exr, dpmap: this run stopped at the base"):
-        export_face(source, tmp_path / "out", ["glb", "exr", "dpmap"])
+        export_face(face, tmp_path / "out", ["glb", "exr", "dpmap"])
     assert not list(tmp_path.iterdir())
 
 
@@ -87,14 +87,14 @@ def test_targets(tmp_path):
     run = tmp_path / "runs" / "face"
     run.mkdir(parents=True)
     for good in (tmp_path / "new", run / "export"):
-        check_target(good, run)
+        check_export_folder(good, run)
     for bad in (run, run.parent, tmp_path):
         with pytest.raises(MesofaceError, match="replace the result"):
-            check_target(bad, run)
+            check_export_folder(bad, run)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "0.jpg").touch()
     with pytest.raises(MesofaceError, match="no folder of exports"):
-        check_target(tmp_path / "photos", run)
+        check_export_folder(tmp_path / "photos", run)
 
 
 @pytest.mark.parametrize("edge", [0, -1, float("nan"), float("inf")])

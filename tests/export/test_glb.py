@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 import trimesh
 
-from mesoface.export import ExportOptions
+from mesoface.export import ExportOptions, ExportSource
 from mesoface.export.glb import export_glb
+from mesoface.texture import Texture
 
 
 @pytest.fixture(scope="module")
 def glb(upright_cap, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("glb")
-    export_glb(upright_cap, ExportOptions(), folder)
+    export_glb(upright_cap, folder)
     return folder / "face.glb"
 
 
@@ -101,7 +102,7 @@ def test_the_world_can_be_found_again(glb, world_cap):
 
 
 def test_a_base_mesh_alone_is_clay(base_only, tmp_path):
-    (line,) = export_glb(base_only, ExportOptions(), tmp_path)
+    (line,) = export_glb(base_only, tmp_path)
     assert "without colour" in line
     material = document(tmp_path / "face.glb")["materials"][0]
     assert "normalTexture" not in material
@@ -111,9 +112,10 @@ def test_a_base_mesh_alone_is_clay(base_only, tmp_path):
 
 
 @pytest.mark.parametrize(("side", "written"), [(2100, 2048), (768, 1024), (64, 64)])
-def test_textures_have_powers_of_two_that_engines_take(upright_cap, tmp_path, side, written):
-    source = replace(upright_cap, color=np.zeros((side, side, 3), np.uint8))
-    export_glb(source, ExportOptions(edge_mm=20), tmp_path)
+def test_textures_have_powers_of_two_that_engines_take(world_cap, tmp_path, side, written):
+    color = np.zeros((side, side, 3), np.float32)
+    face = replace(world_cap, texture=Texture(color, np.ones((side, side), bool)))
+    export_glb(ExportSource(face, ExportOptions(edge_mm=20)), tmp_path)
     assert read(tmp_path / "face.glb").visual.material.baseColorTexture.size == (written, written)
 
 
@@ -140,7 +142,7 @@ def test_khronos_validator_has_nothing_to_say(upright_cap, tmp_path, topology):
     module = validator()
     if module is None:
         pytest.skip("needs node and `npm install -g gltf-validator` (or NODE_PATH)")
-    export_glb(upright_cap, ExportOptions(topology=topology), tmp_path)
+    export_glb(replace(upright_cap, options=ExportOptions(topology=topology)), tmp_path)
     done = subprocess.run(
         ["node", "-e", CHECK, str(module), str(tmp_path / "face.glb")],
         capture_output=True,

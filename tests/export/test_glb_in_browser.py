@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ def page(open_browser):
 
 
 def test_a_browser_draws_it_in_its_size(upright_cap, tmp_path, page):
-    export_glb(upright_cap, ExportOptions(edge_mm=6), tmp_path)
+    export_glb(replace(upright_cap, options=ExportOptions(edge_mm=6)), tmp_path)
     text = base64.b64encode((tmp_path / "face.glb").read_bytes()).decode()
     (tmp_path / "empty.html").write_text("<!doctype html>")
     page.open((tmp_path / "empty.html").as_uri())

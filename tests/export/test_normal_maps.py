@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mesoface.export.normal_maps import encode_normals, object_normal_map, tangent_normal_map
+from mesoface.export.normals import encode_normals, object_normal_map, tangent_normal_map
 from mesoface.export.tangent_space import render_mesh
 from mesoface.geometry.mesh import unit
 from mesoface.surface.detail import model_topology_mesh
@@ -19,7 +19,7 @@ def degrees_between(a, b):
 @pytest.mark.parametrize("edge", [None, 3.0])
 def test_decoded_in_the_meshs_tangent_space_they_are_the_detail(upright_cap, edge):
     source, detail = upright_cap, upright_cap.detail
-    mesh, skin = source.base, source.fit.facial
+    mesh, skin = source.base, source.facial
     if edge is not None:
         mesh, skin = model_topology_mesh(mesh, skin, detail, edge)
     drawn = render_mesh(mesh)
@@ -41,7 +41,7 @@ def test_decoded_in_the_meshs_tangent_space_they_are_the_detail(upright_cap, edg
 
 def test_flat_where_there_is_no_detail(upright_cap):
     detail = upright_cap.detail
-    flat = tangent_normal_map(render_mesh(upright_cap.base), upright_cap.fit.facial, detail)
+    flat = tangent_normal_map(render_mesh(upright_cap.base), upright_cap.facial, detail)
     outside = np.linalg.norm(texel_centers(detail.size) - 0.5, axis=-1) > 0.45
     np.testing.assert_allclose(flat[outside], np.broadcast_to((0, 0, 1), flat[outside].shape), atol=1e-6)
 
@@ -51,7 +51,7 @@ def test_object_space_is_the_ball_with_its_ripple(upright_cap):
     normals = object_normal_map(detail)
     np.testing.assert_allclose(np.linalg.norm(normals, axis=-1), 1, atol=1e-5)
     measured = detail.measured
-    position = upright_cap.fine.position[measured]
+    position = upright_cap.detail.surface[measured]
     off = degrees_between(normals[measured], unit(position))
     assert off.mean() < 6
     assert off.max() > 4, "the ripple"

@@ -1,5 +1,7 @@
 import json
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -63,11 +65,33 @@ def test_points_have_the_derivative_they_say(tmp_path):
     step = 1e-4
     for index in range(8):
         up, down = z + step * np.eye(8)[index], z - step * np.eye(8)[index]
-        change = (
-            model.points(up[:4], up[4:], corners, bary)[0]
-            - model.points(down[:4], down[4:], corners, bary)[0]
+        above, below = (model.points(x[:4], x[4:], corners, bary)[0] for x in (up, down))
+        assert np.allclose((above - below) / (2 * step), jacobian[..., index], atol=1e-5)
+
+
+def test_threads_may_share_a_model(tmp_path):
+    write_pair(tmp_path)
+    model = load_facescape(tmp_path)
+    rng = np.random.default_rng(4)
+    z, bary = rng.normal(size=8), rng.dirichlet(np.ones(3), 3)
+    places = [model.topology.faces[first : first + 3] for first in range(4)]
+    expected = [model.points(z[:4], z[4:], corners, bary)[0] for corners in places]
+
+    def ask(which):
+        return all(
+            np.array_equal(model.points(z[:4], z[4:], places[which], bary)[0], expected[which])
+            for _ in range(200)
         )
-        assert np.allclose(change / (2 * step), jacobian[..., index], atol=1e-5)
+
+    assert not any(isinstance(value, dict) for value in vars(model).values())  # it is frozen
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(ask, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_the_published_file_is_the_same_model(tmp_path):
@@ -124,10 +148,6 @@ def test_bad_factors_are_refused_by_name(tmp_path, changes, message):
     with pytest.raises(FaceModelError, match=message) as caught:
         load_facescape(tmp_path)
     assert "factor_small.json" in str(caught.value)
-
-
-def test_a_factor_file_that_is_not_json_is_refused(tmp_path):
-    write_pair(tmp_path)
     (tmp_path / "factor_small.json").write_text("{")
     with pytest.raises(FaceModelError, match="is not FaceScape's factor file"):
         load_facescape(tmp_path)

@@ -8,18 +8,30 @@ from mesoface.errors import LandmarkError
 from mesoface.face_models import fit_face, fit_landmarks3d
 from mesoface.face_models.measurements import ImageLandmarks, SpatialLandmarks
 
-
-def posed(model, z, R, t, scale):
-    """World positions of the model's MediaPipe landmarks, and all vertices."""
-    identity, expression = z[: model.n_identity], z[model.n_identity :]
-    topology = model.topology
-    corners = topology.faces[topology.landmark_faces["mediapipe478"]]
-    points, _ = model.points(identity, expression, corners, topology.landmark_bary["mediapipe478"])
-    return scale * points @ R.T + t, scale * model.shape(identity, expression) @ R.T + t
-
-
+SCHEME = "mediapipe478"
 R = Rotation.from_euler("xyz", [6, -9, 4], degrees=True).as_matrix()
 T = np.array([4.0, -7.0, 11.0])
+
+
+@pytest.fixture
+def face(toy, ring, observe):
+    """``face(z, views=6, noise=0, unit_mm=1)`` → model, cameras, vertices, landmarks found and placed.
+
+    ``z`` are the coefficients, or the seed of random ones.
+    """
+
+    def make(z, views=6, noise=0.0, unit_mm=1.0, bounded=False):
+        model, cameras = toy(bounded=bounded), ring(views, unit_mm=unit_mm)
+        z = np.random.default_rng(z).normal(size=9) if isinstance(z, int) else z
+        vertices = (model.shape(z[:6], z[6:]) @ R.T + T) / unit_mm
+        points = model.topology.landmark_points(SCHEME, vertices)
+        return model, cameras, vertices, *observe(cameras, points, model.topology.landmark_ids[SCHEME], noise)
+
+    return make
+
+
+def distance(fit, vertices):
+    return np.linalg.norm(fit.vertices - vertices, axis=1)
 
 
 def numeric_gradient(cost, points, step=1e-5):
@@ -71,96 +83,71 @@ def test_linear_model_points_have_the_derivative_they_say(toy):
 
 
 @pytest.mark.parametrize("unit_mm", [1.0, 250.0])
-def test_known_face_is_recovered_with_its_scale_known(toy, ring, observe, unit_mm):
-    model, cameras = toy(), ring(6, unit_mm=unit_mm)
-    z = np.random.default_rng(3).normal(size=9)
-    points, vertices = posed(model, z, R, T / unit_mm, 1 / unit_mm)
-    fit = fit_face(
-        model,
-        cameras,
-        *observe(cameras, points, model.topology.landmark_ids["mediapipe478"]),
-        fix_scale=1 / unit_mm,
-    )
+def test_known_face_is_recovered_with_its_scale_known(face, unit_mm):
+    model, cameras, vertices, found, placed = face(3, unit_mm=unit_mm)
+    fit = fit_face(model, cameras, found, placed, fix_scale=1 / unit_mm)
     assert fit.scale == pytest.approx(1 / unit_mm)
-    error = np.linalg.norm(fit.vertices - vertices, axis=1) * unit_mm
-    assert error.mean() < 0.4  # the prior pulls a little
+    assert distance(fit, vertices).mean() * unit_mm < 0.4  # the prior pulls a little
     assert np.allclose(fit.rotation @ fit.rotation.T, np.eye(3), atol=1e-12)
-    assert np.allclose(
-        fit.scale * model.shape(fit.identity, fit.expression) @ fit.rotation.T + fit.translation, fit.vertices
-    )
+    shape = model.shape(fit.identity, fit.expression)
+    assert np.allclose(fit.scale * shape @ fit.rotation.T + fit.translation, fit.vertices)
     assert np.nanmedian(fit.residuals) < 1.0
 
 
-def test_unknown_scale_is_recovered(toy, ring, observe):
-    model, cameras = toy(), ring(6, unit_mm=180.0)
-    points, vertices = posed(model, np.random.default_rng(4).normal(size=9), R, T / 180, 1 / 180)
-    fit = fit_face(
-        model, cameras, *observe(cameras, points, model.topology.landmark_ids["mediapipe478"], 0.5)
-    )
+def test_unknown_scale_is_recovered(face):
+    model, cameras, vertices, found, placed = face(4, noise=0.5, unit_mm=180.0)
+    fit = fit_face(model, cameras, found, placed)
     assert fit.scale * 180 == pytest.approx(1, abs=0.03)
-    assert np.linalg.norm(fit.vertices - vertices, axis=1).mean() * 180 < 0.5
+    assert distance(fit, vertices).mean() * 180 < 0.5
 
 
-def test_wrong_landmarks_do_not_drag_the_fit(toy, ring, observe):
-    model, cameras = toy(), ring(6)
-    ids = model.topology.landmark_ids["mediapipe478"]
-    points, vertices = posed(model, np.random.default_rng(5).normal(size=9), R, T, 1.0)
-    found, placed = observe(cameras, points, ids, 0.5)
+def test_wrong_landmarks_do_not_drag_the_fit(face):
+    model, cameras, vertices, found, placed = face(5, noise=0.5)
+    ids = model.topology.landmark_ids[SCHEME]
     clean = fit_face(model, cameras, found, placed, fix_scale=1.0)
     rng = np.random.default_rng(6)
     wrong = rng.choice(ids, 24, replace=False)
     pixels, spatial = found.points.copy(), placed.points.copy()
     pixels[:, wrong] += rng.normal(0, 80, (len(cameras), 24, 2))
     spatial[wrong] += rng.normal(0, 25, (24, 3))
-    dragged = fit_face(
-        model, cameras, replace(found, points=pixels), replace(placed, points=spatial), fix_scale=1.0
-    )
-    assert np.linalg.norm(clean.vertices - vertices, axis=1).mean() < 0.35
-    assert np.linalg.norm(dragged.vertices - vertices, axis=1).mean() < 0.7
+    found, placed = replace(found, points=pixels), replace(placed, points=spatial)
+    dragged = fit_face(model, cameras, found, placed, fix_scale=1.0)
+    assert distance(clean, vertices).mean() < 0.35
+    assert distance(dragged, vertices).mean() < 0.7
 
 
-def test_distrusted_views_and_views_without_a_face_count_for_nothing(toy, ring, observe):
-    model, cameras = toy(), ring(5)
-    ids = model.topology.landmark_ids["mediapipe478"]
-    points, _ = posed(model, np.random.default_rng(7).normal(size=9), R, T, 1.0)
-    found, placed = observe(cameras, points, ids, 0.3)
+def test_distrusted_views_and_views_without_a_face_count_for_nothing(face):
+    model, cameras, _, found, placed = face(7, views=5, noise=0.3)
     pixels, weights = found.points.copy(), found.weights.copy()
     pixels[2] += 150
     pixels[4], weights[4] = np.nan, 0
     distrusted = np.array([False, False, True, False, False])
-    a = fit_face(
-        model, cameras, replace(found, points=pixels, weights=weights), replace(placed, distrusted=distrusted)
-    )
+    odd = replace(found, points=pixels, weights=weights)
+    a = fit_face(model, cameras, odd, replace(placed, distrusted=distrusted))
     some = [0, 1, 3]
-    fewer = replace(found, points=found.points[some], weights=found.weights[some])
     views = replace(placed, weights=placed.weights[some], distrusted=np.zeros(3, bool))
-    b = fit_face(model, [cameras[i] for i in some], fewer, views)
+    b = fit_face(model, [cameras[i] for i in some], found.select(some), views)
     assert np.allclose(a.vertices, b.vertices, atol=1e-6)
     assert np.isnan(a.residuals[[2, 4]]).all()
 
 
-def test_the_result_is_a_minimum_and_keeps_to_the_bounds(toy, ring, observe):
-    model, cameras = toy(bounded=True), ring(6)
+def test_the_result_is_a_minimum_and_keeps_to_the_bounds(face):
     z = np.r_[np.random.default_rng(8).normal(size=6), -1.5, 4.0, 1.0]  # two of them beyond the bounds
-    points, _ = posed(model, z, R, T, 1.0)
-    found, placed = observe(cameras, points, model.topology.landmark_ids["mediapipe478"], 0.5)
+    model, cameras, _, found, placed = face(z, noise=0.5, bounded=True)
     fit = fit_face(model, cameras, found, placed, fix_scale=1.0)
     assert fit.expression[0] == 0
     assert fit.expression[1] == 2.5
     assert 0 < fit.expression[2] < 2.5
 
-    spatial = fit_landmarks3d(model, placed.points, scheme="mediapipe478", fix_scale=1.0)
-    corners = model.topology.faces[model.topology.landmark_faces["mediapipe478"]]
-    bary = model.topology.landmark_bary["mediapipe478"]
-    target = placed.points[model.topology.landmark_ids["mediapipe478"]]
+    spatial = fit_landmarks3d(model, placed.points, scheme=SCHEME, fix_scale=1.0)
+    ids, triangles, bary = model.topology.landmarks(SCHEME)
+    corners, target = model.topology.faces[triangles], placed.points[ids]
     measured = SpatialLandmarks(target, np.ones(len(target)), np.ones(len(target)))
 
     def cost(coefficients):
         shape, _ = model.points(coefficients[:6], coefficients[6:], corners, bary)
-        return (
-            measured.at(shape @ spatial.rotation.T + spatial.translation).cost
-            + 0.5 * coefficients @ coefficients
-        )
+        prior = 0.5 * coefficients @ coefficients
+        return measured.at(shape @ spatial.rotation.T + spatial.translation).cost + prior
 
     best = np.r_[spatial.identity, spatial.expression]
     for index in range(9):
@@ -169,15 +156,10 @@ def test_the_result_is_a_minimum_and_keeps_to_the_bounds(toy, ring, observe):
             assert cost(moved) >= cost(best) - 1e-3
 
 
-def test_noisier_landmarks_leave_more_to_the_prior(toy):
-    model = toy()
-    points, _ = posed(model, np.full(9, 1.5), R, T, 1.0)
-    placed = np.full((478, 3), np.nan)
-    placed[model.topology.landmark_ids["mediapipe478"]] = points
-    fits = [
-        fit_landmarks3d(model, placed, scheme="mediapipe478", fix_scale=1.0, noise_mm=noise)
-        for noise in (0.5, 30.0)
-    ]
+def test_noisier_landmarks_leave_more_to_the_prior(face):
+    model, _, _, _, placed = face(np.full(9, 1.5))
+    options = {"scheme": SCHEME, "fix_scale": 1.0}
+    fits = [fit_landmarks3d(model, placed.points, noise_mm=noise, **options) for noise in (0.5, 30.0)]
     sizes = [np.linalg.norm(np.r_[fit.identity, fit.expression]) for fit in fits]
     assert sizes[0] == pytest.approx(4.5, rel=0.05)
     assert sizes[1] < 0.6 * sizes[0]
@@ -188,12 +170,9 @@ def test_a_scheme_the_model_does_not_have_is_refused_by_name(toy):
         fit_landmarks3d(toy(), np.zeros((98, 3)), scheme="wflw98")
 
 
-def test_too_few_landmarks_in_space_are_refused(toy, ring, observe):
-    model, cameras = toy(), ring(3)
-    ids = model.topology.landmark_ids["mediapipe478"]
-    points, _ = posed(model, np.zeros(9), R, T, 1.0)
-    found, placed = observe(cameras, points, ids)
+def test_too_few_landmarks_in_space_are_refused(face):
+    model, cameras, _, found, placed = face(np.zeros(9), views=3)
     spatial = placed.points.copy()
-    spatial[ids[5:]] = np.nan
+    spatial[model.topology.landmark_ids[SCHEME][5:]] = np.nan
     with pytest.raises(LandmarkError, match="only 5 landmarks"):
         fit_face(model, cameras, found, replace(placed, points=spatial))

@@ -27,10 +27,7 @@ def model() -> LinearFaceModel:
 
 def landmark(model: LinearFaceModel, number: int, values: NDArray) -> NDArray:
     """Values (N, C) at a landmark."""
-    topology = model.topology
-    at = int(np.flatnonzero(topology.landmark_ids["mediapipe478"] == number)[0])
-    corners = topology.faces[topology.landmark_faces["mediapipe478"][at]]
-    return topology.landmark_bary["mediapipe478"][at] @ values[corners]
+    return model.topology.landmark_points("mediapipe478", values)[number]
 
 
 def uv_areas(model: LinearFaceModel) -> NDArray:
@@ -45,6 +42,15 @@ def test_size_is_what_the_card_says(model):
     assert ASSET.stat().st_size < 6 * 2**20
     assert np.isfinite(model.mean).all()
     assert np.isfinite(model.basis).all()
+
+
+def test_the_shared_model_cannot_be_changed(model):
+    assert load_generic() is model
+    topology = model.topology
+    arrays = (topology.faces, topology.uv, topology.uv_faces, topology.facial)
+    for array in (model.mean, model.basis, *arrays, *topology.landmarks("mediapipe478")):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
 
 
 def test_convention_model_frame(model):
@@ -123,12 +129,11 @@ def test_facial_mask_is_one_piece_with_its_rim_outside(model):
 
 def test_landmarks_are_places_on_the_mesh(model):
     topology = model.topology
-    ids, bary = topology.landmark_ids["mediapipe478"], topology.landmark_bary["mediapipe478"]
+    ids, _, bary = topology.landmarks("mediapipe478")
     assert np.array_equal(ids, np.arange(468))  # no irises
     assert np.allclose(bary.sum(1), 1)
     assert (bary >= 0).all()
-    faces = topology.landmark_faces["mediapipe478"]
-    points = np.einsum("lk,lkc->lc", bary, model.mean[topology.faces[faces]])
+    points = topology.landmark_points("mediapipe478", model.mean)
     assert len(np.unique(points.round(3), axis=0)) == 468
 
 
@@ -184,12 +189,9 @@ def test_modes_are_sorted_and_none_is_empty(model):
         assert size[:5].min() > size[-5:].max()
 
 
-def test_packing_keeps_modes_to_half_a_step():
+def test_packing_keeps_modes_to_half_a_step_or_refuses_them():
     modes = np.random.default_rng(0).normal(0, 3, (2, 5, 3))
     assert np.abs(pack_modes(modes) * STEP - modes).max() <= STEP / 2 + 1e-9
-
-
-def test_packing_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match="does not fit"):
         pack_modes(np.full((1, 1, 3), 200.0))
 
@@ -229,7 +231,7 @@ def test_fits_heads_within_a_millimetre_and_a_half(model, shared, monkeypatch):
     from generic_model.heads import load_heads
 
     from mesoface.face_models.fitting import fit_landmarks3d
-    from mesoface.geometry.closest_point import Surface
+    from mesoface.geometry.closest_point import MeshSurface
 
     heads = load_heads(shared("ict/ict_facekit_mm.npz"))
     with np.load(ASSET.parent / "ict_mediapipe478.npz", allow_pickle=False) as data:
@@ -239,6 +241,6 @@ def test_fits_heads_within_a_millimetre_and_a_half(model, shared, monkeypatch):
     marks = np.einsum("lk,lkc->lc", bary, vertices[corners])
     fit = fit_landmarks3d(model, marks, scheme="mediapipe478", fix_scale=1.0, noise_mm=0.5)
     facial = fit.mesh.select_faces(model.topology.facial)
-    distance = Surface(Mesh(vertices, skin)).closest(facial.vertices).distance
+    distance = MeshSurface(Mesh(vertices, skin)).closest(facial.vertices).distance
     assert distance.mean() < 0.6
     assert np.percentile(distance, 95) < 1.5

@@ -34,21 +34,13 @@ def test_quads_become_two_triangles_and_padded_ones_one():
 
 def test_convention_ict_is_in_millimetres_facing_forward_with_the_left_at_positive_x(ict):
     topology = ict.topology
-    place = np.einsum(
-        "lk,lkc->lc",
-        topology.landmark_bary["ibug68"],
-        ict.mean[topology.faces[topology.landmark_faces["ibug68"]]],
-    )
+    place = topology.landmark_points("ibug68", ict.mean)
     assert 80 < np.linalg.norm(place[45] - place[36]) < 100  # outer corners of the eyes
     assert place[45, 0] > place[36, 0]  # the subject's left eye
     assert place[27, 1] > place[8, 1]  # nose bridge above the chin
     assert place[30, 2] > place[[0, 16], 2].max()  # the tip of the nose in front of the ears
-    assert (
-        base_mesh(ict, ict.mean)
-        .vertex_normals()[topology.faces[topology.landmark_faces["ibug68"][30]], 2]
-        .min()
-        > 0
-    )
+    tip = topology.faces[topology.landmark_faces["ibug68"][30]]
+    assert base_mesh(ict, ict.mean).vertex_normals()[tip, 2].min() > 0
 
 
 def test_facial_mask_is_a_layout_without_folds_that_fills_the_square(ict):
@@ -61,10 +53,8 @@ def test_facial_mask_is_a_layout_without_folds_that_fills_the_square(ict):
     assert uv.max() < 1.02
     # Texels are of even size: none of the mask is squashed.
     corners = ict.mean[topology.faces[topology.facial]]
-    millimetres = np.sqrt(
-        np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
-    )
-    density = millimetres / np.sqrt(area)
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    density = np.sqrt(np.linalg.norm(normals, axis=1) / 2 / area)
     assert np.percentile(density, 99) / np.percentile(density, 1) < 3
 
 
@@ -98,8 +88,7 @@ def test_measured_landmarks_lie_where_the_68_do(ict):
     topology = ict.topology
 
     def places(scheme):
-        corners = ict.mean[topology.faces[topology.landmark_faces[scheme]]]
-        points = np.einsum("lk,lkc->lc", topology.landmark_bary[scheme], corners)
+        points = topology.landmark_points(scheme, ict.mean)
         return dict(zip(topology.landmark_ids[scheme], points, strict=True))
 
     assert len(topology.landmark_ids["mediapipe478"]) > 400
@@ -116,19 +105,13 @@ def test_a_checkout_is_the_same_model(arrays, tmp_path):
     np.savez(tmp_path / "ict.npz", **arrays)
     compact = load_face_model(str(tmp_path / "ict.npz"))
     quads, uv_quads = arrays["quads"], arrays["uv_quads"]
-    lines = [
-        " ".join(f"{v + 1}/{t + 1}" for v, t in zip(quad, uv, strict=True) if v >= 0)
-        for quad, uv in zip(quads, uv_quads, strict=True)
-    ]
-    rest = "".join(f"vt {u:.7f} {v:.7f}\n" for u, v in arrays["uv"]) + "".join(
-        f"f {line}\n" for line in lines
-    )
+    rest = "".join(f"vt {u:.7f} {v:.7f}\n" for u, v in arrays["uv"])
+    for quad, uv in zip(quads, uv_quads, strict=True):
+        line = " ".join(f"{v + 1}/{t + 1}" for v, t in zip(quad, uv, strict=True) if v >= 0)
+        rest += f"f {line}\n"
     shapes = {"generic_neutral_mesh": np.zeros(1)}
-    for name, kind, index in (
-        ("identity000", "identity", 0),
-        ("identity001", "identity", 1),
-        ("browDown_L", "expression", 0),
-    ):
+    modes = {"identity000": ("identity", 0), "identity001": ("identity", 1), "browDown_L": ("expression", 0)}
+    for name, (kind, index) in modes.items():
         shapes[name] = arrays[f"{kind}_delta_q"][index] * arrays[f"{kind}_scale_mm"][index]
     for name, delta in shapes.items():
         vertices = (arrays["neutral_mm"] + delta) / 10

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from mesoface.errors import CaptureError, MesofaceError
-from mesoface.files.atomic import atomic_file, atomic_folder
+from mesoface.files.atomic import atomic_file, atomic_folder, is_leftover, remove_leftovers
 
 
 def names(folder: Path) -> list[str]:
@@ -195,3 +199,68 @@ def test_errors_about_files_inside_name_them_where_they_would_have_been(tmp_path
         raise CaptureError("bad", path="/elsewhere/3.jpg", remedy="mend it")
     assert error.value.path == "/elsewhere/3.jpg"
     assert names(tmp_path) == []
+
+
+_REPLACE = """
+import os, shutil, signal, sys
+from pathlib import Path
+from mesoface.files.atomic import atomic_folder
+
+steps = int(sys.argv[1])
+
+def counted(call):
+    def step(*args, **options):
+        global steps
+        steps -= 1
+        if steps < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*args, **options)
+    return step
+
+with atomic_folder("face", overwrite=True) as folder:
+    for name in "abc":
+        (folder / name).write_text("new")
+    for module, name in ((os, "replace"), (os, "rename"), (os, "unlink"), (os, "rmdir"), (shutil, "rmtree")):
+        setattr(module, name, counted(getattr(module, name)))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+@pytest.mark.parametrize(
+    "restart", [remove_leftovers, lambda folder: atomic_folder(folder / "face").__enter__()]
+)
+def test_killed_at_any_step_of_a_replacement_the_folder_is_whole_after_the_next_start(tmp_path, restart):
+    def content():
+        return [file.read_text() for file in sorted((tmp_path / "face").iterdir())]
+
+    seen = []
+    for steps in range(20):
+        shutil.rmtree(tmp_path / "face", ignore_errors=True)
+        (tmp_path / "face").mkdir()
+        for name in "abc":
+            (tmp_path / "face" / name).write_text("old")
+        ended = subprocess.run([sys.executable, "-c", _REPLACE, str(steps)], cwd=tmp_path, check=False)
+        if (tmp_path / "face").exists():
+            assert content() in (["old"] * 3, ["new"] * 3)
+        with suppress(MesofaceError):  # atomic_folder without overwrite: there is a whole folder
+            restart(tmp_path)
+        assert content() in (["old"] * 3, ["new"] * 3)
+        seen.append(content()[0])
+        remove_leftovers(tmp_path)
+        assert names(tmp_path) == ["face"]
+        if not ended.returncode:
+            break
+    assert seen[0] == seen[1] == "old", "killed before the first and before the second rename"
+    assert seen[2] == seen[-1] == "new"
+    assert not ended.returncode
+
+
+def test_a_folder_that_was_set_aside_is_not_restored_over_a_newer_one(tmp_path):
+    for name in ("face", ".face~0123456789ab", ".other~0123456789ab", ".half-0123456789ab"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(name)
+    assert all(is_leftover(path) for path in tmp_path.iterdir() if path.name != "face")
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == ["face", "other"]
+    assert (tmp_path / "face" / "name").read_text() == "face"
+    assert (tmp_path / "other" / "name").read_text() == ".other~0123456789ab"

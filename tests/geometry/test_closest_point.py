@@ -7,19 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesoface.evaluation.sampling import sample_surface
-from mesoface.geometry.closest_point import Surface, closest_on_triangles, open_edges
+from mesoface.evaluation.truth import sample_surface
+from mesoface.geometry.closest_point import MeshSurface, closest_on_triangles, open_edges
 from mesoface.geometry.mesh import Mesh
 
 
 def brute_force(mesh: Mesh, points: np.ndarray) -> np.ndarray:
     """(N,) distances, every point to every face."""
-    corners = mesh.face_corners()
     best = np.full(len(points), np.inf)
-    for a, b, c in corners:
-        shape = (len(points), 3)
-        _, squared = closest_on_triangles(points, *(np.broadcast_to(x, shape) for x in (a, b, c)))
-        best = np.minimum(best, squared)
+    for face in mesh.face_corners():
+        corners = (np.broadcast_to(corner, (len(points), 3)) for corner in face)
+        best = np.minimum(best, closest_on_triangles(points, *corners)[1])
     return np.sqrt(best)
 
 
@@ -59,7 +57,7 @@ def test_closest_point_is_exact_among_any_number_of_faces(count: int) -> None:
     corners = centers + rng.normal(size=(count, 3, 3)) * 10 ** rng.uniform(-2, 2, (count, 1, 1))
     mesh = Mesh(corners.reshape(-1, 3), np.arange(3 * count).reshape(-1, 3))
     points = rng.normal(size=(300, 3)) * 40
-    closest = Surface(mesh).closest(points)
+    closest = MeshSurface(mesh).closest(points)
     np.testing.assert_allclose(closest.distance, brute_force(mesh, points), rtol=1e-7, atol=1e-9)
     on_face = np.einsum("nk,nkc->nc", closest.bary, mesh.vertices[mesh.faces[closest.face]])
     np.testing.assert_allclose(on_face, closest.points, atol=1e-9)
@@ -76,25 +74,25 @@ def grid(n: int = 12, step: float = 1.0) -> Mesh:
 @pytest.mark.parametrize("height", [0.0, 0.01, 3.0, 1000.0])
 def test_closest_point_of_a_plane_is_the_foot(height: float) -> None:
     points = np.column_stack([np.random.default_rng(0).uniform(0, 11, (400, 2)), np.full(400, height)])
-    closest = Surface(grid()).closest(points)
+    closest = MeshSurface(grid()).closest(points)
     np.testing.assert_allclose(closest.points, points * (1, 1, 0), atol=1e-9)
     np.testing.assert_allclose(closest.distance, height, atol=1e-12)
 
 
 def test_faces_without_area_are_passed_over() -> None:
     mesh = Mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 5, 5]], [[0, 1, 2], [3, 3, 3], [0, 1, 1], [0, 3, 0]])
-    closest = Surface(mesh).closest([[5, 5, 5]])
+    closest = MeshSurface(mesh).closest([[5, 5, 5]])
     assert closest.face[0] == 0
     with pytest.raises(ValueError, match="no face with an area"):
-        Surface(Mesh(mesh.vertices, mesh.faces[1:]))
+        MeshSurface(Mesh(mesh.vertices, mesh.faces[1:]))
 
 
 def test_no_points_give_no_results() -> None:
-    assert len(Surface(grid()).closest(np.zeros((0, 3))).distance) == 0
+    assert len(MeshSurface(grid()).closest(np.zeros((0, 3))).distance) == 0
 
 
 def test_points_beyond_the_rim_are_told_from_those_above() -> None:
-    surface = Surface(grid())
+    surface = MeshSurface(grid())
     points = [[5.5, 5.2, 3], [-1, 5.5, 0], [12, 12, 1], [0.01, 5, 2], [5, 5, 1], [11.001, 3, 0]]
     assert surface.on_boundary(surface.closest(points)).tolist() == [False, True, True, False, False, True]
 
@@ -114,7 +112,7 @@ def test_closed_surface_has_no_rim() -> None:
 def test_interpolated_normals_use_the_stored_ones() -> None:
     mesh = grid(2)
     tilted = Mesh(mesh.vertices, mesh.faces, normals=np.tile([0.6, 0, 0.8], (4, 1)))
-    surface = Surface(tilted)
+    surface = MeshSurface(tilted)
     np.testing.assert_allclose(surface.normals(surface.closest([[0.3, 0.4, 2]])), [[0.6, 0, 0.8]])
 
 
@@ -123,10 +121,8 @@ def test_samples_are_uniform_by_area_whatever_the_triangles() -> None:
     x = np.concatenate([[0.0], np.linspace(1, 2, 101)])
     vertices = np.concatenate([np.column_stack([x, np.full(102, y), np.zeros(102)]) for y in (0, 1)])
     a = np.arange(101)
-    mesh = Mesh(
-        vertices,
-        np.concatenate([np.column_stack([a, a + 1, a + 103]), np.column_stack([a, a + 103, a + 102])]),
-    )
+    faces = np.concatenate([np.column_stack([a, a + 1, a + 103]), np.column_stack([a, a + 103, a + 102])])
+    mesh = Mesh(vertices, faces)
     samples = sample_surface(mesh, 10_000, seed=4)
     assert (samples.points[:, 0] < 1).mean() == pytest.approx(0.5, abs=0.002)
     np.testing.assert_allclose(samples.points.mean(0), [1, 0.5, 0], atol=0.02)

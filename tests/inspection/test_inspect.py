@@ -12,6 +12,7 @@ from mesoface.geometry.mesh import unit
 from mesoface.inspection.inspect import inspect, print_inspection
 from mesoface.landmarks import Landmarks2D
 from mesoface.report.inspect_page import inspect_page
+from tests.rendering.test_page import assert_sealed
 
 RADIUS = 80.0
 
@@ -79,9 +80,8 @@ def test_views_without_a_face(capture):
     found = inspect(capture, Known(faceless=[1, 2], notes=("view 1: hidden",)))
     assert [view.face_found for view in found.views] == [True, False, False, True, True, True, True]
     assert "views 1, 2" in words(found)
-    assert "a gap of 5" in words(
-        found
-    )  # three steps of 16.7° and the middle of the face nearer than its centre
+    # three steps of 16.7°, seen from the middle of the face, which is nearer than the ball's
+    assert "a gap of 5" in words(found)
     assert "no face" in printed(found)
     assert "view 1: hidden" in printed(found)
 
@@ -94,10 +94,8 @@ def test_swapped_cameras_are_named(capture):
         def detect(self, capture):
             return detected
 
-    views[1], views[4] = (
-        replace(views[1], camera=views[4].camera),
-        replace(views[4], camera=views[1].camera),
-    )
+    swapped = [replace(views[a], camera=views[b].camera) for a, b in ((1, 4), (4, 1))]
+    views[1], views[4] = swapped
     found = inspect(Capture(tuple(views)), AsSeen())
     assert [v.name for v in found.views if v.distrusted] == ["1", "4"]
     assert "views 1, 4: the landmarks contradict" in words(found)
@@ -152,8 +150,7 @@ def test_the_page_is_self_contained_and_escaped(capture):
     page = inspect_page(inspect(capture, Known(faceless=[3])), capture)
     assert page.count("data:image/jpeg;base64,") == 7
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
-    assert "<script" not in page
-    assert "http" not in page
+    assert_sealed(page)
     assert "<b>&0" not in page
     assert "&lt;b&gt;&amp;0" in page
     assert "left out &lt;i&gt;" in page

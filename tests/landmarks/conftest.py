@@ -62,13 +62,8 @@ def ring_of_cameras() -> Callable[..., list[Camera]]:
         cameras = []
         for azimuth in np.radians(np.linspace(-reach, reach, count)):
             elevation = np.radians(rng.uniform(-15, 15))
-            center = rng.uniform(820, 950) * np.array(
-                [
-                    np.sin(azimuth) * np.cos(elevation),
-                    np.sin(elevation),
-                    np.cos(azimuth) * np.cos(elevation),
-                ]
-            )
+            x, z = np.sin(azimuth) * np.cos(elevation), np.cos(azimuth) * np.cos(elevation)
+            center = rng.uniform(820, 950) * np.array([x, np.sin(elevation), z])
             R, t = look_at(center, rng.normal(0, 5, 3))
             K = np.array([[4000.0, 0, 432], [0, 4000, 648], [0, 0, 1]])
             cameras.append(Camera(K, R, t, 864, 1296))

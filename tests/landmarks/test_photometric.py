@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from scipy.spatial import cKDTree
 
 from mesoface.captures.capture import Capture, View
@@ -52,11 +53,17 @@ def off_the_ball(points: np.ndarray) -> np.ndarray:
     return np.abs(np.linalg.norm(points, axis=1) - RADIUS)
 
 
-def test_alignment_brings_landmarks_onto_the_surface():
-    capture = ball_capture(texture=1.0)
+@pytest.fixture
+def ball(request):
+    """Capture, landmarks and triangulated landmarks of a ball; the parameter is its texture's contrast."""
+    capture = ball_capture(texture=getattr(request, "param", 1.0))
     landmarks = noisy_landmarks(capture, points_on_the_ball())
-    before = triangulate(capture.cameras, landmarks)
-    moved, after = align_landmarks(capture, landmarks, before)
+    return capture, landmarks, triangulate(capture.cameras, landmarks)
+
+
+def test_alignment_brings_landmarks_onto_the_surface(ball):
+    before = ball[2]
+    moved, after = align_landmarks(*ball)
     assert np.median(off_the_ball(before.points)) > 1.0
     assert np.median(off_the_ball(after.points)) < 0.25
     assert np.quantile(off_the_ball(after.points), 0.9) < 0.8
@@ -65,20 +72,15 @@ def test_alignment_brings_landmarks_onto_the_surface():
     assert np.nanmedian(before.residuals) > 1.0
 
 
-def test_skin_without_texture_is_left_alone():
-    capture = ball_capture(texture=0.0)
-    landmarks = noisy_landmarks(capture, points_on_the_ball())
-    before = triangulate(capture.cameras, landmarks)
-    _, after = align_landmarks(capture, landmarks, before)
-    assert np.median(off_the_ball(after.points)) < 1.5 * np.median(off_the_ball(before.points))
+@pytest.mark.parametrize("ball", [0.0], indirect=True)
+def test_skin_without_texture_is_left_alone(ball):
+    _, after = align_landmarks(*ball)
+    assert np.median(off_the_ball(after.points)) < 1.5 * np.median(off_the_ball(ball[2].points))
 
 
-def test_distrusted_views_are_not_used():
-    capture = ball_capture(texture=1.0)
-    landmarks = noisy_landmarks(capture, points_on_the_ball())
-    before = triangulate(capture.cameras, landmarks)
-    before.distrusted[1] = True
-    moved, after = align_landmarks(capture, landmarks, before)
+def test_distrusted_views_are_not_used(ball):
+    ball[2].distrusted[1] = True
+    moved, after = align_landmarks(*ball)
     assert not moved.weights[1].any()
     assert after.distrusted[1]
     assert np.median(off_the_ball(after.points)) < 0.4

@@ -6,7 +6,15 @@ from mesoface.captures.capture import Capture, View
 from mesoface.errors import LandmarkError
 from mesoface.geometry.mesh import unit
 from mesoface.landmarks import select_views, triangulate
-from mesoface.landmarks.selection import face_axes, farthest_points, share_inside, sharpness_of
+from mesoface.landmarks.selection import (
+    choose_main_face,
+    face_axes,
+    face_sharpness,
+    face_size,
+    farthest_points,
+    share_inside,
+    without_doubles,
+)
 
 
 @pytest.fixture
@@ -49,10 +57,9 @@ def test_of_two_like_views_the_sharp_one_is_chosen(textured):
 def test_sharpness_falls_with_blur_and_ignores_gain(textured):
     capture, landmarks, _ = textured
     view, points = capture.views[5], landmarks.points[5]
-    soft = View("soft", cv2.GaussianBlur(view.image, (0, 0), 2), view.camera)
-    dark = View("dark", view.image * np.float32(0.4), view.camera)
-    assert sharpness_of(soft, points) < 0.2 * sharpness_of(view, points)
-    assert sharpness_of(dark, points) == pytest.approx(sharpness_of(view, points), rel=1e-3)
+    sharp = face_sharpness(view.image, points)
+    assert face_sharpness(cv2.GaussianBlur(view.image, (0, 0), 2), points) < 0.2 * sharp
+    assert face_sharpness(view.image * np.float32(0.4), points) == pytest.approx(sharp, rel=1e-3)
 
 
 def test_share_inside(textured):
@@ -79,3 +86,36 @@ def test_farthest_points_start_where_they_are_told():
     assert farthest_points(directions, 2, 0) == [0, 4]
     assert farthest_points(directions, 9, 1)[0] == 1
     assert sorted(farthest_points(directions, 9, 1)) == [0, 1, 2, 3, 4]
+
+
+def faces_of(cameras, *heads):
+    return [[camera.project(head)[0] for head in heads] for camera in cameras]
+
+
+def test_the_larger_of_two_people_is_chosen_in_every_view(toy_face, ring_of_cameras):
+    cameras = ring_of_cameras(5, 30)
+    behind = toy_face * 0.9 + [60, 30, -200]
+    found = faces_of(cameras, behind, toy_face)
+    assert choose_main_face(cameras, found) == [1] * 5
+
+
+def test_one_person_is_followed_though_another_looks_larger_once(toy_face, ring_of_cameras):
+    cameras = ring_of_cameras(5, 30)
+    found = faces_of(cameras, toy_face)
+    size = face_size(found[2][0])
+    stray = found[2][0] * 1.3 + [2 * size, 0]
+    found[2] = [stray - stray.mean(0) + [432, 100], found[2][0]]
+    assert choose_main_face(cameras, found) == [0, 0, 1, 0, 0]
+
+
+def test_views_without_a_face_have_no_choice(toy_face, ring_of_cameras):
+    cameras = ring_of_cameras(3)
+    found = faces_of(cameras, toy_face)
+    found[1] = []
+    assert choose_main_face(cameras, found) == [0, None, 0]
+
+
+def test_the_same_face_found_twice_counts_once():
+    rng = np.random.default_rng(0)
+    face = rng.uniform(100, 300, (478, 3))
+    assert len(without_doubles([face, face + 5, face + np.array([400, 0, 0])])) == 2

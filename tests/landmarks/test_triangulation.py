@@ -4,8 +4,46 @@ import numpy as np
 import pytest
 
 from mesoface.errors import LandmarkError
-from mesoface.landmarks import Landmarks2D, triangulate
+from mesoface.geometry.camera import Camera
+from mesoface.landmarks import Landmarks2D, closest_points_to_rays, triangulate
 from mesoface.landmarks.surface import landmark_normals
+from mesoface.landmarks.triangulation import nearest_to_rays
+
+
+def test_meets_the_reference_triangulation(shared):
+    golden = np.load(shared("reference/triangulation_golden.npz"))
+    cameras = [
+        Camera(K, Rt[:, :3], Rt[:, 3], 1000, 1000) for K, Rt in zip(golden["K"], golden["Rt"], strict=True)
+    ]
+    points = closest_points_to_rays(cameras, golden["keypoints2d"])
+    scale = np.abs(golden["points3d"]).max()
+    np.testing.assert_allclose(points, golden["points3d"], atol=1e-4 * scale)
+
+
+def test_recovers_points_and_skips_missing_ones(toy_face, ring_of_cameras, seen_by):
+    cameras = ring_of_cameras(4)
+    keypoints = seen_by(cameras, toy_face).points
+    keypoints[1:, 7] = np.nan  # one view left
+    keypoints[2:, 8] = np.nan  # two left
+    points = closest_points_to_rays(cameras, keypoints)
+    assert np.isnan(points[7]).all()
+    known = np.arange(478) != 7
+    np.testing.assert_allclose(points[known], toy_face[known], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("second", "weights", "point"),
+    [
+        ((0.0, 0, 1), (1.0, 1.0), (0, 1, 0)),  # two skew rays meet half way
+        ((0.0, 0, 1), (3.0, 1.0), (0, 0.5, 0)),  # weights pull towards their ray
+        ((1.0, 0, 0), (1.0, 1.0), (np.nan,) * 3),  # parallel rays have no point
+    ],
+)
+def test_the_point_nearest_to_two_rays(second, weights, point):
+    origins = np.array([[0.0, 0, 0], [0.0, 2, 0]])
+    directions = np.array([[(1.0, 0, 0)], [second]])
+    found = nearest_to_rays(origins, directions, np.array(weights)[:, None])
+    np.testing.assert_allclose(found, [point], atol=1e-12)
 
 
 def error(solved, truth):

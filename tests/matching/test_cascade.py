@@ -10,8 +10,8 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.matching import cascade
 from mesoface.matching.cascade import match
 from mesoface.matching.classical import PRESETS, ClassicalLevel, ClassicalMatcher
-from mesoface.matching.levels import Level, levels_for
-from mesoface.matching.trust import Rig
+from mesoface.matching.matcher import Level, levels_for
+from mesoface.matching.rig import Rig
 from mesoface.uvd.space import build_uvd_space
 from mesoface.uvd.visibility import cast_visibility
 

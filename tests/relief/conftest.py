@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mesoface.files.colour import encode_srgb
 from mesoface.geometry.mesh import unit
-from mesoface.lab.synthesis.sensor import encode_srgb
 from mesoface.lab.training.patches.fields import waves
-from mesoface.relief.ground import Ground
+from mesoface.relief.inputs import Ground
 from mesoface.uvd.space import surface_normals
 
 SIZE, RADIUS = 256, 60.0

@@ -1,7 +1,10 @@
 """From a measured and textured face to predicted relief."""
 
+from __future__ import annotations
+
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,13 +15,17 @@ from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.files.checkpoints import WeightsError
 from mesoface.geometry.mesh import Mesh
-from mesoface.relief.apply import add_relief
-from mesoface.relief.choice import choose_predictor, why_no_relief
-from mesoface.relief.ground import LARGEST, SMALLEST, make_ground, relief_size
-from mesoface.relief.inputs import high_pass, slopes
-from mesoface.relief.learned import learned_height
-from mesoface.relief.predict import Predictor, load_predictor, predict_relief
-from mesoface.relief.types import MesoRelief
+from mesoface.relief.inputs import LARGEST, SMALLEST, high_pass, make_ground, relief_size, slopes
+from mesoface.relief.network import FULL_SCALE_MM, learned_height, published_height
+from mesoface.relief.predict import (
+    FunctionPredictor,
+    MesoRelief,
+    add_relief,
+    choose_predictor,
+    load_predictor,
+    predict_relief,
+    why_no_relief,
+)
 from mesoface.texture import Texture
 from mesoface.uvd.rasterize import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace
@@ -52,7 +59,7 @@ def view(pixel_mm: float, surface_at=(25, 25, 0)):
 
 @pytest.mark.parametrize(("pixel", "size"), [(0.4, 128), (0.25, 256), (0.2, 256), (0.1, 512)])
 def test_texels_are_as_fine_as_the_photos(pixel, size, monkeypatch):
-    monkeypatch.setattr("mesoface.relief.ground.SMALLEST", 64)
+    monkeypatch.setattr("mesoface.relief.inputs.SMALLEST", 64)
     assert relief_size(surface(), [view(pixel)] * 3, 4096) == size
 
 
@@ -62,13 +69,41 @@ def test_the_size_has_bounds():
     assert relief_size(surface(), [view(0.001)], 700) == 512
 
 
+class Ripples:
+    """A predictor that knows nothing of mesoface's."""
+
+    source = "ripples"
+
+    def height(self, ground, texture):
+        return (0.02 * np.sin(2 * np.pi * np.arange(ground.size) / 6)[None] + 0 * ground.valid)[
+            :, : self.columns
+        ]
+
+
+@pytest.mark.parametrize("columns", [256, 255])
+def test_a_predictor_of_one_s_own(monkeypatch, columns):
+    monkeypatch.setattr(predict_module, "relief_size", lambda *_: 256)
+    own = Ripples()
+    own.columns = columns
+    if columns == 255:
+        with pytest.raises(ValueError, match=r"must be \(256, 256\), ripples returned \(256, 255\)"):
+            predict_relief(surface(), texture(), [], own)
+    else:
+        relief = predict_relief(surface(), texture(), [], own)
+        assert relief.source == "ripples"
+        assert relief.height.std() > 0.003
+
+
 def test_predicted_relief_is_high_passed_and_inside(monkeypatch):
     monkeypatch.setattr(predict_module, "relief_size", lambda *_: 256)
     y, x = np.mgrid[:256, :256].astype(np.float32)
     wide = 0.1 * np.sin(x / 25)
     fine = 0.02 * np.sin(2 * np.pi * y / 6)
     relief = predict_relief(
-        surface(), texture(), [], Predictor("shading", lambda ground, _: (wide + fine).astype(np.float32))
+        surface(),
+        texture(),
+        [],
+        FunctionPredictor("shading", lambda ground, _: (wide + fine).astype(np.float32)),
     )
     assert (relief.size, relief.source) == (256, "shading")
     assert relief.texel_mm == pytest.approx(0.2, rel=0.01)
@@ -96,7 +131,7 @@ def test_the_shipped_network_finds_bumps_that_light_shows(lit):
 def test_bigger_maps_go_in_tiles_without_seams(lit, monkeypatch):
     predictor = load_predictor("learned")
     whole = predictor.height(lit.ground, texture())
-    monkeypatch.setattr("mesoface.relief.learned._TILE", 96)
+    monkeypatch.setattr("mesoface.relief.network._TILE", 96)
     tiled = predictor.height(lit.ground, texture())
     assert np.abs(tiled - whole).max() < 0.05 * np.abs(whole).max()
 
@@ -149,3 +184,33 @@ def test_bad_weights_are_told_at_once(tmp_path):
     shipped = predict_module.files("mesoface") / "assets" / "surface_matcher.safetensors"
     with pytest.raises(MesofaceError, match="relief_generator"):
         load_predictor("learned", shipped)
+
+
+class Brightness(nn.Module):
+    """Answers with the red channel, and remembers what it saw."""
+
+    def forward(self, maps):
+        self.seen = maps
+        return maps[:, :1]
+
+
+def test_the_answer_lies_where_its_texture_was():
+    """Window of a texture of 1024²: rows 12 to 961, columns 38 to 987."""
+    y, x = np.mgrid[:1024, :1024].astype(np.float32)
+    color = np.repeat((0.5 + 0.4 * np.sin(x / 60) * np.cos(y / 45))[..., None], 3, -1).astype(np.float32)
+    network = Brightness()
+    height = published_height(color, 1024, network, "cpu")
+    assert network.seen.shape == (1, 3, 1024, 1024)
+    expected = (color[..., 0] * 2 - 1) * FULL_SCALE_MM
+    inside = np.zeros((1024, 1024), bool)
+    inside[12:962, 38:988] = True
+    assert not height[~inside].any()
+    core = cv2.erode(inside.astype(np.uint8), np.ones((5, 5))) > 0
+    np.testing.assert_allclose(height[core], expected[core], atol=2e-3)
+
+
+def test_other_sizes_are_the_same_map():
+    color = np.full((256, 256, 3), 0.75, np.float32)
+    height = published_height(color, 512, Brightness(), "cpu")
+    assert height.shape == (512, 512)
+    np.testing.assert_allclose(height[20:-40, 30:-30], 0.5 * FULL_SCALE_MM, atol=1e-4)

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.relief.ground import Ground
-from mesoface.relief.inputs import high_pass
+from mesoface.relief.inputs import Ground, high_pass
 from mesoface.relief.shading import shading_height, skin_share
 
 SIZE, TEXEL = 160, 0.2

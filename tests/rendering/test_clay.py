@@ -8,7 +8,7 @@ import pytest
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.rendering.clay import Relief, face_directions, shade, turntable_cameras
+from mesoface.rendering.clay import ReliefMaps, face_directions, shade, turntable_cameras
 from mesoface.rendering.false_color import UNKNOWN, add_legend, colorize, percentile_limits
 
 
@@ -187,7 +187,7 @@ def plates(*depths: float) -> Mesh:
 def test_a_relief_is_drawn_instead_of_the_meshs_normals() -> None:
     tilted = np.full((16, 16, 3), (0.6, 0, 0.8), np.float32)
     tilted[:8] = (0, 0, 1)  # the upper half
-    relief = Relief(tilted, np.ones((16, 16), bool))
+    relief = ReliefMaps(tilted, np.ones((16, 16), bool))
     picture = shade(plates(0), camera(), mode="normals", relief=relief)
     np.testing.assert_allclose(picture[20, 32], [0.5, 0.5, 1], atol=0.01)
     np.testing.assert_allclose(picture[44, 32], [0.8, 0.5, 0.9], atol=0.01)
@@ -197,7 +197,7 @@ def test_rays_go_on_through_what_is_cut_away() -> None:
     flat = np.full((64, 64, 3), (0, 0, 1), np.float32)
     shown = np.ones((64, 64), bool)
     shown[:, 32:] = False  # right half
-    seen = shade(plates(0), camera(), mode="normals", relief=Relief(flat, shown), background=(0, 0, 0))
+    seen = shade(plates(0), camera(), mode="normals", relief=ReliefMaps(flat, shown), background=(0, 0, 0))
     assert seen[32, 20].any()
     assert not seen[32, 44].any()
     # a second plate behind, of half the size: its own right half is cut as well, its left half shows through
@@ -209,7 +209,7 @@ def test_rays_go_on_through_what_is_cut_away() -> None:
         both.with_vertices(vertices),
         camera(),
         mode="normals",
-        relief=Relief(flat, shown),
+        relief=ReliefMaps(flat, shown),
         background=(0, 0, 0),
     )
     assert seen[32, 36].any(), "the plate behind, where it is whole"
@@ -217,6 +217,6 @@ def test_rays_go_on_through_what_is_cut_away() -> None:
 
 
 def test_a_relief_needs_uvs() -> None:
-    relief = Relief(np.full((4, 4, 3), (0, 0, 1), np.float32), np.ones((4, 4), bool))
+    relief = ReliefMaps(np.full((4, 4, 3), (0, 0, 1), np.float32), np.ones((4, 4), bool))
     with pytest.raises(ValueError, match="one UV a vertex"):
         shade(ball(), camera(8), relief=relief)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesoface.report.face_report import write_report
+from mesoface.report.reconstruct_page import write_report
 
 
 @pytest.mark.slow

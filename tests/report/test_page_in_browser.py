@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
 import pytest
 
-from mesoface.report.face_surfaces import face_shadings, face_surfaces
-from mesoface.report.reconstruct_page import ReportData, reconstruct_page
-from mesoface.report.reduced import reduce_surface
-from mesoface.report.turnable import turnable
+from mesoface.rendering.page import render
+from mesoface.rendering.reduced import reduce_surface
+from mesoface.report.reconstruct_page import TEMPLATE
+from mesoface.results.scene import face_view
+from tests.rendering.test_page import assert_sealed
+from tests.report.test_reconstruct_page import context
 
 VIEW = "document.querySelector('.turnable')"
 
@@ -18,14 +22,16 @@ VIEW = "document.querySelector('.turnable')"
 def page_file(drawn_face, tmp_path):
     """A report with the drawn face in it."""
     errors = np.full(len(drawn_face.fine.mesh.vertices), 0.03)
-    scene = turnable(
-        face_surfaces(drawn_face, reduce_surface(drawn_face.fine, 250)), face_shadings(drawn_face, errors)
-    )
+    scene = face_view(drawn_face, reduce_surface(drawn_face.fine, 250), errors)
     picture = np.zeros((8, 6, 3), np.uint8)
     path = tmp_path / "report.html"
-    data = ReportData(title="a face", scene=scene, views=[("front", picture)], command="mesoface <x>")
-    path.write_text(reconstruct_page(data), encoding="utf-8")
+    data = context(name="a face", scene=scene, views=[("front", picture)], command="mesoface <x>")
+    path.write_text(render(TEMPLATE, **data), encoding="utf-8")
     return path
+
+
+def test_the_page_is_sealed(page_file):
+    assert_sealed(page_file.read_text(encoding="utf-8"), scripts=2)
 
 
 def canvas(page) -> np.ndarray:
@@ -99,7 +105,9 @@ def test_the_face_is_shown_turned_and_recoloured(page_file, browser_page):
 
 def test_without_webgl_there_is_a_word_and_the_rest_of_the_page(page_file, browser_page):
     text = page_file.read_text(encoding="utf-8")
-    page_file.write_text(text.replace('getContext("webgl2"', 'getContext("webgl9"'), encoding="utf-8")
+    text = text.replace('getContext("webgl2"', 'getContext("webgl9"')
+    text = re.sub(r"script-src [^\"]*", "script-src 'unsafe-inline'", text)  # another script, another hash
+    page_file.write_text(text, encoding="utf-8")
     browser_page.open(page_file.as_uri())
     browser_page.wait("document.querySelector('.turnable.failed')")
     words = browser_page.evaluate("document.querySelector('.turnable-note').textContent")

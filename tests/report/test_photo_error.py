@@ -9,7 +9,7 @@ from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.report.photo_error import photo_errors
-from mesoface.texture.types import Texture
+from mesoface.texture import Texture
 from mesoface.uvd.maps import sample_map
 
 

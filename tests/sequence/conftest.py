@@ -1,7 +1,8 @@
-"""A flat piece of skin before some cameras, that moves."""
+"""A flat piece of skin that moves before some cameras, and tracks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera, look_at
+from mesoface.sequence.state import Track
 from mesoface.sequence.tracking import SIZE
 from mesoface.uvd.rasterize import texel_centers
 from mesoface.uvd.space import UVDSpace
 
 WIDTH_MM = 180.0
 PHOTO = 360  # pixels
+Fill = Callable[[tuple[int, ...]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,31 @@ def draw_plate(seed: int) -> Plate:
         K = np.array([[4.2 * PHOTO, 0, half], [0, 4.2 * PHOTO, half], [0, 0, 1]])
         cameras.append(Camera(K, R, t, PHOTO, PHOTO))
     return Plate(np.clip(texture, 0, 1), tuple(cameras))
+
+
+@pytest.fixture(scope="session")
+def make_track() -> Callable[[Fill], Track]:
+    """``make_track(np.zeros)`` → a track of two views; its numbers come from ``fill(shape)``."""
+
+    def make(fill: Fill) -> Track:
+        return Track(
+            views=np.array(["left", "right"]),
+            rotations=np.stack([np.eye(3)] * 2),
+            translations=fill((2, 3)),
+            anchor=(255 * fill((2, SIZE, SIZE))).astype(np.uint8),
+            frames=3,
+            position=fill((SIZE, SIZE, 3)).astype(np.float32),
+            normal=fill((SIZE, SIZE, 3)).astype(np.float32),
+            visibility=fill((2, SIZE, SIZE)).astype(np.float16),
+            landmarks=fill((478, 3)),
+            landmark_weights=fill((2, 478)),
+            expression=fill((5,)),
+            detail=fill((64, 64)).astype(np.float16),
+            kept=fill((64, 64)) < 0.5,
+            quality=np.array([0.97, 0.8]),
+        )
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -34,12 +34,12 @@ def measurer(monkeypatch):
 
 
 def test_a_frame_that_was_lost_says_so_in_its_own_result(measurer):
-    frame = measurer.measure(None, before=object(), clock=None)
+    frame = measurer.measure(None, before=object())
     assert frame.reason == "the face has jumped by 31 mm"
     assert frame.face.warnings == ("no relief was predicted", "measured afresh: the face has jumped by 31 mm")
 
 
 def test_the_first_frame_is_no_reason_to_warn(measurer):
-    frame = measurer.measure(None, before=None, clock=None)
+    frame = measurer.measure(None, before=None)
     assert frame.reason == "the first frame"
     assert frame.face.warnings == ("no relief was predicted",)

@@ -6,10 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mesoface.sequence.warm import Relief, with_relief
-from mesoface.surface.conform import smooth_base
-from mesoface.uvd.match import Match
-from mesoface.uvd.space import UVDSpace
+from mesoface.sequence.warm import CarriedRelief, with_relief
+from mesoface.surface.fine import smooth_base
+from mesoface.uvd.space import Match, UVDSpace
 
 SIZE, TEXEL = 160, 0.3
 FINEST = 0.45  # mm that a frame's own level can tell
@@ -43,7 +42,7 @@ def rms(a):
 
 def test_noise_is_averaged_and_pores_stay():
     pores = noise(0.3, 0.03, 1)
-    before = Relief(detail(surface(pores)), ALL, 4)
+    before = CarriedRelief(detail(surface(pores)), ALL, 4)
     now = surface(pores + noise(0.35, 0.02, 2))
     fused = with_relief(now, before, FINEST)
     truth = surface(pores)
@@ -53,14 +52,14 @@ def test_noise_is_averaged_and_pores_stay():
 def test_what_this_frame_was_too_coarse_for_is_carried():
     pores = noise(0.25, 0.03, 1)
     coarse = cv2.GaussianBlur(pores, (0, 0), FINEST / TEXEL)
-    fused = with_relief(surface(coarse), Relief(detail(surface(pores)), ALL, 1), FINEST)
+    fused = with_relief(surface(coarse), CarriedRelief(detail(surface(pores)), ALL, 1), FINEST)
     truth = detail(surface(pores))
     assert rms(detail(fused) - truth) < 0.5 * rms(detail(surface(coarse)) - truth)
 
 
 def test_large_relief_is_this_frame_s_own():
     fold = noise(3.0, 0.3, 5)
-    fused = with_relief(surface(fold), Relief(np.zeros((SIZE, SIZE), np.float32), ALL, 4), FINEST)
+    fused = with_relief(surface(fold), CarriedRelief(np.zeros((SIZE, SIZE), np.float32), ALL, 4), FINEST)
     assert rms(detail(fused) - detail(surface(fold))) < 0.1 * rms(detail(surface(fold)))
 
 
@@ -68,14 +67,14 @@ def test_a_wrinkle_that_comes_is_not_held_back():
     wrinkle = np.zeros((SIZE, SIZE), np.float32)
     wrinkle[78:82] = -0.5
     wrinkle = cv2.GaussianBlur(wrinkle, (0, 0), 1.0)
-    fused = with_relief(surface(wrinkle), Relief(np.zeros((SIZE, SIZE), np.float32), ALL, 4), FINEST)
+    fused = with_relief(surface(wrinkle), CarriedRelief(np.zeros((SIZE, SIZE), np.float32), ALL, 4), FINEST)
     depth = fused.space.position[78:82, 40:-40, 2].mean()
     assert depth < 0.8 * wrinkle[78:82, 40:-40].mean()
 
 
 @pytest.mark.parametrize("known", [False, True])
 def test_nothing_is_made_up_where_nothing_was_known(known):
-    before = Relief(noise(0.3, 0.03, 1), np.full((SIZE, SIZE), known), 4)
+    before = CarriedRelief(noise(0.3, 0.03, 1), np.full((SIZE, SIZE), known), 4)
     now = surface(noise(0.3, 0.03, 9))
     changed = np.abs(with_relief(now, before, FINEST).space.position - now.space.position).max() > 1e-6
     assert changed == known

@@ -9,6 +9,7 @@ import errno
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -16,61 +17,30 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from mesoface.batch import result
-from mesoface.captures.formats import facescape
+from mesoface.batch import attempt
+from mesoface.batch.job import BatchOptions
 from mesoface.config import make_settings
 from mesoface.errors import CaptureError, IncompleteError, MesofaceError
-from mesoface.face_models.scale import ScaleEstimate
 from mesoface.results.folder import FORMAT
 from mesoface.sequence import run
 from mesoface.sequence.frame import Frame
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, read_track
-from mesoface.sequence.tracking import SIZE
 
 SETTINGS = make_settings(preset="fast", texture_size=0, meso="off")
-RECORD = {
-    "format": FORMAT,
-    "settings": {},
-    "capture": {"views": ["0", "1"]},
-    "scale": {"source": "given"},
-    "landmark_error_px": 1.25,
-    "seconds": 0.5,
-    "peak_mb": 300.0,
-    "warnings": [],
-}
-
-
-def track_of(number: float) -> Track:
-    """A track that counts the frames it has come through."""
-    maps = np.zeros((2, SIZE, SIZE))
-    return Track(
-        views=np.array(["0", "1"]),
-        rotations=np.stack([np.eye(3)] * 2),
-        translations=np.zeros((2, 3)),
-        anchor=maps.astype(np.uint8),
-        frames=1,
-        position=np.zeros((SIZE, SIZE, 3), np.float32),
-        normal=np.zeros((SIZE, SIZE, 3), np.float32),
-        visibility=maps.astype(np.float16),
-        landmarks=np.zeros((478, 3)),
-        landmark_weights=np.zeros((2, 478)),
-        expression=np.array([number]),
-        detail=np.zeros((8, 8), np.float16),
-        kept=np.zeros((8, 8), bool),
-        quality=np.ones(2),
-    )
+RECORD = {"format": FORMAT, "settings": {}, "capture": {"views": []}, "seconds": 0.5, "peak_mb": 300.0}
 
 
 class StandIn:
     """Does what ``plan.txt`` in the frame says."""
 
     measured: ClassVar[list[str]] = []
+    track: ClassVar[Track]  # its expression counts the frames that it has come through
 
     def __init__(self, person, model, settings):
         assert person.views == ("0", "1")
 
-    def measure(self, capture, before, clock, why):
+    def measure(self, capture, before, why):
         self.measured.append(capture.path.name)
         plan = capture.path / "plan.txt"
         word = plan.read_text() if plan.is_file() else ""
@@ -80,23 +50,29 @@ class StandIn:
             raise KeyboardInterrupt
         reason = why if before is None else "a cut" if word == "cut" else None
         number = 0.0 if reason else before.expression[0] + 1
-        return Frame(SimpleNamespace(), track_of(number), None if reason else 0.9, reason)
+        face = SimpleNamespace(after=lambda _: face)
+        return Frame(
+            face, replace(self.track, expression=np.array([number])), None if reason else 0.9, reason
+        )
 
     def finish(self, face):
         return face
 
 
 @pytest.fixture
-def frames(tmp_path, drawn_rig, monkeypatch):
+def frames(tmp_path, small_capture, make_track, monkeypatch):
     """``frames("", "cut")`` → folders of frames with what shall become of them, and a stand-in to do it."""
-    first = tmp_path / "first"
-    first.mkdir()
-    rig = drawn_rig(2, (48, 64), arc=30.0)
-    facescape.write(first, rig.photos, rig.cameras)
 
     def find_person(captures, settings, model, *, format, progress):
-        found = (captures[0][0],)
-        return Person(np.zeros(model.n_identity), ("0", "1"), ScaleEstimate(1.0, "given", 0.0), "s", found)
+        return Person(
+            identity=(0.0,) * model.n_identity,
+            views=("0", "1"),
+            mm_per_unit=1.0,
+            scale_source="given",
+            scale_uncertainty=0.0,
+            scheme="s",
+            frames=(captures[0][0],),
+        )
 
     def save_face(face, folder, *, truth=None, report=True):
         folder.mkdir()
@@ -104,11 +80,11 @@ def frames(tmp_path, drawn_rig, monkeypatch):
             (folder / "report.html").write_text("<p>")
         (folder / "run.json").write_text(json.dumps(RECORD))
 
-    StandIn.measured = []
+    StandIn.measured, StandIn.track = [], make_track(np.zeros)
     monkeypatch.setattr(run, "find_person", find_person)
     monkeypatch.setattr(run, "FrameMeasurer", StandIn)
-    monkeypatch.setattr(result, "save_face", save_face)
-    monkeypatch.setattr(result, "write_thumbnail", lambda path, face: path.write_bytes(b"jpg"))
+    monkeypatch.setattr(attempt, "save_face", save_face)
+    monkeypatch.setattr(attempt, "write_thumbnail", lambda path, face: path.write_bytes(b"jpg"))
     monkeypatch.setattr(run, "load_source", lambda source, names: SimpleNamespace(path=source.path))
     monkeypatch.setattr(run, "recipe_of", lambda settings: {"settings": settings.preset})
 
@@ -116,7 +92,7 @@ def frames(tmp_path, drawn_rig, monkeypatch):
         folders = []
         for number, plan in enumerate(plans):
             folder = tmp_path / "video" / f"{number:03d}"
-            shutil.copytree(first, folder)
+            shutil.copytree(small_capture, folder)
             (folder / "plan.txt").write_text(plan)
             folders.append(folder)
         return folders
@@ -124,14 +100,30 @@ def frames(tmp_path, drawn_rig, monkeypatch):
     return make
 
 
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def sequence(folders, out, settings=SETTINGS, **options):
+    """Reconstruct the frames; the rows."""
+    StandIn.measured.clear()
+    return run.run_sequence(folders, out, settings=settings, options=BatchOptions(**options))
+
+
+def measured(folders, out, settings=SETTINGS, **options):
+    """The frames that are measured when a sequence is resumed."""
+    sequence(folders, out, settings, resume=True, **options)
+    return list(StandIn.measured)
+
+
 def said(out: Path) -> list[tuple]:
     done = json.loads((out / "sequence.json").read_text())["done"]
     return [(frame["frame"], frame["follows"], frame["reason"]) for frame in done]
 
 
-def test_each_frame_follows_the_one_before(frames, tmp_path):
-    out = tmp_path / "out"
-    rows = run.run_sequence(frames("", "", "cut", ""), out, settings=SETTINGS)
+def test_each_frame_follows_the_one_before(frames, out):
+    rows = sequence(frames("", "", "cut", ""), out)
     assert [row.id for row in rows] == ["000", "001", "002", "003"]
     assert said(out) == [
         ("000", None, "the first frame"),
@@ -144,17 +136,16 @@ def test_each_frame_follows_the_one_before(frames, tmp_path):
     assert json.loads((out / "sequence.json").read_text())["afresh"] == ["000", "002"]
 
 
-def test_a_frame_that_fails_stops_no_other(frames, tmp_path):
-    out = tmp_path / "out"
+def test_a_frame_that_fails_stops_no_other(frames, out):
     with pytest.raises(IncompleteError, match=r"001.*torn") as caught:
-        run.run_sequence(frames("", "fail", "", ""), out, settings=SETTINGS)
+        sequence(frames("", "fail", "", ""), out)
     assert caught.value.exit_code == 3
-    assert said(out)[1:] == [("002", None, "there is no frame before it"), ("003", "002", None)]
+    assert said(out)[1:] == [("002", None, "the previous frame failed"), ("003", "002", None)]
     assert not (out / "001").exists()
 
 
-def test_a_frame_is_written_while_the_next_is_measured(frames, tmp_path, monkeypatch):
-    next_begun, save_face = threading.Event(), result.save_face
+def test_a_frame_is_written_while_the_next_is_measured(frames, out, monkeypatch):
+    next_begun, save_face = threading.Event(), attempt.save_face
 
     def slow(face, folder, **options):
         if folder.name.startswith(".000-"):
@@ -162,19 +153,19 @@ def test_a_frame_is_written_while_the_next_is_measured(frames, tmp_path, monkeyp
         save_face(face, folder, **options)
 
     class Signalling(StandIn):
-        def measure(self, capture, before, clock, why):
+        def measure(self, capture, before, why):
             if before is not None:
                 next_begun.set()
-            return super().measure(capture, before, clock, why)
+            return super().measure(capture, before, why)
 
-    monkeypatch.setattr(result, "save_face", slow)
+    monkeypatch.setattr(attempt, "save_face", slow)
     monkeypatch.setattr(run, "FrameMeasurer", Signalling)
-    rows = run.run_sequence(frames("", ""), tmp_path / "out", settings=SETTINGS)
+    rows = sequence(frames("", ""), out)
     assert [row.error for row in rows] == [None, None]
 
 
-def test_a_frame_that_cannot_be_written_stops_no_other(frames, tmp_path, monkeypatch):
-    folders, out, save_face = frames("", "", ""), tmp_path / "out", result.save_face
+def test_a_frame_that_cannot_be_written_stops_no_other(frames, out, monkeypatch):
+    folders, save_face = frames("", "", ""), attempt.save_face
 
     def full(face, folder, **options):
         if folder.name.startswith(".001-"):
@@ -182,110 +173,93 @@ def test_a_frame_that_cannot_be_written_stops_no_other(frames, tmp_path, monkeyp
         save_face(face, folder, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(result, "save_face", full)
+        patch.setattr(attempt, "save_face", full)
         with pytest.raises(IncompleteError, match=r"001.*no space left"):
-            run.run_sequence(folders, out, settings=SETTINGS)
+            sequence(folders, out)
     assert [frame[:2] for frame in said(out)] == [("000", None), ("002", "001")]
     assert sorted(path.name for path in out.iterdir() if path.is_dir()) == ["000", "002"]
 
-    StandIn.measured.clear()
-    run.run_sequence(folders, out, settings=SETTINGS, resume=True)
-    assert StandIn.measured == ["001"], "002 follows what 001 is again"
+    assert measured(folders, out) == ["001"], "002 follows what 001 is again"
     assert [frame[:2] for frame in said(out)] == [("000", None), ("001", "000"), ("002", "001")]
 
 
-def test_an_interrupted_sequence_goes_on_with_the_same_result(frames, tmp_path):
+def test_an_interrupted_sequence_goes_on_with_the_same_result(frames, out, tmp_path):
     folders = frames("", "", "stop", "")
-    out, whole = tmp_path / "out", tmp_path / "whole"
+    whole = tmp_path / "whole"
     with pytest.raises(KeyboardInterrupt):
-        run.run_sequence(folders, out, settings=SETTINGS)
+        sequence(folders, out)
     assert not any(path.name.startswith(".") for path in out.iterdir())
     (folders[2] / "plan.txt").write_text("")
-    StandIn.measured.clear()
-    run.run_sequence(folders, out, settings=SETTINGS, resume=True)
-    assert StandIn.measured == ["002", "003"], "what was complete was kept"
-    run.run_sequence(folders, whole, settings=SETTINGS)
+    assert measured(folders, out) == ["002", "003"], "what was complete was kept"
+    sequence(folders, whole)
     assert said(out) == said(whole)
     for name in ("000", "001", "002", "003"):
         assert read_track(out / name).expression[0] == read_track(whole / name).expression[0]
 
 
-def test_what_follows_a_frame_that_is_made_again_is_made_again(frames, tmp_path):
-    folders, out = frames("", "", ""), tmp_path / "out"
-    run.run_sequence(folders, out, settings=SETTINGS)
+def test_what_follows_a_frame_that_is_made_again_is_made_again(frames, out):
+    folders = frames("", "", "")
+    sequence(folders, out)
     shutil.rmtree(out / "001")
-    StandIn.measured.clear()
-    run.run_sequence(folders, out, settings=SETTINGS, resume=True)
-    assert StandIn.measured == ["001"], "002 follows a frame that is the same again"
+    assert measured(folders, out) == ["001"], "002 follows a frame that is the same again"
     shutil.rmtree(out / "001")
     (folders[1] / "plan.txt").write_text("fail")
-    StandIn.measured.clear()
     with pytest.raises(IncompleteError):
-        run.run_sequence(folders, out, settings=SETTINGS, resume=True)
+        sequence(folders, out, resume=True)
     assert StandIn.measured == ["001", "002"], "002 followed a frame that is gone"
 
 
-def test_frames_that_follow_have_no_report_unless_asked_for(frames, tmp_path):
-    folders, out = frames("", "", "cut", ""), tmp_path / "out"
+def test_frames_that_follow_have_no_report_unless_asked_for(frames, out):
+    folders = frames("", "", "cut", "")
 
     def reports() -> list[str]:
         return sorted(path.parent.name for path in out.glob("*/report.html"))
 
-    def resumed(wanted: str) -> list[str]:
-        StandIn.measured.clear()
-        run.run_sequence(folders, out, settings=SETTINGS, resume=True, reports=wanted)
-        return StandIn.measured
-
-    run.run_sequence(folders, out, settings=SETTINGS)
+    sequence(folders, out)
     assert reports() == ["000", "002"]
-    assert resumed("afresh") == resumed("none") == []
-    assert resumed("all") == ["001", "003"]
+    assert measured(folders, out, reports="afresh") == measured(folders, out, reports="none") == []
+    assert measured(folders, out, reports="all") == ["001", "003"]
     assert reports() == ["000", "001", "002", "003"]
-    assert resumed("afresh") == [], "one more report does no harm"
+    assert measured(folders, out, reports="afresh") == [], "one more report does no harm"
 
     shutil.rmtree(out)
-    run.run_sequence(folders, out, settings=SETTINGS, reports="none")
+    sequence(folders, out, reports="none")
     assert reports() == []
-    assert resumed("afresh") == ["000", "002"]
+    assert measured(folders, out, reports="afresh") == ["000", "002"]
 
 
-def test_other_settings_keep_nothing(frames, tmp_path):
-    folders, out = frames("", ""), tmp_path / "out"
-    run.run_sequence(folders, out, settings=SETTINGS)
-    StandIn.measured.clear()
+def test_other_settings_keep_nothing(frames, out):
+    folders = frames("", "")
+    sequence(folders, out)
     other = make_settings(preset="default", texture_size=0, meso="off")
-    run.run_sequence(folders, out, settings=other, resume=True)
-    assert StandIn.measured == ["000", "001"]
+    assert measured(folders, out, other) == ["000", "001"]
 
 
-def test_a_frame_by_another_camera_is_named(frames, tmp_path):
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda params: params["1_Rt"][0].__setitem__(3, 5.0), "view 1 has another camera"),
+        (lambda params: params.update({"1_valid": False}), "view 1 is missing"),
+    ],
+)
+def test_a_frame_with_other_cameras_is_named(frames, out, change, words):
     folders = frames("", "")
     params = json.loads((folders[1] / "params.json").read_text())
-    params["1_Rt"][0][3] += 5.0
+    change(params)
     (folders[1] / "params.json").write_text(json.dumps(params))
-    with pytest.raises(IncompleteError, match="view 1 has another camera"):
-        run.run_sequence(folders, tmp_path / "out", settings=SETTINGS)
-
-
-def test_a_frame_without_a_view_is_named(frames, tmp_path):
-    folders = frames("", "")
-    params = json.loads((folders[1] / "params.json").read_text())
-    params["1_valid"] = False
-    (folders[1] / "params.json").write_text(json.dumps(params))
-    with pytest.raises(IncompleteError, match="view 1 is missing"):
-        run.run_sequence(folders, tmp_path / "out", settings=SETTINGS)
+    with pytest.raises(IncompleteError, match=words):
+        sequence(folders, out)
 
 
 @pytest.mark.parametrize("values", [{"preset": "paper"}, {"until": "base"}])
-def test_settings_that_make_no_sequence_are_refused_at_once(frames, tmp_path, values):
-    out = tmp_path / "out"
+def test_settings_that_make_no_sequence_are_refused_at_once(frames, out, values):
     with pytest.raises(MesofaceError, match="sequence"):
-        run.run_sequence(frames("", ""), out, settings=make_settings(**values))
+        sequence(frames("", ""), out, make_settings(**values))
     assert not out.exists()
 
 
-def test_a_folder_with_a_sequence_is_not_written_over(frames, tmp_path):
-    folders, out = frames("", ""), tmp_path / "out"
-    run.run_sequence(folders, out, settings=SETTINGS)
+def test_a_folder_with_a_sequence_is_not_written_over(frames, out):
+    folders = frames("", "")
+    sequence(folders, out)
     with pytest.raises(MesofaceError, match="--resume"):
-        run.run_sequence(folders, out, settings=SETTINGS)
+        sequence(folders, out)

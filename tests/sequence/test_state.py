@@ -10,31 +10,14 @@ import pytest
 from mesoface.captures.capture import Capture, View
 from mesoface.errors import CaptureError, MesofaceError
 from mesoface.geometry.camera import Camera
-from mesoface.sequence.state import NAME, Track, read_track, write_track
-from mesoface.sequence.tracking import SIZE
+from mesoface.sequence.state import TRACK, Track, read_track, write_track
 
 
 @pytest.fixture(scope="module")
-def track():
-    rng = np.random.default_rng(0)
-    landmarks = rng.normal(size=(478, 3))
-    landmarks[470] = np.nan
-    return Track(
-        views=np.array(["left", "right"]),
-        rotations=np.stack([np.eye(3)] * 2),
-        translations=rng.normal(size=(2, 3)),
-        anchor=rng.integers(0, 255, (2, SIZE, SIZE), np.uint8),
-        frames=3,
-        position=rng.normal(size=(SIZE, SIZE, 3)).astype(np.float32),
-        normal=rng.normal(size=(SIZE, SIZE, 3)).astype(np.float32),
-        visibility=rng.uniform(size=(2, SIZE, SIZE)).astype(np.float16),
-        landmarks=landmarks,
-        landmark_weights=rng.uniform(size=(2, 478)),
-        expression=rng.normal(size=5),
-        detail=rng.normal(size=(64, 64)).astype(np.float16),
-        kept=rng.uniform(size=(64, 64)) < 0.5,
-        quality=np.array([0.97, 0.8]),
-    )
+def track(make_track):
+    track = make_track(np.random.default_rng(0).random)
+    track.landmarks[470] = np.nan
+    return track
 
 
 def test_round_trip(track, tmp_path):
@@ -60,14 +43,14 @@ def test_damage_is_named(track, tmp_path, changed, said):
     write_track(tmp_path, replace(track, **changed))
     with pytest.raises(MesofaceError, match=said) as caught:
         read_track(tmp_path)
-    assert caught.value.path == tmp_path / NAME
+    assert caught.value.path == tmp_path / TRACK
 
 
 def test_a_missing_or_torn_file_is_one_clear_error(track, tmp_path):
     with pytest.raises(MesofaceError):
         read_track(tmp_path)
     write_track(tmp_path, track)
-    file = tmp_path / NAME
+    file = tmp_path / TRACK
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(MesofaceError):
         read_track(tmp_path)

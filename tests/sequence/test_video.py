@@ -9,9 +9,11 @@ import pytest
 
 from mesoface.config import make_settings
 from mesoface.files.meshes import read_mesh
-from mesoface.lab.synthesis import SynthesisSettings, photograph_sequence
+from mesoface.lab.synthesis.capture import photograph_sequence
 from mesoface.lab.synthesis.folder import write_capture
-from mesoface.results.folder import read_base_fit, read_record
+from mesoface.lab.synthesis.settings import SynthesisSettings
+from mesoface.results.folder import read_record
+from mesoface.results.load import load_face
 from mesoface.sequence.run import run_sequence
 
 pytestmark = pytest.mark.slow
@@ -53,7 +55,7 @@ def test_every_frame_is_a_face(video):
 
 
 def test_frames_share_identity_and_topology(video):
-    fits = [read_base_fit(video / f"{number:03d}" / "base_fit.npz") for number in NUMBERS]
+    fits = [load_face(video / f"{number:03d}").fit for number in NUMBERS]
     meshes = [read_mesh(video / f"{number:03d}" / "base.obj") for number in NUMBERS]
     for fit, mesh in zip(fits[1:], meshes[1:], strict=True):
         np.testing.assert_array_equal(fit.identity, fits[0].identity)
@@ -62,13 +64,13 @@ def test_frames_share_identity_and_topology(video):
 
 def test_vertices_stay_on_their_skin(video):
     """The truth's triangles are of the same skin in every frame, and so are the base mesh's."""
-    from mesoface.geometry.closest_point import Surface
+    from mesoface.geometry.closest_point import MeshSurface
 
     truths = [read_mesh(video.parent / name / "gt.ply") for name in ("000", "002")]
-    facial = read_base_fit(video / "000" / "base_fit.npz").facial
+    facial = load_face(video / "000").fit.model.topology.facial
     first, later = (read_mesh(video / name / "base.obj") for name in ("000", "002"))
     vertices = np.unique(first.faces[facial])
-    on = Surface(truths[0]).closest(first.vertices[vertices])
+    on = MeshSurface(truths[0]).closest(first.vertices[vertices])
     skin = np.einsum("nk,nkc->nc", on.bary, truths[1].face_corners()[on.face])
     normal = truths[1].face_normals()[on.face]
     offset = later.vertices[vertices] - skin

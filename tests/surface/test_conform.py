@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from mesoface.geometry.mesh import Mesh, unit
-from mesoface.surface.conform import conform_base, measure_displacement, smooth_base
-from mesoface.surface.fine import fine_mesh
+from mesoface.surface.fine import conform_base, fine_mesh, measure_displacement, smooth_base
 from mesoface.uvd.maps import sample_map
 from mesoface.uvd.rasterize import texel_centers
 from mesoface.uvd.space import UVDSpace

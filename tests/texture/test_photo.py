@@ -7,8 +7,7 @@ import pytest
 
 import mesoface
 from mesoface.errors import CaptureError
-from mesoface.texture.lookup import look_up, pixel_map
-from mesoface.texture.photo import face_photo
+from mesoface.texture.photo import face_photo, look_up, pixel_map
 from mesoface.uvd.rasterize import texel_centers
 
 

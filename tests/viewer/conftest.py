@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import mesoface
-from mesoface.files.maps import write_png
-from mesoface.files.meshes import write_obj, write_ply
+from mesoface.captures.capture import Capture
 from mesoface.geometry.mesh import Mesh
-from mesoface.results.cameras import write_cameras
-from mesoface.results.folder import FORMAT, BaseFit, write_base_fit
+from mesoface.relief.predict import MesoRelief
+from mesoface.results.face import Face
 from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.space import UVDSpace
+from tests.faces import made_face, made_fine, written
 
 SIZE, RADIUS = 48, 80.0
 
@@ -27,33 +29,27 @@ def ball_front(radius: float = RADIUS) -> Mesh:
     return Mesh(vertices, grid_faces(np.ones((SIZE, SIZE), bool)), uv)
 
 
+def ball_face(capture: Capture, *, fine: bool = True, relief: MesoRelief | None = None) -> Face:
+    """:func:`ball_front` as a red face; its confidence grows with u."""
+    mesh, uv = ball_front(), texel_centers(SIZE)
+    everywhere = np.ones((SIZE, SIZE), bool)
+    position = mesh.vertices.reshape(SIZE, SIZE, 3).astype(np.float32)
+    space = UVDSpace(position, position / np.float32(RADIUS), everywhere)
+    measured = made_fine(space, np.zeros((SIZE, SIZE)), everywhere, uv[..., 0])
+    red = np.zeros((SIZE, SIZE, 3), np.float32)
+    red[..., 0] = 1
+    return made_face(mesh, fine=measured if fine else None, color=red, relief=relief, capture=capture)
+
+
 @pytest.fixture
 def ball_run(capture_folder, tmp_path):
-    """``.run``, a result's folder; ``.capture``, its photos' folder; ``.record``, to change run.json."""
+    """``.run``, a result's folder; ``.capture``, its photos' folder; ``.write(face)``, to write another."""
     capture = mesoface.load_capture(capture_folder(lens=None))
-    run, mesh = tmp_path / "run", ball_front()
-    run.mkdir()
-    write_obj(run / "base.obj", mesh)
-    for name in ("fine.ply", "region.ply"):
-        write_ply(run / name, mesh)
-    confidence = np.tile(np.linspace(0, 1, SIZE, dtype=np.float32), (SIZE, 1))
-    write_png(run / "confidence.png", confidence)
-    red = np.zeros((SIZE, SIZE, 3), np.uint8)
-    red[..., 0] = 255
-    write_png(run / "texture.png", red)
-    fit = BaseFit(np.ones(len(mesh.faces), bool), np.zeros(1), np.zeros(1), np.eye(3), np.zeros(3))
-    write_base_fit(run / "base_fit.npz", fit)
-    write_cameras(run / "cameras.json", capture)
+    run = tmp_path / "run"
 
-    def record(**changes):
-        known = {
-            "format": FORMAT,
-            "mesoface": mesoface.__version__,
-            "settings": {"until": "fine"},
-            "capture": {"path": str(capture.path)},
-            "texture": {},
-        }
-        (run / "run.json").write_text(json.dumps({**known, **changes}))
+    def write(errors: NDArray | None = None, **what) -> None:
+        shutil.rmtree(run, ignore_errors=True)
+        written(run, ball_face(capture, **what), errors)
 
-    record()
-    return SimpleNamespace(run=run, capture=capture.path, record=record, mesh=mesh)
+    write()
+    return SimpleNamespace(run=run, capture=capture.path, write=write)

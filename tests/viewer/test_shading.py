@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import trimesh
 
-from mesoface.files.maps import write_exr
 from mesoface.viewer.result import read_result
 from mesoface.viewer.shading import legend, shaded_glb, shadings
 from tests.viewer.conftest import SIZE
@@ -18,7 +17,7 @@ from tests.viewer.conftest import SIZE
 def result(ball_run):
     errors = np.full((SIZE, SIZE), 0.04, np.float32)
     errors[:, : SIZE // 2] = np.nan
-    write_exr(ball_run.run / "error.exr", errors)
+    ball_run.write(errors.ravel())
     return read_result(ball_run.run)
 
 

@@ -1,5 +1,5 @@
 // The turnable face of report.html: WebGL 2, no library, no request. The page holds one
-// <script type="application/json"> with the surfaces and pictures that report/turnable.py packed.
+// <script type="application/json"> with the surfaces and pictures that rendering/turnable.py packed.
 "use strict";
 
 const FIELD_OF_VIEW = 14 * Math.PI / 180; // a long portrait lens, as in the report's pictures

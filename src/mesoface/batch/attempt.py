@@ -6,28 +6,32 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mesoface.batch.claims import publish
-from mesoface.batch.job import Attempt, Made
+from mesoface.batch.job import Attempt, CaptureJob, Made
 from mesoface.batch.provenance import capture_input, is_current, recipe_of, write_made_from
-from mesoface.batch.result import write_face
+from mesoface.batch.thumbnail import THUMBNAIL, write_thumbnail
 from mesoface.captures.load import load_capture
 from mesoface.errors import MesofaceError
 from mesoface.files.meshes import read_mesh
+from mesoface.geometry.mesh import Mesh
 from mesoface.pipeline import reconstruct
+from mesoface.results.face import Face
 from mesoface.results.folder import read_record
 from mesoface.running.stages import StageClock
+from mesoface.save import save_face
 
 PRELOAD = ("torch", "mediapipe", __name__)
-"""Modules that a worker process has loaded before it is given an attempt."""
+"""Modules that a worker process loads before its attempt."""
 
 
 def attempt_capture(attempt: Attempt) -> Made:
     """Reconstruct a capture and publish the result, complete or not at all.
 
-    Nothing is done where the result is there already; where another attempt has the capture's claim by now,
-    this one's result is dropped.
+    Nothing is done if the result is there already. If another attempt has claimed the capture meanwhile, this
+    one's result is dropped.
 
     Raises:
         MesofaceError: the capture does not allow it.
@@ -36,13 +40,13 @@ def attempt_capture(attempt: Attempt) -> Made:
     if obstacle := difference(job.recipe, recipe_of(job.settings)):
         return Made(None, obstacle)
     if is_current(job):
-        return Made(read_record(job.result))  # another attempt's, of which nobody was told
+        return Made(read_record(job.result))  # an attempt whose end was not reported made it
     made_of = capture_input(job.capture, job.format, job.truth_path)
     truth = None if job.truth_path is None else read_mesh(job.truth_path)
     clock = StageClock()
     with clock.stage("loading"):
         capture = load_capture(job.capture, format=job.format, names=job.settings.view_ids)
-    face = reconstruct(capture, job.settings, clock=clock)
+    face = reconstruct(capture, job.settings).after(clock.stages)
     try:
         write_face(attempt.folder, job, face, truth, followed=False)
         write_made_from(attempt.folder, job.recipe, made_of)
@@ -56,8 +60,26 @@ def attempt_capture(attempt: Attempt) -> Made:
         shutil.rmtree(attempt.folder, ignore_errors=True)
 
 
+def write_face(folder: Path, job: CaptureJob, face: Face, truth: Mesh | None, *, followed: bool) -> None:
+    """Write what :func:`mesoface.save.save_face` writes, and the picture for the batch's page.
+
+    Args:
+        folder: to make.
+        job: the capture.
+        face: what was made of it.
+        truth: its true surface, where that is known.
+        followed: whether it is a frame that follows the one before.
+
+    Raises:
+        MesofaceError: the folder cannot be written.
+        OSError: the picture cannot.
+    """
+    save_face(face, folder, truth=truth, report=job.has_report(followed=followed))
+    write_thumbnail(folder / THUMBNAIL, face)
+
+
 def difference(wanted: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
-    """What this machine would make otherwise than the one that the batch was started on; None for nothing."""
+    """Why results of this machine would differ from the batch's; None if they would not."""
     differing = [name for name in wanted if wanted[name] != json.loads(json.dumps(here.get(name)))]
     if not differing:
         return None

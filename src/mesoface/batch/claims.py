@@ -1,19 +1,17 @@
 """Which attempt at a capture may publish its result: exactly one, whatever other machines still do.
 
-A machine that was given up may be alive behind a broken wire and finish later. So an attempt works under a
-name of its own and, to publish, must still hold the capture's claim: a small file that the batch writes
-before each attempt. The result then takes its place by one rename, which fails where another result is.
+A machine that was given up may only have lost its connection and finish later. Therefore an attempt works in
+a folder with a name of its own and, to publish it, must still hold the capture's claim: a small file that the
+batch writes before each attempt. The result takes its place by a rename, which fails where another result is.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from mesoface.batch.job import Attempt, CaptureJob
-from mesoface.files.atomic import atomic_file
+from mesoface.files.atomic import atomic_file, put_in_place
 
 FOLDER = ".claims"
 
@@ -45,34 +43,23 @@ def is_held(attempt: Attempt) -> bool:
 def publish(attempt: Attempt) -> bool:
     """Put the attempt's folder in the result's place, if it may.
 
-    An older result is moved aside first, in the attempt's own name, and removed after. Should the process end
-    between the two, the older result is gone, never half of one: a result is there whole or not at all.
+    See :func:`mesoface.files.atomic.put_in_place` for what happens to an older result.
 
     Returns:
         whether it was done; where not, the attempt's folder is gone.
 
     Raises:
-        OSError: the file system refuses.
+        OSError: the file system refuses; an older result stays.
     """
-    made, final = attempt.folder, attempt.job.result
-    old = made.with_name(f".{attempt.job.id}-old-{attempt.token}")
     try:
         if not is_held(attempt):
             return False
-        with suppress(FileNotFoundError):  # the usual case: there is none
-            os.rename(final, old)
-        try:
-            os.rename(made, final)
-        except OSError:
-            if final.exists():
-                return False  # another attempt's has come in between
-            with suppress(FileNotFoundError):
-                os.rename(old, final)
-            raise
+        put_in_place(attempt.folder, attempt.job.result)
         return True
+    except FileExistsError:
+        return False  # the result of another attempt
     finally:
-        shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(attempt.folder, ignore_errors=True)
 
 
 def _file(job: CaptureJob) -> Path:

@@ -1,7 +1,7 @@
 """``--engine ray``: attempts on the machines of a Ray cluster, which share a file system.
 
-Ray is asked for little: to find a machine with free cores and memory, and to say when that machine is lost.
-On it an attempt runs in a process of its own, as it does locally, with the same limit of time.
+Ray only finds a machine with free cores and memory, and reports when that machine is lost. There, an attempt
+runs in a process of its own, as it does locally, with the same time limit.
 """
 
 from __future__ import annotations
@@ -9,113 +9,100 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from mesoface.batch.engine import Ended
+from mesoface.batch.engine import Ended, Engine
 from mesoface.batch.job import Attempt, Made
-from mesoface.batch.need import MemoryNeed
 from mesoface.errors import MesofaceError
 from mesoface.running.workers import End, Outcome, Worker, prepare_workers
 
-_AHEAD = 2  # attempts handed over for each that can run at a time: no machine shall wait for the next
+_AHEAD = 2  # attempts queued for each that can run at a time, so that no machine is idle
 _START = "start a cluster with `ray start --head`, or use --engine local"
 
 
-class RayEngine:
+@dataclass(kw_only=True, eq=False)
+class RayEngine(Engine):
     """Runs each attempt on some machine of a cluster.
 
     Args:
-        function: what an attempt does; of a module that all machines have.
-        address: of the cluster, as ``10.0.0.1:6379``, or ``auto`` for the one that this machine is part of.
+        address: of the cluster, as ``10.0.0.1:6379``; ``auto`` for the one that this machine belongs to.
         threads: cores that an attempt keeps busy.
-        need: memory that a machine must have free for an attempt; it learns from those that end.
-        limit: seconds that an attempt may take.
-        preload: modules that the processes shall have loaded already.
 
     Raises:
         MesofaceError: Ray is not installed, there is no cluster, or none of its machines is large enough.
     """
 
-    def __init__(
-        self,
-        function: Callable[[Attempt], Made],
-        *,
-        address: str,
-        threads: int,
-        need: MemoryNeed,
-        limit: float | None = None,
-        preload: Sequence[str] = (),
-    ):
-        self._ray = _connected(address)
-        self._function, self._limit, self._preload = function, limit, tuple(preload)
-        self._threads, self._need = threads, need
+    address: str
+    threads: int
+
+    def __post_init__(self) -> None:
+        self._ray = _connected(self.address)
         self._largest_mb = self._find_largest()
         self._running: dict[Any, Attempt] = {}  # by the reference that Ray gives
 
     def has_room(self) -> bool:
-        """Whether fewer attempts are handed over than keep the cluster, as large as it is now, busy."""
-        cores = self._asked(lambda: self._ray.cluster_resources().get("CPU", 0.0))
-        return len(self._running) < _AHEAD * max(1, int(cores // self._threads))
+        """Whether more attempts are needed to keep the cluster, at its present size, busy."""
+        cores = self._call(lambda: self._ray.cluster_resources().get("CPU", 0.0))
+        return len(self._running) < _AHEAD * max(1, int(cores // self.threads))
 
     def start(self, attempt: Attempt) -> None:
         """Hand an attempt over."""
         task = self._ray.remote(_attempt_in_process).options(
-            num_cpus=self._threads,
-            memory=int(min(self._need.mb, self._largest_mb) * 2**20),
+            num_cpus=self.threads,
+            memory=int(min(self.need.mb, self._largest_mb) * 2**20),
             max_retries=0,  # the schedule repeats what was lost, and moves the claim
         )
-        reference = self._asked(lambda: task.remote(self._function, attempt, self._limit, self._preload))
+        reference = self._call(lambda: task.remote(self.function, attempt, self.limit, tuple(self.preload)))
         self._running[reference] = attempt
 
     def wait(self, seconds: float) -> list[Ended]:
-        """What has ended; comes back after ``seconds`` when nothing has."""
+        """The attempts that have ended; returns after ``seconds`` if none has."""
         references = list(self._running)
-        ready, _ = self._asked(lambda: self._ray.wait(references, num_returns=1, timeout=seconds))
+        ready, _ = self._call(lambda: self._ray.wait(references, num_returns=1, timeout=seconds))
         return [self._outcome(reference) for reference in ready]
 
-    def __enter__(self) -> RayEngine:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def end_all(self) -> None:
+        """Cancel the running attempts and leave the cluster."""
         for reference in self._running:
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
 
     def _outcome(self, reference: Any) -> Ended:
-        """What an attempt came back with, or what became of its machine."""
+        """The result of an attempt, or the loss of its machine."""
         attempt = self._running.pop(reference)
         errors = self._ray.exceptions
         try:
             result, error, end = self._ray.get(reference)
             if result is not None and result.record is not None:
-                self._need.measured(result.record["peak_mb"])
+                self.need.measured(result.record["peak_mb"])
             return Outcome(attempt, result, error, end)
-        except errors.RayTaskError as failure:  # our own code, before the process of the attempt began
-            return Outcome(attempt, Made(None, f"a machine cannot do it ({_last_line(failure)})"), None)
+        except errors.RayTaskError as failure:  # in our own code, before the attempt's process started
+            return Outcome(attempt, Made(None, f"a machine failed to start it ({_last_line(failure)})"), None)
         except errors.RayError as failure:
             return Outcome(attempt, None, f"its machine was lost ({type(failure).__name__})", End.LOST)
 
     def _find_largest(self) -> float:
         """Memory of the largest machine that has the cores, MB."""
-        machines = [node["Resources"] for node in self._asked(self._ray.nodes) if node["Alive"]]
-        fitting = [m.get("memory", 0) / 2**20 for m in machines if m.get("CPU", 0) >= self._threads]
-        if max(fitting, default=0) < self._need.mb:
+        machines = [node["Resources"] for node in self._call(self._ray.nodes) if node["Alive"]]
+        fitting = [m.get("memory", 0) / 2**20 for m in machines if m.get("CPU", 0) >= self.threads]
+        if max(fitting, default=0) < self.need.mb:
             self._ray.shutdown()
             raise MesofaceError(
-                f"none of the cluster's {len(machines)} machines has {self._threads} cores and "
-                f"{self._need.mb:,.0f} MB of memory for a capture",
+                f"none of the cluster's {len(machines)} machines has {self.threads} cores and "
+                f"{self.need.mb:,.0f} MB of memory for a capture",
                 remedy="use fewer --threads or a smaller --memory-per-capture, or larger machines",
             )
         return max(fitting)
 
-    def _asked(self, question: Callable[[], Any]) -> Any:
-        """The cluster's answer."""
+    def _call(self, query: Callable[[], Any]) -> Any:
+        """What a query of the cluster returns."""
         try:
-            return question()
+            return query()
         except (self._ray.exceptions.RayError, ConnectionError) as error:
             raise MesofaceError(
-                f"the Ray cluster does not answer any more ({_last_line(error)})",
-                remedy="start it again and go on with --resume; what was finished is kept",
+                f"the Ray cluster no longer responds ({_last_line(error)})",
+                remedy="restart it and continue with --resume; finished results are kept",
             ) from error
 
 
@@ -130,7 +117,7 @@ def _attempt_in_process(
 
 def _connected(address: str) -> Any:
     """The module ``ray``, connected to the cluster."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would report its use over the network
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # else it reports its use over the network
     try:
         import ray
     except ImportError as error:

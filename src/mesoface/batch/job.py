@@ -1,4 +1,4 @@
-"""What a batch is made of: a capture, one attempt at it, and what that reports."""
+"""The data of a batch: its options, a capture, an attempt at it, and the attempt's report."""
 
 from __future__ import annotations
 
@@ -8,16 +8,92 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mesoface.config import Settings
+from pydantic import BaseModel, ConfigDict
+
+from mesoface.config import Settings, option
 
 Reports = Literal["all", "afresh", "none"]
-"""Which results have a ``report.html``: all; those that were measured by themselves, which frames of a
-sequence that follow the one before were not; or none."""
+"""Which results have a ``report.html``: all; those measured afresh, that is, all but the frames of a sequence
+that follow another; or none."""
+EngineName = Literal["local", "ray"]
+_BATCH, _MACHINES = "Batch", "Machines"
+
+
+class BatchOptions(BaseModel):
+    """How a batch is run; nothing here changes a measurement.
+
+    The options of ``mesoface batch`` are made from these fields.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resume: bool = option(
+        False,
+        "Continue the batch in --out. Results that are complete and were made with the same settings, "
+        "weights and version from the same photos are kept; all others are made again.",
+        panel=_BATCH,
+    )
+    retries: int = option(
+        1,
+        "Further attempts at a capture whose process failed, died or hung, after all others. A capture that "
+        "is refused because of an error in it is not tried again.",
+        panel=_BATCH,
+        metavar="N",
+        ge=0,
+        le=100,
+    )
+    time_limit: float | None = option(
+        30.0,
+        "End an attempt at a capture that takes longer.",
+        panel=_BATCH,
+        metavar="MINUTES",
+        ge=0.01,
+        le=100_000,
+    )
+    reports: Reports = option(
+        "afresh",
+        "Which results get a report.html of their own, some 8 MB that take seconds to make. afresh: all but "
+        "frames of a sequence that follow another. batch.html has a picture of each.",
+        panel=_BATCH,
+    )
+    engine: EngineName = option(
+        "local",
+        "local: processes of this machine. ray: the machines of a Ray cluster, which need the same mesoface "
+        "with `mesoface[ray]`, and inputs and --out under the same paths on a shared file system.",
+        panel=_MACHINES,
+    )
+    workers: int | None = option(
+        None,
+        "Captures at a time on this machine, fewer if memory is short. Left out: cores divided by --threads.",
+        panel=_MACHINES,
+        metavar="N",
+        ge=1,
+        le=1024,
+    )
+    memory_per_capture: float | None = option(
+        None,
+        "Memory that a capture needs, until the first one has been measured. Left out: the most that a "
+        "result in --out took, or 3000.",
+        panel=_MACHINES,
+        metavar="MB",
+        ge=1,
+    )
+    address: str = option(
+        "auto",
+        "Address of the Ray cluster; auto: the one that this machine belongs to.",
+        panel=_MACHINES,
+        metavar="HOST:PORT",
+    )
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds that an attempt may take; None for any time."""
+        return None if self.time_limit is None else 60 * self.time_limit
 
 
 @dataclass(frozen=True)
 class CaptureJob:
-    """A capture of a batch and what its result shall be.
+    """A capture of a batch and the result to be made of it.
 
     Args:
         id: its name, unique in the batch, and that of its result's folder.
@@ -51,7 +127,7 @@ class CaptureJob:
         return path if path is not None and path.is_file() else None
 
     def has_report(self, *, followed: bool) -> bool:
-        """Whether the result shall have a ``report.html``.
+        """Whether the result is to have a ``report.html``.
 
         Args:
             followed: whether it is of a frame that follows the one before.
@@ -61,7 +137,7 @@ class CaptureJob:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One go at a capture.
+    """One attempt at a capture.
 
     Args:
         job: the capture.
@@ -75,18 +151,18 @@ class Attempt:
 
     @property
     def folder(self) -> Path:
-        """Where it works: beside the result, under a name that leftovers are known by."""
+        """Where it writes: beside the result, under a name that is recognised as a leftover."""
         return self.job.out / f".{self.job.id}-{self.token}"
 
 
 @dataclass(frozen=True)
 class Made:
-    """What an attempt that came to its end reports.
+    """The report of an attempt that ran to its end.
 
     Args:
-        record: the result's ``run.json``, None when there is none. It travels with the report because a
-            shared file system may show the file itself to other machines only later.
-        obstacle: why there is none though the capture is not to blame: the disk, or the machine.
+        record: the result's ``run.json``; None if there is no result. It is sent along because on a shared
+            file system other machines may see the file itself only later.
+        obstacle: why there is no result, where the capture is not the cause: the disk, or the machine.
     """
 
     record: Mapping[str, Any] | None

@@ -1,4 +1,4 @@
-"""What a person sees while a batch runs: how far it is, what is being made, when it will be over."""
+"""The progress of a batch: how many captures are done, which are being made, how long the rest will take."""
 
 from __future__ import annotations
 
@@ -13,60 +13,51 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mesoface.batch.engine import Ended
 from mesoface.batch.job import Attempt
-from mesoface.batch.schedule import Done
 
 _MOST_SHOWN = 12  # attempts that are listed at a time
 
 
 class BatchProgress:
-    """Counts a batch's captures, and draws them.
+    """Counts a batch's captures and draws the counts.
 
-    In a terminal one picture stays in its place; elsewhere, in a log, every capture that ends is a line.
+    A terminal shows one display that is updated in place; a log gets one line for every capture that ends.
 
     Args:
-        console: where to.
-        total: captures of the batch.
-        kept: of which so many were done before.
+        console: where it is drawn.
+        total: number of captures in the batch.
+        kept: how many of them were done before this run.
     """
 
     def __init__(self, console: Console, total: int, kept: int):
         self._console, self._total, self._kept = console, total, kept
         self._begun = time.monotonic()
         self._running: dict[str, float] = {}  # since when, by the captures' ids
-        self.ended = 0
-        """Captures that came to an end in this run."""
-        self.failed = 0
-        """Of these, those without a result."""
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the run began."""
-        return time.monotonic() - self._begun
+        self._ended, self._failed = 0, 0  # captures, in this run
 
     def started(self, attempt: Attempt) -> None:
         """An attempt begins."""
         self._running[attempt.job.id] = time.monotonic()
 
-    def done(self, done: Done) -> None:
-        """A capture came to its end."""
-        took = time.monotonic() - self._running.pop(done.job.id, time.monotonic())
-        self.ended += 1
-        self.failed += done.error is not None
-        outcome = "done" if done.error is None else f"failed: {done.error}"
-        if not self._console.is_terminal or done.error is not None:
-            style = "" if done.error is None else "red"
-            line = f"{self._place()} {done.job.id}: {outcome}, {took:.0f} s; {self._left()}"
-            self._console.print(Text(line, style=style), soft_wrap=True)
+    def done(self, ended: Ended) -> None:
+        """The last attempt at a capture has ended."""
+        name, error = ended.job.job.id, ended.error
+        took = time.monotonic() - self._running.pop(name, time.monotonic())
+        self._ended += 1
+        self._failed += error is not None
+        if not self._console.is_terminal or error is not None:
+            outcome = "done" if error is None else f"failed: {error}"
+            line = f"{self._place()} {name}: {outcome}, {took:.0f} s; {self._left()}"
+            self._console.print(Text(line, style="" if error is None else "red"), soft_wrap=True)
 
     def __rich__(self) -> RenderableType:
-        head = Table.grid(padding=(0, 2))
-        counts = f"{self._kept + self.ended - self.failed} done"
-        if self.failed:
-            counts += f", {self.failed} failed"
-        bar = ProgressBar(total=self._total, completed=self._kept + self.ended, width=40)
-        head.add_row("Captures", bar, self._place(), counts, self._clock(self.elapsed), self._left())
-        now = time.monotonic()
+        head, now = Table.grid(padding=(0, 2)), time.monotonic()
+        counts = f"{self._kept + self._ended - self._failed} done"
+        if self._failed:
+            counts += f", {self._failed} failed"
+        bar = ProgressBar(total=self._total, completed=self._kept + self._ended, width=40)
+        head.add_row("Captures", bar, self._place(), counts, self._clock(now - self._begun), self._left())
         rows = [
             Text(f"  {name}  {self._clock(now - since)}", style="dim", overflow="ellipsis", no_wrap=True)
             for name, since in list(self._running.items())[:_MOST_SHOWN]
@@ -76,13 +67,13 @@ class BatchProgress:
         return Group(head, *rows)
 
     def _place(self) -> str:
-        return f"{self._kept + self.ended}/{self._total}"
+        return f"{self._kept + self._ended}/{self._total}"
 
     def _left(self) -> str:
-        """How long it will take still, going by this run."""
-        if not self.ended:
+        """How long the rest will take at the pace of this run."""
+        if not self._ended:
             return "time left not known yet"
-        left = (self._total - self._kept - self.ended) * self.elapsed / self.ended
+        left = (time.monotonic() - self._begun) / self._ended * (self._total - self._kept - self._ended)
         return f"{self._clock(left)} left"
 
     @staticmethod

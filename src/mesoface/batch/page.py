@@ -1,19 +1,19 @@
-"""``batch.html``: what came of a batch, as one page that asks for nothing."""
+"""``batch.html``: the results of a batch, as one page that makes no request."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
+from typing import Any
 from urllib.parse import quote
 
 import mesoface
 from mesoface.batch.summary import CaptureRow
 from mesoface.batch.thumbnail import THUMBNAIL
 from mesoface.files.atomic import atomic_file
-from mesoface.report import html
+from mesoface.files.encode import base64_text
+from mesoface.rendering.page import render
 from mesoface.results.folder import REPORT
 
 # (heading, figure of the row, how it is written, factor)
@@ -25,17 +25,6 @@ _SHOWN = (
     ("error, mm", "mean_mm", "{:.3f}", 1.0),
     ("normals", "normals_deg", "{:.1f}°", 1.0),
 )
-_STYLE = """<style>
-th.text { text-align: left; }
-td.face { padding: 6px 14px 6px 0; width: 1%; }
-td.face img { display: block; border-radius: 6px; width: 132px; height: auto; }
-td.name { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 12em; }
-td.name a { color: var(--accent); font-weight: 600; text-decoration: none; }
-td.name b { font-weight: 600; }
-td.name a:hover { text-decoration: underline; }
-td.name span { display: block; color: var(--soft); font-size: 13px; }
-td.reason { text-align: left; white-space: normal; overflow-wrap: anywhere; width: 75%; }
-</style>"""
 
 
 def write_page(
@@ -45,36 +34,34 @@ def write_page(
 
     Args:
         out: the batch's folder; thumbnails come from the results in it.
-        rows: of the captures that came to an end.
+        rows: of the finished captures.
         total: how many captures the batch has.
-        elapsed: seconds that this run of the batch has taken.
-        made_now: captures that came to an end in it.
-        command: the command that makes one of the results by itself.
+        elapsed: duration of this run of the batch, seconds.
+        made_now: captures that finished in this run.
+        command: the command that makes one of the results on its own.
 
     Raises:
         MesofaceError: it cannot be written.
     """
     failed = [row for row in rows if row.error is not None]
     done = [row for row in rows if row.error is None]
-    lead = [
-        _STYLE,
-        f"<h1>{escape(out.resolve().name)}</h1>",
-        html.paragraph(f"A batch of {total} captures.", soft=True),
-        html.notes([f"Stopped before its end: {total - len(rows)} captures were not tried."])
-        if len(rows) < total
-        else "",
-        html.facts(_facts(done, failed, elapsed, made_now)),
-    ]
-    body = [
-        *lead,
-        html.section("Failed", _failures(failed) if failed else ""),
-        html.section("Done", _results(out, done) if done else ""),
-        html.section("Settings", html.paragraph("Each result is that of"), html.command(command)),
-        f"<footer>mesoface {escape(mesoface.__version__)}. The same figures are in batch.csv and batch.json."
-        "</footer>",
-    ]
+    columns = [column for column in _SHOWN if any(row.figures[column[1]] is not None for row in done)]
+    left = total - len(rows)
+    text = render(
+        Path(__file__).parent / "templates" / "batch.html",
+        title=f"{out.resolve().name}: batch",
+        name=out.resolve().name,
+        remark=f"A batch of {total} captures.",
+        notes=[f"Stopped before its end: {left} captures were not tried."] if left else [],
+        facts=_facts(done, failed, elapsed, made_now),
+        failed=[(row.id, row.capture, row.error) for row in failed],
+        headings=[*(column[0] for column in columns), "time", "memory"],
+        done=[_result(out, row, columns) for row in done],
+        command=command,
+        footer=f"mesoface {mesoface.__version__}. The same figures are in batch.csv and batch.json.",
+    )
     with atomic_file(out / "batch.html") as temporary:
-        temporary.write_text(html.page(f"{out.resolve().name}: batch", body), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _facts(
@@ -92,54 +79,19 @@ def _facts(
     return facts
 
 
-def _failures(rows: Iterable[CaptureRow]) -> str:
-    lines = (
-        f'<tr><td class="name">{escape(row.id)}<span>{escape(str(row.capture))}</span></td>'
-        f'<td class="reason">{escape(row.error or "")}</td></tr>'
-        for row in rows
-    )
-    return _table(["capture", "reason"], [], lines)
-
-
-def _results(out: Path, rows: Sequence[CaptureRow]) -> str:
-    columns = [column for column in _SHOWN if any(row.figures[column[1]] is not None for row in rows)]
-    heads = [*(column[0] for column in columns), "time", "memory"]
-    return _table(["", "capture"], heads, (_result(out, row, columns) for row in rows))
-
-
-def _result(out: Path, row: CaptureRow, columns: Sequence[tuple[str, str, str, float]]) -> str:
+def _result(out: Path, row: CaptureRow, columns: Sequence[tuple[str, str, str, float]]) -> dict[str, Any]:
+    """A row of the results, as the template names its parts."""
     cells = []
     for _, name, form, factor in columns:
         value = row.figures[name]
         cells.append("–" if value is None else form.format(float(value) * factor))
     cells += [f"{row.seconds:.1f} s", f"{row.peak_mb:,.0f} MB"]
-    warnings = "".join(f"<span>{escape(warning)}</span>" for warning in row.warnings)
-    return (
-        f'<tr><td class="face">{_thumbnail(out / row.id / THUMBNAIL, row.id)}</td>'
-        f'<td class="name">{_name(out, row.id)}'
-        f"<span>{escape(str(row.capture))}</span>{warnings}</td>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        + "</tr>"
-    )
-
-
-def _name(out: Path, name: str) -> str:
-    """A result's name, with a link to its report where it has one."""
-    if not (out / name / REPORT).is_file():
-        return f"<b>{escape(name)}</b>"
-    return f'<a href="{quote(name)}/{REPORT}">{escape(name)}</a>'
-
-
-def _thumbnail(file: Path, name: str) -> str:
-    if not file.is_file():
-        return ""
-    data = base64.b64encode(file.read_bytes()).decode("ascii")
-    return f'<img src="data:image/jpeg;base64,{data}" alt="{escape(name)}" loading="lazy">'
-
-
-def _table(texts: Iterable[str], numbers: Iterable[str], lines: Iterable[str]) -> str:
-    """A table with the headings of columns of text, then of numbers, over rows that are HTML."""
-    head = "".join(f'<th class="text">{escape(name)}</th>' for name in texts)
-    head += "".join(f"<th>{escape(name)}</th>" for name in numbers)
-    body = "\n".join(lines)
-    return f'<div class="scroll"><table class="wide">\n<tr>{head}</tr>\n{body}\n</table></div>'
+    thumbnail = out / row.id / THUMBNAIL
+    return {
+        "id": row.id,
+        "capture": row.capture,
+        "warnings": row.warnings,
+        "cells": cells,
+        "link": f"{quote(row.id)}/{REPORT}" if (out / row.id / REPORT).is_file() else "",
+        "thumbnail": base64_text(thumbnail.read_bytes()) if thumbnail.is_file() else "",
+    }

@@ -1,8 +1,8 @@
-"""What a result was made of, written beside it: whether it still is what would be made today.
+"""What a result was made from, written beside it, and whether it is still current.
 
-``made_from.json`` says the settings, the version, the weights and other files that these name, and the
-capture: its calibration as it was understood, and every photo by size, time and SHA-256. A photo is read
-again only when its size or time differ, so looking at thousands of results takes seconds.
+``made_from.json`` has the settings, the version, the weights and other files that the settings name, and the
+capture: its calibration as it was read, and every photo by size, time and SHA-256. A photo is read again only
+if its size or time differ, so checking thousands of results takes seconds.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ import mesoface
 from mesoface.batch.job import CaptureJob
 from mesoface.captures.capture import CaptureSource
 from mesoface.captures.formats import read_source
-from mesoface.config import Settings
+from mesoface.config import COMPUTING, Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models.loading import ict_path
 from mesoface.results.folder import FORMAT, REPORT, read_record
 
 NAME = "made_from.json"
-_MACHINE = {"device", "threads", "memory_mb"}  # where and how fast it is computed, not what
 
 
 class FileState(BaseModel):
@@ -66,9 +65,9 @@ class MadeFrom(BaseModel):
 
 
 def recipe_of(settings: Settings) -> dict[str, Any]:
-    """What decides a result besides its capture: version, settings, and what is in the files that they name.
+    """What determines a result besides its capture: version, settings, content of the files that they name.
 
-    Settings of the machine (device, threads, memory) are not in it.
+    Settings of the machine (device, threads, memory) are left out.
 
     Raises:
         MesofaceError: a file that the settings name cannot be read.
@@ -78,16 +77,16 @@ def recipe_of(settings: Settings) -> dict[str, Any]:
     return {
         "mesoface": mesoface.__version__,
         "layout": FORMAT,
-        "settings": settings.model_dump(mode="json", exclude=_MACHINE | named.keys()),
+        "settings": settings.model_dump(mode="json", exclude=COMPUTING | named.keys()),
         "files": {name: _sha256_of_tree(path) for name, path in {"shipped": shipped, **named}.items()},
     }
 
 
 def named_files(settings: Settings) -> dict[str, Path]:
-    """The settings that name a file or a folder: it is its content that counts.
+    """The settings that name a file or a folder, whose content counts.
 
     Raises:
-        MesofaceError: the ICT model was asked for and is not there.
+        MesofaceError: the settings name the ICT model, which is not there.
     """
     named = {name: value for name, value in settings if isinstance(value, Path)}
     if settings.face_model == "ict":
@@ -99,7 +98,7 @@ def named_files(settings: Settings) -> dict[str, Path]:
 
 @dataclass(frozen=True, eq=False)
 class CaptureInput:
-    """What a result depends on of its capture.
+    """The parts of a capture that a result depends on.
 
     Args:
         calibration: SHA-256 of the cameras.
@@ -111,7 +110,7 @@ class CaptureInput:
 
 
 def capture_input(capture: Path, format: str | None, truth: Path | None = None) -> CaptureInput:
-    """What a result depends on of the capture in a folder, which is parsed; no photo is opened.
+    """The parts of the capture in a folder that a result depends on; no photo is opened.
 
     Raises:
         CaptureError: the calibration cannot be used.
@@ -127,7 +126,7 @@ def write_made_from(result: Path, recipe: Mapping[str, Any], made_of: CaptureInp
     """Write ``made_from.json`` into a finished result.
 
     Raises:
-        OSError: a photo cannot be read any more, or the file not be written.
+        OSError: a photo can no longer be read, or the file cannot be written.
     """
     states = {name: _state(path) for name, path in sorted(made_of.files.items())}
     results = sorted([path.name for path in result.iterdir()] + [NAME])
@@ -138,8 +137,8 @@ def write_made_from(result: Path, recipe: Mapping[str, Any], made_of: CaptureInp
 def is_current(job: CaptureJob, *, followed: bool = False) -> bool:
     """Whether the capture's result is there, complete, and made with the same recipe from the same capture.
 
-    What cannot be read, here or in the capture, is not current: to do it again shows why. Nor is a result
-    that shall have a report and has none; one more report does no harm.
+    A result that cannot be read, or whose capture cannot, is not current: a new attempt reports the reason.
+    Nor is a result that lacks the report it is to have; a report too many does not matter.
 
     Args:
         job: the capture.

@@ -1,63 +1,28 @@
-"""A batch from its inputs to its summary, and nothing of how single captures are done."""
+"""A batch from its inputs to its summary."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from rich.console import Console
 
 from mesoface.batch.attempt import PRELOAD, attempt_capture
-from mesoface.batch.claims import release_all
 from mesoface.batch.cluster import RayEngine
-from mesoface.batch.engine import Engine
-from mesoface.batch.inputs import find_captures
-from mesoface.batch.job import CaptureJob, Reports
-from mesoface.batch.ledger import Ledger
+from mesoface.batch.engine import Engine, LocalEngine, MemoryNeed
+from mesoface.batch.job import BatchOptions, CaptureJob
+from mesoface.batch.ledger import Ledger, open_ledger
 from mesoface.batch.live import batch_progress
-from mesoface.batch.local import LocalEngine
-from mesoface.batch.need import MemoryNeed
 from mesoface.batch.provenance import named_files, recipe_of
 from mesoface.batch.schedule import run_schedule
-from mesoface.batch.summary import CaptureRow, check_folder
+from mesoface.batch.summary import CaptureRow
+from mesoface.captures.lists import find_captures
 from mesoface.config import Settings
-from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
-from mesoface.files.atomic import remove_leftovers
 from mesoface.pipeline import choose_measure
 from mesoface.running.progress import progress_bars
-from mesoface.running.resumable import incomplete, locked_folder
-
-EngineName = Literal["local", "ray"]
-
-
-@dataclass(frozen=True)
-class BatchOptions:
-    """How a batch is worked through; nothing here changes a measurement.
-
-    Args:
-        resume: whether to go on with the batch in the folder.
-        engine: ``local``, processes of this machine, or ``ray``, the machines of a cluster.
-        address: of the cluster.
-        workers: captures at a time on this machine; None for as many as it has cores for their threads.
-        memory_mb: memory that a capture needs, until one has been measured; None for a guess.
-        limit: seconds that an attempt at a capture may take; None for any time.
-        retries: further attempts at a capture whose process failed, died or hung.
-        reports: which results have a ``report.html``.
-    """
-
-    resume: bool = False
-    engine: EngineName = "local"
-    address: str = "auto"
-    workers: int | None = None
-    memory_mb: float | None = None
-    limit: float | None = 1800.0
-    retries: int = 1
-    reports: Reports = "afresh"
 
 
 def run_batch(
@@ -72,15 +37,15 @@ def run_batch(
 ) -> list[CaptureRow]:
     """Reconstruct every capture into ``out``/<id>, and write ``batch.json``, ``.csv`` and ``.html`` there.
 
-    A capture that fails stops no other. Each result appears complete or not at all, so the work can be
-    interrupted in any way and resumed: results that are complete and were made with the same settings,
-    weights and version from the same photos are kept.
+    A capture that fails does not stop the others. Each result appears complete or not at all, so that the
+    batch can be interrupted at any time and resumed: results that are complete and were made with the same
+    settings, weights and version from the same photos are kept.
 
     Args:
-        inputs: captures, folders that hold some, lists; see :func:`mesoface.batch.inputs.find_captures`.
+        inputs: captures, folders that hold some, lists; see :func:`mesoface.captures.lists.find_captures`.
         out: the batch's folder.
         settings: of the reconstructions; None for the defaults.
-        options: how to go about it; None for the defaults.
+        options: of the batch; None for the defaults.
         format: the captures' format, or None to look at each folder.
         truth: name of the file in each capture's folder that is its true surface; None where there is none.
         console: where progress is shown; None for standard error.
@@ -102,67 +67,35 @@ def run_batch(
         CaptureJob(name, capture, out.absolute(), settings, recipe, format, truth, options.reports)
         for name, capture in captures.items()
     ]
-    with locked_folder(out):
-        check_folder(out, jobs, resume=options.resume)
-        remove_leftovers(out)
-        release_all(out)
-        batch = Ledger(out, jobs, settings)
-        batch.save(elapsed=0.0, ended=0)  # from here on the folder is known as a batch's
+    with open_ledger(out, jobs, resume=options.resume, kind="captures") as ledger:
         with progress_bars(console) as progress:
-            batch.keep_current(progress)
-        try:
-            _work_off(batch, options, console)
-        finally:
-            release_all(out)
-            remove_leftovers(out)
-    rows = batch.rows()
-    failed = [f"{row.id} ({row.error})" for row in rows if row.error is not None]
-    if failed:
-        raise incomplete(
-            failed,
-            len(jobs),
-            "captures",
-            path=out,
-            remedy="batch.html says all; mend it and run the same command with --resume, the others are kept",
-        )
-    return rows
+            ledger.keep_current(progress)
+        _work_off(ledger, options, console)
+    return ledger.rows()
 
 
-def _work_off(batch: Ledger, options: BatchOptions, console: Console) -> None:
-    """Do what is left of a batch; the summary is written whatever stops it."""
-    left = batch.left()
-    with batch_progress(console, len(batch.jobs), len(batch.jobs) - len(left)) as shown:
-        try:
-            if left:
-                with _engine(batch, options, len(left)) as engine:
-                    for done in run_schedule(left, engine, retries=options.retries, started=shown.started):
-                        batch.add(done)
-                        shown.done(done)
-                        batch.save_now_and_then(elapsed=shown.elapsed, ended=shown.ended)
-        except BaseException:
-            with suppress(MesofaceError):  # the disk may be what is wrong
-                batch.save(elapsed=shown.elapsed, ended=shown.ended)
-            raise
-        batch.save(elapsed=shown.elapsed, ended=shown.ended)
+def _work_off(ledger: Ledger, options: BatchOptions, console: Console) -> None:
+    """Attempt the captures that are left."""
+    left = ledger.left()
+    with batch_progress(console, len(ledger.jobs), len(ledger.jobs) - len(left)) as shown:
+        if not left:
+            return
+        with _engine(ledger, options, len(left)) as engine:
+            for ended in run_schedule(left, engine, retries=options.retries, started=shown.started):
+                record = None if ended.result is None else ended.result.record
+                ledger.add(ended.job.job, record, ended.error)
+                shown.done(ended)
 
 
-def _engine(batch: Ledger, options: BatchOptions, count: int) -> Engine:
+def _engine(ledger: Ledger, options: BatchOptions, count: int) -> Engine:
     """What runs the attempts."""
-    threads = batch.settings.threads
-    need = MemoryNeed(batch.largest_peak_mb() if options.memory_mb is None else options.memory_mb)
+    threads = ledger.settings.threads
+    need = MemoryNeed(options.memory_per_capture or ledger.largest_peak_mb())
+    how: dict[str, Any] = {"need": need, "limit": options.limit, "preload": PRELOAD}
     if options.engine == "ray":
-        return RayEngine(
-            attempt_capture,
-            address=options.address,
-            threads=threads,
-            need=need,
-            limit=options.limit,
-            preload=PRELOAD,
-        )
+        return RayEngine(attempt_capture, address=options.address, threads=threads, **how)
     workers = options.workers or max(1, (os.cpu_count() or 1) // threads)
-    return LocalEngine(
-        attempt_capture, workers=min(workers, count), need=need, limit=options.limit, preload=PRELOAD
-    )
+    return LocalEngine(attempt_capture, workers=min(workers, count), **how)
 
 
 def _anywhere(settings: Settings) -> Settings:
@@ -174,7 +107,7 @@ def _anywhere(settings: Settings) -> Settings:
 
 
 def _check_settings(settings: Settings) -> None:
-    """Say what is wrong with the settings once, and not of every capture.
+    """Report what is wrong with the settings once, not for every capture.
 
     Raises:
         MesofaceError: there is no such device, face model or weights.

@@ -1,11 +1,9 @@
-"""The order of attempts: who is next, who gets another try, and when to stop."""
+"""The order of attempts: which capture is next, which is tried again, and when to stop."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 from mesoface.batch.claims import claim, release
 from mesoface.batch.engine import Ended, Engine
@@ -13,45 +11,30 @@ from mesoface.batch.job import Attempt, CaptureJob
 from mesoface.errors import MesofaceError
 from mesoface.running.workers import End
 
-_LOOK_AGAIN = 0.5  # s between two looks at what has room
-_MOST_LOSSES = 10  # machines that may be lost under one capture before it is to blame
+_LOOK_AGAIN = 0.5  # s between two checks for room
+_MOST_LOSSES = 10  # lost machines, after which a capture counts as failed
 
 Listener = Callable[[Attempt], None]
 
 
-@dataclass(frozen=True)
-class Done:
-    """A capture of which nothing is left to do.
-
-    Args:
-        job: the capture.
-        record: its result's ``run.json``, None when there is none.
-        error: why there is no result, None when there is one.
-    """
-
-    job: CaptureJob
-    record: Mapping[str, Any] | None
-    error: str | None
-
-
 def run_schedule(
     jobs: Sequence[CaptureJob], engine: Engine, *, retries: int, started: Listener | None = None
-) -> Iterator[Done]:
-    """Attempt every capture until it is done, or it makes no sense to go on, and yield them as they end.
+) -> Iterator[Ended]:
+    """Attempt every capture until it is done or another attempt is useless; yield the last attempt of each.
 
-    A capture that is refused, by an error that tells people what is wrong with it, is not tried again: it
-    would be refused again. One whose process failed, died or hung is, after all others: what was in its way
-    may have gone. A capture whose machine was lost is tried again whatever ``retries`` says.
+    A capture that is refused, by an error that describes what is wrong with it, is not tried again: it would
+    be refused again. One whose process failed, died or hung is tried again after all others: the cause may
+    be gone by then. A capture whose machine was lost is tried again, whatever ``retries`` is.
 
     Args:
         jobs: the captures.
         engine: what runs the attempts.
         retries: further attempts after the first.
-        started: told of every attempt that begins.
+        started: called with every attempt that begins.
 
     Raises:
-        MesofaceError: something stands in the way that is no capture's fault, even when tried again: the disk
-            is full, say. It would be in the way of all others.
+        MesofaceError: no result could be made, even by another attempt, for a reason that would affect all
+            other captures too: the disk is full, for example.
     """
     waiting = deque(Attempt(job) for job in jobs)
     losses: dict[str, int] = {}
@@ -74,22 +57,22 @@ def run_schedule(
                 waiting.append(Attempt(job, attempt.number + 1))
             else:
                 release(job)
-                yield _done(ended)
+                yield _unobstructed(ended)
 
 
 def _may_be_transient(ended: Ended) -> bool:
-    """Whether the same attempt might end well when it is made again."""
+    """Whether the same attempt might succeed when it is repeated."""
     if ended.result is not None:
         return ended.result.obstacle is not None
     return ended.end is not End.REFUSED
 
 
-def _done(ended: Ended) -> Done:
-    """The capture's end, from that of its last attempt."""
+def _unobstructed(ended: Ended) -> Ended:
+    """The end of a capture's last attempt, unless something was in the way that is no capture's fault."""
     if ended.result is not None and ended.result.obstacle is not None:
         raise MesofaceError(
             f"no result can be made: {ended.result.obstacle}",
             path=ended.job.job.out,
-            remedy="mend that and go on with --resume; what was finished is kept",
+            remedy="mend that and continue with --resume; finished results are kept",
         )
-    return Done(ended.job.job, None if ended.result is None else ended.result.record, ended.error)
+    return ended

@@ -1,7 +1,7 @@
-"""What came of a batch, as data: ``batch.json`` and ``batch.csv``.
+"""The results of a batch as data: ``batch.json`` and ``batch.csv``.
 
-All but what stands under ``timing`` (and the CSV's last two columns) depends on the captures and the settings
-alone, however often the batch was interrupted.
+Everything but ``timing`` (and the CSV's last two columns) depends on the captures and the settings alone,
+however often the batch was interrupted.
 """
 
 from __future__ import annotations
@@ -23,34 +23,35 @@ FORMAT = 1
 """Version of the file's layout."""
 
 Figures = dict[str, float | int | str | None]
-_COLUMNS = (
-    "views",
-    "landmark_error_px",
-    "scale_source",
-    "measured",
-    "texel_mm",
-    "vertices",
-    "mean_mm",
-    "median_mm",
-    "p90_mm",
-    "within_0.2_mm",
-    "normals_deg",
-    "completeness_mm",
-)
+# column: (where it is in run.json, digits after the point)
+_FIGURES: dict[str, tuple[tuple[str, ...], int | None]] = {
+    "views": (("capture", "views"), None),
+    "landmark_error_px": (("landmark_error_px",), 3),
+    "scale_source": (("scale", "source"), None),
+    "measured": (("surface", "left_out"), 5),
+    "texel_mm": (("surface", "texel_mm"), None),
+    "vertices": (("surface", "vertices"), None),
+    "mean_mm": (("evaluation", "accuracy", "mean"), 4),
+    "median_mm": (("evaluation", "accuracy", "median"), 4),
+    "p90_mm": (("evaluation", "accuracy", "p90"), 4),
+    "within_0.2_mm": (("evaluation", "accuracy", "within", "0.2"), 4),
+    "normals_deg": (("evaluation", "accuracy", "normal_angle"), 3),
+    "completeness_mm": (("evaluation", "completeness", "mean"), 4),
+}
 
 
 @dataclass(frozen=True)
 class CaptureRow:
-    """What came of one capture.
+    """The outcome of one capture.
 
     Args:
         id: its name in the batch.
         capture: its folder.
         error: why there is no result, or None.
         figures: of the result, by the names of the CSV's columns; None where one is not known.
-        warnings: what the result warns of.
-        seconds: that the result took; None without one.
-        peak_mb: memory that it took; None without one.
+        warnings: of the result.
+        seconds: time that the result took; None without one.
+        peak_mb: peak memory; None without a result.
     """
 
     id: str
@@ -63,30 +64,13 @@ class CaptureRow:
 
 
 def failed_row(job: CaptureJob, error: str) -> CaptureRow:
-    """What came of a capture that has no result, for the reason ``error``."""
-    return CaptureRow(job.id, job.capture, error, dict.fromkeys(_COLUMNS))
+    """The outcome of a capture without a result, for the reason ``error``."""
+    return CaptureRow(job.id, job.capture, error, dict.fromkeys(_FIGURES))
 
 
 def done_row(job: CaptureJob, record: Mapping[str, Any]) -> CaptureRow:
-    """What came of a capture, from its result's ``run.json``."""
-    surface, scale = record.get("surface", {}), record.get("scale", {})
-    truth = record.get("evaluation", {})
-    accuracy, completeness = truth.get("accuracy", {}), truth.get("completeness", {})
-    left_out = surface.get("left_out")
-    figures: Figures = {
-        "views": len(record["capture"]["views"]),
-        "landmark_error_px": _rounded(record.get("landmark_error_px"), 3),
-        "scale_source": scale.get("source"),
-        "measured": _rounded(None if left_out is None else 1 - left_out, 5),
-        "texel_mm": surface.get("texel_mm"),
-        "vertices": surface.get("vertices"),
-        "mean_mm": _rounded(accuracy.get("mean"), 4),
-        "median_mm": _rounded(accuracy.get("median"), 4),
-        "p90_mm": _rounded(accuracy.get("p90"), 4),
-        "within_0.2_mm": _rounded(accuracy.get("within", {}).get("0.2"), 4),
-        "normals_deg": _rounded(accuracy.get("normal_angle"), 3),
-        "completeness_mm": _rounded(completeness.get("mean"), 4),
-    }
+    """The outcome of a capture, from its result's ``run.json``."""
+    figures = {name: _figure(record, name) for name in _FIGURES}
     warnings = tuple(record.get("warnings", ()))
     return CaptureRow(job.id, job.capture, None, figures, warnings, record["seconds"], record["peak_mb"])
 
@@ -103,10 +87,10 @@ def write_json(
 
     Args:
         out: the batch's folder.
-        rows: of the captures that came to an end; when it is not all, the file says that it is not complete.
+        rows: of the finished captures; the file is marked as incomplete when some are missing.
         total: how many captures the batch has.
         recipe: see :func:`mesoface.batch.provenance.recipe_of`.
-        timing: how this run of the batch was made.
+        timing: of this run of the batch.
 
     Raises:
         MesofaceError: it cannot be written.
@@ -138,18 +122,18 @@ def write_json(
 
 
 def write_csv(path: Path, rows: Sequence[CaptureRow]) -> None:
-    """Write ``batch.csv``: a line a capture, an empty cell where nothing is known.
+    """Write ``batch.csv``: one line per capture, with empty cells where nothing is known.
 
     Raises:
         MesofaceError: it cannot be written.
     """
-    head = ["id", "capture", "status", "reason", "warnings", *_COLUMNS, "seconds", "peak_mb"]
+    head = ["id", "capture", "status", "reason", "warnings", *_FIGURES, "seconds", "peak_mb"]
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(head)
         for row in rows:
             status = "done" if row.error is None else "failed"
-            figures = [row.figures[name] for name in _COLUMNS]
+            figures = [row.figures[name] for name in _FIGURES]
             reason = row.error or ""
             table.writerow(
                 [row.id, row.capture, status, reason, len(row.warnings), *figures, row.seconds, row.peak_mb]
@@ -187,5 +171,14 @@ def check_folder(out: Path, jobs: Sequence[CaptureJob], *, resume: bool) -> None
             )
 
 
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(float(value), digits)
+def _figure(record: Mapping[str, Any], name: str) -> float | int | str | None:
+    """The figure ``name`` of a result's ``run.json``, None where it is not known."""
+    keys, digits = _FIGURES[name]
+    value: Any = record
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if name == "views":
+        return len(value)
+    if value is not None and name == "measured":
+        value = 1 - value
+    return value if value is None or digits is None else round(float(value), digits)

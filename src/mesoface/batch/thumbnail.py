@@ -1,4 +1,4 @@
-"""A small picture of a result for lists of many: the frontal photo beside the surface."""
+"""A thumbnail of a result: the frontal photo beside the surface."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.report.pictures import shaded_views
-from mesoface.report.reduced import reduce_surface
+from mesoface.files.encode import as_uint8, jpeg
+from mesoface.rendering.reduced import reduce_surface
+from mesoface.report.pictures import face_views
 from mesoface.results.face import Face
 
 THUMBNAIL = "thumbnail.jpg"
@@ -26,21 +27,15 @@ def write_thumbnail(path: Path, face: Face) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
-    frame = face.base.select_faces(face.fit.model.topology.facial)
-    size = (_WIDTH, _HEIGHT)
     surface, relief = face.base, None
     if face.fine is not None:
         reduced = reduce_surface(face.fine, _GRID)
         surface, relief = reduced.mesh, reduced.relief
-    views = shaded_views(surface, forward, up, relief=relief, angles=["front"], frame=frame, size=size)
-    ((_, clay),) = views
+    [(_, clay)] = face_views(face, surface, relief, ["front"], (_WIDTH, _HEIGHT))
+    forward = face.fit.rotation[:, 2]
     frontal = int(np.argmin([camera.forward @ forward for camera in face.capture.cameras]))
     photo = _around(face.capture.views[frontal], face.landmarks2d.points[frontal])
-    picture = np.concatenate([photo, clay], axis=1)
-    quality = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), quality)
-    path.write_bytes(data.tobytes())
+    path.write_bytes(jpeg(np.concatenate([photo, clay], axis=1), _QUALITY))
 
 
 def _around(view: View, points: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -49,9 +44,9 @@ def _around(view: View, points: NDArray[np.float64]) -> NDArray[np.uint8]:
     scale = min(np.array([_WIDTH, _HEIGHT]) / np.maximum((high - low) * (1 + 2 * _MARGIN), 1))
     shift = np.array([_WIDTH - 1, _HEIGHT - 1]) / 2 - scale * (low + high) / 2
     move = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-    # Blurred first: warping alone takes single pixels of a larger photo.
+    # Blurred first: warping alone samples single pixels of a larger photo.
     smooth = cv2.GaussianBlur(view.image, (0, 0), max(0.4 / scale, 0.01)) if scale < 1 else view.image
     crop = cv2.warpAffine(
         smooth, move, (_WIDTH, _HEIGHT), flags=cv2.INTER_LINEAR, borderValue=(0.5, 0.5, 0.5)
     )
-    return np.round(np.clip(crop, 0, 1) * 255).astype(np.uint8)
+    return as_uint8(crop)

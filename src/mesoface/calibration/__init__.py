@@ -2,6 +2,6 @@
 
 from mesoface.calibration.calibrate import Calibration, calibrate
 from mesoface.calibration.settings import CalibrationSettings
-from mesoface.calibration.verdict import Verdict
+from mesoface.calibration.solution import Verdict
 
 __all__ = ["Calibration", "CalibrationSettings", "Verdict", "calibrate"]

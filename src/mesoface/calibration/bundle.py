@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial.transform import Rotation
 
+from mesoface.face_models.measurements import cauchy
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import OpenCVLens
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-CAUCHY = 2.5
-"""Residuals past this many standard deviations lose their pull."""
 _MAX_ITERATIONS = 80
 _POSE = 6  # parameters of a view: rotation vector, translation
 _OPTICS = 2  # parameters of a camera: log focal length, radial distortion
@@ -126,7 +125,7 @@ def residuals(bundle: Bundle, seen: Observations) -> Array:
 def cost(bundle: Bundle, seen: Observations, priors: Priors) -> float:
     """Half the robust sum of squares that :func:`adjust` minimises."""
     squared = (residuals(bundle, seen) ** 2).sum(1) / seen.sigma**2
-    total = 0.5 * CAUCHY**2 * float(np.log1p(squared / CAUCHY**2).sum())
+    total = cauchy(squared)[0]
     total += 0.5 * float((((bundle.points - priors.points) / priors.point_sigma[:, None]) ** 2).sum())
     total += 0.5 * float((np.log(bundle.focal / priors.focal) ** 2 * priors.focal_sigma**-2.0).sum())
     if priors.radial_sigma > 0:
@@ -172,7 +171,7 @@ class _Linear:
 def _linearise(bundle: Bundle, seen: Observations, priors: Priors) -> _Linear:
     projection = _project(bundle, seen)
     error = (projection.pixels - seen.pixels) / seen.sigma[:, None]
-    pull = np.sqrt(1 / (1 + (error**2).sum(1) / CAUCHY**2))  # square root of the weight of each observation
+    pull = np.sqrt(cauchy((error**2).sum(1))[1])  # square root of the weight of each observation
     by_camera, by_point = _jacobians(bundle, seen, projection, pull / seen.sigma, priors.radial_sigma > 0)
     error = (error * pull[:, None]).ravel()
     H_point = (by_point.T @ by_point).tobsr((3, 3))
@@ -218,10 +217,8 @@ def _jacobians(
     pose = _POSE * seen.view[:, None] + np.arange(_POSE)
     optics = _POSE * views + _OPTICS * bundle.camera_of[seen.view][:, None] + np.arange(_OPTICS)
     by_camera = _rows(values, np.concatenate([pose, optics], 1), _POSE * views + _OPTICS * len(bundle.focal))
-    by_point = _rows(
-        by_place @ bundle.R[seen.view], 3 * seen.point[:, None] + np.arange(3), 3 * len(bundle.points)
-    )
-    return by_camera, by_point
+    places = 3 * seen.point[:, None] + np.arange(3)
+    return by_camera, _rows(by_place @ bundle.R[seen.view], places, 3 * len(bundle.points))
 
 
 def _rows(values: Array, columns: Indices, width: int) -> csr_array:

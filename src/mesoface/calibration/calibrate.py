@@ -1,28 +1,27 @@
-"""From photos to a capture: the order of the steps."""
+"""From photos to cameras: the order of the steps, and the world that the cameras are put into."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.calibration.choice import choose_photos
+from mesoface.calibration.face_prior import choose_photos
 from mesoface.calibration.features import solve_by_features
 from mesoface.calibration.landmark_bundle import solve_by_landmarks
-from mesoface.calibration.photos import Photo, find_photos, read_pixels, take_over
+from mesoface.calibration.photos import Photo, cameras_of, find_photos, read_pixels, take_over
 from mesoface.calibration.settings import CalibrationSettings
-from mesoface.calibration.sharing import cameras_of
-from mesoface.calibration.solution import Solution
-from mesoface.calibration.verdict import Verdict, judge
+from mesoface.calibration.solution import Solution, Verdict, judge
 from mesoface.calibration.video import extract_frames, is_video
-from mesoface.calibration.world import face_world
 from mesoface.errors import LandmarkError, MesofaceError, ReconstructionError
-from mesoface.face_models.scale import ScaleEstimate
-from mesoface.landmarks import Landmarks2D, MediapipeDetector
-from mesoface.landmarks.selection import face_sharpness
+from mesoface.face_models.scale import ScaleEstimate, scale_from_eyes
+from mesoface.geometry.camera import Camera
+from mesoface.landmarks import Landmarks2D, Landmarks3D, MediapipeDetector
+from mesoface.landmarks.selection import face_axes, face_sharpness
 from mesoface.running.progress import ProgressCallback, silent
 
 _FEWEST = 3
@@ -40,8 +39,8 @@ class Calibration:
         solution: their cameras, in the face's world, millimetres.
         verdict: how far these can be trusted.
         scale: how the millimetres are known; ``mm_per_unit`` is of the solution's first world.
-        settings: what was asked for.
-        tried: method → why it was not taken, of those that were tried before.
+        settings: of the calibration.
+        tried: method → why it was not taken, of the methods that were tried before.
         notes: what was left out or adapted, one sentence each.
     """
 
@@ -72,7 +71,7 @@ def calibrate(
         progress: called as the steps advance.
 
     Raises:
-        MesofaceError: no photos, no face, or no cameras that can be trusted; says why and what to do.
+        MesofaceError: no photos, no face, or no cameras that can be trusted.
     """
     settings = settings or CalibrationSettings()
     photos, landmarks, notes = _photos(source, folder, settings, progress)
@@ -80,17 +79,8 @@ def calibrate(
     solution, verdict, tried = _solve(source, photos, landmarks, camera_of, settings, progress)
     assert verdict.landmarks is not None
     cameras, scale = face_world(solution.cameras, verdict.placed, landmarks, verdict.landmarks)
-    return Calibration(
-        source,
-        tuple(photos),
-        landmarks,
-        replace(solution, cameras=cameras),
-        verdict,
-        scale,
-        settings,
-        tried,
-        tuple(notes),
-    )
+    found = replace(solution, cameras=cameras)
+    return Calibration(source, tuple(photos), landmarks, found, verdict, scale, settings, tried, tuple(notes))
 
 
 def _photos(
@@ -108,21 +98,16 @@ def _photos(
         _remove(files)
         (folder / "frames").rmdir()
     if len(photos) < _FEWEST:
-        raise LandmarkError(
-            f"{len(photos)} photo{'s' * (len(photos) != 1)}, at least {_FEWEST} are needed to find cameras",
-            path=source,
-            remedy=_REMEDY,
-        )
+        what = f"{len(photos)} photo{'s' * (len(photos) != 1)}, at least {_FEWEST} are needed to find cameras"
+        raise LandmarkError(what, path=source, remedy=_REMEDY)
     landmarks, sharpness = _detect(photos, progress)
     notes += landmarks.notes
     if landmarks.found.sum() < _FEWEST:
         seen = [photo.name for photo, found in zip(photos, landmarks.found, strict=True) if found]
         where = f"only in {', '.join(seen)}" if seen else "in no photo"
-        raise LandmarkError(
-            f"a face was found {where} of {len(photos)}, at least {_FEWEST} must show it",
-            path=source,
-            remedy="use photos that show the face upright, within about 60° of the front",
-        )
+        what = f"a face was found {where} of {len(photos)}, at least {_FEWEST} must show it"
+        remedy = "use photos that show the face upright, within about 60° of the front"
+        raise LandmarkError(what, path=source, remedy=remedy)
     if len(photos) <= settings.max_photos:
         return photos, landmarks, notes
     sizes = np.array([photo.size for photo in photos])
@@ -130,8 +115,7 @@ def _photos(
     _remove([photo.path for v, photo in enumerate(photos) if v not in keep])
     _remove([p.mask_path for v, p in enumerate(photos) if v not in keep and p.mask_path is not None])
     notes.append(f"{len(keep)} of {len(photos)} photos were taken: sharp ones, spread over the arc")
-    chosen = replace(landmarks, points=landmarks.points[keep], weights=landmarks.weights[keep])
-    return [photos[v] for v in keep], chosen, notes
+    return [photos[v] for v in keep], landmarks.select(keep), notes
 
 
 def _detect(photos: Sequence[Photo], progress: ProgressCallback) -> tuple[Landmarks2D, NDArray[np.float64]]:
@@ -139,12 +123,9 @@ def _detect(photos: Sequence[Photo], progress: ProgressCallback) -> tuple[Landma
     names = [photo.name for photo in photos]
     detector = MediapipeDetector(progress)
     landmarks = detector.detect_uncalibrated((read_pixels(photo) for photo in photos), names)
-    sharpness = np.array(
-        [
-            face_sharpness(read_pixels(photo), points) if found else np.nan
-            for photo, points, found in zip(photos, landmarks.points, landmarks.found, strict=True)
-        ]
-    )
+    sharpness = np.full(len(photos), np.nan)
+    for v in np.flatnonzero(landmarks.found):
+        sharpness[v] = face_sharpness(read_pixels(photos[v]), landmarks.points[v])
     return landmarks, sharpness
 
 
@@ -160,16 +141,10 @@ def _solve(
 
     Features come first; landmarks are tried when the verdict on these is not good.
     """
-    methods: dict[str, Callable[[], Solution]] = {
-        "features": lambda: solve_by_features(
-            photos,
-            landmarks,
-            camera_of,
-            background=settings.background,
-            threads=settings.threads,
-            progress=progress,
-        ),
-        "landmarks": lambda: solve_by_landmarks(photos, landmarks, camera_of, progress=progress),
+    following = {"background": settings.background, "threads": settings.threads}
+    methods: dict[str, Callable[..., Solution]] = {
+        "features": partial(solve_by_features, **following),  # type: ignore[arg-type]
+        "landmarks": solve_by_landmarks,
     }
     found: list[tuple[Solution, Verdict]] = []
     refused: dict[str, str] = {}
@@ -177,7 +152,7 @@ def _solve(
         if settings.method not in ("auto", name) or any(verdict.rank == 0 for _, verdict in found):
             continue
         try:
-            solution = solve()
+            solution = solve(photos, landmarks, camera_of, progress=progress)
         except (ReconstructionError, LandmarkError) as error:
             refused[name] = error.message
             continue
@@ -195,9 +170,39 @@ def _solve(
 
 def _no_cameras(source: Path, refused: dict[str, str]) -> MesofaceError:
     why = ". ".join(f"By {name}: {reason}" for name, reason in refused.items())
-    return ReconstructionError(
-        f"no cameras that can be trusted were found. {why}", path=source, remedy=_REMEDY
+    what = f"no cameras that can be trusted were found. {why}"
+    return ReconstructionError(what, path=source, remedy=_REMEDY)
+
+
+def face_world(
+    cameras: Sequence[Camera | None], placed: Sequence[int], landmarks: Landmarks2D, points: Landmarks3D
+) -> tuple[tuple[Camera | None, ...], ScaleEstimate]:
+    """Cameras moved into the face's world, and how its scale is known.
+
+    x goes to the subject's left, y up, z out of the face; the origin is the middle of the landmarks.
+
+    Args:
+        cameras: of V photos in any world; None where there is none.
+        placed: indices of the photos that ``points`` are of.
+        landmarks: in V photos.
+        points: the same triangulated, in the cameras' world.
+
+    Raises:
+        ReconstructionError: the eyes were not located, so the scale is unknown.
+        LandmarkError: eye corners, chin or forehead were not located.
+    """
+    shown = [camera for v in placed if (camera := cameras[v]) is not None]
+    scale = scale_from_eyes(shown, landmarks.select(placed), points)
+    if scale is None:
+        what = "the eyes were not located, so the scale is unknown"
+        raise ReconstructionError(what, remedy="add photos from the front")
+    axes = face_axes(points)
+    middle = np.nanmean(points.points, 0)
+    moved = tuple(
+        None if camera is None else camera.moved(axes, -axes @ middle).scaled_world(scale.mm_per_unit)
+        for camera in cameras
     )
+    return moved, scale
 
 
 def _remove(paths: Sequence[Path]) -> None:

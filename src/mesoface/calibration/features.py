@@ -18,10 +18,9 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from mesoface.calibration.masks import head_mask
 from mesoface.calibration.photos import Photo
-from mesoface.calibration.solution import Solution, Track, describe
-from mesoface.captures.formats.colmap_lens import intrinsics
+from mesoface.calibration.solution import PointTrack, Solution, describe
+from mesoface.captures.formats.colmap import intrinsics
 from mesoface.errors import ReconstructionError
 from mesoface.files.images import decode_mask
 from mesoface.geometry.camera import Camera
@@ -33,6 +32,7 @@ _MAX_SIDE = 2000  # pixels: finer features cost time and are hardly more exact
 _SEED = 0
 _FEWEST = 3  # photos
 _HIDE_LOG = 4  # glog's levels end at 3
+_HEAD = 1.3  # size of the head over that of its landmarks: forehead, ears, chin
 
 
 def solve_by_features(
@@ -71,16 +71,14 @@ def solve_by_features(
         matching = pycolmap.FeatureMatchingOptions(num_threads=threads, use_gpu=False)
         # What stays at its place in two photos is the surroundings of a head that turned.
         verifying = pycolmap.TwoViewGeometryOptions(filter_stationary_matches=not background)
-        pycolmap.match_exhaustive(
-            folder / "features.db", matching_options=matching, verification_options=verifying
-        )
+        options = {"matching_options": matching, "verification_options": verifying}
+        pycolmap.match_exhaustive(folder / "features.db", **options)
         progress("Comparing photos", 1, 1)
         model = _map(folder, photos[0].path.parent, len(used), progress)
         if model is None:
-            raise ReconstructionError(
-                "the skin shows too little that can be followed from photo to photo",
-                remedy="use sharper photos, with less than 25° between neighbours, and even light",
-            )
+            what = "the skin shows too little that can be followed from photo to photo"
+            remedy = "use sharper photos, with less than 25° between neighbours, and even light"
+            raise ReconstructionError(what, remedy=remedy)
         return _solution(model, photos, used)
 
 
@@ -160,14 +158,11 @@ def _solution(model: Any, photos: Sequence[Photo], used: Sequence[int]) -> Solut
             cameras[view] = Camera(K, pose[:, :3], pose[:, 3], photos[view].width, photos[view].height, lens)
             # COLMAP's pixel centres are at halves
             pixels_of[image_id] = np.array([point.xy for point in image.points2D]).reshape(-1, 2) - 0.5
-    tracks = [
-        Track(
-            point.xyz,
-            [view_of[e.image_id] for e in point.track.elements],
-            np.array([pixels_of[e.image_id][e.point2D_idx] for e in point.track.elements]),
-        )
-        for point in model.points3D.values()
-    ]
+    tracks = []
+    for point in model.points3D.values():
+        elements = point.track.elements
+        pixels = np.array([pixels_of[e.image_id][e.point2D_idx] for e in elements])
+        tracks.append(PointTrack(point.xyz, [view_of[e.image_id] for e in elements], pixels))
     return describe("features", cameras, tracks, used)
 
 
@@ -179,9 +174,27 @@ def _write_mask(path: Path, photo: Photo, points: NDArray[np.float64]) -> None:
     cv2.imwrite(str(path), mask.astype(np.uint8) * 255)
 
 
+def head_mask(points: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
+    """(H, W) the landmarks' convex hull, enlarged about the middle of its box to take in the head.
+
+    Shoulders and hair that hangs down stay outside: they do not turn with the face.
+
+    Args:
+        points: (478, 2) landmarks, pixels; NaN where unknown.
+        width: of the photo.
+        height: of the photo.
+    """
+    known = points[np.isfinite(points).all(1)].astype(np.float32)
+    hull = cv2.convexHull(known)[:, 0]
+    middle = (hull.min(0) + hull.max(0)) / 2
+    mask = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(mask, [np.rint(middle + _HEAD * (hull - middle)).astype(np.int32)], 1)
+    return mask.astype(bool)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """COLMAP's log goes nowhere in the block."""
+    """Switch COLMAP's log off inside of the block."""
     before = pycolmap.logging.minloglevel
     pycolmap.logging.minloglevel = _HIDE_LOG
     try:

@@ -15,14 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.calibration.bundle import Bundle, Observations, Priors, adjust, cost
-from mesoface.calibration.choice import choose_photos
-from mesoface.calibration.face_prior import COUNT, SLIDING, face_pose, fitted_face, mean_face
+from mesoface.calibration.face_prior import (
+    COUNT,
+    SLIDING,
+    centered_intrinsics,
+    choose_photos,
+    face_pose,
+    fitted_face,
+    mean_face,
+)
 from mesoface.calibration.photos import Photo
-from mesoface.calibration.skin import follow_skin
-from mesoface.calibration.solution import Solution, Track, describe
+from mesoface.calibration.solution import PointTrack, Solution, describe
+from mesoface.captures.capture import CaptureSource, ViewSource
+from mesoface.captures.load import load_source
 from mesoface.errors import ReconstructionError
 from mesoface.geometry.camera import Camera
-from mesoface.landmarks import Landmarks2D
+from mesoface.landmarks import Landmarks2D, align_landmarks, triangulate
 from mesoface.running.progress import ProgressCallback, silent
 
 Array = NDArray[np.float64]
@@ -40,6 +48,7 @@ _ROUNDS = 3
 _ENOUGH = 25  # followed landmarks that hold a view without the detected ones
 _LEAST_WEIGHT = 0.05
 _FEWEST, _MOST = 3, 12  # photos
+_MAX_SIDE = 1600  # pixels of the photos in which skin is followed; a face has a few hundred of them
 
 
 def solve_by_landmarks(
@@ -64,7 +73,7 @@ def solve_by_landmarks(
     progress("Following the skin", 0, _ROUNDS + 1)
     used = _well_seen(photos, landmarks)
     mine = [photos[v] for v in used]
-    detected = replace(landmarks, points=landmarks.points[used], weights=landmarks.weights[used])
+    detected = landmarks.select(used)
     cameras = np.unique(camera_of[used], return_inverse=True)[1]
     bundle, focals = adjust_to_landmarks(mine, detected, cameras)
     for done in range(_ROUNDS):
@@ -78,20 +87,15 @@ def solve_by_landmarks(
 
 def _well_seen(photos: Sequence[Photo], landmarks: Landmarks2D) -> list[int]:
     """The photos that show enough of the face for a pose; of many, some spread over the arc."""
-    poses = [
-        face_pose(points, weights, _intrinsics(_TYPICAL * max(photo.size), photo))
-        for photo, points, weights in zip(photos, landmarks.points, landmarks.weights, strict=True)
-    ]
+    poses = _poses(photos, landmarks, [_TYPICAL * max(photo.size) for photo in photos])
     used = [v for v, pose in enumerate(poses) if pose is not None and pose[1][2] > 0]
     if len(used) < _FEWEST:
-        raise ReconstructionError(
-            f"{len(used)} photos show the face well enough, at least {_FEWEST} are needed",
-            remedy="use photos within about 60° of the front, sharp and not too dark",
-        )
+        what = f"{len(used)} photos show the face well enough, at least {_FEWEST} are needed"
+        remedy = "use photos within about 60° of the front, sharp and not too dark"
+        raise ReconstructionError(what, remedy=remedy)
     # Landmarks are followed from a few photos into a few around each: of more, most would be left over.
     sizes = np.array([photos[v].size for v in used])
-    seen = replace(landmarks, points=landmarks.points[used], weights=landmarks.weights[used])
-    return [used[i] for i in choose_photos(seen, sizes, np.ones(len(used)), _MOST)]
+    return [used[i] for i in choose_photos(landmarks.select(used), sizes, np.ones(len(used)), _MOST)]
 
 
 def adjust_to_landmarks(
@@ -125,20 +129,14 @@ def adjust_to_landmarks(
     count = int(cameras.max()) + 1
     bundle = replace(bundle, camera_of=cameras, focal=np.full(count, bundle.focal[0]), radial=np.zeros(count))
     # Cameras of a rig are alike: each one's focal length is held near the one that all have in common.
-    focals = (
-        (bundle.focal, np.full(count, _ALIKE)) if count > 1 else (np.array([expected]), np.array([spread]))
-    )
+    focals = (bundle.focal, np.full(count, _ALIKE)) if count > 1 else (mean.focal, mean.focal_sigma)
     face, _ = fitted_face(bundle.points)
     return adjust(bundle, seen, Priors(face, np.full(COUNT, _FIT_MM), *focals)), focals
 
 
 def _start(photos: Sequence[Photo], detected: Landmarks2D, focal: float) -> Bundle:
     """The mean face before one camera that took all photos."""
-    poses = [
-        face_pose(points, weights, _intrinsics(focal, photo))
-        for photo, points, weights in zip(photos, detected.points, detected.weights, strict=True)
-    ]
-    found = [pose for pose in poses if pose is not None]
+    found = [pose for pose in _poses(photos, detected, [focal] * len(photos)) if pose is not None]
     assert len(found) == len(photos)  # whether there is a pose does not depend on the focal length
     return Bundle(
         R=np.array([R for R, _ in found]),
@@ -157,7 +155,7 @@ def _seen(bundle: Bundle, detected: Landmarks2D, followed: tuple[Array, Array] |
     Args:
         bundle: tells how many pixels a millimetre is.
         detected: landmarks of V photos.
-        followed: (V, 478, 2) pixels and (V, 478) weights from :func:`.skin.follow_skin`.
+        followed: (V, 478, 2) pixels and (V, 478) weights from :func:`follow_skin`.
     """
     points, weights = detected.points, detected.weights
     sigma_mm = np.where(SLIDING, _SLIDING_FACTOR, 1.0) * np.full(weights.shape, _DETECTED_MM)
@@ -174,8 +172,12 @@ def _seen(bundle: Bundle, detected: Landmarks2D, followed: tuple[Array, Array] |
     return Observations(view, point, points[view, point], sigma)
 
 
-def _intrinsics(focal: float, photo: Photo) -> Array:
-    return np.array([[focal, 0, (photo.width - 1) / 2], [0, focal, (photo.height - 1) / 2], [0, 0, 1]])
+def _poses(
+    photos: Sequence[Photo], landmarks: Landmarks2D, focals: Sequence[float]
+) -> list[tuple[Array, Array] | None]:
+    """The pose of the mean face in each photo."""
+    intrinsics = [centered_intrinsics(focal, photo.size) for focal, photo in zip(focals, photos, strict=True)]
+    return list(map(face_pose, landmarks.points, landmarks.weights, intrinsics))
 
 
 def _cameras(bundle: Bundle, photos: Sequence[Photo]) -> list[Camera]:
@@ -191,7 +193,39 @@ def _solution(
         placed[v] = camera
     pixels, seen = followed[0], followed[1] > _LEAST_WEIGHT
     tracks = [
-        Track(points[i], [used[v] for v in np.flatnonzero(seen[:, i])], pixels[seen[:, i], i])
+        PointTrack(points[i], [used[v] for v in np.flatnonzero(seen[:, i])], pixels[seen[:, i], i])
         for i in np.flatnonzero(seen.sum(0) >= 2)
     ]
     return describe("landmarks", placed, tracks, used)
+
+
+def follow_skin(
+    photos: Sequence[Photo], cameras: Sequence[Camera], landmarks: Landmarks2D
+) -> tuple[Array, Array]:
+    """Move landmarks to where the photos show the same skin, by :func:`.landmarks.align_landmarks`.
+
+    Args:
+        photos: V photos.
+        cameras: of them, near the truth, lenses included.
+        landmarks: as detected, in the photos' pixels.
+
+    Returns:
+        (V, 478, 2) pixels of the photos and (V, 478) how well the skin agreed there; 0 where a landmark
+        could not be followed.
+    """
+    pairs = zip(photos, cameras, strict=True)
+    views = tuple(ViewSource(photo.name, photo.path, camera) for photo, camera in pairs)
+    capture = load_source(CaptureSource(photos[0].path.parent, "photos", views), max_size=_MAX_SIDE)
+    seen = _carried(landmarks.points, cameras, capture.cameras)
+    detected = Landmarks2D(seen, landmarks.weights, landmarks.scheme)
+    moved, _ = align_landmarks(capture, detected, triangulate(capture.cameras, detected))
+    # Landmarks that were not followed come back as they were detected, to the last bit.
+    same = np.isnan(moved.points).any(-1) | (moved.points == seen).all(-1)
+    followed = ~same.all(0) & (moved.weights > 0)
+    return _carried(moved.points, capture.cameras, cameras), np.where(followed, moved.weights, 0.0)
+
+
+def _carried(pixels: Array, a: Sequence[Camera], b: Sequence[Camera]) -> Array:
+    """(V, N, 2) pixels of cameras ``a`` → pixels of ``b``, which stand where ``a`` do."""
+    cameras = zip(pixels, a, b, strict=True)
+    return np.stack([there.project(here.center + here.rays(some))[0] for some, here, there in cameras])

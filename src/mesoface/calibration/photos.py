@@ -1,17 +1,20 @@
-"""The photos to calibrate: found, checked, and put upright into the capture's folder."""
+"""The photos to calibrate: found, checked, put upright into the capture's folder; and what EXIF data tell."""
 
 from __future__ import annotations
 
+import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
-from mesoface.calibration.exif import read_exif_camera
+from mesoface.calibration.settings import Sharing
 from mesoface.captures.formats.files import list_photos, unique_names
 from mesoface.captures.formats.photos import MASKS
 from mesoface.errors import CaptureError
@@ -20,6 +23,9 @@ from mesoface.files.images import SUFFIXES, decode_mask, decode_photo, read_head
 _APPLE = (".heic", ".heif")
 _RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2")
 _QUALITY = 98  # of JPEG files that must be written again
+_DIAGONAL_35MM = math.hypot(36.0, 24.0)
+_MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0}  # FocalPlaneResolutionUnit: inch, centimetre, millimetre
+_PLAUSIBLE = (0.3, 30.0)  # focal length over the photo's longest side
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def find_photos(source: Path) -> list[Path]:
     """
     if not source.is_dir():
         what = "is neither a folder nor a video" if source.exists() else "does not exist"
-        raise CaptureError(f"{what}", path=source, remedy="name a folder of photos, or a video file")
+        raise CaptureError(what, path=source, remedy="name a folder of photos, or a video file")
     folders = [source, source / "images"]
     for folder in folders:
         if photos := list(list_photos(folder).values()):
@@ -66,21 +72,18 @@ def find_photos(source: Path) -> list[Path]:
     others = sorted(path.name for folder in folders if folder.is_dir() for path in folder.iterdir())
     for suffixes, what in ((_APPLE, "HEIC"), (_RAW, "raw")):
         if odd := [name for name in others if name.lower().endswith(suffixes)]:
-            raise CaptureError(
-                f"holds {len(odd)} {what} files ({odd[0]}, …), which cannot be read here",
-                path=source,
-                remedy="convert them to JPEG, keeping their size and their EXIF data",
-            )
-    raise CaptureError(
-        "holds no photos", path=source, remedy=f"put photos there: {', '.join(SUFFIXES)}, or name a video"
-    )
+            what = f"holds {len(odd)} {what} files ({odd[0]}, …), which cannot be read here"
+            remedy = "convert them to JPEG, keeping their size and their EXIF data"
+            raise CaptureError(what, path=source, remedy=remedy)
+    remedy = f"put photos there: {', '.join(SUFFIXES)}, or name a video"
+    raise CaptureError("holds no photos", path=source, remedy=remedy)
 
 
 def take_over(paths: list[Path], folder: Path) -> tuple[list[Photo], list[str]]:
     """Copy photos into ``folder/images`` (and their masks into ``folder/masks``), upright.
 
-    A photo that EXIF data say is to be turned is turned and written again, so that nobody can read its
-    calibration the wrong way; all others stay as they are, byte for byte.
+    A photo with an orientation in its EXIF data is turned and written again, so that its calibration cannot
+    be read the wrong way; all others are copied byte for byte.
 
     Args:
         paths: of the photos; masks are looked for in ``masks/`` beside them or beside their folder.
@@ -105,7 +108,7 @@ def take_over(paths: list[Path], folder: Path) -> tuple[list[Photo], list[str]]:
             _write(target, turn_upright(decode_photo(path)[0], header.orientation))
         photo = Photo(name, target, *header.upright_size, exif.device, exif.focal)
         photos.append(_with_mask(photo, path, folder))
-    notes = [f"turned upright, as EXIF says: {', '.join(turned)}"] if turned else []
+    notes = [f"turned upright, by their EXIF data: {', '.join(turned)}"] if turned else []
     return photos, notes
 
 
@@ -131,11 +134,8 @@ def _with_mask(photo: Photo, original: Path, folder: Path) -> Photo:
     if header.size != photo.size:
         mask = turn_upright(mask, read_header(original).orientation)
     if mask.shape != (photo.height, photo.width):
-        raise CaptureError(
-            f"the mask is {header.width}×{header.height}, but its photo {photo.width}×{photo.height}",
-            path=found,
-            remedy="make the mask at the photo's size, or remove it",
-        )
+        what = f"the mask is {header.width}×{header.height}, but its photo {photo.width}×{photo.height}"
+        raise CaptureError(what, path=found, remedy="make the mask at the photo's size, or remove it")
     target = folder / MASKS / f"{photo.path.name}.png"
     target.parent.mkdir(exist_ok=True)
     _write(target, mask.astype(np.uint8) * 255)
@@ -143,7 +143,7 @@ def _with_mask(photo: Photo, original: Path, folder: Path) -> Photo:
 
 
 def _write(path: Path, pixels: NDArray) -> None:
-    """An image in the format of its suffix; JPEG at next to no loss."""
+    """An image in the format of its suffix; JPEG almost without loss."""
     if pixels.dtype == np.uint16:
         path.write_bytes(cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes())
         return
@@ -151,3 +151,90 @@ def _write(path: Path, pixels: NDArray) -> None:
         Image.fromarray(pixels).save(path, quality=_QUALITY, subsampling=0)
     else:
         Image.fromarray(pixels).save(path)
+
+
+def cameras_of(photos: Sequence[Photo], sharing: Sharing) -> NDArray[np.int64]:
+    """(V,) a number for the camera of each photo, counted from 0 in the photos' order.
+
+    Raises:
+        CaptureError: the sharing is ``shared``, but the photos are not of one size.
+    """
+    if sharing == "each":
+        return np.arange(len(photos))
+    keys = [(photo.size, photo.device) for photo in photos]
+    if sharing == "shared":
+        keys = [(photo.size, "") for photo in photos]
+        other = next((i for i, key in enumerate(keys) if key != keys[0]), None)
+        if other is not None:
+            a, b = photos[0], photos[other]
+            what = f"is {b.width}×{b.height}, but {a.path.name} {a.width}×{a.height}: one camera has one size"
+            remedy = "use --cameras auto or each, or turn and crop the photos alike"
+            raise CaptureError(what, path=b.path, remedy=remedy)
+    number = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return np.array([number[key] for key in keys], np.int64)
+
+
+@dataclass(frozen=True)
+class ExifCamera:
+    """The camera as its photo describes it.
+
+    Args:
+        device: make, model, lens and zoom in one string, equal for photos of one camera at one zoom; empty
+            where unknown.
+        focal: focal length in pixels of the photo, or None.
+    """
+
+    device: str
+    focal: float | None
+
+
+def read_exif_camera(path: Path, width: int, height: int) -> ExifCamera:
+    """Camera and focal length of a photo of ``width`` × ``height`` stored pixels.
+
+    The focal length comes from its 35 mm equivalent, which compares the pictures' diagonals (CIPA DCG-001),
+    or from the sensor's resolution. Damaged EXIF data are ignored.
+    """
+    try:
+        with Image.open(path) as image:
+            # Pillow would decode a whole PNG to look for EXIF behind the pixels.
+            if image.format == "PNG" and "exif" not in image.info:
+                return ExifCamera("", None)
+            exif = image.getexif()
+            tags = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError):
+        return ExifCamera("", None)
+    names = (ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.LensModel)
+    device = " ".join(str(tags[tag]).strip("\0 ") for tag in names if tag in tags)
+    zoom = _number(tags.get(ExifTags.Base.FocalLength))
+    if device and zoom is not None:
+        device += f" at {zoom:g} mm"
+    return ExifCamera(device, _focal(tags, width, height))
+
+
+def _focal(tags: dict[int, Any], width: int, height: int) -> float | None:
+    """Focal length in pixels, None where it is not given or impossible."""
+    equivalent = _number(tags.get(ExifTags.Base.FocalLengthIn35mmFilm))
+    if equivalent is not None:
+        return _plausible(equivalent / _DIAGONAL_35MM * math.hypot(width, height), width, height)
+    length = _number(tags.get(ExifTags.Base.FocalLength))
+    resolution = _number(tags.get(ExifTags.Base.FocalPlaneXResolution))
+    unit = _MM_PER_UNIT.get(tags.get(ExifTags.Base.FocalPlaneResolutionUnit, 2))
+    if length is None or resolution is None or unit is None:
+        return None
+    # The resolution is of the picture as the camera wrote it; this one may have been scaled since.
+    original = _number(tags.get(ExifTags.Base.ExifImageWidth)) or width
+    return _plausible(length * resolution / unit * width / original, width, height)
+
+
+def _number(value: Any) -> float | None:
+    """A positive, finite number, or None."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def _plausible(focal: float, width: int, height: int) -> float | None:
+    low, high = (share * max(width, height) for share in _PLAUSIBLE)
+    return focal if low <= focal <= high else None

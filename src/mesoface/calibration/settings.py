@@ -1,4 +1,4 @@
-"""What a calibration can be told."""
+"""Settings of a calibration."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import CaptureError
-from mesoface.landmarks.networks import quiet_native_logs
+from mesoface.running.process import no_native_logs
 from mesoface.running.progress import ProgressCallback, silent
 
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -34,7 +34,7 @@ def extract_frames(
     their view is the same. Frames are compared by the variance of their Laplacian.
 
     Args:
-        video: the file; turned as its metadata say.
+        video: the file; rotated as its metadata require.
         folder: where ``frame_<number>.jpg`` go.
         wanted: how many photos are to be chosen of these frames.
         progress: called as frames are read.
@@ -45,7 +45,7 @@ def extract_frames(
     Raises:
         CaptureError: the file is no video, damaged, or shorter than three frames.
     """
-    with quiet_native_logs():
+    with no_native_logs:
         capture = cv2.VideoCapture(str(video))
         try:
             count = _length(capture, video)
@@ -68,11 +68,8 @@ def extract_frames(
         finally:
             capture.release()
     if len(files) < 3:
-        raise CaptureError(
-            f"has {len(files)} readable frame{'s' * (len(files) != 1)}, at least three are needed",
-            path=video,
-            remedy=_REMEDY,
-        )
+        what = f"has {len(files)} readable frame{'s' * (len(files) != 1)}, at least three are needed"
+        raise CaptureError(what, path=video, remedy=_REMEDY)
     return files
 
 
@@ -80,18 +77,14 @@ def _length(capture: cv2.VideoCapture, video: Path) -> int:
     """Number of frames that the file claims to have."""
     if not capture.isOpened():
         raise CaptureError("cannot be read as a video", path=video, remedy=_REMEDY)
-    width, height, count = (
-        capture.get(what)
-        for what in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT)
-    )
+    names = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT)
+    width, height, count = map(capture.get, names)
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         raise CaptureError(f"claims frames of {width:.0f}×{height:.0f}", path=video, remedy=_REMEDY)
     if not 1 <= count <= _MAX_FRAMES:
-        raise CaptureError(
-            f"claims {count:.0f} frames, between 3 and {_MAX_FRAMES} were expected",
-            path=video,
-            remedy="cut it to the seconds in which the camera goes around the face",
-        )
+        what = f"claims {count:.0f} frames, between 3 and {_MAX_FRAMES} were expected"
+        remedy = "cut it to the seconds in which the camera goes around the face"
+        raise CaptureError(what, path=video, remedy=remedy)
     return int(count)
 
 

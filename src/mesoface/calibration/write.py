@@ -15,8 +15,8 @@ from mesoface.calibration.photos import Photo
 from mesoface.calibration.settings import CalibrationSettings
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.plain import write_capture_json
-from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_folder
+from mesoface.files.targets import check_output_folder
 from mesoface.running.progress import ProgressCallback, silent
 
 RECORD = "calibration.json"
@@ -49,7 +49,14 @@ def calibrate_folder(
         MesofaceError: see :func:`.calibrate.calibrate`; or ``out`` is in the way.
     """
     source, out = Path(source).absolute(), Path(out)
-    _check_target(source, out, overwrite)
+    check_output_folder(
+        out,
+        record=RECORD,
+        overwrite=overwrite,
+        other=f"--overwrite replaces calibrations only, and this folder has no {RECORD}",
+        source=source,
+        inside="the capture would be written into the photos' folder (or over it)",
+    )
     with atomic_folder(out, overwrite=overwrite) as folder:
         calibration = calibrate(source, folder, settings, progress=progress)
         sources = view_sources(calibration)
@@ -116,20 +123,3 @@ def calibration_record(calibration: Calibration) -> dict[str, Any]:
 
 def _number(value: float, digits: int = 3) -> float | None:
     return round(float(value), digits) if np.isfinite(value) else None
-
-
-def _check_target(source: Path, out: Path, overwrite: bool) -> None:
-    """Refuse to write over the photos, or over what no calibration made."""
-    inner, outer = out.resolve(), source.resolve()
-    if inner == outer or outer in inner.parents or inner in outer.parents:
-        raise MesofaceError(
-            "the capture would be written into the photos' folder (or over it)",
-            path=out,
-            remedy="name a folder outside of it",
-        )
-    if out.is_dir() and any(out.iterdir()) and overwrite and not (out / RECORD).is_file():
-        raise MesofaceError(
-            f"--overwrite replaces calibrations only, and this folder has no {RECORD}",
-            path=out,
-            remedy="name another folder",
-        )

@@ -1,4 +1,4 @@
-"""A capture: photos with their cameras. What every later stage is handed."""
+"""A capture: photos with their cameras, the input of every later stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mesoface.geometry.camera import Camera
 
 @dataclass(frozen=True)
 class ViewSource:
-    """A photo on disk with its calibration, not decoded yet. What a format's reader returns.
+    """A photo on disk with its calibration, not decoded yet; the readers of the formats return these.
 
     Args:
         name: short name of the view, unique in the capture (the file's stem, usually).
@@ -32,13 +32,13 @@ class ViewSource:
 
 @dataclass(frozen=True)
 class CaptureSource:
-    """What a format's reader found in a folder.
+    """The calibration of a folder, as a format's reader returns it.
 
     Args:
         path: the folder.
-        format: name of the format, as ``--format`` takes it.
+        format: name of the format, a choice of ``--format``.
         views: usable views, in the format's own order.
-        notes: what was left out and why, one sentence each, for people.
+        notes: what was left out and why, one sentence each, for the user.
         mm_per_unit: millimetres per world unit where the format states it, else None.
     """
 
@@ -120,16 +120,21 @@ class Capture:
         Raises:
             CaptureError: a name is not in the capture.
         """
-        unknown = [name for name in names if name not in self.names]
-        if unknown:
-            raise CaptureError(
-                f"no view named {', '.join(unknown)}",
-                path=self.path,
-                remedy=f"there are: {', '.join(self.names)}",
-            )
+        check_names(names, self.names, path=self.path)
         return self.select([self.names.index(name) for name in names])
 
     def in_millimetres(self, mm_per_unit: float) -> Capture:
         """The capture with its world multiplied by ``mm_per_unit``; the result's own unit is the mm."""
         views = tuple(replace(view, camera=view.camera.scaled_world(mm_per_unit)) for view in self.views)
         return replace(self, views=views, mm_per_unit=1.0)
+
+
+def check_names(names: Sequence[str], known: Sequence[str], *, path: Path | None) -> None:
+    """Refuse names that are not the name of a view in the capture at ``path``.
+
+    Raises:
+        CaptureError: a name is not in ``known``.
+    """
+    if unknown := [name for name in names if name not in known]:
+        remedy = f"there are: {', '.join(known)}"
+        raise CaptureError(f"no view named {', '.join(unknown)}", path=path, remedy=remedy)

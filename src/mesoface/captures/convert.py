@@ -1,7 +1,7 @@
-"""A capture in another format: photos copied, or undistorted, and the calibration written anew.
+"""A capture in another format: its photos copied, or undistorted, and its calibration rewritten.
 
-Photos are copied, bytes as they are, and not linked: a capture is a folder that can be sent, moved and kept,
-and programs that write into photos (orientation, tags) shall not reach the originals through a link.
+Photos are copied byte for byte, not linked: a capture is a folder that can be sent, moved and archived, and
+programs that write into photos (orientation, tags) must not reach the originals through a link.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import read_source
-from mesoface.captures.formats.files import listed
+from mesoface.captures.formats.files import notes_on
 from mesoface.captures.formats.writers import WRITERS, CaptureWriter
-from mesoface.captures.formats.writers.limits import Unsayable
-from mesoface.captures.load import read_full_size
+from mesoface.captures.formats.writers.terms import Unsupported
+from mesoface.captures.load import read_full_size, undistort_camera, undistort_pixels
 from mesoface.errors import CaptureError, MesofaceError
 from mesoface.files.atomic import atomic_folder
 from mesoface.files.images import SUFFIXES, decode_mask, read_header
-from mesoface.geometry.camera import Camera
 from mesoface.running.progress import ProgressCallback, silent
 
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
-_UPRIGHT = ".png"  # of photos whose pixels are written anew: nothing is lost
+_UPRIGHT = ".png"  # of photos whose pixels are rewritten, without loss
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Conversion:
         path: the new capture's folder.
         format: its format.
         views: how many views it has.
-        notes: what was left out at reading, what the format cannot say, how views are called; sentences.
+        notes: what reading left out, what the format cannot represent, renamed views; one sentence each.
     """
 
     path: Path
@@ -63,55 +62,46 @@ def convert(
 
     Args:
         source: the capture's folder.
-        target: the new capture's folder; it appears at the very end.
+        target: the new capture's folder; it appears when it is complete.
         to: a key of :data:`~mesoface.captures.formats.writers.WRITERS`.
-        format: the source's format, or None to look at the folder.
-        undistort: write undistorted photos (PNG, with as many bits) and pinhole cameras.
+        format: the source's format, or None to recognise it from the files.
+        undistort: write undistorted photos (PNG, with the same bit depth) and pinhole cameras.
         overwrite: whether a ``target`` that is not empty may be replaced.
         progress: called as photos are done.
 
     Raises:
-        CaptureError: the source cannot be read, or the format cannot say what its cameras are.
-        MesofaceError: there is no such format, or the target is in the way or cannot be written.
+        CaptureError: the source cannot be read, or the format cannot represent its cameras.
+        MesofaceError: there is no such format, or the target exists or cannot be written.
     """
     source, target = Path(source), Path(target)
-    writer = _writer(to, target)
+    if to not in WRITERS:
+        remedy = f"there are: {', '.join(WRITERS)}"
+        raise MesofaceError(f"no format {to!r} to write", path=target, remedy=remedy)
     captured = read_source(source, format)
     _check_apart(source, target)
     if not captured.views:
         raise CaptureError("has no usable view", path=source, remedy="see `mesoface inspect`")
     with atomic_folder(target, overwrite=overwrite) as folder:
-        planned = _planned(captured.views, folder, writer, undistort)
-        _write(writer, folder, [after for _, after in planned], captured)
+        planned = _planned(captured.views, folder, WRITERS[to], undistort)
+        _write(to, folder, [after for _, after in planned], captured)
         for done, (before, after) in enumerate(planned):
             progress("Writing photos", done, len(planned))
             (_write_undistorted if undistort else _copy)(before, after)
         progress("Writing photos", len(planned), len(planned))
-    return Conversion(target, to, len(planned), (*captured.notes, *_notes(captured, writer, planned)))
-
-
-def _writer(to: str, target: Path) -> CaptureWriter:
-    if to not in WRITERS:
-        raise MesofaceError(
-            f"no format {to!r} to write", path=target, remedy=f"there are: {', '.join(WRITERS)}"
-        )
-    return WRITERS[to]
+    return Conversion(target, to, len(planned), (*captured.notes, *_notes(captured, to, planned)))
 
 
 def _check_apart(source: Path, target: Path) -> None:
     a, b = source.resolve(), target.resolve()
     if a.is_relative_to(b) or b.is_relative_to(a):
-        raise MesofaceError(
-            "lies in the capture that is converted, or holds it",
-            path=target,
-            remedy="name a folder beside it",
-        )
+        what, remedy = "lies in the capture to be converted, or contains it", "name a folder beside it"
+        raise MesofaceError(what, path=target, remedy=remedy)
 
 
 def _planned(
     views: Sequence[ViewSource], folder: Path, writer: CaptureWriter, undistort: bool
 ) -> list[tuple[ViewSource, ViewSource]]:
-    """Each view as it is, and as it shall lie in ``folder``."""
+    """Each view as it is, and as it will be in ``folder``."""
     planned = []
     for index, (view, stem) in enumerate(zip(views, _stems(views), strict=True)):
         suffix = _UPRIGHT if undistort else view.image_path.suffix.lower()
@@ -119,12 +109,11 @@ def _planned(
         header = read_header(view.image_path)
         if header.orientation != 1 and not undistort:
             raise CaptureError(
-                f"the photo is to be turned (EXIF orientation {header.orientation}), which other programs "
-                "may or may not do",
+                f"the photo has EXIF orientation {header.orientation}, which not every program applies",
                 path=view.image_path,
                 remedy="pass --undistort, which writes its pixels as they were calibrated",
             )
-        camera = _undistorted(view)[0] if undistort else view.camera
+        camera = undistort_camera(view)[0] if undistort else view.camera
         mask = None
         if writer.MASK is not None and view.mask_path is not None:
             read_header(view.mask_path)
@@ -134,7 +123,7 @@ def _planned(
 
 
 def _stems(views: Sequence[ViewSource]) -> list[str]:
-    """File names for the views, without suffix: their own names where these are fit for it, and unique."""
+    """Unique file names for the views, without suffix: their own names where these are possible."""
     stems: list[str] = []
     for view in views:
         name = view.name[: -len(Path(view.name).suffix)] if Path(view.name).suffix in SUFFIXES else view.name
@@ -147,17 +136,17 @@ def _stems(views: Sequence[ViewSource]) -> list[str]:
     return stems
 
 
-def _write(writer: CaptureWriter, folder: Path, views: Sequence[ViewSource], captured: CaptureSource) -> None:
-    """Write the calibration, before any photo: what cannot be said is known at once."""
+def _write(to: str, folder: Path, views: Sequence[ViewSource], captured: CaptureSource) -> None:
+    """Write the calibration. This precedes the photos, so that unsupported cameras are found at once."""
     for view in views:
         view.image_path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        writer.write(folder, views, captured.mm_per_unit)
-    except Unsayable as error:
-        others = ", ".join(name for name in WRITERS if name != writer.NAME)
-        helps = "pass --undistort" if error.undistort else f"choose another of {others}"
+        WRITERS[to].write(folder, views, captured.mm_per_unit)
+    except Unsupported as error:
+        others = ", ".join(name for name in WRITERS if name != to)
+        remedy = "pass --undistort" if error.undistort else f"choose another of {others}"
         raise CaptureError(
-            f"{error}, which {writer.NAME} cannot say", path=captured.path, remedy=helps
+            f"{error}, which {to} cannot represent", path=captured.path, remedy=remedy
         ) from error
 
 
@@ -174,30 +163,16 @@ def _copy(before: ViewSource, after: ViewSource) -> None:
 
 
 def _write_undistorted(before: ViewSource, after: ViewSource) -> None:
-    """Write a view's photo and mask as the pinhole camera of ``after`` sees them."""
-    pixels, mask = read_full_size(before)
-    where = _undistorted(before)[1]
-    # Lanczos keeps the skin's fine grain, as at loading; OpenCV clips what it overshoots.
-    seen = cv2.remap(pixels, where, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
-    seen = cv2.cvtColor(seen, cv2.COLOR_RGB2BGR)
+    """Write a view's photo and mask as seen by the pinhole camera of ``after``."""
+    pixels, mask = undistort_pixels(*read_full_size(before), undistort_camera(before)[1])
+    pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     if mask is not None:
-        mask = cv2.remap(mask.astype(np.uint8), where, None, cv2.INTER_NEAREST)
         if after.mask_path is not None:
             after.mask_path.parent.mkdir(exist_ok=True)
             _save(after.mask_path, mask * np.uint8(255))
-        elif before.mask_path is None:  # it was an alpha channel, and stays one
-            seen = np.dstack([seen, mask * seen.dtype.type(np.iinfo(seen.dtype).max)])
-    _save(after.image_path, seen)
-
-
-def _undistorted(view: ViewSource) -> tuple[Camera, NDArray[np.float32]]:
-    """The pinhole camera that a view is undistorted to, and where its pixels come from, (H, W, 2)."""
-    try:
-        return view.camera.undistorted()
-    except ValueError as error:
-        raise CaptureError(
-            str(error), path=view.image_path, remedy=f"check the calibration of view {view.name}"
-        ) from error
+        elif before.mask_path is None:  # an alpha channel remains one
+            pixels = np.dstack([pixels, mask * pixels.dtype.type(np.iinfo(pixels.dtype).max)])
+    _save(after.image_path, pixels)
 
 
 def _save(path: Path, pixels: NDArray) -> None:
@@ -205,18 +180,12 @@ def _save(path: Path, pixels: NDArray) -> None:
     path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
 
-def _notes(
-    captured: CaptureSource, writer: CaptureWriter, planned: Sequence[tuple[ViewSource, ViewSource]]
-) -> list[str]:
-    """What the user has to know to go on with the new capture."""
+def _notes(captured: CaptureSource, to: str, planned: Sequence[tuple[ViewSource, ViewSource]]) -> list[str]:
+    """What the user needs to know to use the new capture."""
     notes = []
-    if captured.mm_per_unit is not None and not writer.STATES_UNIT:
-        notes.append(
-            f"{writer.NAME} cannot state the unit: pass --scale {captured.mm_per_unit:g} to mesoface"
-        )
-    if writer.MASK is None and any(before.mask_path is not None for before, _ in planned):
-        notes.append(f"{writer.NAME} has no masks: they were left out")
-    renamed = [(a.name, b.image_path.stem) for a, b in planned if a.name != b.image_path.stem]
-    if renamed:
-        notes.append(f"views are called otherwise: {listed([f'{new} was {old}' for old, new in renamed])}")
-    return notes
+    if captured.mm_per_unit is not None and not WRITERS[to].STATES_UNIT:
+        notes.append(f"{to} cannot state the unit: pass --scale {captured.mm_per_unit:g} to mesoface")
+    if WRITERS[to].MASK is None and any(before.mask_path is not None for before, _ in planned):
+        notes.append(f"{to} has no masks: they were left out")
+    names = [(before.name, after.image_path.stem) for before, after in planned]
+    return notes + notes_on({"views were renamed": [f"{old} to {new}" for old, new in names if old != new]})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,15 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mesoface.captures.capture import Capture, CaptureSource, View, ViewSource
+from mesoface.captures.capture import Capture, CaptureSource, View, ViewSource, check_names
 from mesoface.captures.formats import read_source
+from mesoface.captures.formats.files import notes_on, parted, refused
+from mesoface.captures.formats.photos import TURN_PIXELS
 from mesoface.errors import CaptureError
 from mesoface.files.images import ImageHeader, as_float, decode_mask, decode_photo, read_header, turn_upright
 from mesoface.geometry.camera import Camera
+from mesoface.running.process import ignored_warnings
 from mesoface.running.progress import ProgressCallback, silent
 
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 MIN_TURN = np.radians(2.0)
-"""Least angle between the viewing directions of the two cameras that differ most."""
+"""The least angle between the two viewing directions that differ most, radians."""
 
 
 def load_capture(
@@ -32,20 +36,20 @@ def load_capture(
     max_size: int = 2048,
     progress: ProgressCallback = silent,
 ) -> Capture:
-    """Read a capture: calibration, photos and masks; photos undistorted and at most ``max_size`` large.
+    """Read a capture: its calibration, photos and masks; photos are undistorted and scaled to ``max_size``.
 
     Args:
         path: the capture's folder.
-        format: name of its format, or None to look at the folder.
+        format: name of its format, or None to recognise it from the files.
         names: the views to load, or None for all.
         max_size: longest side of a photo in memory, pixels; larger ones are scaled down.
         progress: called as views are done.
 
     Returns:
-        The capture; its ``notes`` say what was left out or adapted, and why.
+        The capture; its ``notes`` list what was left out or adapted, and why.
 
     Raises:
-        CaptureError: the calibration or a photo cannot be used; names the file and what to do.
+        CaptureError: the calibration or a photo cannot be used; names the file and the remedy.
     """
     return load_source(read_source(path, format), names=names, max_size=max_size, progress=progress)
 
@@ -57,14 +61,13 @@ def load_source(
     max_size: int = 2048,
     progress: ProgressCallback = silent,
 ) -> Capture:
-    """As :func:`load_capture`, of a calibration that has been read, or made, already."""
+    """As :func:`load_capture`, with a calibration that has been read or made already."""
     views = _chosen(source, names)
     _check_rig(source, [view.camera for view in views])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # images.MAX_PIXELS is the limit here
+    with ignored_warnings(Image.DecompressionBombWarning):  # images.MAX_PIXELS is the limit here
         headers = [_matching_header(view) for view in views]
         loaded = _load_all(views, headers, max_size, progress)
-    notes = [*source.notes, *_notes(views, headers, loaded)]
+    notes = [*source.notes, *_notes(views, headers)]
     return Capture(tuple(loaded), source.path, source.format, tuple(notes), source.mm_per_unit)
 
 
@@ -73,12 +76,7 @@ def _chosen(source: CaptureSource, names: Sequence[str] | None) -> tuple[ViewSou
     views = source.views
     if names is not None:
         known = {view.name: view for view in views}
-        if unknown := [name for name in names if name not in known]:
-            raise CaptureError(
-                f"no view named {', '.join(unknown)}",
-                path=source.path,
-                remedy=f"there are: {', '.join(known)}",
-            )
+        check_names(names, list(known), path=source.path)
         views = tuple(known[name] for name in dict.fromkeys(names))
     if len(views) < 2:
         why = "".join(f" ({note})" for note in source.notes)
@@ -91,7 +89,7 @@ def _chosen(source: CaptureSource, names: Sequence[str] | None) -> tuple[ViewSou
 
 
 def _check_rig(source: CaptureSource, cameras: Sequence[Camera]) -> None:
-    """See that the cameras stand apart and look from different directions."""
+    """Check that the cameras have different places and directions."""
     centers = np.array([camera.center for camera in cameras])
     if np.ptp(centers, axis=0).max() <= 1e-6 * max(1.0, np.abs(centers).max()):
         raise CaptureError(
@@ -110,27 +108,27 @@ def _check_rig(source: CaptureSource, cameras: Sequence[Camera]) -> None:
 
 
 def _matching_header(view: ViewSource) -> ImageHeader:
-    """The photo's header, once its size, as stored or upright, is known to be the camera's."""
+    """The photo's header, after checking that its size, as stored or upright, is the camera's."""
     header = read_header(view.image_path)
-    size = (view.camera.width, view.camera.height)
+    size = _size_of(view.camera)
     turned = header.orientation != 1
     if size not in (header.size, header.upright_size):
-        also = (
+        exif = (
             f", upright {_times(header.upright_size)} (EXIF orientation {header.orientation})"
             if turned
             else ""
         )
         raise CaptureError(
-            f"the image is {_times(header.size)}{also}, but its camera was calibrated at {_times(size)}",
+            f"the image is {_times(header.size)}{exif}, but its camera was calibrated at {_times(size)}",
             path=view.image_path,
             remedy="use the photos that were calibrated, at their size, or calibrate again",
         )
     if turned and header.size == header.upright_size:
         raise CaptureError(
-            f"the photo is to be turned (EXIF orientation {header.orientation}), and its size does not tell "
-            "whether it was calibrated before or after that",
+            f"the photo has EXIF orientation {header.orientation}, and its size does not show whether it was "
+            "calibrated before or after turning",
             path=view.image_path,
-            remedy="turn the pixels as they were at calibration and remove the orientation tag",
+            remedy=TURN_PIXELS,
         )
     if view.mask_path is not None:
         mask = read_header(view.mask_path)
@@ -146,7 +144,7 @@ def _matching_header(view: ViewSource) -> ImageHeader:
 def _load_all(
     views: Sequence[ViewSource], headers: Sequence[ImageHeader], max_size: int, progress: ProgressCallback
 ) -> list[View]:
-    """Decode and undistort the views, a thread a core."""
+    """Decode and undistort the views, with one thread per core."""
     progress("Reading photos", 0, len(views))
     loaded: dict[int, View] = {}
     with ThreadPoolExecutor(max_workers=min(len(views), os.cpu_count() or 1)) as pool:
@@ -166,38 +164,48 @@ def _load_all(
 
 def _load(view: ViewSource, header: ImageHeader, max_size: int) -> View:
     """One view: decoded, upright, scaled down, undistorted."""
-    size = (view.camera.width, view.camera.height)
     pixels, mask = _decode(view, header)
-    if view.mask_path is not None:
-        mask = _read_mask(view.mask_path, size)
-    elif mask is not None and mask.all():
-        mask = None  # an alpha channel that says nothing
-
+    if view.mask_path is None and mask is not None and mask.all():
+        mask = None  # an opaque alpha channel is no mask
     camera = view.camera
-    factor = max_size / max(size)
+    factor = max_size / max(_size_of(camera))
     if factor < 1:
         camera = camera.scaled(factor)
-        pixels = cv2.resize(pixels, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-        if mask is not None:
-            mask = _resize_mask(mask, (camera.width, camera.height))
+        pixels = cv2.resize(pixels, _size_of(camera), interpolation=cv2.INTER_AREA)
+        mask = None if mask is None else _resize_mask(mask, _size_of(camera))
     image = as_float(pixels)
     if camera.lens is not None:
-        try:
-            camera, where = camera.undistorted()
-        except ValueError as error:
-            raise CaptureError(
-                str(error), path=view.image_path, remedy=f"check the calibration of view {view.name}"
-            ) from error
-        # Lanczos keeps the skin's fine grain; it rings at hard edges, hence the clipping.
-        image = cv2.remap(image, where, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+        camera, where = undistort_camera(replace(view, camera=camera))
+        image, mask = undistort_pixels(image, mask, where)
         np.clip(image, 0, 1, out=image)
-        if mask is not None:
-            mask = cv2.remap(mask.astype(np.uint8), where, None, cv2.INTER_NEAREST).astype(bool)
     return View(view.name, image, camera, mask, view.image_path, view if factor < 1 else None)
 
 
-def decode_full_size(view: ViewSource) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """(H, W, 3) RGB pixels of a photo at the size that it was calibrated at, upright, lens and all.
+def undistort_camera(view: ViewSource) -> tuple[Camera, NDArray[np.float32]]:
+    """The pinhole camera that a view is undistorted to, and where its pixels come from, (H, W, 2).
+
+    Raises:
+        CaptureError: the lens leaves nothing of the image.
+    """
+    with refused(view.image_path, f"check the calibration of view {view.name}"):
+        return view.camera.undistorted()
+
+
+def undistort_pixels(
+    pixels: NDArray, mask: NDArray[np.bool_] | None, where: NDArray[np.float32]
+) -> tuple[NDArray, NDArray[np.bool_] | None]:
+    """(H, W, 3) pixels and (H, W) mask, looked up at ``where`` of :func:`undistort_camera`.
+
+    Lanczos keeps the skin's fine grain. It overshoots at hard edges: OpenCV clips integers, but not floats.
+    """
+    pixels = cv2.remap(pixels, where, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+    if mask is not None:
+        mask = cv2.remap(mask.astype(np.uint8), where, None, cv2.INTER_NEAREST).astype(bool)
+    return pixels, mask
+
+
+def decode_full_size(view: ViewSource) -> Pixels:
+    """(H, W, 3) RGB pixels of a photo at the size that it was calibrated at, upright, not undistorted.
 
     Raises:
         CaptureError: the file is missing, or is no longer the photo that was calibrated.
@@ -205,37 +213,27 @@ def decode_full_size(view: ViewSource) -> NDArray[np.uint8] | NDArray[np.uint16]
     return read_full_size(view)[0]
 
 
-def read_full_size(
-    view: ViewSource,
-) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.bool_] | None]:
+def read_full_size(view: ViewSource) -> tuple[Pixels, NDArray[np.bool_] | None]:
     """A photo as :func:`decode_full_size`, and its mask (H, W): that of the file, or the alpha channel.
 
     Raises:
         CaptureError: a file is missing, or is no longer the photo that was calibrated.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        pixels, mask = _decode(view, _matching_header(view))
-    if view.mask_path is not None:
-        mask = _read_mask(view.mask_path, (view.camera.width, view.camera.height))
-    return pixels, mask
+    with ignored_warnings(Image.DecompressionBombWarning):
+        return _decode(view, _matching_header(view))
 
 
-def _decode(
-    view: ViewSource, header: ImageHeader
-) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.bool_] | None]:
-    """Pixels and alpha channel, turned as the calibration has them."""
+def _decode(view: ViewSource, header: ImageHeader) -> tuple[Pixels, NDArray[np.bool_] | None]:
+    """Pixels and mask, or alpha channel, turned as in the calibration."""
     pixels, mask = decode_photo(view.image_path)
     if _is_turned(header, view.camera):
         pixels = turn_upright(pixels, header.orientation)
         mask = None if mask is None else turn_upright(mask, header.orientation)
+    if view.mask_path is not None:
+        mask, header = decode_mask(view.mask_path), read_header(view.mask_path)
+        if header.size != _size_of(view.camera):
+            mask = turn_upright(mask, header.orientation)
     return pixels, mask
-
-
-def _read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask as (H, W), upright if that is what makes its size the photo's."""
-    mask, header = decode_mask(path), read_header(path)
-    return mask if header.size == size else turn_upright(mask, header.orientation)
 
 
 def _resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -245,22 +243,25 @@ def _resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.b
 
 def _is_turned(header: ImageHeader, camera: Camera) -> bool:
     """Whether the calibration is of the photo as EXIF turns it, and not as it is stored."""
-    return header.orientation != 1 and header.size != (camera.width, camera.height)
+    return header.orientation != 1 and header.size != _size_of(camera)
 
 
-def _notes(views: Sequence[ViewSource], headers: Sequence[ImageHeader], loaded: Sequence[View]) -> list[str]:
+def _notes(views: Sequence[ViewSource], headers: Sequence[ImageHeader]) -> list[str]:
     """What was adapted, one sentence each."""
-    notes = []
-    pairs = list(zip(views, headers, strict=True))
-    if turned := [view.name for view, header in pairs if _is_turned(header, view.camera)]:
-        notes.append(f"turned upright as EXIF says, which is how they were calibrated: {', '.join(turned)}")
-    if kept := [
-        v.name for v, header in pairs if header.orientation != 1 and not _is_turned(header, v.camera)
-    ]:
-        notes.append(
-            f"EXIF orientation not applied, as the calibration is of the stored pixels: {', '.join(kept)}"
-        )
-    return notes
+    pairs = [pair for pair in zip(views, headers, strict=True) if pair[1].orientation != 1]
+    turned, kept = parted(pairs, lambda pair: _is_turned(pair[1], pair[0].camera))
+    return notes_on(
+        {
+            "turned upright by their EXIF orientation, as they were calibrated": [v.name for v, _ in turned],
+            "EXIF orientation not applied, as the calibration is of the stored pixels": [
+                view.name for view, _ in kept
+            ],
+        }
+    )
+
+
+def _size_of(camera: Camera) -> tuple[int, int]:
+    return camera.width, camera.height
 
 
 def _times(size: tuple[int, int]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 
-# Threads that wait for others sleep, and leave their core to who needs it; products of the small matrices
-# that there are here gain nothing from two cores. Both are read once, when numpy and torch are loaded.
+# Waiting threads sleep, so that their core is free for others; products of small matrices gain nothing
+# from two cores. Both variables are read once, when numpy and torch are loaded.
 _THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -13,6 +14,13 @@ def main() -> None:
     """Run the command line; see :func:`mesoface.cli.app.main`."""
     for name, value in _THREADS.items():
         os.environ.setdefault(name, value)
-    from mesoface.cli.app import main as run
+    try:
+        from mesoface.cli.app import main as run
+    except ImportError as error:
+        from mesoface.errors import NATIVE_PACKAGES, missing_package
 
+        if (error.name or "").partition(".")[0] not in NATIVE_PACKAGES:
+            raise
+        print(f"error: {missing_package(error)}", file=sys.stderr)
+        sys.exit(2)
     run()

@@ -4,61 +4,70 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 import mesoface
-from mesoface.cli import (
-    batch,
-    calibrate,
-    convert,
-    evaluate,
-    export,
-    facescape,
-    inspect,
-    reconstruct,
-    schema,
-    synth,
-    synth_dataset,
-    train,
-    view,
-    weights,
-)
-from mesoface.errors import MesofaceError
+from mesoface.errors import NATIVE_PACKAGES, MesofaceError, missing_package
 
+_COMMANDS = (
+    *("calibrate", "inspect", "reconstruct", "batch", "export", "convert", "schema", "evaluate", "view"),
+    *("synth", "synth-dataset", "train", "facescape", "weights"),
+)
+"""In the order of the help. Each stands in the module of its name, as ``command`` or, with commands below it,
+as ``app``; the module is imported when the command is used."""
 _BAD_INPUT, _INTERRUPTED = 2, 130
 # What typer raises for a wrong option. It has no public name of its own, only its kind BadParameter has.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
+
+class _Commands(Mapping[str, Any]):
+    """The commands by their names, each imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in _COMMANDS:
+            raise KeyError(name)
+        module = import_module(f"mesoface.cli.{name.replace('-', '_')}")
+        holder = typer.Typer(rich_markup_mode="markdown", add_completion=False)
+        holder.callback()(lambda: None)  # with it, the holder is a group even of one command
+        if hasattr(module, "app"):
+            holder.add_typer(module.app)
+        else:
+            holder.command(name=name)(module.command)
+        return typer.main.get_command(holder).commands[name]  # type: ignore[attr-defined]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+class _Group(TyperGroup):
+    def __init__(self, **attributes: Any):
+        super().__init__(**attributes)
+        self.commands = _Commands()  # type: ignore[assignment]
+
+
 app = typer.Typer(
     name="mesoface",
+    cls=_Group,
     help="Calibrated face photos in; a measured, pore-level 3D face out.\n\n"
     "Start with `mesoface inspect CAPTURE`, then `mesoface reconstruct CAPTURE --out DIR`.\n\n"
     "A capture is a folder with photos of one face at one moment and the cameras' calibration: FaceScape's "
     "`params.json`, a COLMAP model, Metashape's XML and others (docs/formats.md). Exit codes: 0 done, 2 "
-    "something to mend (one line says what), 3 some of many captures failed, 130 interrupted.",
+    "an error to mend (one line of stderr), 3 some of many captures failed, 130 interrupted.",
     invoke_without_command=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command(name="calibrate")(calibrate.command)
-app.command(name="inspect")(inspect.command)
-app.command(name="reconstruct")(reconstruct.command)
-app.command(name="batch")(batch.command)
-app.command(name="export")(export.command)
-app.command(name="convert")(convert.command)
-app.command(name="schema")(schema.command)
-app.command(name="evaluate")(evaluate.command)
-app.command(name="view")(view.command)
-app.command(name="synth")(synth.command)
-app.command(name="synth-dataset")(synth_dataset.command)
-app.add_typer(train.app)
-app.add_typer(facescape.app)
-app.add_typer(weights.app)
 
 
 def _version(show: bool) -> None:
@@ -87,15 +96,19 @@ def main() -> None:
         sys.exit(error.exit_code)
     except _UsageError as error:
         code = _fail(_usage(error))
-    except OSError as error:  # of a file that nobody expected to fail
+    except OSError as error:  # of a file, where no error was expected
         code = _fail(f"{error.filename or 'a file'}: {error.strerror or error} — check the file and the disk")
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in NATIVE_PACKAGES:
+            raise
+        code = _fail(str(missing_package(error)))
     except MemoryError:
         code = _fail("not enough memory — use fewer --views or --preset fast, or close other programs")
     except KeyboardInterrupt:
         code = _INTERRUPTED
-    if code == _INTERRUPTED:  # typer, too, makes this number of a KeyboardInterrupt
+    if code == _INTERRUPTED:  # typer returns this number for a KeyboardInterrupt, too
         print("interrupted; nothing was written", file=sys.stderr)
-        # What was half-written is gone by now. Worker threads may be deep in native code: not waited for.
+        # Temporary files are removed by now. Worker threads may be in native code: they are not waited for.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(_INTERRUPTED)

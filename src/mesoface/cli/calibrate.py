@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -32,9 +32,9 @@ def command(
         str,
         typer.Option(
             metavar="auto|features|landmarks",
-            help="What is followed from photo to photo. features: the skin's own detail (structure from "
-            "motion). landmarks: the face's landmarks, for skin too plain or photos too few. auto: features, "
-            "and landmarks where the verdict on these is not good.",
+            help="What is tracked from photo to photo. features: the skin's own detail (structure from "
+            "motion). landmarks: the face's landmarks, for skin with little detail or few photos. auto: "
+            "features, and landmarks if the result is not rated good.",
         ),
     ] = "auto",
     cameras: Annotated[
@@ -49,8 +49,8 @@ def command(
         bool,
         typer.Option(
             "--background",
-            help="Follow what is behind the head, too: only where the person kept still against it and the "
-            "camera moved.",
+            help="Track the background too: only if the person kept still relative to it and the camera "
+            "moved.",
         ),
     ] = False,
     max_photos: Annotated[
@@ -59,23 +59,23 @@ def command(
             metavar="N",
             min=3,
             max=120,
-            help="Of more photos, or of a video, take so many: sharp ones, spread over the arc.",
+            help="Use at most so many photos, or frames of a video: sharp ones, spread over the arc.",
         ),
     ] = 30,
     threads: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Threads.")] = min(
         8, os.cpu_count() or 2
     ),
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the older calibration that is in --out.")
+        bool, typer.Option("--overwrite", help="Replace the older calibration in --out.")
     ] = False,
 ) -> None:
-    """Photos without cameras in; a capture with cameras, in millimetres, out.
+    """Find the cameras of photos that have none, and write a capture in millimetres.
 
-    A dozen photos of a face that keeps still: frontal to some 60° to both sides, 15° apart, the whole head in
-    the picture, sharp, in even light, one expression. A phone's video of a walk around the head does as well.
+    Take a dozen photos of a face that keeps still: from the front to some 60° on both sides, 15° apart, the
+    whole head in the picture, sharp, in even light, one expression. Or a phone's video around the head.
 
     Writes images/, capture.json (x to the subject's left, y up, z out of the face, mm), calibration.json and
-    calibration.html, which shows how far the cameras can be trusted. The scale comes from the eyes (± 5 %).
+    calibration.html, which shows how reliable the cameras are. The scale comes from the eyes (± 5 %).
 
     Example: `mesoface calibrate photos/ --out shoot/`
 
@@ -93,11 +93,9 @@ def command(
         calibration = calibrate_folder(
             photos, out, settings, page=calibrate_page, overwrite=overwrite, progress=progress
         )
-    console = Console(highlight=False, soft_wrap=True)
-    for line in _summary(calibration):
-        console.print(line)
-    console.print(f"page: {out / 'calibration.html'}", markup=False)
-    console.print(f"next: {shlex.join(['mesoface', 'reconstruct', str(out), '--out', 'face'])}", markup=False)
+    _print_summary(calibration, Console(highlight=False, soft_wrap=True))
+    typer.echo(f"page: {out / 'calibration.html'}")
+    typer.echo(f"next: {shlex.join(['mesoface', 'reconstruct', str(out), '--out', 'face'])}")
 
 
 def calibrated(photos: Path, out: Path, *, overwrite: bool, progress: ProgressCallback) -> Path:
@@ -107,7 +105,7 @@ def calibrated(photos: Path, out: Path, *, overwrite: bool, progress: ProgressCa
         the capture's folder.
 
     Raises:
-        MesofaceError: the photos have cameras already, or none can be found that are to be trusted.
+        MesofaceError: the photos have cameras already, or no reliable ones can be found.
     """
     from mesoface.calibration.write import calibrate_folder
     from mesoface.captures.formats import FORMATS
@@ -122,13 +120,11 @@ def calibrated(photos: Path, out: Path, *, overwrite: bool, progress: ProgressCa
     calibration = calibrate_folder(
         photos, capture, page=calibrate_page, overwrite=overwrite, progress=progress
     )
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    for line in _summary(calibration):
-        console.print(line)
+    _print_summary(calibration, Console(stderr=True, highlight=False, soft_wrap=True))
     return capture
 
 
-def _summary(calibration: Calibration) -> list[RenderableType]:
+def _print_summary(calibration: Calibration, console: Console) -> None:
     """The photos as a table, the verdict and its reasons."""
     from mesoface.report.calibrate_page import COLUMNS, table_rows
 
@@ -138,20 +134,16 @@ def _summary(calibration: Calibration) -> list[RenderableType]:
         column.justify = "right"
     for row in table_rows(calibration):
         table.add_row(*row)
-    lines: list[RenderableType] = [
-        table,
-        Text.assemble(
-            (f"{verdict.level}  ", f"bold {_COLOURS[verdict.level]}"),
-            f"{len(solution.placed)} of {len(calibration.photos)} photos placed by {solution.method}, "
-            f"{solution.points} points, error {solution.error:.2f} px, angle {solution.angle:.0f}°; "
-            f"scale from {calibration.scale.source} ± {100 * calibration.scale.relative_uncertainty:.0f} %",
-        ),
-    ]
-    for method, why in calibration.tried.items():
-        lines.append(Text.assemble(("note      ", "bold blue"), f"not by {method}: {why}"))
-    lines += [Text.assemble(("note      ", "bold blue"), note) for note in calibration.notes]
+    console.print(table)
+    result = (
+        f"{len(solution.placed)} of {len(calibration.photos)} photos placed by {solution.method}, "
+        f"{solution.points} points, error {solution.error:.2f} px, angle {solution.angle:.0f}°; "
+        f"scale from {calibration.scale.source} ± {100 * calibration.scale.relative_uncertainty:.0f} %"
+    )
+    console.print(Text.assemble((f"{verdict.level}  ", f"bold {_COLOURS[verdict.level]}"), result))
+    failed = [f"{method} failed: {why}" for method, why in calibration.tried.items()]
+    for note in (*failed, *calibration.notes):
+        console.print(Text.assemble(("note      ", "bold blue"), note))
     for problem in verdict.problems:
-        lines.append(
-            Text.assemble(("warning   ", "bold yellow"), problem.what, (f" — {problem.remedy}", "dim"))
-        )
-    return lines
+        remedy = (f" — {problem.remedy}", "dim")
+        console.print(Text.assemble(("warning   ", "bold yellow"), problem.what, remedy))

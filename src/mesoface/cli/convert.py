@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 
 def command(
@@ -24,14 +23,14 @@ def command(
     ],
     format: Annotated[
         str | None,
-        typer.Option(metavar="FORMAT", help="Format of SOURCE. Left out: found by looking at the folder."),
+        typer.Option(metavar="FORMAT", help="Format of SOURCE. Left out: recognised from its files."),
     ] = None,
     undistort: Annotated[
         bool,
         typer.Option(
             "--undistort",
-            help="Write undistorted photos, as PNG, and pinhole cameras: for formats that have no words for "
-            "the lens, and for photos that EXIF turns.",
+            help="Write undistorted photos, as PNG, and pinhole cameras: for formats that cannot represent "
+            "the lens, and for photos with an EXIF orientation.",
         ),
     ] = False,
     overwrite: Annotated[
@@ -40,13 +39,13 @@ def command(
 ) -> None:
     """Write a capture in another program's format, with its photos and masks.
 
-    Photos are copied byte by byte, so that the new folder stands for itself. A lens that the format cannot
-    say is refused, never approximated: pass --undistort. What the format cannot say about scale and masks is
-    printed. docs/formats.md has the conventions of every format.
+    Photos are copied byte by byte, so that the new folder is complete. A lens that the format cannot
+    represent is refused, never approximated: pass --undistort. Losses of scale and masks are printed.
+    docs/formats.md has the conventions of every format.
 
     Example: `mesoface convert shoot/ shoot-colmap/ --to colmap`
 
-    A rig calibrated in Metashape as our own plain JSON: `mesoface convert shoot/ plain/ --to plain`
+    From Metashape to capture.json: `mesoface convert shoot/ plain/ --to plain`
     """
     from mesoface.captures.convert import convert
     from mesoface.running.progress import progress_bars
@@ -55,7 +54,6 @@ def command(
         done = convert(
             source, target, to, format=format, undistort=undistort, overwrite=overwrite, progress=progress
         )
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{done.path}: {done.views} views as {done.format}", markup=False)
+    typer.echo(f"{done.path}: {done.views} views as {done.format}")
     for note in done.notes:
-        console.print(f"  {note}", markup=False)
+        typer.echo(f"  {note}")

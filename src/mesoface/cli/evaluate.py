@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from mesoface.errors import MesofaceError
+from mesoface.errors import MesofaceError, naming
 
 
 def command(
@@ -23,16 +23,16 @@ def command(
         Literal["none", "rigid", "similarity"],
         typer.Option(
             metavar="none|rigid|similarity",
-            help="none: both are in the same world frame, in mm. rigid: turn and shift the prediction onto "
-            "the truth first. similarity: and scale it.",
+            help="none: both are in the same world frame, in mm. rigid: rotate and translate the prediction "
+            "onto the truth first. similarity: scale it too.",
         ),
     ] = "none",
     region: Annotated[
         Path | None,
         typer.Option(
             metavar="MESH",
-            help="Measure only along this mesh, in the prediction's frame. A reconstruction's folder brings "
-            "its own, region.ply.",
+            help="Measure only along this mesh, in the prediction's frame. Left out: region.ply of a "
+            "reconstruction's folder, or everywhere.",
         ),
     ] = None,
     samples: Annotated[
@@ -47,30 +47,31 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Distance between a reconstruction and the true surface, both ways, in millimetres.
+    """Measure the distance between a reconstruction and the true surface, both ways, in millimetres.
 
     Point to surface, area-uniform samples, inside the facial region; docs/evaluation.md has the protocol.
-    Of a reconstruction's folder fine.ply is measured, or base.obj where the run stopped there.
+    In a reconstruction's folder, fine.ply is measured, or base.obj if the run stopped there.
 
     Example: `mesoface evaluate face/ truth.ply --heatmap error.png`
     """
-    from mesoface.cli.naming import naming
     from mesoface.evaluation import evaluate, print_evaluation, write_heatmap
     from mesoface.files.meshes import read_mesh
-    from mesoface.save import facial_region, surface_file
+    from mesoface.results.load import load_face
 
     if heatmap is not None and heatmap.suffix.lower() not in (".ply", ".png"):
-        raise MesofaceError("a heat map is a .ply or a .png", path=heatmap, remedy="give a name that ends so")
-    mesh_path = surface_file(prediction) if prediction.is_dir() else prediction
+        raise MesofaceError("a heat map is a .ply or a .png", path=heatmap, remedy="change the name")
     inside = read_mesh(region) if region is not None else None
-    if prediction.is_dir() and region is None:
-        inside = facial_region(prediction)
-    predicted, true = read_mesh(mesh_path), read_mesh(truth)
-    with naming(f"{mesh_path} against {truth}"):
+    if prediction.is_dir():
+        face = load_face(prediction)
+        predicted, inside = face.surface, inside or face.region
+    else:
+        predicted = read_mesh(prediction)
+    true = read_mesh(truth)
+    with naming(f"{prediction} against {truth}"):
         result = evaluate(predicted, true, align=align, region=inside, samples=samples)
     if heatmap is not None:
         write_heatmap(heatmap, predicted, result)
-        Console(stderr=True, soft_wrap=True).print(f"heat map: {heatmap}", markup=False, highlight=False)
+        typer.echo(f"heat map: {heatmap}", err=True)
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=2))
     else:

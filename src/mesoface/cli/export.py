@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from mesoface.cli.options import ResultArgument, takes
+from mesoface.errors import naming
+from mesoface.export.options import ExportOptions
 
 
+@takes(options=ExportOptions)
 def command(
-    run: Annotated[
-        Path, typer.Argument(help="Folder that `mesoface reconstruct` wrote.", show_default=False)
-    ],
+    options: ExportOptions,
+    run: ResultArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files; made at the very end.")],
     to: Annotated[
         str,
@@ -22,42 +25,11 @@ def command(
             "(displacement), normals, base (the face model's mesh and weights); or all.",
         ),
     ] = "glb",
-    detail_edge: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MM",
-            min=0.01,
-            help="Longest edge of the meshes on the skin, mm: 0.3 for all that was measured. Left out: 2 in "
-            "glb, 1 in obj and usd, as measured in ply.",
-        ),
-    ] = None,
-    topology: Annotated[
-        Literal["model", "grid"] | None,
-        typer.Option(
-            metavar="model|grid",
-            help="model: the face model's own mesh, subdivided. grid: the dense UV grid that was measured. "
-            "Left out: grid in ply, model elsewhere.",
-        ),
-    ] = None,
-    frame: Annotated[
-        Literal["face", "world"],
-        typer.Option(
-            metavar="face|world",
-            help="face: upright, y up, z out of the face. world: the capture's own axes, as in RUN.",
-        ),
-    ] = "face",
-    detail: Annotated[
-        Literal["all", "measured"],
-        typer.Option(
-            metavar="all|measured",
-            help="all: measured relief and, on top, what was predicted. measured: without any prediction.",
-        ),
-    ] = "all",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the older export that is in --out.")
+        bool, typer.Option("--overwrite", help="Replace the older export in --out.")
     ] = False,
 ) -> None:
-    """Files of a reconstructed face for Blender, Maya, Unreal and others.
+    """Write files of a reconstructed face for Blender, Maya, Unreal and others.
 
     glb: one file with mesh, colour and normal map, metres. obj: mesh, material and images, mm. ply: the dense
     grid with colours, mm. usd: a .usdz package, cm. exr, png: displacement of base.obj, 32-bit mm or 16 bits
@@ -68,17 +40,13 @@ def command(
 
     All the detail in the model's topology: `mesoface export face/ --to obj --detail-edge 0.3 --out dense/`
     """
-    from mesoface.cli.naming import naming
-    from mesoface.export import ExportOptions, export_face, read_source
-    from mesoface.export.formats import check_target, parse_formats
+    from mesoface.export import export_face
+    from mesoface.export.formats import check_export_folder, parse_formats
+    from mesoface.results.load import load_face
     from mesoface.running.progress import progress_bars
 
     formats = parse_formats(to)
-    check_target(out, run)
-    options = ExportOptions(detail_edge, topology, frame, detail)
+    check_export_folder(out, run)
     with progress_bars() as progress, naming(run):
-        source = read_source(run)
-        lines = export_face(source, out, formats, options, overwrite=overwrite, progress=progress)
-    console = Console(highlight=False, soft_wrap=True)
-    for line in lines:
-        console.print(line, markup=False)
+        lines = export_face(load_face(run), out, formats, options, overwrite=overwrite, progress=progress)
+    typer.echo("\n".join(lines))

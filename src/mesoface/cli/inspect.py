@@ -8,26 +8,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mesoface.cli.options import CaptureArgument, FormatOption
+
 
 def command(
-    capture: Annotated[Path, typer.Argument(help="Folder with photos and calibration.", show_default=False)],
-    format: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FORMAT",
-            help="Format of the calibration: plain, facescape, colmap, nerfstudio, metashape, "
-            "realitycapture, openmvg, meshroom or opencv. Left out: found by looking at the folder.",
-        ),
-    ] = None,
+    capture: CaptureArgument,
+    format: FormatOption = None,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also write a page with the photos and the landmarks drawn in."),
+        typer.Option(metavar="FILE", help="Also write a page of the photos with their landmarks."),
     ] = None,
 ) -> None:
-    """Look at a capture: what was found, which views are good, what is wrong and how to mend it.
+    """Check a capture: list the views, rate them, report what is wrong and how to mend it.
 
-    Per view: size, focal length, distance, whether a face was found, how well its landmarks agree with the
-    other views, sharpness, exposure. Nothing is reconstructed. Run this first on a new rig.
+    For each view: size, focal length, distance, whether a face was found, how well its landmarks agree with
+    the other views, sharpness, exposure. Nothing is reconstructed. Run this first on a new rig.
 
     Example: `mesoface inspect shoot/ --html shoot.html`
     """

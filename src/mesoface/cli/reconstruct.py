@@ -9,14 +9,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from mesoface.cli.settings_options import INPUT, RESULT, FormatOption, takes_settings
-from mesoface.config import Settings
+from mesoface.cli.options import CaptureArgument, FormatOption, takes
+from mesoface.config import INPUT, RESULT, Settings
+from mesoface.errors import naming
 
 
-@takes_settings()
+@takes(settings=Settings)
 def command(
     settings: Settings,
-    capture: Annotated[Path, typer.Argument(help="Folder with photos and calibration.", show_default=False)],
+    capture: CaptureArgument,
     out: Annotated[
         Path,
         typer.Option(
@@ -36,8 +37,8 @@ def command(
         Path | None,
         typer.Option(
             metavar="MESH",
-            help="The true surface, where it is known, in millimetres in the same frame: run.json and report "
-            "then say the error.",
+            help="The true surface, where it is known, in millimetres in the same frame: run.json and the "
+            "report then have the error.",
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -45,8 +46,8 @@ def command(
         bool,
         typer.Option(
             "--calibrate",
-            help="The photos have no cameras: find these first, as `mesoface calibrate` does, and keep the "
-            "capture beside the result, in OUT-capture. The photos may also be a video.",
+            help="The photos have no cameras: find them first, as `mesoface calibrate` does, and write the "
+            "capture beside the result, to OUT-capture. CAPTURE may also be a video.",
             rich_help_panel=INPUT,
         ),
     ] = False,
@@ -57,23 +58,22 @@ def command(
         ),
     ] = False,
 ) -> None:
-    """Photos in, measured face out.
+    """Reconstruct a face from calibrated photos.
 
     Writes base.obj, fine.ply, texture.png with texture_seen.png, displacement.exr (mm), confidence.png,
     detailed.ply with meso.exr (predicted relief, mm), face.glb, region.ply, run.json and report.html.
-    Everything is in millimetres, in the capture's own world frame times the scale that run.json states. Until
-    all of it is written, --out is not touched.
+    Everything is in millimetres, in the capture's own world frame times the scale in run.json. --out appears
+    when all files are written, and not before.
 
     Example: `mesoface reconstruct shoot/ --out face/`
 
-    Calibrated in mm, finest, only these photos:
+    A calibration in mm, the finest preset, only these photos:
     `mesoface reconstruct shoot/ --out face/ --scale 1 --preset best --view-ids 0,2,4,5,7`
 
-    Photos of which nothing is known: `mesoface reconstruct photos/ --out face/ --calibrate`
+    Photos without a calibration: `mesoface reconstruct photos/ --out face/ --calibrate`
     """
     from mesoface.captures.load import load_capture
     from mesoface.cli.calibrate import calibrated
-    from mesoface.cli.naming import naming
     from mesoface.files.meshes import read_mesh
     from mesoface.landmarks import read_landmarks
     from mesoface.pipeline import reconstruct
@@ -93,10 +93,8 @@ def command(
             loaded = load_capture(capture, format=format, names=settings.view_ids, progress=progress)
         given = read_landmarks(landmarks, loaded) if landmarks is not None else None
         with naming(capture):
-            face = reconstruct(loaded, settings, landmarks=given, progress=progress, clock=clock)
+            face = reconstruct(loaded, settings, landmarks=given, progress=progress).after(clock.stages)
         summary = save_face(face, out, truth=truth_mesh, overwrite=overwrite, progress=progress)
     for warning in face.warnings:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"[yellow]warning:[/] {escape(warning)}")
-    console = Console(highlight=False, soft_wrap=True)
-    for line in summary:
-        console.print(line, markup=False)
+    typer.echo("\n".join(summary))

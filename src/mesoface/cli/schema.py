@@ -8,7 +8,7 @@ import typer
 
 
 def command() -> None:
-    """Print the JSON schema of capture.json, mesoface's own capture file.
+    """Print the JSON schema of capture.json, mesoface's own capture format.
 
     For editors and validators, and for programs that write captures: docs/formats.md has an example.
 

@@ -7,55 +7,30 @@ from typing import Annotated
 
 import typer
 
-from mesoface.errors import MesofaceError
+from mesoface.cli.options import takes
+from mesoface.lab.synthesis.settings import SynthesisSettings
+
+app = typer.Typer()
 
 
+@app.command(name="synth")
+@takes(settings=SynthesisSettings)
 def command(
+    settings: SynthesisSettings,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the capture; made at the very end.")],
     seed: Annotated[
         int,
-        typer.Option(metavar="N", help="Another seed, another face; the same one, the same bytes.", min=0),
+        typer.Option(metavar="N", help="Each seed gives another face; the same seed, the same bytes.", min=0),
     ] = 0,
     face_model: Annotated[
         str, typer.Option(metavar="generic|ict|PATH", help="Face model that heads are drawn from.")
     ] = "generic",
-    views: Annotated[int, typer.Option(metavar="N", help="Number of cameras.", min=2, max=60)] = 10,
-    width: Annotated[
-        int, typer.Option(metavar="PIXELS", help="Width of the photos.", min=64, max=8192)
-    ] = 864,
-    height: Annotated[
-        int, typer.Option(metavar="PIXELS", help="Height of the photos.", min=64, max=8192)
-    ] = 1296,
-    spread: Annotated[
-        float,
-        typer.Option(metavar="DEGREES", help="Between the outermost cameras.", min=5, max=180),
-    ] = 120.0,
-    detail: Annotated[
-        float,
-        typer.Option(
-            metavar="MM",
-            help="Longest triangle edge of the photographed skin; its finest relief is about twice that.",
-            min=0.2,
-            max=5,
-        ),
-    ] = 0.6,
-    truth_detail: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MM",
-            help="Longest triangle edge of gt.ply, for a smaller file; truth.json says how far it is off. "
-            "Left out: the photographed triangles themselves.",
-            min=0.2,
-            max=20,
-        ),
-    ] = None,
-    jpeg_quality: Annotated[int, typer.Option(metavar="N", help="Of the photos.", min=30, max=100)] = 93,
     frames: Annotated[
         int,
         typer.Option(
             metavar="N",
-            help="More than 1: a video. The head turns and changes its expression before cameras that stay; "
-            "a capture's folder for each frame, and frames.txt, their list.",
+            help="More than 1: a video. The head turns and changes its expression in front of fixed cameras; "
+            "writes a capture's folder for each frame, and frames.txt, their list.",
             min=1,
             max=100_000,
         ),
@@ -64,7 +39,7 @@ def command(
         float, typer.Option(metavar="N", help="Frames per second of the video.", min=1, max=1000)
     ] = 30.0,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the older synthetic capture that is in --out.")
+        bool, typer.Option("--overwrite", help="Replace the earlier synthetic capture in --out.")
     ] = False,
 ) -> None:
     """Make a capture whose true surface is known.
@@ -81,26 +56,18 @@ def command(
     A video of 50 frames: `mesoface synth --out video --seed 7 --frames 50`, then
     `mesoface batch video/frames.txt --out faces --sequence --scale 1 --truth-name gt.ply`
     """
-    from mesoface.lab.synthesis import SynthesisSettings, synthesize, synthesize_sequence
+    from mesoface.files.targets import check_output_folder
+    from mesoface.lab.synthesis.folder import synthesize, synthesize_sequence
     from mesoface.running.progress import progress_bars
 
-    if truth_detail is not None and truth_detail < detail:
-        raise MesofaceError(
-            f"--truth-detail {truth_detail} is finer than what is photographed (--detail {detail})",
-            remedy="make it larger, or leave it out",
-        )
-    _check_target(out, overwrite)
+    check_output_folder(
+        out,
+        record="truth.json",
+        overwrite=overwrite,
+        other="--overwrite replaces synthetic captures only, and this folder has no truth.json",
+    )
     with progress_bars(remaining=frames > 1) as progress:
         if frames > 1:
-            settings = SynthesisSettings(
-                views=views,
-                width=width,
-                height=height,
-                spread_deg=spread,
-                detail_mm=detail,
-                truth_mm=truth_detail,
-                jpeg_quality=jpeg_quality,
-            )
             listed = synthesize_sequence(
                 out,
                 frames,
@@ -111,32 +78,8 @@ def command(
                 overwrite=overwrite,
                 progress=progress,
             )
-            typer.echo(f"sequence: {listed}")
-            return
-        folder = synthesize(
-            out,
-            seed=seed,
-            model=face_model,
-            views=views,
-            width=width,
-            height=height,
-            spread_deg=spread,
-            detail_mm=detail,
-            truth_mm=truth_detail,
-            jpeg_quality=jpeg_quality,
-            overwrite=overwrite,
-            progress=progress,
-        )
-    typer.echo(f"capture: {folder}")
-
-
-def _check_target(out: Path, overwrite: bool) -> None:
-    """Refuse to replace what no earlier run made."""
-    if overwrite and out.is_dir() and any(out.iterdir()) and not (out / "truth.json").is_file():
-        raise MesofaceError(
-            "--overwrite replaces synthetic captures only, and this folder has no truth.json",
-            path=out,
-            remedy="name another folder",
-        )
-    if out.exists() and not out.is_dir():
-        raise MesofaceError("is a file", path=out, remedy="name a folder")
+        else:
+            synthesize(
+                out, seed=seed, model=face_model, settings=settings, overwrite=overwrite, progress=progress
+            )
+    typer.echo(f"sequence: {listed}" if frames > 1 else f"capture: {out}")

@@ -7,24 +7,24 @@ from typing import Annotated
 
 import typer
 
-from mesoface.errors import InterruptedJobsError
+from mesoface.cli.resumable import Workers, resumable
+
+app = typer.Typer()
 
 
+@app.command(name="synth-dataset")
 def command(
     out: Annotated[
-        Path,
-        typer.Option("--out", "-o", help="Folder of the set; captures that are in it are kept."),
+        Path, typer.Option("--out", "-o", help="Folder of the set; captures that exist in it are kept.")
     ],
-    count: Annotated[int, typer.Option(metavar="N", help="Captures the set shall have.", min=1)],
-    workers: Annotated[
-        int, typer.Option(metavar="N", help="Processes at a time, of one thread each.", min=1, max=256)
-    ] = 1,
-    seed: Annotated[int, typer.Option(metavar="N", help="Another seed, another set.", min=0)] = 0,
+    count: Annotated[int, typer.Option(metavar="N", help="Number of captures in the whole set.", min=1)],
+    workers: Workers = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Each seed gives another set.", min=0)] = 0,
     face_model: Annotated[
         list[str] | None,
         typer.Option(
             metavar="generic|ict|PATH",
-            help="Face model that heads are drawn from; several when given several times. Default: generic.",
+            help="Face model that heads are drawn from; repeat the option for several. Default: generic.",
             show_default=False,
         ),
     ] = None,
@@ -32,41 +32,32 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help='JSON with the ranges to draw from that shall not be the defaults: `{"views": [4, 8]}`. The '
-            "set's README.md lists all.",
+            help='JSON with the ranges that differ from the defaults: `{"views": [4, 8]}`. The README.md of '
+            "a set lists all ranges.",
         ),
     ] = None,
 ) -> None:
     """Make a training set: many captures whose true surface is known.
 
     Faces, expressions, skins, lights, rigs, photo sizes, blur, noise, exposure, JPEG and calibration errors
-    are drawn at random. Capture k is the same whatever the count, the workers and the interruptions: run
-    the command again to go on, or with a larger count to add captures. Some 30 seconds and 15 MB each.
+    are drawn at random. Capture k does not depend on the count, the workers or interruptions: run the command
+    again to go on, or with a larger count to add captures. A capture takes about 30 seconds and 15 MB.
 
-    Exit code 3 when some captures failed; the others are there.
+    Exit code 3 when some captures failed; the others are written.
 
     Example: `mesoface synth-dataset --out captures --count 100 --workers 4`
     """
-    from mesoface.lab.synthesis.dataset import make_dataset
-    from mesoface.lab.synthesis.ranges import DatasetRanges, read_ranges
-    from mesoface.running.progress import progress_bars
+    from mesoface.lab.synthesis.dataset import DatasetRanges, make_dataset, read_ranges
 
     chosen = read_ranges(ranges) if ranges is not None else DatasetRanges()
-    try:
-        with progress_bars(remaining=True) as progress:
-            make_dataset(
-                out,
-                count=count,
-                workers=workers,
-                seed=seed,
-                models=face_model or ["generic"],
-                ranges=chosen,
-                progress=progress,
-            )
-    except KeyboardInterrupt as stop:
-        raise InterruptedJobsError(
-            "interrupted; the captures that were complete are kept",
-            path=out,
-            remedy="run the same command again to go on",
-        ) from stop
+    with resumable(out) as progress:
+        make_dataset(
+            out,
+            count=count,
+            workers=workers,
+            seed=seed,
+            models=face_model or ["generic"],
+            ranges=chosen,
+            progress=progress,
+        )
     typer.echo(f"captures: {out}")

@@ -7,46 +7,44 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from mesoface.cli.options import ResultArgument
 from mesoface.errors import MesofaceError
 
 
 def command(
-    run: Annotated[
-        Path, typer.Argument(help="Folder that `mesoface reconstruct` wrote.", show_default=False)
-    ],
+    run: ResultArgument,
     capture: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where the photos are now. Left out: where they were when the result was made; without them "
-            "the cameras are shown bare.",
+            help="Where the photos are now. Left out: where they were when the result was made. Without "
+            "photos, the cameras are shown as frustums alone.",
         ),
     ] = None,
     truth: Annotated[
         Path | None,
         typer.Option(
             metavar="MESH",
-            help="The true surface, mm: every surface is measured against it and shows its error. Left out: "
-            "the error that the run itself measured, where it knew the truth.",
+            help="The true surface, mm: the error of every surface is measured against it and shown. Left "
+            "out: the error in the result, if it was made with --truth.",
         ),
     ] = None,
     port: Annotated[
         int,
         typer.Option(
-            metavar="N", min=1024, max=65535, help="Where the page is; a following port where it is taken."
+            metavar="N", min=1024, max=65535, help="Port of the page; the next free one if it is in use."
         ),
     ] = 8080,
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in the default browser.")
     ] = True,
 ) -> None:
-    """A reconstructed face in the browser, to turn, to compare, to look at through its own cameras.
+    """Show a reconstructed face in the browser: turn it, compare surfaces, look through its cameras.
 
-    Base, fine (and detailed) mesh; clay, normals, texture, confidence, error; every camera as a frustum with
-    its photo: click one to look through it, and fade its photo over the face. The page is served on this
-    machine only and asks for nothing from outside. Ctrl-C ends it. Needs `pip install "mesoface[view]"`.
+    Base, fine and detailed mesh; clay, normals, texture, confidence, error; every camera as a frustum with
+    its photo: click one to look through it, and fade its photo over the face. The page is served to this
+    machine only and makes no other network requests. Ctrl-C ends it. Needs `pip install "mesoface[view]"`.
 
     Example: `mesoface view face/`
 
@@ -66,10 +64,9 @@ def command(
         result = read_result(run, capture=capture, truth=truth, progress=progress)
     viewer = Viewer(result, port=port)
     address = f"http://localhost:{viewer.port}"
-    console = Console(highlight=False, soft_wrap=True)
     for note in result.notes:
-        console.print(note, markup=False)
-    console.print(f"{address}  (Ctrl-C ends it)", markup=False)
+        typer.echo(note)
+    typer.echo(f"{address}  (Ctrl-C ends it)")
     if open_browser:
         webbrowser.open(address)
     try:

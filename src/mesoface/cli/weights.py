@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="weights",
-    help="Networks' weights: convert published ones to safetensors, show what a file holds.\n\n"
+    help="Weights of the networks: convert published ones to safetensors, show the contents of a file.\n\n"
     "Nothing is downloaded, and no file is unpickled.\n\n"
     "Example: `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl --out weights`",
     invoke_without_command=True,
@@ -34,7 +34,7 @@ def import_command(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="Checkpoints of different networks, in any order; which is which shows in them.",
+            help="Checkpoints of different networks, in any order; each network is recognised.",
             show_default=False,
         ),
     ],
@@ -42,14 +42,14 @@ def import_command(
         Path, typer.Option("--out", "-o", help="Folder for the converted weights; made at the very end.")
     ],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the weights imported earlier that are in --out.")
+        bool, typer.Option("--overwrite", help="Replace the weights in --out that were imported earlier.")
     ] = False,
 ) -> None:
-    """Convert published checkpoints to safetensors, with a card that says where each is from.
+    """Convert published checkpoints to safetensors, each with a card that records its origin.
 
-    Known are the paper's implicit_function and regularizer, FaceScape's meso_generator, and our own
-    surface_matcher and relief_generator. The tensors must have exactly their names and shapes; a file that
-    holds code beside tensors is refused. The weights.safetensors of a training are taken, too.
+    Accepted are the paper's implicit_function and regularizer, FaceScape's meso_generator, and our own
+    surface_matcher and relief_generator. Names and shapes of the tensors must be exactly theirs; a file that
+    contains code is refused. The weights.safetensors of a training are accepted too.
 
     Example:
     `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl dpmap_single_net_G.pth --out weights`
@@ -69,25 +69,23 @@ def show_command(
         Path, typer.Argument(metavar="FILE", help="A .safetensors file, or a checkpoint.", show_default=False)
     ],
 ) -> None:
-    """What a file of weights holds: network, size, origin, tensors.
+    """Show what a file of weights contains: network, size, origin, tensors.
 
     Example: `mesoface weights show weights/regularizer.safetensors`
     """
     from mesoface.weights import describe
 
     about = describe(file)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"network: {about.network.name} ({about.network.what})", markup=False)
+    typer.echo(f"network: {about.network.name} ({about.network.what})")
     if about.ngf is not None:
-        console.print(f"ngf: {about.ngf}")
-    console.print(f"parameters: {about.parameters:,}")
-    for line in _origin(about.card):
-        console.print(line, markup=False)
+        typer.echo(f"ngf: {about.ngf}")
+    typer.echo(f"parameters: {about.parameters:,}")
+    typer.echo("\n".join(_origin(about.card)))
     table = Table("tensor", "shape", "type")
     for name in about.network.expected(about.state):
         value = about.state[name]
         table.add_row(name, " × ".join(map(str, value.shape)) or "1", str(value.dtype).removeprefix("torch."))
-    console.print(table)
+    Console(highlight=False).print(table)
 
 
 def _origin(card: Card | None) -> list[str]:

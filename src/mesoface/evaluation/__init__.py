@@ -1,11 +1,11 @@
-"""How good is it: distances to a true surface, or to points of which some are known."""
+"""Accuracy: distances to a true surface, or to points that are known."""
 
-from mesoface.evaluation.alignment import Similarity, align_meshes
+from mesoface.evaluation.alignment import align_meshes
 from mesoface.evaluation.heatmap import heatmap, heatmap_picture, write_heatmap
-from mesoface.evaluation.metrics import DistanceStats, Evaluation, evaluate
-from mesoface.evaluation.points import PointStats, points_to_mesh
+from mesoface.evaluation.metrics import DistanceStats, Evaluation, PointStats, evaluate, points_to_mesh
 from mesoface.evaluation.table import print_evaluation
 from mesoface.evaluation.truth import GroundTruth
+from mesoface.geometry.alignment import Similarity
 
 __all__ = [
     "DistanceStats",

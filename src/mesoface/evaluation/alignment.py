@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from mesoface.errors import MesofaceError
-from mesoface.evaluation.sampling import sample_surface
-from mesoface.geometry.closest_point import Surface
-from mesoface.geometry.mesh import Mesh
+from mesoface.evaluation.truth import sample_surface
+from mesoface.geometry.alignment import Similarity
+from mesoface.geometry.closest_point import MeshSurface
 
 Array = NDArray[np.float64]
 
@@ -22,55 +19,8 @@ _TRIM = 0.9  # share of the closest pairs that is kept
 _LEAST_OVERLAP = 0.02  # share of the pairs that must lie off the rims
 
 
-@dataclass(frozen=True, eq=False)
-class Similarity:
-    """``x → scale · R x + t``.
-
-    Args:
-        scale: > 0.
-        R: (3, 3) rotation.
-        t: (3,) translation, mm.
-    """
-
-    scale: float
-    R: Array
-    t: Array
-
-    @staticmethod
-    def identity() -> Similarity:
-        """Nothing moves."""
-        return Similarity(1.0, np.eye(3), np.zeros(3))
-
-    def apply(self, points: Array) -> Array:
-        """(N, 3) → (N, 3)."""
-        return self.scale * points @ self.R.T + self.t
-
-    def apply_to_mesh(self, mesh: Mesh) -> Mesh:
-        """The mesh with its vertices and stored normals moved."""
-        normals = None if mesh.normals is None else mesh.normals @ self.R.T
-        return Mesh(self.apply(mesh.vertices), mesh.faces, mesh.uv, mesh.uv_faces, normals, mesh.colors)
-
-    def inverse(self) -> Similarity:
-        """The way back."""
-        return Similarity(1 / self.scale, self.R.T, -self.R.T @ self.t / self.scale)
-
-    def after(self, first: Similarity) -> Similarity:
-        """``first``, then this."""
-        return Similarity(self.scale * first.scale, self.R @ first.R, self.scale * self.R @ first.t + self.t)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, ready for JSON; the rotation also as an angle in degrees."""
-        angle = float(np.degrees(Rotation.from_matrix(self.R).magnitude()))
-        return {
-            "scale": float(self.scale),
-            "rotation": self.R.tolist(),
-            "rotation_degrees": angle,
-            "translation": self.t.tolist(),
-        }
-
-
 def align_meshes(
-    source: Surface, target: Surface, *, with_scale: bool, initial: Similarity | None = None
+    source: MeshSurface, target: MeshSurface, *, with_scale: bool, initial: Similarity | None = None
 ) -> Similarity:
     """Fit ``source`` to ``target`` by trimmed point-to-plane ICP.
 
@@ -95,16 +45,15 @@ def align_meshes(
     if np.isfinite(cost):
         cost, best = _icp(source, target, best, with_scale, _FINE)
     if not np.isfinite(cost):
-        raise MesofaceError(
-            "the predicted and the true surface do not overlap",
-            remedy="check that both show the same face, or give a start for the alignment",
-        )
+        remedy = "check that both show the same face, or give a start for the alignment"
+        raise MesofaceError("the predicted and the true surface do not overlap", remedy=remedy)
     return best
 
 
-def _starts(source: Surface, target: Surface, with_scale: bool) -> list[Similarity]:
-    """Nothing moved; and centres of area, and sizes if asked for, put on top of each other, as it stands and
-    turned: worlds of two calibrations have nothing to do with each other.
+def _starts(source: MeshSurface, target: MeshSurface, with_scale: bool) -> list[Similarity]:
+    """Starts: nothing moved; and centres of area (and sizes, ``with_scale``) matched, unturned and turned.
+
+    The worlds of two calibrations are unrelated.
     """
     a, b = (sample_surface(surface.mesh, _COARSE).points for surface in (source, target))
     scale = float(np.sqrt(b.var(0).sum() / a.var(0).sum())) if with_scale else 1.0
@@ -112,10 +61,8 @@ def _starts(source: Surface, target: Surface, with_scale: bool) -> list[Similari
     # An axis has no sign of its own; two of three are free in a rotation.
     signs = [np.diag([x, y, x * y]) for x in (1.0, -1.0) for y in (1.0, -1.0)]
     turns = [np.eye(3), *(theirs @ sign @ ours.T for sign in signs)]
-    return [
-        Similarity.identity(),
-        *(Similarity(scale, R, b.mean(0) - scale * R @ a.mean(0)) for R in turns),
-    ]
+    moved = (Similarity(R, b.mean(0) - scale * R @ a.mean(0), scale) for R in turns)
+    return [Similarity.identity(), *moved]
 
 
 def _principal_axes(points: Array) -> Array:
@@ -125,7 +72,7 @@ def _principal_axes(points: Array) -> Array:
 
 
 def _icp(
-    source: Surface, target: Surface, start: Similarity, with_scale: bool, count: int
+    source: MeshSurface, target: MeshSurface, start: Similarity, with_scale: bool, count: int
 ) -> tuple[float, Similarity]:
     """How bad it is, and the alignment: the trimmed mean distance over the share of pairs off the rims.
 
@@ -169,4 +116,4 @@ def _point_to_plane(p: Array, q: Array, n: Array, with_scale: bool) -> Similarit
     solution = np.linalg.lstsq(A / spread, np.einsum("nk,nk->n", q - p, n), rcond=1e-9)[0] / spread
     R = Rotation.from_rotvec(solution[:3]).as_matrix()
     scale = float(np.exp(np.clip(solution[6], -0.5, 0.5))) if with_scale else 1.0
-    return Similarity(scale, R, center + solution[3:6] - scale * R @ center)
+    return Similarity(R, center + solution[3:6] - scale * R @ center, scale)

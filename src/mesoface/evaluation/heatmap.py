@@ -35,7 +35,9 @@ def heatmap(prediction: Mesh, evaluation: Evaluation, *, limit: float | None = N
         limit: the distance at the colour map's end, mm; by default a round number above 95 % of them.
     """
     errors = vertex_errors(prediction, evaluation)
-    return _colored(prediction, errors, limit or round_limit(errors))
+    colors = np.round(colorize(errors, (0, limit or round_limit(errors))) * 255).astype(np.uint8)
+    mesh = prediction
+    return Mesh(mesh.vertices, mesh.faces, mesh.uv, mesh.uv_faces, mesh.normals, colors)
 
 
 def heatmap_picture(
@@ -53,7 +55,7 @@ def heatmap_picture(
     Args:
         prediction: the mesh that was evaluated.
         evaluation: of it.
-        errors: (N,) what :func:`vertex_errors` says of the two, where that is known already.
+        errors: (N,) the result of :func:`vertex_errors`, where it is known already.
         limit: see :func:`heatmap`.
         forward: (3,) direction out of the face; guessed from the mesh when None.
         up: (3,) direction to the forehead; guessed from the mesh when None.
@@ -88,7 +90,8 @@ def write_heatmap(path: str | os.PathLike[str], prediction: Mesh, evaluation: Ev
     elif path.suffix.lower() == ".png":
         write_png(path, heatmap_picture(prediction, evaluation))
     else:
-        raise MesofaceError("a heat map is a .ply or a .png", path=path, remedy="give a name that ends so")
+        remedy = "use one of these suffixes"
+        raise MesofaceError("a heat map is a .ply or a .png", path=path, remedy=remedy)
 
 
 def round_limit(errors: NDArray[np.float64]) -> float:
@@ -96,8 +99,3 @@ def round_limit(errors: NDArray[np.float64]) -> float:
     known = errors[np.isfinite(errors)]
     high = float(np.percentile(known, 95)) if len(known) else 0.0
     return next((limit for limit in _LIMITS if limit >= high), float(np.ceil(high)))
-
-
-def _colored(mesh: Mesh, errors: NDArray[np.float64], limit: float) -> Mesh:
-    colors = np.round(colorize(errors, (0, limit)) * 255).astype(np.uint8)
-    return Mesh(mesh.vertices, mesh.faces, mesh.uv, mesh.uv_faces, mesh.normals, colors)

@@ -1,8 +1,9 @@
-"""The evaluation protocol: how far a predicted face is from the true one, in both directions.
+"""The evaluation protocol: how far a predicted face is from the true one, or from points that are known.
 
 Accuracy goes from area-uniform samples of the prediction to the true surface, completeness from samples
 of the truth to the prediction (as in Seitz et al., CVPR 2006; Jensen et al., CVPR 2014), both
-point-to-surface and inside the facial region. See ``docs/evaluation.md``.
+point-to-surface and inside the facial region. Points of which the truth is known (structure from motion,
+markers, probes) are measured against a mesh. See ``docs/evaluation.md``.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mesoface.errors import MesofaceError
-from mesoface.evaluation.alignment import Similarity, align_meshes
+from mesoface.evaluation.alignment import align_meshes
 from mesoface.evaluation.truth import GroundTruth, checked_surface
+from mesoface.geometry.alignment import Similarity
 from mesoface.geometry.mesh import Mesh
 
 WITHIN = (0.2, 0.5, 1.0)
@@ -23,11 +25,14 @@ WITHIN = (0.2, 0.5, 1.0)
 COMPLETE_WITHIN = 0.5
 """A point of the truth is reconstructed when the prediction is this close, mm."""
 
+ON_FACE = 10.0
+"""Points farther from the mesh than this, mm, are not points of the face."""
+
 Align = Literal["none", "rigid", "similarity"]
 
 
 @dataclass(frozen=True)
-class DistanceStats:
+class Distances:
     """Statistics of point-to-surface distances.
 
     Args:
@@ -36,9 +41,6 @@ class DistanceStats:
         p90: 90th percentile, mm.
         bias: mean signed distance, mm; positive where the measured points lie outside of the other surface.
         within: share of the points within each of ``WITHIN``, keyed ``"0.2"`` …
-        normal_angle: mean angle between the interpolated vertex normals of both surfaces, degrees.
-        normal_angle_median: its median, degrees.
-        count: points measured.
     """
 
     mean: float
@@ -46,9 +48,38 @@ class DistanceStats:
     p90: float
     bias: float
     within: dict[str, float]
+
+
+@dataclass(frozen=True)
+class DistanceStats(Distances):
+    """Statistics of the distances and angles between two surfaces: those of :class:`Distances`, and:
+
+    Args:
+        normal_angle: mean angle between the interpolated vertex normals of both surfaces, degrees.
+        normal_angle_median: its median, degrees.
+        count: points measured.
+    """
+
     normal_angle: float
     normal_angle_median: float
     count: int
+
+
+@dataclass(frozen=True)
+class PointStats(Distances):
+    """Statistics of the distances of points to a mesh: those of :class:`Distances`, and:
+
+    Args:
+        count: points that were measured.
+        given: points that were given.
+    """
+
+    count: int
+    given: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, ready for JSON."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +142,7 @@ def evaluate(
             region in the truth's frame instead.
         samples: points drawn on either surface (before those outside of the region are left out).
         seed: of the sampling.
-        initial: where the alignment starts, prediction → truth; found by itself when None.
+        initial: where the alignment starts, prediction → truth; found automatically when None.
 
     Raises:
         MesofaceError: a mesh is empty or broken, the alignment finds no overlap, or nothing of a surface
@@ -139,20 +170,17 @@ def evaluate(
     deviation = truth.deviation(ours.points, inside=True)
     keep = deviation.counted
     if not keep.any():
-        raise MesofaceError(
-            "nothing of the predicted surface lies over the true one in the facial region",
-            remedy="check that both are in the same frame and unit, or align with --align similarity",
-        )
+        what = "nothing of the predicted surface lies over the true one in the facial region"
+        remedy = "check that both are in the same frame and unit, or align with --align similarity"
+        raise MesofaceError(what, remedy=remedy)
     own_normals = predicted.normals_at(ours.face[keep], ours.bary[keep])
     accuracy = distance_stats(deviation.signed[keep], own_normals, deviation.normals[keep])
 
     theirs = truth.samples(truth.surface.mesh, samples, seed + 1)
     theirs = theirs.select(truth.exposed(theirs))
     if not len(theirs.points):
-        raise MesofaceError(
-            "nothing of the true surface lies in the facial region",
-            remedy="check the region's frame and unit",
-        )
+        what = "nothing of the true surface lies in the facial region"
+        raise MesofaceError(what, remedy="check the region's frame and unit")
     closest = predicted.closest(theirs.points)
     normals = predicted.normals(closest)
     side = np.einsum("nk,nk->n", theirs.points - closest.points, normals)
@@ -174,20 +202,57 @@ def evaluate(
 def distance_stats(signed: ArrayLike, normals: ArrayLike, other_normals: ArrayLike) -> DistanceStats:
     """Statistics of (N,) signed distances and of the angles between (N, 3) unit normals, N ≥ 1."""
     signed = np.asarray(signed, np.float64)
-    distance = np.abs(signed)
     angle = angle_between(np.asarray(normals), np.asarray(other_normals))
     return DistanceStats(
-        mean=float(distance.mean()),
-        median=float(np.median(distance)),
-        p90=float(np.percentile(distance, 90)),
-        bias=float(signed.mean()),
-        within={f"{limit:g}": float((distance <= limit).mean()) for limit in WITHIN},
+        **_figures(signed),
         normal_angle=float(angle.mean()),
         normal_angle_median=float(np.median(angle)),
-        count=len(distance),
+        count=len(signed),
     )
+
+
+def _figures(signed: NDArray[np.float64]) -> dict[str, Any]:
+    """What all statistics have in common, of (N,) signed distances."""
+    distance = np.abs(signed)
+    return {
+        "mean": float(distance.mean()),
+        "median": float(np.median(distance)),
+        "p90": float(np.percentile(distance, 90)),
+        "bias": float(signed.mean()),
+        "within": {f"{limit:g}": float((distance <= limit).mean()) for limit in WITHIN},
+    }
 
 
 def angle_between(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N,) degrees between the unit vectors ``a`` and ``b`` (N, 3), exact for small angles too."""
     return np.degrees(2 * np.arctan2(np.linalg.norm(a - b, axis=1), np.linalg.norm(a + b, axis=1)))
+
+
+def points_to_mesh(points: ArrayLike, mesh: Mesh, *, reach: float = ON_FACE) -> PointStats:
+    """How far ``points`` are from ``mesh``, over those that lie on the face.
+
+    Measured are the points within ``reach`` of the mesh whose closest point is not on its rim: hair,
+    clothes and background, which the mesh does not cover, are not counted.
+
+    Args:
+        points: (N, 3) mm; rows with NaN are passed over.
+        mesh: mm.
+        reach: mm.
+
+    Raises:
+        MesofaceError: the mesh is empty or broken, or no point lies on it.
+    """
+    everything = np.asarray(points, np.float64).reshape(-1, 3)
+    given = len(everything)
+    finite = everything[np.isfinite(everything).all(1)]
+    surface = checked_surface(mesh, "mesh")
+    low, high = mesh.vertices.min(0) - reach, mesh.vertices.max(0) + reach
+    near = finite[((finite >= low) & (finite <= high)).all(1)]
+    closest = surface.closest(near)
+    keep = (closest.distance <= reach) & ~surface.on_boundary(closest)
+    if not keep.any():
+        what = f"none of the {given} points lies on the mesh"
+        raise MesofaceError(what, remedy="check that both are in the same frame and unit")
+    distance = closest.distance[keep]
+    side = np.einsum("nk,nk->n", near - closest.points, surface.normals(closest))[keep]
+    return PointStats(**_figures(np.copysign(distance, side)), count=int(keep.sum()), given=given)

@@ -1,4 +1,4 @@
-"""An evaluation for people to read."""
+"""An evaluation as a table and a summary."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ COLUMNS = ("mm", "mean", "median", "90 %", "bias", *(f"≤ {limit:g}" for limit 
 
 def rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     """The two directions as cells of ``COLUMNS``."""
-    return [
-        _cells("ours → truth", evaluation.accuracy),
-        _cells("truth → ours", evaluation.completeness),
-    ]
+    directions = {"ours → truth": evaluation.accuracy, "truth → ours": evaluation.completeness}
+    return [_cells(name, stats) for name, stats in directions.items()]
 
 
 def summary(evaluation: Evaluation) -> str:

@@ -1,4 +1,4 @@
-"""The true surface with its facial region, prepared once and measured against many times."""
+"""Points on a surface, and the true surface with its facial region, prepared once for many measurements."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
-from mesoface.evaluation.sampling import Samples, sample_surface
-from mesoface.geometry.closest_point import Surface
+from mesoface.geometry.closest_point import MeshSurface
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
 
@@ -37,7 +36,57 @@ class Deviation:
     counted: NDArray[np.bool_]
 
 
-def checked_surface(mesh: Mesh, what: str) -> Surface:
+@dataclass(frozen=True, eq=False)
+class SurfaceSamples:
+    """Points on a mesh.
+
+    Args:
+        points: (N, 3) mm.
+        face: (N,) the face each lies in.
+        bary: (N, 3) and where in it.
+    """
+
+    points: NDArray[np.float64]
+    face: NDArray[np.int64]
+    bary: NDArray[np.float64]
+
+    def select(self, keep: NDArray) -> SurfaceSamples:
+        """The samples where ``keep`` (N,) is True (or at those indices)."""
+        return SurfaceSamples(self.points[keep], self.face[keep], self.bary[keep])
+
+
+def sample_surface(
+    mesh: Mesh, count: int, *, seed: int = 0, among: NDArray[np.int64] | None = None
+) -> SurfaceSamples:
+    """``count`` points, uniform by area, stratified along the face order; the same for the same seed.
+
+    They are uniform because a figure must not depend on how densely a surface is triangulated.
+
+    Args:
+        mesh: the surface.
+        count: how many points.
+        seed: of the random generator.
+        among: indices of the faces to sample, all by default.
+
+    Raises:
+        ValueError: the faces have no area.
+    """
+    rng = np.random.default_rng(seed)
+    among = np.arange(len(mesh.faces)) if among is None else among
+    a, b, c = mesh.vertices[mesh.faces[among].T]
+    cumulative = np.cumsum(np.linalg.norm(np.cross(b - a, c - a), axis=1))
+    if not len(among) or cumulative[-1] <= 0:
+        raise ValueError("there is no area to sample")
+    # one point in each of `count` equal slices of the area
+    target = (np.arange(count) + rng.random(count)) * (cumulative[-1] / count)
+    face = among[np.minimum(np.searchsorted(cumulative, target, side="right"), len(among) - 1)]
+    u, v = np.sqrt(rng.random(count)), rng.random(count)  # Turk, Graphics Gems 1990
+    bary = np.column_stack([1 - u, u * (1 - v), u * v])
+    points = np.einsum("nk,nkc->nc", bary, mesh.vertices[mesh.faces[face]])
+    return SurfaceSamples(points, face, bary)
+
+
+def checked_surface(mesh: Mesh, what: str) -> MeshSurface:
     """``mesh`` made ready for queries.
 
     Raises:
@@ -51,7 +100,7 @@ def checked_surface(mesh: Mesh, what: str) -> Surface:
     if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
         raise MesofaceError(f"the {what} has faces whose vertices do not exist", remedy=remedy)
     try:
-        return Surface(mesh)
+        return MeshSurface(mesh)
     except ValueError as error:
         raise MesofaceError(f"the {what} has no face with an area", remedy=remedy) from error
 
@@ -87,13 +136,18 @@ class GroundTruth:
         """(N,) whether ``points`` (N, 3) lie in the region."""
         if self.region is None:
             return np.ones(len(points), bool)
-        low, high = self.region.mesh.vertices.min(0), self.region.mesh.vertices.max(0)
-        inside = ((points > low - REGION_REACH) & (points < high + REGION_REACH)).all(1)
+        low, high = self._box(self.region)
+        inside = ((points > low) & (points < high)).all(1)
         closest = self.region.closest(points[inside])
         inside[inside] = (closest.distance <= REGION_REACH) & ~self.region.on_boundary(closest)
         return inside
 
-    def exposed(self, samples: Samples) -> NDArray[np.bool_]:
+    @staticmethod
+    def _box(region: MeshSurface) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lowest and highest corner (3,) of the box outside of which no point belongs to the region."""
+        return region.mesh.vertices.min(0) - REGION_REACH, region.mesh.vertices.max(0) + REGION_REACH
+
+    def exposed(self, samples: SurfaceSamples) -> NDArray[np.bool_]:
         """(N,) whether ``samples`` of the truth lie on its outside, as skin does.
 
         A scan may carry further layers behind the skin: the backs of closed eyelids, the inside of the mouth
@@ -105,9 +159,8 @@ class GroundTruth:
             return np.ones(len(samples.points), bool)
         outward = self.region.normals(self.region.closest(samples.points))
         normals = self.surface.normals_at(samples.face, samples.bary)
-        side = unit(
-            np.cross(outward, np.where(np.abs(outward[:, :1]) < 0.9, (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
-        )
+        across = np.where(np.abs(outward[:, :1]) < 0.9, (1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+        side = unit(np.cross(outward, across))
         other = np.cross(outward, side)
         turns = np.arange(_TILTED) * 2 * np.pi / _TILTED
         rays = [outward, *(unit(outward + np.cos(a) * side + np.sin(a) * other) for a in turns)]
@@ -120,8 +173,8 @@ class GroundTruth:
     def deviation(self, points: NDArray[np.float64], *, inside: bool = False) -> Deviation:
         """Signed distances of ``points`` (N, 3) to the truth, and which of them count.
 
-        Points outside of the region are not measured: their distance is NaN, their normal zero. ``inside``
-        says that all are known to lie in the region.
+        Points outside of the region are not measured: their distance is NaN, their normal zero. ``inside``:
+        all are known to lie in the region.
         """
         counted = np.ones(len(points), bool) if inside else self.in_region(points)
         signed, normals = np.full(len(points), np.nan), np.zeros((len(points), 3))
@@ -132,15 +185,14 @@ class GroundTruth:
         counted[counted] = ~self.surface.on_boundary(closest)
         return Deviation(signed, normals, counted)
 
-    def samples(self, mesh: Mesh, count: int, seed: int) -> Samples:
+    def samples(self, mesh: Mesh, count: int, seed: int) -> SurfaceSamples:
         """About ``count`` area-uniform samples of the part of ``mesh`` that lies in the region."""
         among = None
         if self.region is not None:
-            low = self.region.mesh.vertices.min(0) - REGION_REACH
-            high = self.region.mesh.vertices.max(0) + REGION_REACH
+            low, high = self._box(self.region)
             corners = mesh.face_corners()
             among = np.flatnonzero(((corners.max(1) >= low) & (corners.min(1) <= high)).all(1))
         if among is not None and not len(among):
-            return Samples(np.zeros((0, 3)), np.zeros(0, np.int64), np.zeros((0, 3)))
+            return SurfaceSamples(np.zeros((0, 3)), np.zeros(0, np.int64), np.zeros((0, 3)))
         samples = sample_surface(mesh, count, seed=seed, among=among)
         return samples.select(self.in_region(samples.points))

@@ -1,10 +1,9 @@
 """A reconstructed face in the formats that others read; one file a format.
 
-``read_source(run)`` or ``face_source(face)``, then ``export_face(source, out, ["glb", "obj"])``.
+``export_face(face, out, ["glb", "obj"])``, with a face from ``reconstruct`` or ``load_face``.
 """
 
 from mesoface.export.formats import FORMATS, export_face
-from mesoface.export.options import ExportOptions
-from mesoface.export.source import ExportSource, face_source, read_source
+from mesoface.export.source import ExportOptions, ExportSource
 
-__all__ = ["FORMATS", "ExportOptions", "ExportSource", "export_face", "face_source", "read_source"]
+__all__ = ["FORMATS", "ExportOptions", "ExportSource", "export_face"]

@@ -1,15 +1,15 @@
-"""A face as renderers want it: one mesh with its tangent space, a colour texture, a normal map."""
+"""A face for renderers: one mesh with its tangent space, a colour texture, a normal map."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
-from mesoface.export.normal_maps import tangent_normal_map
-from mesoface.export.options import ExportOptions, Topology
+from mesoface.export.normals import tangent_normal_map
+from mesoface.export.options import Topology
 from mesoface.export.source import ExportSource
 from mesoface.export.tangent_space import RenderMesh, render_mesh
 from mesoface.geometry.mesh import Mesh
@@ -41,28 +41,31 @@ class Asset:
 
     @property
     def about(self) -> str:
-        """Its size, for people."""
-        color = "with colour" if self.color is not None else "without colour: the result has no texture"
-        return f"{len(self.drawn.position):,} vertices, {len(self.drawn.faces):,} triangles, {color}"
+        """Its size, in words."""
+        return size_in_words(len(self.drawn.position), len(self.drawn.faces), colored=self.color is not None)
 
 
-def make_asset(
-    source: ExportSource, options: ExportOptions, *, edge_mm: float, topology: Topology = "model"
-) -> Asset:
-    """The mesh that a format asks for, and the maps that belong to it.
+def size_in_words(vertices: int, triangles: int, *, colored: bool) -> str:
+    """The size of a mesh, and whether it has colour."""
+    color = "with colour" if colored else "without colour: the result has no texture"
+    return f"{vertices:,} vertices, {triangles:,} triangles, {color}"
+
+
+def make_asset(source: ExportSource, *, edge_mm: float, topology: Topology = "model") -> Asset:
+    """The mesh for a format, and its maps.
 
     Args:
         source: the face.
-        options: what the user wants.
         edge_mm: the format's own density for the model's topology, mm. The grid's is as measured.
         topology: the format's own topology.
 
     Raises:
         MesofaceError: a grid of a run that measured nothing, or too dense a mesh.
     """
-    mesh, skin = detailed_mesh(source, options, edge_mm=edge_mm, topology=topology)
+    mesh, skin = detailed_mesh(source, edge_mm=edge_mm, topology=topology)
     drawn = render_mesh(mesh)
     normals = None
+    options = source.options
     complete = (options.topology or topology) == "grid" and options.edge_mm is None
     if source.detail is not None and not complete:
         normals = tangent_normal_map(drawn, skin, source.detail)
@@ -70,13 +73,14 @@ def make_asset(
 
 
 def detailed_mesh(
-    source: ExportSource, options: ExportOptions, *, edge_mm: float, topology: Topology
+    source: ExportSource, *, edge_mm: float, topology: Topology
 ) -> tuple[Mesh, NDArray[np.bool_]]:
     """The mesh with normals, and which of its faces are skin; the arguments are :func:`make_asset`'s.
 
     Raises:
         MesofaceError: as :func:`make_asset`.
     """
+    options = source.options
     if (options.topology or topology) == "grid":
         if source.detail is None:
             raise MesofaceError(
@@ -85,11 +89,6 @@ def detailed_mesh(
             )
         grid = grid_mesh(source.detail, options.edge_mm)
         return grid, np.ones(len(grid.faces), bool)
-    mesh, skin = model_topology_mesh(
-        source.base, source.fit.facial, source.detail, options.edge_mm or edge_mm
-    )
-    return _with_normals(mesh), skin
-
-
-def _with_normals(mesh: Mesh) -> Mesh:
-    return Mesh(mesh.vertices, mesh.faces, mesh.uv, mesh.uv_faces, mesh.vertex_normals(), mesh.colors)
+    edge_mm = options.edge_mm or edge_mm
+    mesh, skin = model_topology_mesh(source.base, source.facial, source.detail, edge_mm)
+    return replace(mesh, normals=mesh.vertex_normals()), skin

@@ -8,12 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.errors import MesofaceError
-from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
 from mesoface.files.atomic import atomic_file
 from mesoface.files.maps import write_exr, write_png
-from mesoface.surface.detail import DetailMaps
 
 MIDDLE = 32768
 """The 16-bit number that means no displacement."""
@@ -22,24 +19,16 @@ _FULL = 65535
 _ALONG = "along the smoothed normals of base.obj, positive outward"
 
 
-def export_exr(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
+def export_exr(source: ExportSource, folder: Path) -> list[str]:
     """Write ``displacement.exr``: millimetres, finite everywhere, 0 where nothing is displaced.
 
-    A result's own ``displacement.exr`` has NaN where nothing was measured, which DCC tools do not take well;
+    A result's own ``displacement.exr`` has NaN where nothing was measured, which DCC tools cannot use;
     here the displacement fades out over 8 mm.
-
-    Args:
-        source: the face.
-        options: none matter here.
-        folder: where the file goes.
-
-    Returns:
-        what was written, for people.
 
     Raises:
         MesofaceError: nothing was measured, or the file cannot be written.
     """
-    detail = require_detail(source)
+    detail = source.required_detail
     write_exr(folder / "displacement.exr", detail.displacement, comment=f"millimetres {_ALONG}")
     low, high = detail.displacement.min(), detail.displacement.max()
     return [
@@ -47,21 +36,13 @@ def export_exr(source: ExportSource, options: ExportOptions, folder: Path) -> li
     ]
 
 
-def export_png(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
+def export_png(source: ExportSource, folder: Path) -> list[str]:
     """Write ``displacement.png``, 16 bits, and ``displacement.json``, what its numbers mean.
-
-    Args:
-        source: the face.
-        options: none matter here.
-        folder: where the files go.
-
-    Returns:
-        what was written, for people.
 
     Raises:
         MesofaceError: nothing was measured, or a file cannot be written.
     """
-    displacement = require_detail(source).displacement
+    displacement = source.required_detail.displacement
     scale = full_scale(displacement)
     write_png(folder / "displacement.png", encode_displacement(displacement, scale))
     about = {
@@ -79,7 +60,7 @@ def export_png(source: ExportSource, options: ExportOptions, folder: Path) -> li
 
 
 def full_scale(displacement: NDArray[np.float32]) -> float:
-    """Millimetres between black and white that hold every displacement: a round number, at least 1."""
+    """Millimetres between black and white, enough for every displacement: a round number, at least 1."""
     reach = float(np.abs(displacement).max(initial=0)) * _FULL / (_FULL - MIDDLE)
     return float(max(1, np.ceil(2 * reach * 10) / 10))
 
@@ -93,17 +74,3 @@ def encode_displacement(displacement: NDArray[np.float32], scale: float) -> NDAr
 def decode_displacement(values: NDArray[np.uint16], scale: float) -> NDArray[np.float32]:
     """What :func:`encode_displacement` wrote, mm."""
     return ((values.astype(np.float64) - MIDDLE) / _FULL * scale).astype(np.float32)
-
-
-def require_detail(source: ExportSource) -> DetailMaps:
-    """The detailed surface of a face.
-
-    Raises:
-        MesofaceError: the run stopped at the base mesh.
-    """
-    if source.detail is None:
-        raise MesofaceError(
-            "there is no displacement: this run stopped at the base mesh",
-            remedy="export glb, obj, ply, usd or base, or reconstruct without --until base",
-        )
-    return source.detail

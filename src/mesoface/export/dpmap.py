@@ -9,32 +9,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.export.displacement import require_detail
-from mesoface.export.options import ExportOptions
 from mesoface.export.source import ExportSource
 from mesoface.files.dpmap import FULL_SCALE_MM, SIZE, decode_dpmap, encode_dpmap
 from mesoface.files.maps import write_png
 from mesoface.geometry.mesh import Mesh, unit
 
 
-def export_dpmap(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
-    """Write ``dpmap.png``, 4096², in the base mesh's UVs; what exceeds ±0.914 mm is clipped, and said.
+def export_dpmap(source: ExportSource, folder: Path) -> list[str]:
+    """Write ``dpmap.png``, 4096², in the base mesh's UVs; values beyond ±0.914 mm are clipped and counted.
 
-    FaceScape looks a v up in row ``H - int(v · H)``, one below the texel that v lies in: our rows are
-    written one lower, so that its formula finds them.
-
-    Args:
-        source: the face.
-        options: none matter here.
-        folder: where the file goes.
-
-    Returns:
-        what was written, for people.
+    FaceScape looks v up in row ``H - int(v · H)``, one below the texel of v: rows are written one lower to
+    match its formula.
 
     Raises:
         MesofaceError: nothing was measured, or the file cannot be written.
     """
-    displacement = require_detail(source).displacement
+    displacement = source.required_detail.displacement
     enlarged = cv2.resize(displacement, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
     lowered = np.concatenate([enlarged[:1], enlarged[:-1]])
     write_png(folder / "dpmap.png", encode_dpmap(lowered))
@@ -45,7 +35,7 @@ def export_dpmap(source: ExportSource, options: ExportOptions, folder: Path) -> 
 def displace_by_dpmap(mesh: Mesh, dpmap: NDArray[np.uint16]) -> Mesh:
     """FaceScape's detailed mesh: subdivided once at the edges' middles, moved along the vertex normals.
 
-    Normals are the sum of the unit normals of the faces around; the map is looked up at the nearest texel,
+    Normals are the sum of the unit normals of the faces around; the map is read at the nearest texel,
     row ``H - int(v · H)`` and column ``int(u · W)``.
 
     Args:
@@ -57,7 +47,7 @@ def displace_by_dpmap(mesh: Mesh, dpmap: NDArray[np.uint16]) -> Mesh:
     """
     if mesh.uv is None or mesh.uv_faces is not None:
         raise ValueError("every vertex needs one UV")
-    import trimesh  # here, because nothing else that users wait for needs it
+    import trimesh  # here, because only this function needs it
 
     columns = np.column_stack([mesh.vertices, mesh.uv])
     columns, faces = trimesh.remesh.subdivide(columns, mesh.faces)

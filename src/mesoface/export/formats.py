@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import mesoface
 from mesoface.errors import MesofaceError
-from mesoface.export.base import export_base
 from mesoface.export.displacement import export_exr, export_png
 from mesoface.export.dpmap import export_dpmap
 from mesoface.export.glb import export_glb
+from mesoface.export.meshes import export_base, export_obj, export_ply
 from mesoface.export.normals import export_normals
-from mesoface.export.obj import export_obj
-from mesoface.export.options import ExportOptions
-from mesoface.export.ply import export_ply
-from mesoface.export.source import ExportSource
+from mesoface.export.source import ExportOptions, ExportSource
 from mesoface.export.usd import export_usd, require_usd
 from mesoface.files.atomic import atomic_folder
+from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
 
 MANIFEST = "export.json"
-"""The file by which a folder of exports is known."""
+"""The file that identifies a folder of exports."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,13 @@ class Format:
     """One way to export a face.
 
     Args:
-        write: writes its files into a folder and says what it wrote, a line each.
-        measured: whether it is about the measured surface, without which there is nothing to write.
+        write: writes the files of a face into a folder and returns what it wrote, a line each, for people;
+            raises :class:`.MesofaceError` where a file cannot be written or the face lacks what it needs.
+        measured: whether it needs a measured surface.
         unit: of the lengths in it.
     """
 
-    write: Callable[[ExportSource, ExportOptions, Path], list[str]]
+    write: Callable[[ExportSource, Path], list[str]]
     measured: bool
     unit: str
 
@@ -74,11 +73,11 @@ def parse_formats(names: str) -> list[str]:
     return chosen
 
 
-def check_target(out: Path, run: Path) -> None:
-    """Refuse a target that would harm something.
+def check_export_folder(out: Path, run: Path) -> None:
+    """Refuse a folder in which an export would do damage.
 
     Raises:
-        MesofaceError: ``out`` is the result's folder, has it inside, or holds something else than exports.
+        MesofaceError: ``out`` is the result's folder, contains it, or holds something other than exports.
     """
     target, source = out.resolve(), run.resolve()
     if target == source or target in source.parents:
@@ -100,7 +99,7 @@ def _check_replaceable(out: Path) -> None:
 
 
 def export_face(
-    source: ExportSource,
+    face: Face,
     out: str | Path,
     formats: Sequence[str],
     options: ExportOptions | None = None,
@@ -111,7 +110,7 @@ def export_face(
     """Write a folder of exports; it appears when all of it is written, or not at all.
 
     Args:
-        source: from :func:`mesoface.export.face_source` or :func:`mesoface.export.read_source`.
+        face: from :func:`mesoface.reconstruct` or :func:`mesoface.load_face`.
         out: folder to make.
         formats: names of :data:`FORMATS`.
         options: density, topology and frame; None for the defaults.
@@ -124,32 +123,30 @@ def export_face(
     Raises:
         MesofaceError: a format cannot be made of this face, or the folder cannot be written.
     """
-    options = options or ExportOptions()
+    source = ExportSource(face, options or ExportOptions())
     _check_replaceable(Path(out))
-    missing = [name for name in formats if FORMATS[name].measured and source.fine is None]
+    missing = [name for name in formats if FORMATS[name].measured and face.fine is None]
     if missing:
         able = ", ".join(name for name, format in FORMATS.items() if not format.measured)
         raise MesofaceError(
             f"{', '.join(missing)}: this run stopped at the base mesh, nothing was measured",
             remedy=f"export {able}, or reconstruct without --until base",
         )
-    if options.detail == "measured":
-        source = replace(source, relief=None)
-    if options.frame == "face":
-        source = source.upright()
     lines: list[str] = []
     with atomic_folder(Path(out), overwrite=overwrite) as folder:
         for number, name in enumerate(formats):
             progress("Exporting", number, len(formats))
-            lines += FORMATS[name].write(source, options, folder)
-        (folder / MANIFEST).write_text(_manifest(source, formats, options, folder), encoding="utf-8")
+            lines += FORMATS[name].write(source, folder)
+        (folder / MANIFEST).write_text(_manifest(source, formats, folder), encoding="utf-8")
         progress("Exporting", len(formats), len(formats))
     return lines
 
 
-def _manifest(source: ExportSource, formats: Sequence[str], options: ExportOptions, folder: Path) -> str:
-    """What the folder holds, in which units and axes."""
+def _manifest(source: ExportSource, formats: Sequence[str], folder: Path) -> str:
+    """The contents of the folder, their units and axes."""
     rotation, translation = source.world
+    options = source.options
+    predicted = source.face.relief is not None and options.detail == "all"
     content = {
         "mesoface": mesoface.__version__,
         "files": sorted(path.name for path in folder.iterdir()),
@@ -157,7 +154,7 @@ def _manifest(source: ExportSource, formats: Sequence[str], options: ExportOptio
         "frame": options.frame,
         "detail_edge_mm": options.edge_mm,
         "topology": options.topology,
-        "detail": "measured" if source.relief is None else "measured and predicted",
+        "detail": "measured and predicted" if predicted else "measured",
         "world_mm": {"rotation": rotation.tolist(), "translation": translation.tolist()},
     }
     return json.dumps(content, indent=2) + "\n"

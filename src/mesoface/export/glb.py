@@ -8,42 +8,32 @@ from typing import Any
 import numpy as np
 
 from mesoface.export.asset import CLAY, ROUGHNESS, make_asset
-from mesoface.export.gltf import GlbBuilder
-from mesoface.export.images import jpeg, png, to_power_of_two
-from mesoface.export.normal_maps import encode_normals
-from mesoface.export.options import ExportOptions
+from mesoface.export.gltf import GlbBuilder, to_power_of_two
+from mesoface.export.normals import encode_normals
 from mesoface.export.source import ExportSource
+from mesoface.files.encode import jpeg, png
 
 _EDGE_MM = 2.0  # on the skin: a density for real time
 _LARGEST_IMAGE = 2048
 _METRES = 0.001
 
 
-def export_glb(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
+def export_glb(source: ExportSource, folder: Path) -> list[str]:
     """Write ``face.glb``: metres, +Y up where ``source`` is upright, metallic-roughness material.
 
-    The normal map is relative to this very mesh, and its tangents are in the file: no reader has to guess
-    them. Colour is a JPEG, the normal map a PNG; their sides are powers of two, 2048 at most.
-
-    Args:
-        source: the face.
-        options: density and topology.
-        folder: where the file goes.
-
-    Returns:
-        what was written, for people.
+    The normal map is relative to this mesh, whose tangents are in the file: readers need not guess them.
+    Colour is a JPEG, the normal map a PNG; their sides are powers of two, 2048 at most.
 
     Raises:
         MesofaceError: it cannot be written, or the mesh cannot be made.
     """
-    asset = make_asset(source, options, edge_mm=_EDGE_MM)
+    asset = make_asset(source, edge_mm=_EDGE_MM)
     drawn = asset.drawn
     glb = GlbBuilder()
     attributes = {
         "POSITION": glb.add_attribute(drawn.position * _METRES, bounds=True),
         "NORMAL": glb.add_attribute(drawn.normal),
-        # glTF has the origin of UVs at the top left.
-        "TEXCOORD_0": glb.add_attribute(drawn.uv * (1, -1) + (0, 1)),
+        "TEXCOORD_0": glb.add_uv(drawn.uv),
     }
     indices = glb.add_indices(drawn.faces)
     surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}
@@ -58,20 +48,9 @@ def export_glb(source: ExportSource, options: ExportOptions, folder: Path) -> li
         normals = png(to_power_of_two(encode_normals(asset.normals, np.uint8), _LARGEST_IMAGE))
         material["normalTexture"] = {"index": glb.add_texture(normals, "image/png", "normal")}
     rotation, translation = source.world
-    glb.document |= {
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"name": "face", "mesh": 0}],
-        "meshes": [
-            {
-                "name": "face",
-                "primitives": [{"attributes": attributes, "indices": indices, "material": 0}],
-            }
-        ],
-        "materials": [material],
-    }
+    glb.show("face", attributes, indices, material)
     glb.document["asset"]["extras"] = {
-        "face_model": source.model,
+        "face_model": source.face.fit.model.name,
         "world_mm": {"rotation": rotation.tolist(), "translation": translation.tolist()},
     }
     path = folder / "face.glb"

@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +21,7 @@ _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 
 
 class GlbBuilder:
-    """Collects buffers while the glTF document, a plain dictionary, is put together around them."""
+    """Collects buffers; the glTF document around them is a plain dictionary."""
 
     def __init__(self) -> None:
         self.document: dict[str, Any] = {
@@ -35,7 +36,7 @@ class GlbBuilder:
 
         Args:
             values: written as float32.
-            bounds: state the smallest and largest values, as glTF asks of positions.
+            bounds: add the smallest and largest values, which glTF requires for positions.
         """
         return self._add_accessor(np.ascontiguousarray(values, np.float32), _ATTRIBUTE, bounds)
 
@@ -43,16 +44,35 @@ class GlbBuilder:
         """Append (F, 3) triangles; the accessor's number."""
         return self._add_accessor(faces.astype(np.uint32).reshape(-1, 1), _INDEX, False)
 
+    def add_uv(self, uv: NDArray[np.float64]) -> int:
+        """Append (N, 2) UVs with v up; the accessor's number."""
+        return self.add_attribute(uv * (1, -1) + (0, 1))  # glTF has v down
+
     def add_texture(self, data: bytes, mime: str, name: str) -> int:
         """Append an encoded image; the texture's number."""
         images, textures = (self.document.setdefault(key, []) for key in ("images", "textures"))
         images.append({"name": name, "mimeType": mime, "bufferView": self._add_view(data)})
-        # Linear with mipmaps, clamped: beyond the border of the UV square nothing is drawn.
+        # Linear with mipmaps, clamped: nothing is drawn beyond the border of the UV square.
         self.document.setdefault(
             "samplers", [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
         )
         textures.append({"source": len(images) - 1, "sampler": 0})
         return len(textures) - 1
+
+    def show(self, name: str, attributes: dict[str, int], indices: int, material: dict[str, Any]) -> None:
+        """Make the document one scene with one mesh of one material."""
+        self.document |= {
+            "scene": 0,
+            "scenes": [{"nodes": [0]}],
+            "nodes": [{"name": name, "mesh": 0}],
+            "meshes": [
+                {
+                    "name": name,
+                    "primitives": [{"attributes": attributes, "indices": indices, "material": 0}],
+                }
+            ],
+            "materials": [material],
+        }
 
     def encode(self) -> bytes:
         """The file's bytes."""
@@ -95,3 +115,16 @@ class GlbBuilder:
             accessor["max"] = [float(x) for x in values.max(0)]
         self.document["accessors"].append(accessor)
         return len(self.document["accessors"]) - 1
+
+
+def to_power_of_two(pixels: NDArray[np.uint8], largest: int) -> NDArray[np.uint8]:
+    """(S, S, 3) pixels, scaled up to the next power of two a side, or down to ``largest``.
+
+    Engines stream and compress textures of such sizes only.
+    """
+    side = len(pixels)
+    wanted = min(largest, 1 << (side - 1).bit_length())
+    if wanted == side:
+        return pixels
+    how = cv2.INTER_AREA if wanted < side else cv2.INTER_LINEAR
+    return cv2.resize(pixels, (wanted, wanted), interpolation=how)

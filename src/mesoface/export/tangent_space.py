@@ -1,4 +1,4 @@
-"""Tangent space per vertex as MikkTSpace has it, so that every engine reads a normal map alike."""
+"""Tangent space per vertex as in MikkTSpace, so that all engines read a normal map alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mesoface.geometry.mesh import Mesh, unit
 
 @dataclass(frozen=True, eq=False)
 class RenderMesh:
-    """Triangles as a renderer draws them: everything is per vertex, one vertex for each UV it has.
+    """Triangles for a renderer: all attributes are per vertex, with one vertex for each UV.
 
     Args:
         position: (N, 3) float64.
@@ -59,7 +59,7 @@ def render_mesh(mesh: Mesh) -> RenderMesh:
     unique, corners = np.unique((2 * faces + mirrored[:, None]).ravel(), return_inverse=True)
     vertex, hand = unique // 2, np.where(unique % 2, -1.0, 1.0)
     position, normal, uv = mesh.vertices[vertex], mesh.normals[vertex], mesh.uv[vertex]
-    # Where the faces around cancel out there is no normal: any direction will do.
+    # Where the surrounding faces cancel out there is no normal: any direction will do.
     normal = np.where(normal.any(1)[:, None], unit(normal), (0.0, 1.0, 0.0))
     corners = corners.reshape(-1, 3)
     direction = _tangents(position, normal, uv, corners)

@@ -10,26 +10,17 @@ import numpy as np
 
 from mesoface.errors import MesofaceError
 from mesoface.export.asset import CLAY, ROUGHNESS, Asset, make_asset
-from mesoface.export.images import png
-from mesoface.export.normal_maps import encode_normals
-from mesoface.export.options import ExportOptions
+from mesoface.export.normals import encode_normals
 from mesoface.export.source import ExportSource
 from mesoface.files.atomic import atomic_file
+from mesoface.files.encode import png
 
 _EDGE_MM = 1.0
 _CENTIMETRES = 0.1
 
 
-def export_usd(source: ExportSource, options: ExportOptions, folder: Path) -> list[str]:
+def export_usd(source: ExportSource, folder: Path) -> list[str]:
     """Write ``face.usdz``: centimetres (USD's own default, and stated), +Y up, UsdPreviewSurface.
-
-    Args:
-        source: the face.
-        options: density and topology.
-        folder: where the file goes.
-
-    Returns:
-        what was written, for people.
 
     Raises:
         MesofaceError: USD is not installed, the file cannot be written, or the mesh cannot be made.
@@ -37,7 +28,7 @@ def export_usd(source: ExportSource, options: ExportOptions, folder: Path) -> li
     require_usd()
     from pxr import Sdf, UsdUtils
 
-    asset = make_asset(source, options, edge_mm=_EDGE_MM)
+    asset = make_asset(source, edge_mm=_EDGE_MM)
     with tempfile.TemporaryDirectory(prefix="mesoface-usd-") as name:
         scratch = Path(name)
         _write_stage(scratch / "face.usdc", asset)
@@ -50,7 +41,7 @@ def export_usd(source: ExportSource, options: ExportOptions, folder: Path) -> li
 
 
 def require_usd() -> None:
-    """Make sure that USD's Python package is there.
+    """Make sure that USD's Python package is installed.
 
     Raises:
         MesofaceError: it is not.
@@ -62,7 +53,7 @@ def require_usd() -> None:
 
 
 def _write_stage(path: Path, asset: Asset) -> None:
-    """The stage and, beside it, its images."""
+    """Write the stage and its images beside it."""
     from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, Vt
 
     stage = Usd.Stage.CreateNew(str(path))

@@ -1,4 +1,4 @@
-"""Which landmark of one scheme is which of another, and which of them slide.
+"""Where landmarks lie on a model's mesh, which of one scheme is which of another, and which of them slide.
 
 The indices are those of the published schemes: 68 points of iBUG 300-W, 478 of MediaPipe's face mesh.
 """
@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mesoface.face_models.model import Topology
+
+Places = dict[str, tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]
+"""By scheme: (L,) which landmarks have a place, (L,) their triangles and (L, 3) where in them."""
 
 # Jaw from the right ear to the left, brows, nose, eyes, outer lips, inner lips.
 MEDIAPIPE_OF_IBUG68 = np.array(
@@ -83,18 +88,21 @@ def corner_landmarks(
     return place[found], (match * bary[found][:, None, :]).sum(2), found
 
 
-def add_mediapipe(
-    ids: dict[str, NDArray[np.int64]],
-    faces: dict[str, NDArray[np.int64]],
-    bary: dict[str, NDArray[np.float64]],
-) -> None:
-    """Give a model that knows the 68 points the MediaPipe landmarks nearest in meaning, in place.
+def topology_of(
+    faces: NDArray[np.int64],
+    uv: NDArray[np.float64],
+    uv_faces: NDArray[np.int64],
+    facial: NDArray[np.bool_],
+    places: Places,
+) -> Topology:
+    """The topology with its landmarks.
 
-    Does nothing where ``"mediapipe478"`` is there already. The jaw line is left out: the two schemes
-    disagree about where it runs.
+    A model that has the 68 points only gets the MediaPipe landmarks nearest in meaning, too, without the jaw
+    line: the two schemes disagree about where it runs.
     """
-    if "mediapipe478" in ids or "ibug68" not in ids:
-        return
-    keep = ids["ibug68"] >= 17
-    ids["mediapipe478"] = MEDIAPIPE_OF_IBUG68[ids["ibug68"][keep]]
-    faces["mediapipe478"], bary["mediapipe478"] = faces["ibug68"][keep], bary["ibug68"][keep]
+    if "mediapipe478" not in places and "ibug68" in places:
+        ids, triangles, bary = places["ibug68"]
+        keep = ids >= 17
+        places = {**places, "mediapipe478": (MEDIAPIPE_OF_IBUG68[ids[keep]], triangles[keep], bary[keep])}
+    columns = ({scheme: place[k] for scheme, place in places.items()} for k in range(3))
+    return Topology(faces, uv, uv_faces, facial, *columns)  # type: ignore[arg-type]

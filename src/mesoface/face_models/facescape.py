@@ -11,22 +11,19 @@ beside it (and, for UVs, the template's ``.obj``).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mesoface.errors import FaceModelError, MesofaceError
-from mesoface.face_models.correspondence import add_mediapipe, vertex_landmarks
-from mesoface.face_models.model import Topology
-from mesoface.face_models.region import inside
-from mesoface.face_models.unwrap import unwrap_face
+from mesoface.face_models.correspondence import topology_of, vertex_landmarks
+from mesoface.face_models.layout import OPENINGS, inside, unwrap_face
+from mesoface.face_models.model import EXPRESSION_SIGMA, Topology, blendshape_bounds
 from mesoface.files.meshes import read_mesh
 from mesoface.files.npz import npz_names, read_npy, read_npz, require, require_indices
-
-EXPRESSION_SIGMA = 0.4
-"""Spread of the blendshape weights' half-normal prior: most of the 51 are at rest in any one expression."""
 
 _KEYS = ("id_mean", "id_var", "lm_index_full", "faces")
 _V16 = ("shape_bm_core", "id_mean", "id_var", "fv_indices", "lm_list_v16")
@@ -52,7 +49,6 @@ class BilinearFaceModel:
     identity_mean: NDArray[np.float64]
     identity_sigma: NDArray[np.float64]
     topology: Topology
-    _rows: dict[bytes, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     @property
     def n_identity(self) -> int:
@@ -67,9 +63,7 @@ class BilinearFaceModel:
     @property
     def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Blendshape weights stay in [0, 1]; identity is unbounded."""
-        free = np.full(self.n_identity, np.inf)
-        zeros = np.zeros(self.n_expression)
-        return np.concatenate([-free, zeros]), np.concatenate([free, zeros + 1 / EXPRESSION_SIGMA])
+        return blendshape_bounds(self.n_identity, self.n_expression)
 
     def _factors(
         self, identity: ArrayLike, expression: ArrayLike
@@ -91,16 +85,21 @@ class BilinearFaceModel:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """See :meth:`FaceModel.points`."""
         key = corners.tobytes() + bary.tobytes()
-        if key not in self._rows:
-            self._rows.clear()
+        latest = _LATEST_ROWS.get(self)
+        if latest is None or latest[0] != key:
             places = 3 * corners[..., None] + np.arange(3)  # (L, 3 corners, 3 axes)
-            self._rows[key] = np.einsum("lk,ielkc->ielc", bary, self.core[:, :, places].astype(np.float64))
-        rows = self._rows[key]
+            latest = key, np.einsum("lk,ielkc->ielc", bary, self.core[:, :, places].astype(np.float64))
+            _LATEST_ROWS[self] = latest
+        rows = latest[1]
         a, b = self._factors(identity, expression)
         by_identity = np.einsum("ielc,e->lci", rows, b)
         by_expression = np.einsum("ielc,i->lce", rows, a)
         blendshapes = EXPRESSION_SIGMA * (by_expression[..., 1:] - by_expression[..., :1])
         return by_identity @ a, np.concatenate([by_identity * self.identity_sigma, blendshapes], 2)
+
+
+# The core at the L places of a model's latest evaluation, (I, E, L, 3): a fit evaluates the same ones often.
+_LATEST_ROWS: WeakKeyDictionary[BilinearFaceModel, tuple[bytes, NDArray[np.float64]]] = WeakKeyDictionary()
 
 
 def is_facescape(path: Path) -> bool:
@@ -123,12 +122,13 @@ def load_facescape(path: Path) -> BilinearFaceModel:
         return _from_pair(*pair)
     published = _published(path) if path.is_dir() else None
     if published is None:
-        raise FaceModelError(
-            "no FaceScape model here",
-            path=path,
-            remedy="a core .npy and its factor .json in one folder, or facescape_bm_v1.6_*.npz, are expected",
-        )
+        remedy = "a core .npy and its factor .json in one folder, or facescape_bm_v1.6_*.npz, are expected"
+        raise FaceModelError("no FaceScape model here", path=path, remedy=remedy)
     return _from_v16(published)
+
+
+def _broken(path: Path, what: str) -> FaceModelError:
+    return FaceModelError(what, path=path, remedy="use the file as published")
 
 
 def _published(folder: Path) -> Path | None:
@@ -146,38 +146,19 @@ def _pair(path: Path) -> tuple[Path, Path] | None:
 def _from_pair(core_file: Path, factor_file: Path) -> BilinearFaceModel:
     core = read_npy(core_file)
     if core.ndim != 3 or core.shape[2] % 3 or core.shape[1] < 2 or core.dtype.kind != "f":
-        raise FaceModelError(
-            f"has the shape {core.shape}, expected (identities, expressions, 3 · vertices)",
-            path=core_file,
-            remedy="use the core as published",
-        )
+        what = f"has the shape {core.shape}, expected (identities, expressions, 3 · vertices)"
+        raise FaceModelError(what, path=core_file, remedy="use the core as published")
     require(core_file, {"core": core}, core=(None, None, None))
     factors = _read_factors(factor_file)
     identities, _, flat = core.shape
-    require(
-        factor_file,
-        factors,
-        id_mean=(identities,),
-        id_var=(identities,),
-        lm_index_full=(204,),
-        faces=(None, 3),
-    )
+    require(factor_file, factors, id_mean=(identities,), id_var=(identities,))
+    require(factor_file, factors, lm_index_full=(204,), faces=(None, 3))
     places = factors["lm_index_full"].reshape(68, 3)
     require_indices(factor_file, "lm_index_full", places, flat)
     if (places % 3 != (0, 1, 2)).any() or (places // 3 != places[:, :1] // 3).any():
-        raise FaceModelError(
-            "'lm_index_full' does not hold x, y, z of 68 vertices",
-            path=factor_file,
-            remedy="use the file as published",
-        )
-    template = _template(core_file.parent, flat // 3)
-    if template is None:
-        faces, uv, uv_faces = factors["faces"], None, None
-    else:
-        faces, uv, uv_faces = template
-    return _build(
-        factor_file, core, factors["id_mean"], factors["id_var"], faces, uv, uv_faces, places[:, 0] // 3
-    )
+        raise _broken(factor_file, "'lm_index_full' does not hold x, y, z of 68 vertices")
+    mesh = _template(core_file.parent, flat // 3) or (factors["faces"], None, None)
+    return _build(factor_file, core, factors["id_mean"], factors["id_var"], mesh, places[:, 0] // 3)
 
 
 def _from_v16(path: Path) -> BilinearFaceModel:
@@ -195,7 +176,7 @@ def _from_v16(path: Path) -> BilinearFaceModel:
         require_indices(path, "ft_indices", uv_faces, len(uv))
     else:
         uv = uv_faces = None
-    return _build(path, core, data["id_mean"], data["id_var"], faces, uv, uv_faces, landmarks)
+    return _build(path, core, data["id_mean"], data["id_var"], (faces, uv, uv_faces), landmarks)
 
 
 def _read_factors(path: Path) -> dict[str, NDArray]:
@@ -205,11 +186,8 @@ def _read_factors(path: Path) -> dict[str, NDArray]:
         table = json.loads(path.read_text(encoding="utf-8"))
         return {key: np.asarray(table[key]) for key in _KEYS}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FaceModelError(
-            f"is not FaceScape's factor file ({error!r}); JSON with {', '.join(_KEYS)} expected",
-            path=path,
-            remedy="use the file as published",
-        ) from error
+        what = f"is not FaceScape's factor file ({error!r}); JSON with {', '.join(_KEYS)} expected"
+        raise _broken(path, what) from error
 
 
 def _template(folder: Path, count: int) -> tuple[NDArray, NDArray, NDArray] | None:
@@ -218,7 +196,7 @@ def _template(folder: Path, count: int) -> tuple[NDArray, NDArray, NDArray] | No
         try:
             mesh = read_mesh(file)
         except MesofaceError as error:
-            raise FaceModelError(error.message, path=file, remedy="mend or remove the template") from error
+            raise FaceModelError(error.message, path=file, remedy="repair or remove the template") from error
         if len(mesh.vertices) == count and mesh.uv is not None:
             return mesh.faces, mesh.uv, mesh.uv_index
     return None
@@ -229,24 +207,22 @@ def _build(
     core: NDArray,
     identity_mean: NDArray,
     identity_variance: NDArray,
-    faces: NDArray,
-    uv: NDArray | None,
-    uv_faces: NDArray | None,
+    mesh: tuple[NDArray, NDArray | None, NDArray | None],
     landmarks: NDArray,
 ) -> BilinearFaceModel:
+    """The model; ``mesh`` is faces, UVs and UV faces, the latter two None where there is no layout."""
+    faces, uv, uv_faces = mesh
     require_indices(path, "faces", faces, core.shape[2] // 3)
     require_indices(path, "landmarks", landmarks, core.shape[2] // 3)
     if (identity_variance <= 0).any():
-        raise FaceModelError("'id_var' must be positive", path=path, remedy="use the file as published")
+        raise _broken(path, "'id_var' must be positive")
     faces, landmarks = faces.astype(np.int64), landmarks.astype(np.int64)
     mean = identity_mean.astype(np.float64)
     neutral = np.einsum("i,in->n", mean, core[:, 0].astype(np.float64)).reshape(-1, 3)
     loose = landmarks[~np.isin(landmarks, faces)]
     # A landmark's vertex that no triangle uses gets one of its own, without area, to have a place.
     faces = np.vstack([faces, np.repeat(loose[:, None], 3, 1)])
-    place, weights = vertex_landmarks(faces, landmarks)
-    ids, places, bary = {"ibug68": np.arange(68)}, {"ibug68": place}, {"ibug68": weights}
-    add_mediapipe(ids, places, bary)
+    places = {"ibug68": (np.arange(68), *vertex_landmarks(faces, landmarks))}
     if uv is None or uv_faces is None:
         uv, facial = unwrap_face(neutral, faces, neutral[landmarks])
         uv_faces = faces
@@ -254,7 +230,7 @@ def _build(
         uv = (np.asarray(uv, np.float64) - _WINDOW[0]) / (_WINDOW[1] - _WINDOW[0])
         uv_faces = np.vstack([uv_faces, np.zeros((len(loose), 3), np.int64)]).astype(np.int64)
         facial = _window_mask(uv, uv_faces, faces, landmarks)
-    topology = Topology(faces, uv, uv_faces, facial, ids, places, bary)
+    topology = topology_of(faces, uv, uv_faces, facial, places)
     return BilinearFaceModel("facescape", core, mean, np.sqrt(identity_variance.astype(np.float64)), topology)
 
 
@@ -269,6 +245,6 @@ def _window_mask(
     facial = ((uv[uv_faces] >= 0) & (uv[uv_faces] <= 1)).all((1, 2))
     place = np.zeros((int(faces.max()) + 1, 2))
     place[faces] = uv[uv_faces]
-    for ring in (range(36, 42), range(42, 48), range(60, 68)):
+    for ring in OPENINGS:
         facial &= ~inside(middle, place[landmarks[list(ring)]])
     return facial

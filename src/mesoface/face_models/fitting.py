@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from mesoface.errors import LandmarkError
 from mesoface.face_models.correspondence import SLIDING
@@ -21,6 +22,7 @@ from mesoface.face_models.measurements import ImageLandmarks, Measurements, Spat
 from mesoface.face_models.model import FaceFit, FaceModel
 from mesoface.geometry.alignment import align_points_robustly
 from mesoface.geometry.camera import Camera
+from mesoface.geometry.mesh import unit
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 
 Array = NDArray[np.float64]
@@ -142,7 +144,7 @@ class _State:
 
     def moved(self, step: Array, center: Array, bounds: tuple[Array, Array] | None) -> _State:
         """Rotate (3) and scale (log, 1) about ``center``, then translate (3); add the rest to z."""
-        turn, growth = _rotation(step[:3]), float(np.exp(step[6]))
+        turn, growth = Rotation.from_rotvec(step[:3]).as_matrix(), float(np.exp(step[6]))
         z = self.z + step[7:]
         if bounds is not None:
             z = np.clip(z, *bounds)
@@ -166,14 +168,11 @@ def embedding(
     topology = model.topology
     if scheme not in topology.landmark_ids:
         known = ", ".join(sorted(topology.landmark_ids)) or "none"
-        raise LandmarkError(
-            f"the face model '{model.name}' has no place for the landmarks '{scheme}' (it has: {known})",
-            remedy="use another face model, or landmarks of a scheme that it has",
-        )
-    ids = topology.landmark_ids[scheme]
+        what = f"the face model '{model.name}' has no place for the landmarks '{scheme}' (it has: {known})"
+        raise LandmarkError(what, remedy="use another face model, or landmarks of a scheme that it has")
+    ids, triangles, bary = topology.landmarks(scheme)
     keep = ids < count
-    corners = topology.faces[topology.landmark_faces[scheme][keep]]
-    return ids[keep], corners, topology.landmark_bary[scheme][keep]
+    return ids[keep], topology.faces[triangles[keep]], bary[keep]
 
 
 def _start(model: FaceModel, corners: NDArray, bary: Array, target: Array, fix_scale: float | None) -> _State:
@@ -183,10 +182,9 @@ def _start(model: FaceModel, corners: NDArray, bary: Array, target: Array, fix_s
         z = np.clip(z, *model.bounds)
     seen = np.isfinite(target).all(1)
     if seen.sum() < MIN_LANDMARKS:
-        raise LandmarkError(
-            f"only {int(seen.sum())} landmarks could be located in space, {MIN_LANDMARKS} are needed",
-            remedy="add views in which the face is seen from nearby directions, or check the calibration",
-        )
+        what = f"only {int(seen.sum())} landmarks could be located in space, {MIN_LANDMARKS} are needed"
+        remedy = "add views in which the face is seen from nearby directions, or check the calibration"
+        raise LandmarkError(what, remedy=remedy)
     points, _ = model.points(z[: model.n_identity], z[model.n_identity :], corners, bary)
     motion = align_points_robustly(points[seen], target[seen], scale=fix_scale)
     return _State(motion.R, motion.t, motion.scale, z)
@@ -194,8 +192,7 @@ def _start(model: FaceModel, corners: NDArray, bary: Array, target: Array, fix_s
 
 def _turn_weights(cameras: Sequence[Camera], center: Array, facing: Array) -> Array:
     """(V,) weight of each view by how far the face, at ``center`` and looking along ``facing``, is turned."""
-    towards = np.stack([camera.center for camera in cameras]) - center
-    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    towards = unit(np.stack([camera.center for camera in cameras]) - center)
     turn = np.arccos(np.clip(towards @ facing, -1, 1))
     return 1 / (1 + (turn / TRUSTED_TURN) ** 6)
 
@@ -275,16 +272,6 @@ def _pose_jacobian(arm: Array, free_scale: bool) -> Array:
     if free_scale:
         out[:, :, 6] = arm
     return out
-
-
-def _rotation(vector: Array) -> Array:
-    """(3,) rotation vector → (3, 3), by Rodrigues' formula."""
-    angle = float(np.linalg.norm(vector))
-    x, y, z = vector
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    if angle < 1e-8:
-        return np.eye(3) + cross + cross @ cross / 2
-    return np.eye(3) + np.sin(angle) / angle * cross + (1 - np.cos(angle)) / angle**2 * cross @ cross
 
 
 def _result(model: FaceModel, state: _State, residuals: Array, iterations: int) -> FaceFit:

@@ -17,15 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import FaceModelError, MesofaceError
-from mesoface.face_models.correspondence import add_mediapipe, corner_landmarks, vertex_landmarks
-from mesoface.face_models.model import LinearFaceModel, Topology
-from mesoface.face_models.region import inside, mirrored, superellipse
+from mesoface.face_models.correspondence import Places, corner_landmarks, topology_of, vertex_landmarks
+from mesoface.face_models.layout import inside, mirrored, superellipse
+from mesoface.face_models.model import EXPRESSION_SIGMA, LinearFaceModel, blendshape_bounds
 from mesoface.files.meshes import read_mesh
-from mesoface.files.npz import read_npz, require, require_indices
+from mesoface.files.npz import npz_names, read_npz, require, require_indices
 
-EXPRESSION_SIGMA = 0.4
-"""Spread of the blendshape weights' prior: one shape in eighty would go past its end by itself."""
-
+_PUBLISHED = "use the published ICT-FaceKit light model"
 N_VERTICES = 26719
 N_SURFACE = 24591
 """Vertices from here on are a renderer's helpers (tear film, lashes, eye shadow), not a surface: left out."""
@@ -59,9 +57,15 @@ def load_ict(path: Path) -> LinearFaceModel:
     return _from_npz(path)
 
 
-def is_checkout(path: Path) -> bool:
-    """Whether a folder is an ICT-FaceKit checkout or its ``FaceXModel``."""
-    return any((folder / "generic_neutral_mesh.obj").is_file() for folder in (path, path / "FaceXModel"))
+def is_ict(path: Path) -> bool:
+    """Whether ``path`` is a checkout of ICT-FaceKit, its ``FaceXModel``, or the compact ``.npz``."""
+    if path.is_dir():
+        return any((folder / "generic_neutral_mesh.obj").is_file() for folder in (path, path / "FaceXModel"))
+    return path.suffix.lower() == ".npz" and "neutral_mm" in npz_names(path)
+
+
+def _broken(path: Path, what: str, remedy: str = "check out ICT-FaceKit again") -> FaceModelError:
+    return FaceModelError(what, path=path, remedy=remedy)
 
 
 def _from_npz(path: Path) -> LinearFaceModel:
@@ -81,15 +85,8 @@ def _from_npz(path: Path) -> LinearFaceModel:
         basis.append(data[f"{kind}_delta_q"][:, :N_SURFACE] * scale[:, None, None])
     pick = fan_quads(data["quads"])
     faces, uv_faces = (data[name].astype(np.int64).ravel()[pick] for name in ("quads", "uv_quads"))
-    return _build(
-        path,
-        data["neutral_mm"].astype(np.float64),
-        basis,
-        faces,
-        uv_faces,
-        data["uv"],
-        data["landmark68_vertices"],
-    )
+    neutral = data["neutral_mm"].astype(np.float64)
+    return _build(path, neutral, basis, faces, uv_faces, data["uv"], data["landmark68_vertices"])
 
 
 def _from_checkout(folder: Path) -> LinearFaceModel:
@@ -99,38 +96,28 @@ def _from_checkout(folder: Path) -> LinearFaceModel:
         names, landmarks = list(indices["expressions"]), np.array(indices["idx_to_landmark_verts"], np.int64)
         names = [name for name in names if isinstance(name, str) and Path(name).name == name]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FaceModelError(
-            f"cannot be used ({error}): 'expressions' and 'idx_to_landmark_verts' expected",
-            path=index_file,
-            remedy="check out ICT-FaceKit again",
-        ) from error
+        what = f"cannot be used ({error}): 'expressions' and 'idx_to_landmark_verts' expected"
+        raise _broken(index_file, what) from error
     neutral_file = folder / "generic_neutral_mesh.obj"
     try:
         neutral = read_mesh(neutral_file)
     except MesofaceError as error:
-        raise FaceModelError(
-            error.message, path=neutral_file, remedy="check out ICT-FaceKit again"
-        ) from error
+        raise _broken(neutral_file, error.message) from error
     if len(neutral.vertices) != N_VERTICES or neutral.uv is None:
-        raise FaceModelError(
-            f"has {len(neutral.vertices)} vertices, {N_VERTICES} with UVs expected",
-            path=neutral_file,
-            remedy="use the published ICT-FaceKit light model",
-        )
+        what = f"has {len(neutral.vertices)} vertices, {N_VERTICES} with UVs expected"
+        raise _broken(neutral_file, what, _PUBLISHED)
     identity_files = sorted(folder.glob("identity[0-9][0-9][0-9].obj"))
     if not identity_files:
-        raise FaceModelError("has no identity000.obj", path=folder, remedy="check out ICT-FaceKit again")
+        raise _broken(folder, "has no identity000.obj")
     basis = []
-    for files, sigma in (
-        (identity_files, 1.0),
-        ([folder / f"{name}.obj" for name in names], EXPRESSION_SIGMA),
-    ):
+    expression_files = [folder / f"{name}.obj" for name in names]
+    for files, sigma in ((identity_files, 1.0), (expression_files, EXPRESSION_SIGMA)):
         shapes = np.empty((len(files), N_SURFACE, 3), np.float32)
         for shape, file in zip(shapes, files, strict=True):
             shape[:] = (obj_vertices(file) - neutral.vertices)[:N_SURFACE] * (10 * sigma)
         basis.append(shapes)
-    uv_faces = neutral.uv_index
-    return _build(folder, neutral.vertices * 10, basis, neutral.faces, uv_faces, neutral.uv, landmarks)
+    mesh = (neutral.faces, neutral.uv_index, neutral.uv)
+    return _build(folder, neutral.vertices * 10, basis, *mesh, landmarks)
 
 
 def _build(
@@ -149,31 +136,20 @@ def _build(
     old = np.asarray(uv, np.float64)[uv_faces]  # (F, 3, 2)
     skin = (faces < N_FACE).all(1) & (old <= 1).all((1, 2))
     if not skin.any():
-        raise FaceModelError(
-            "has no face region", path=path, remedy="use the published ICT-FaceKit light model"
-        )
+        raise _broken(path, "has no face region", _PUBLISHED)
     facial = skin & facial_region(old.mean(1))
     # What is not skin (eyeballs) shares the unit tile: it moves to tiles of its own, above the face's.
     new_uv = np.vstack([(uv - _CROP[0]) / (_CROP[1] - _CROP[0]), uv + np.array([0, 2])])
     new_uv_faces = np.where(skin[:, None], uv_faces, uv_faces + len(uv))
 
-    ids = {"ibug68": np.arange(68)}
-    place, weights = vertex_landmarks(faces, landmarks.astype(np.int64))
-    places, bary = {"ibug68": place}, {"ibug68": weights}
+    places: Places = {"ibug68": (np.arange(68), *vertex_landmarks(faces, landmarks.astype(np.int64)))}
     with resources.as_file(resources.files("mesoface") / "assets" / "ict_mediapipe478.npz") as asset:
         measured = read_npz(asset, ("ids", "corners", "bary"))
     place, weights, found = corner_landmarks(faces, measured["corners"].astype(np.int64), measured["bary"])
-    ids["mediapipe478"] = measured["ids"].astype(np.int64)[found]
-    places["mediapipe478"], bary["mediapipe478"] = place, weights
-    add_mediapipe(ids, places, bary)
-
-    topology = Topology(faces, new_uv, new_uv_faces, facial, ids, places, bary)
-    n_identity, n_expression = len(basis[0]), len(basis[1])
-    lowest = np.concatenate([np.full(n_identity, -np.inf), np.zeros(n_expression)])
-    highest = np.concatenate([np.full(n_identity, np.inf), np.full(n_expression, 1 / EXPRESSION_SIGMA)])
-    return LinearFaceModel(
-        "ict", neutral[:N_SURFACE], np.concatenate(basis), n_identity, topology, (lowest, highest)
-    )
+    places["mediapipe478"] = measured["ids"].astype(np.int64)[found], place, weights
+    topology = topology_of(faces, new_uv, new_uv_faces, facial, places)
+    bounds = blendshape_bounds(len(basis[0]), len(basis[1]))
+    return LinearFaceModel("ict", neutral[:N_SURFACE], np.concatenate(basis), len(basis[0]), topology, bounds)
 
 
 def facial_region(uv: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -204,15 +180,11 @@ def obj_vertices(path: Path) -> NDArray[np.float64]:
     try:
         lines = [line[2:] for line in path.read_bytes().splitlines() if line.startswith(b"v ")]
     except OSError as error:
-        raise FaceModelError("cannot be read", path=path, remedy="check out ICT-FaceKit again") from error
+        raise _broken(path, "cannot be read") from error
     try:
         vertices = np.array(b" ".join(lines).split(), np.float64).reshape(-1, 3)
     except ValueError:
         vertices = np.zeros((0, 3))
     if len(vertices) != N_VERTICES or not np.isfinite(vertices).all():
-        raise FaceModelError(
-            f"has {len(lines)} vertices, {N_VERTICES} of three numbers expected",
-            path=path,
-            remedy="check out ICT-FaceKit again",
-        )
+        raise _broken(path, f"has {len(lines)} vertices, {N_VERTICES} of three numbers expected")
     return vertices

@@ -1,4 +1,7 @@
-"""A face model by name or path: ``--face-model generic | ict | PATH``."""
+"""A face model by name or path: ``--face-model generic | ict | PATH``.
+
+A new kind of model is a module beside this one with ``is_…(path)`` and ``load_…(path)``, and a row below.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from mesoface.errors import FaceModelError
 from mesoface.face_models.facescape import is_facescape, load_facescape
 from mesoface.face_models.flame import is_flame, load_flame
 from mesoface.face_models.generic import load_generic
-from mesoface.face_models.ict import is_checkout, load_ict
+from mesoface.face_models.ict import is_ict, load_ict
 from mesoface.face_models.model import FaceModel
-from mesoface.files.npz import npz_names
 
+_KINDS = ((is_ict, load_ict), (is_facescape, load_facescape), (is_flame, load_flame))
 _KNOWN = (
     "ICT-FaceKit (a checkout, or the compact .npz), FaceScape (the published .npz, or a folder with the core "
     ".npy and the factor .json) and FLAME (.npz or .pkl) are known"
@@ -36,25 +39,11 @@ def load_face_model(spec: str) -> FaceModel:
         return load_ict(ict_path())
     path = Path(spec).expanduser()
     if not path.exists():
-        raise FaceModelError(
-            "no such face model",
-            path=spec,
-            remedy="give 'generic', 'ict' or the path of a model's file or folder",
-        )
-    if path.is_dir():
-        if is_checkout(path):
-            return load_ict(path)
-        if is_facescape(path):
-            return load_facescape(path)
-        models = sorted(file for suffix in ("*.npz", "*.pkl") for file in path.glob(suffix) if is_flame(file))
-        if models:
-            return load_flame(models[0])
-    elif is_flame(path):
-        return load_flame(path)
-    elif is_facescape(path):
-        return load_facescape(path)
-    elif path.suffix.lower() == ".npz" and "neutral_mm" in npz_names(path):
-        return load_ict(path)
+        remedy = "give 'generic', 'ict' or the path of a model's file or folder"
+        raise FaceModelError("no such face model", path=spec, remedy=remedy)
+    for recognised, load in _KINDS:
+        if recognised(path):
+            return load(path)
     raise FaceModelError("no face model is recognised here", path=path, remedy=_KNOWN)
 
 
@@ -68,9 +57,6 @@ def ict_path() -> Path:
     shared = Path(os.environ.get("MESOFACE_SHARED", "../shared"))
     path = Path(named).expanduser() if named else shared / "ict" / "ict_facekit_mm.npz"
     if not path.exists():
-        raise FaceModelError(
-            "the ICT face model is not here",
-            path=path,
-            remedy="set MESOFACE_ICT to the compact .npz or a checkout, or use --face-model generic",
-        )
+        remedy = "set MESOFACE_ICT to the compact .npz or a checkout, or use --face-model generic"
+        raise FaceModelError("the ICT face model was not found", path=path, remedy=remedy)
     return path

@@ -62,10 +62,9 @@ class SpatialLandmarks:
     def at(self, points: Array) -> Quadratic:
         """See :class:`Measurements`."""
         used = self.weights > 0
-        error = (
-            np.where(used[:, None], points - np.where(used[:, None], self.points, 0), 0) / self.sigma[:, None]
-        )
-        cost, pull = _cauchy((error**2).sum(1), self.weights)
+        offset = np.where(used[:, None], points - np.where(used[:, None], self.points, 0), 0)
+        error = offset / self.sigma[:, None]
+        cost, pull = cauchy((error**2).sum(1), self.weights)
         pull = pull / self.sigma
         return Quadratic(cost, error * pull[:, None], (pull / self.sigma)[:, None, None] * np.eye(3))
 
@@ -90,28 +89,22 @@ class ImageLandmarks:
     def of(cls, cameras: Sequence[Camera], pixels: Array, weights: Array, sigma: Array) -> ImageLandmarks:
         """From ``cameras`` without a lens; entries that are not finite get no weight."""
         seen = np.isfinite(pixels).all(2) & np.isfinite(weights) & (weights > 0)
-        return cls(
-            np.stack([camera.P for camera in cameras]),
-            np.where(seen[..., None], pixels, 0.0),
-            np.where(seen, weights, 0.0),
-            sigma,
-        )
+        P = np.stack([camera.P for camera in cameras])
+        return cls(P, np.where(seen[..., None], pixels, 0.0), np.where(seen, weights, 0.0), sigma)
 
     def project(self, points: Array) -> tuple[Array, Array]:
         """(L, 3) points → (V, L, 2) pixels and (V, L, 2, 3) their derivative; finite behind a camera too."""
         x = np.einsum("vij,lj->vli", self.P[:, :, :3], points) + self.P[:, None, :, 3]
         depth = np.where(x[..., 2] > 0, x[..., 2], np.inf)[..., None]
         pixels = x[..., :2] / depth
-        derivative = (self.P[:, None, :2, :3] - pixels[..., None] * self.P[:, None, 2:, :3]) / depth[
-            ..., None
-        ]
-        return pixels, derivative
+        derivative = self.P[:, None, :2, :3] - pixels[..., None] * self.P[:, None, 2:, :3]
+        return pixels, derivative / depth[..., None]
 
     def at(self, points: Array) -> Quadratic:
         """See :class:`Measurements`."""
         pixels, derivative = self.project(points)
         error = (pixels - self.pixels) / self.sigma[..., None]
-        cost, pull = _cauchy((error**2).sum(2), self.weights)
+        cost, pull = cauchy((error**2).sum(2), self.weights)
         derivative = derivative / self.sigma[..., None, None]
         gradient = np.einsum("vl,vli,vlij->lj", pull, error, derivative)
         return Quadratic(cost, gradient, np.einsum("vl,vlij,vlik->ljk", pull, derivative, derivative))
@@ -122,8 +115,8 @@ class ImageLandmarks:
         return np.where(self.weights > 0, distance, np.nan)
 
 
-def _cauchy(squared: Array, weights: Array) -> tuple[float, Array]:
-    """Cost and weight of squared residuals in standard deviations: ``c² log(1 + r²/c²)`` halved."""
+def cauchy(squared: Array, weights: Array | float = 1.0) -> tuple[float, Array]:
+    """Cost and weights of squared residuals in standard deviations: ``c² log(1 + r²/c²)`` halved."""
     relative = squared / CAUCHY**2
     cost = 0.5 * CAUCHY**2 * float((weights * np.log1p(relative)).sum())
     return cost, weights / (1 + relative)

@@ -1,15 +1,22 @@
-"""What a face model is to the rest of mesoface."""
+"""What a face model is to the rest of mesoface: the protocol, its topology, and a fitted model.
+
+A face model of one's own is any class with the members of :class:`FaceModel`; nothing has to be inherited or
+registered. :class:`LinearFaceModel` covers a mean shape plus a basis.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.geometry.mesh import Mesh
+
+EXPRESSION_SIGMA = 0.4
+"""Spread of the blendshape weights' half-normal prior: most of them are at rest in any one expression, and
+one shape in eighty would go past its end by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +42,21 @@ class Topology:
     landmark_faces: dict[str, NDArray[np.int64]]
     landmark_bary: dict[str, NDArray[np.float64]]
 
+    def landmarks(self, scheme: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """(L,) ids, (L,) triangles and (L, 3) barycentric coordinates of the landmarks of ``scheme``."""
+        return self.landmark_ids[scheme], self.landmark_faces[scheme], self.landmark_bary[scheme]
+
+    def landmark_points(self, scheme: str, vertices: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(L, 3) places of the landmarks of ``scheme`` on a face with ``vertices`` (N, 3)."""
+        _, triangles, bary = self.landmarks(scheme)
+        return np.einsum("lk,lkc->lc", bary, vertices[self.faces[triangles]])
+
 
 class FaceModel(Protocol):
     """A statistical face model: shapes from coefficients with a Gaussian prior.
 
-    Coefficients are in units of standard deviations, so the prior's energy is ``|z|²`` for all of them.
-    ``linear`` models have a constant Jacobian; a bilinear one (FaceScape) does not.
+    Coefficients are in units of standard deviations, so the prior's energy is ``|z|²`` for all of them. A
+    linear model has a constant Jacobian; a bilinear one (FaceScape) does not.
     """
 
     @property
@@ -111,7 +127,7 @@ class LinearFaceModel:
     topology: Topology
     bounds: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
-    @cached_property
+    @property
     def n_expression(self) -> int:
         """How many of the modes are expression."""
         return len(self.basis) - self.n_identity
@@ -128,6 +144,12 @@ class LinearFaceModel:
         jacobian = np.einsum("lk,mlkc->lcm", bary, self.basis[:, corners].astype(np.float64))
         mean = np.einsum("lk,lkc->lc", bary, self.mean[corners])
         return mean + jacobian @ np.concatenate([identity, expression]), jacobian
+
+
+def blendshape_bounds(n_identity: int, n_expression: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest coefficients where identity is free and blendshape weights stay in [0, 1]."""
+    free, rest = np.full(n_identity, np.inf), np.zeros(n_expression)
+    return np.concatenate([-free, rest]), np.concatenate([free, rest + 1 / EXPRESSION_SIGMA])
 
 
 def base_mesh(model: FaceModel, vertices: NDArray[np.float64]) -> Mesh:

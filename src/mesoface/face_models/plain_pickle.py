@@ -1,13 +1,18 @@
 """Numbers out of a pickle without unpickling it.
 
-A pickle is a program, and loading one runs it. Here its opcodes are only *read* (``pickletools``): a small
-stack machine builds dicts, lists, strings and numbers; every class or function the file names stays an inert
-``Named`` record, and nothing is ever imported or called. Afterwards the records of NumPy arrays, and of the
-chumpy arrays in FLAME's own files, are turned into arrays from their raw bytes.
+A pickle is a program, and loading one runs it. This module only *reads* the opcodes (``pickletools``): a
+small stack machine builds dicts, lists, strings and numbers; every class or function that the file names
+stays an inert ``Named`` record. Nothing is imported or called. Afterwards the records of NumPy arrays, and of
+the chumpy arrays in FLAME's own files, become arrays of their raw bytes.
+
+The standard library's reader with a ``find_class`` that admits only known names is not as safe: ten bytes
+make it allocate gigabytes, because ``LONG_BINPUT`` and ``BYTEARRAY8`` reserve what they claim before it is
+read. Its ``BUILD`` also sets attributes of the admitted classes themselves, for the whole process.
 """
 
 from __future__ import annotations
 
+import math
 import pickletools
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,20 +38,19 @@ class Named:
 
 
 def read_plain_pickle(data: bytes, path: Path) -> dict[str, NDArray]:
-    """The arrays of numbers in a pickled dict; whatever else the dict holds is left out.
+    """The arrays of numbers in a pickled dict; everything else in the dict is left out.
 
     Args:
         data: the pickle.
         path: the file it is from, for messages.
 
     Raises:
-        FaceModelError: not a pickle of a dict, truncated, or written in a way that is not understood.
+        FaceModelError: not a pickle of a dict, truncated, or with opcodes that are not supported.
     """
     remedy = "convert it to .npz where you trust the file: numpy.savez(path, name=array, ...)"
     if len(data) > LIMIT:
-        raise FaceModelError(
-            f"pickle of {len(data) >> 20} MB, at most {LIMIT >> 20} are read", path=path, remedy=remedy
-        )
+        what = f"pickle of {len(data) >> 20} MB, at most {LIMIT >> 20} are read"
+        raise FaceModelError(what, path=path, remedy=remedy)
     try:
         table = _run(data)
         if isinstance(table, Named) and isinstance(table.state, tuple) and len(table.state) == 5:
@@ -60,7 +64,7 @@ def read_plain_pickle(data: bytes, path: Path) -> dict[str, NDArray]:
 
 
 _MARK = object()
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (), "MARK": _MARK}
 _LITERALS = frozenset(
     (
         *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -92,8 +96,6 @@ def _run(data: bytes) -> Any:
             stack.append(argument)
         elif name in _CONSTANTS:
             stack.append(_CONSTANTS[name])
-        elif name == "MARK":
-            stack.append(_MARK)
         elif name in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_SET"):
             stack.append({} if name == "EMPTY_DICT" else [])
         elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
@@ -104,17 +106,14 @@ def _run(data: bytes) -> Any:
         elif name in ("LIST", "FROZENSET"):
             stack.append(since_mark())
         elif name == "DICT":
-            items = since_mark()
-            stack.append(_pairs(items))
+            stack.append(_pairs(since_mark()))
         elif name in ("SETITEM", "SETITEMS"):
             items = since_mark() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
-            target = stack[-1]
-            if isinstance(target, dict):
-                target.update(_pairs(items))
+            if isinstance(stack[-1], dict):
+                stack[-1].update(_pairs(items))
         elif name in ("APPEND", "APPENDS", "ADDITEMS"):
             items = [stack.pop()] if name == "APPEND" else since_mark()
-            target = stack[-1]
-            (target if isinstance(target, list) else target.items).extend(items)
+            (stack[-1] if isinstance(stack[-1], list) else stack[-1].items).extend(items)
         elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
             memo[argument] = stack[-1]
         elif name == "MEMOIZE":
@@ -151,23 +150,17 @@ def _text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def _class_of(value: Named) -> str:
-    """The class that ``copy_reg._reconstructor(cls, object, None)`` would make, or the name itself."""
-    if value.name.endswith("._reconstructor") and value.args and isinstance(value.args[0], Named):
-        return value.args[0].name
-    return value.name
-
-
 def _array(value: Any) -> NDArray | None:
     """The array in NumPy's record of one, or in a chumpy array; None where ``value`` is neither.
 
     Up to protocol 4 the state of a ``_reconstruct`` is (version, shape, dtype, Fortran order, raw bytes);
     from protocol 5 on ``_frombuffer`` has (raw bytes, dtype, shape, order) as arguments.
     """
-    if not isinstance(value, Named):
-        return None
-    if _class_of(value).startswith("chumpy.") and isinstance(value.state, dict):
-        value = value.state.get("x")
+    if isinstance(value, Named) and isinstance(value.state, dict):
+        # protocols 0 and 1 write ``copy_reg._reconstructor(cls, object, None)``
+        made = value.name.endswith("._reconstructor") and value.args and isinstance(value.args[0], Named)
+        if (value.args[0] if made else value).name.startswith("chumpy."):
+            value = value.state.get("x")
     if not isinstance(value, Named):
         return None
     if value.name.endswith(".numeric._frombuffer"):
@@ -177,18 +170,12 @@ def _array(value: Any) -> NDArray | None:
         _, shape, kind, fortran, raw = value.state
     else:
         return None
-    dtype = _dtype(kind)
-    if dtype is None:
+    dtype, raw = _dtype(kind), _bytes(raw)
+    if dtype is None or raw is None:
         return None
-    raw = _bytes(raw)
-    if raw is None:
-        return None
-    count = 1
-    for length in shape:
-        if not isinstance(length, int) or length < 0:
-            raise ValueError("an array's shape is not made of whole numbers")
-        count *= length
-    if len(raw) != count * dtype.itemsize:
+    if not all(isinstance(length, int) and length >= 0 for length in shape):
+        raise ValueError("an array's shape is not made of whole numbers")
+    if len(raw) != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"an array of shape {shape} has {len(raw)} bytes")
     return np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
 

@@ -1,6 +1,6 @@
 """How many millimetres one world unit is.
 
-Metric captures say so themselves. For the others the face is the ruler: the visible iris has a diameter of
+Metric captures state it. For the others the eyes are the measure: the visible iris has a diameter of
 11.7 ± 0.5 mm in nearly all adults (Rüfer et al., Cornea 2005), and the pupils are 62.85 ± 3.6 mm apart
 (Dodgson, SPIE 2004, adults pooled). Nothing is guessed from the numbers of the rig.
 """
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import Capture
 from mesoface.errors import ReconstructionError
 from mesoface.geometry.camera import Camera
+from mesoface.geometry.mesh import unit
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 
 Array = NDArray[np.float64]
@@ -31,7 +32,7 @@ _NO_SCALE = "pass --scale MM_PER_UNIT (1 where the calibration is in millimetres
 
 @dataclass(frozen=True)
 class ScaleEstimate:
-    """Millimetres per world unit and where that comes from.
+    """Millimetres per world unit and their source.
 
     Args:
         mm_per_unit: positive.
@@ -72,9 +73,9 @@ def estimate_scale(
 ) -> ScaleEstimate:
     """Millimetres per world unit: as given, else as the capture states, else from the eyes.
 
-    The irises count where the eyes are open and seen from the front; together with the pupils' distance,
-    weighted by their variances, where the two agree. With closed eyes the midpoints of the eyes' corners
-    stand for the pupils.
+    The irises count where the eyes are open and seen from the front. Where they agree with the pupils'
+    distance, the two are averaged, weighted by their variances. With closed eyes the midpoints of the eyes'
+    corners stand for the pupils.
 
     Args:
         capture: V views.
@@ -83,7 +84,7 @@ def estimate_scale(
         override: the user's own number (``--scale``).
 
     Raises:
-        ReconstructionError: ``override`` is not a positive number, or no scale can be had from the eyes.
+        ReconstructionError: ``override`` is not a positive number, or the eyes do not give a scale.
     """
     if override is not None:
         if not (np.isfinite(override) and override > 0):
@@ -91,20 +92,14 @@ def estimate_scale(
         return ScaleEstimate(float(override), "given", 0.0)
     if capture.mm_per_unit is not None:
         return ScaleEstimate(capture.mm_per_unit, "capture", 0.0)
-    if landmarks2d.scheme != "mediapipe478":
-        raise ReconstructionError(
-            f"the world's scale is unknown, and '{landmarks2d.scheme}' landmarks have no irises to tell it",
-            path=capture.path,
-            remedy=_NO_SCALE,
-        )
-    estimate = scale_from_eyes(capture.cameras, landmarks2d, landmarks3d)
-    if estimate is None:
-        raise ReconstructionError(
-            "the world's scale is unknown, and the eyes were not located to tell it",
-            path=capture.path,
-            remedy=_NO_SCALE,
-        )
-    return estimate
+    why = f"'{landmarks2d.scheme}' landmarks have no irises to measure it by"
+    if landmarks2d.scheme == "mediapipe478":
+        estimate = scale_from_eyes(capture.cameras, landmarks2d, landmarks3d)
+        if estimate is not None:
+            return estimate
+        why = "the eyes were not located to measure it by"
+    what = f"the world's scale is unknown, and {why}"
+    raise ReconstructionError(what, path=capture.path, remedy=_NO_SCALE)
 
 
 def scale_from_eyes(
@@ -159,18 +154,13 @@ def _iris(
         for view, camera in enumerate(cameras):
             pixels = landmarks2d.points[view]
             needed = [*eye.corners, *eye.sides, *(p for pair in eye.lids for p in pair)]
-            towards = camera.center - corners.mean(0)
-            towards /= np.linalg.norm(towards)
-            if (
-                landmarks3d.distrusted[view]
-                or towards @ facing < FRONTAL
-                or not np.isfinite(pixels[needed]).all()
-            ):
+            frontal = unit(camera.center - corners.mean(0)) @ facing >= FRONTAL
+            if landmarks3d.distrusted[view] or not frontal or not np.isfinite(pixels[needed]).all():
                 continue
             if eye_opening(pixels, side) < OPEN_EYE:
                 continue
-            # The iris is a disc that looks where the face looks: the rays meet its plane, so that a turned
-            # one is not taken for a narrow one.
+            # The iris is a disc that faces where the face does: the rays meet its plane, so that the
+            # foreshortening of a turned one does not count.
             rays = camera.rays(pixels[list(eye.sides)])
             along = (corners.mean(0) - camera.center) @ facing / (rays @ facing)
             a, b = camera.center + along[:, None] * rays
@@ -179,7 +169,7 @@ def _iris(
         return None
     middle = float(np.median(diameters))
     spread = 1.48 * float(np.median(np.abs(np.array(diameters) - middle))) / middle
-    # The detector errs alike in neighbouring views: the spread is not divided by their number.
+    # The detector's errors in neighbouring views are alike: the spread is not divided by the number of views.
     return IRIS_MM / middle, float(np.hypot(IRIS_SPREAD_MM / IRIS_MM, spread))
 
 
@@ -200,5 +190,4 @@ def _facing(points: Array) -> Array | None:
     """(3,) unit vector out of the face, from the eyes' outer corners and the chin; None without them."""
     right, left, chin = points[33], points[263], points[152]
     normal = np.cross(chin - right, left - right)
-    length = float(np.linalg.norm(normal))
-    return normal / length if np.isfinite(length) and length > 0 else None
+    return unit(normal) if np.isfinite(normal).all() and normal.any() else None

@@ -1,11 +1,13 @@
-"""Nothing half-written is left behind: write under a temporary name beside the target, then rename.
+"""Files and folders that appear whole or not at all, after errors, a full disk, Ctrl-C and SIGKILL alike.
 
-That holds for errors, a full disk and Ctrl-C alike.
+Everything is written under a hidden name beside its target and then renamed. Hidden names: ``.NAME-HEX`` is
+unfinished work; ``.NAME~HEX`` is a folder that was renamed to make room for a newer one.
 """
 
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import re
 import secrets
@@ -18,7 +20,8 @@ from pathlib import Path
 
 from mesoface.errors import MesofaceError
 
-_LEFTOVER = re.compile(r"\..+-[0-9a-f]{12}(\.\w+)?")  # the names that _beside makes
+_LEFTOVER = re.compile(r"\..+[-~][0-9a-f]{12}(\.\w+)?")
+_ASIDE = re.compile(r"\.(.+)~[0-9a-f]{12}")
 
 
 @contextmanager
@@ -29,7 +32,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         MesofaceError: the target cannot be written (permissions, full disk).
     """
     path = Path(os.path.abspath(path))
-    with _parents_of(path), _named_errors(path):
+    with _target(path):
         temporary = _beside(path)
         try:
             temporary.touch(exist_ok=False)
@@ -53,24 +56,47 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
             temporary folder name them as they would be in ``path``.
     """
     path = Path(os.path.abspath(path))  # "." has no name of its own
+    for aside in path.parent.glob(f".{glob.escape(path.name)}~*"):
+        _settle(aside)
     if path.exists() and (not path.is_dir() or any(path.iterdir())) and not overwrite:
         raise MesofaceError("exists already", path=path, remedy="name another folder, or pass --overwrite")
-    with _parents_of(path), _named_errors(path):
+    with _target(path):
         temporary = _beside(path)
         try:
             temporary.mkdir()
             with _final_names(temporary, path):
                 yield temporary
-            with _uninterrupted():
-                _put_in_place(temporary, path)
+            put_in_place(temporary, path)
         finally:
             with _uninterrupted():
-                shutil.rmtree(temporary, ignore_errors=True)
+                _erase(temporary)
 
 
-def _beside(path: Path) -> Path:
-    """A hidden name beside ``path`` that nobody else has: known before it exists, it can be removed."""
-    return path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
+def put_in_place(made: Path, path: Path) -> None:
+    """Rename the finished folder ``made`` to ``path``, in the same parent folder, and remove what was there.
+
+    A rename cannot replace a folder that is not empty, so the older folder is renamed to a hidden name first.
+    Where the process is killed before the second rename, :func:`remove_leftovers` and :func:`atomic_folder`
+    restore the older folder. ``path`` is never an incomplete folder.
+
+    Raises:
+        FileExistsError: another process has put something there in the meantime, which stays.
+        OSError: the file system refuses; the older folder is in its place again.
+    """
+    aside = path.with_name(f".{path.name}~{secrets.token_hex(6)}")
+    with _uninterrupted():
+        with suppress(FileNotFoundError):
+            path.replace(aside)
+        try:
+            made.replace(path)
+        except OSError as error:
+            if not path.exists():
+                with suppress(FileNotFoundError):
+                    aside.replace(path)
+                raise
+            _erase_aside(aside)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        _erase_aside(aside)
 
 
 def is_leftover(path: Path) -> bool:
@@ -79,46 +105,63 @@ def is_leftover(path: Path) -> bool:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove the temporary files and folders that writers in ``folder`` left when they were killed.
+    """Clean up after writers in ``folder`` that were killed; no writer may be active in it.
 
-    Nobody may be writing there meanwhile.
+    Unfinished files and folders are removed. A folder that was to be replaced, but whose successor did not
+    get its name, gets its name back.
     """
-    for path in Path(folder).iterdir():
-        if is_leftover(path):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+    for path in list(Path(folder).iterdir()):
+        if _ASIDE.fullmatch(path.name):
+            _settle(path)
+        elif is_leftover(path):
+            _erase(path)
 
 
-def _put_in_place(temporary: Path, path: Path) -> None:
-    """Rename the folder ``temporary`` to ``path``; what was there comes back should that fail."""
-    if not path.exists():
-        temporary.replace(path)
+def _beside(path: Path) -> Path:
+    """A unique hidden name beside ``path``. It is known before the file exists, so that it can be removed."""
+    return path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
+
+
+def _settle(aside: Path) -> None:
+    """Restore a folder that was set aside; where its name is taken by now, remove it."""
+    match = _ASIDE.fullmatch(aside.name)
+    if match is None:
         return
-    # rename cannot replace a folder that holds something: move the old one aside first
-    old = _beside(path)
-    path.replace(old)
-    try:
-        temporary.replace(path)
-    except OSError:
-        old.replace(path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    path = aside.parent / match[1]
+    if path.exists():
+        _erase_aside(aside)
+    else:
+        aside.replace(path)
+
+
+def _erase_aside(aside: Path) -> None:
+    """Remove a folder that was set aside, if it exists, under a name from which it is never restored."""
+    unfinished = _beside(aside)
+    with suppress(OSError):
+        aside.replace(unfinished)
+        _erase(unfinished)
+
+
+def _erase(path: Path) -> None:
+    """Remove a file or folder, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
-def _parents_of(path: Path) -> Iterator[None]:
-    """Make the folders above ``path``; those that were made go again when the block fails."""
+def _target(path: Path) -> Iterator[None]:
+    """Make the folders above ``path``, and name ``path`` in errors; after one, folders made here go again."""
     made = [parent for parent in path.parents if not parent.exists()]
     try:
         with _named_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        yield
+            yield
     except BaseException:
         with _uninterrupted():
             for parent in made:
-                with suppress(OSError):  # not made yet, or somebody else put something there meanwhile
+                with suppress(OSError):  # not made yet, or no longer empty
                     parent.rmdir()
         raise
 

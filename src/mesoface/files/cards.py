@@ -10,26 +10,26 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from mesoface.files.checkpoints import WeightsError, first_line
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
-"""What a training calls its files; others are ``<network>.safetensors`` and ``<network>.json``."""
+"""The names that training gives its files; others are ``<network>.safetensors`` and ``<network>.json``."""
 
 _CARD_LIMIT = 1 << 16
 
 
 class WeightsCard(BaseModel):
-    """What is known of a file of imported weights; stands beside it as JSON."""
+    """The origin of a file of imported weights; stored beside it as JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["mesoface-weights-1"] = "mesoface-weights-1"
     network: str
     ngf: int | None = Field(description="the generator's width; null for the others")
-    parameters: int = Field(description="numbers that were learned")
+    parameters: int = Field(description="number of trained values")
     source: str = Field(description="name of the checkpoint it was made from")
     source_sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class TrainingCard(BaseModel):
-    """How weights were trained; stands beside them as JSON."""
+    """How weights were trained; stored beside them as JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""PyTorch checkpoints read without running what they may hold.
+"""PyTorch checkpoints, read without running code that they may contain.
 
 A pickle is a program. ``torch.load(weights_only=True)`` interprets the part that makes tensors and refuses
 the rest; here its refusals, and damage of every kind, become one line.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import warnings
 import zipfile
 from pathlib import Path
 
@@ -40,12 +39,10 @@ def read_checkpoint(path: str | Path) -> State:
     elif not start.startswith(b"\x80"):
         raise WeightsError("is not a PyTorch checkpoint", path=path, remedy="download the file again")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about protocols; what cannot be read fails below
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refusal(error, path) from None
-    except Exception as error:  # whatever a parser of untrusted bytes may run into
+    except Exception as error:  # a parser of untrusted bytes may raise anything
         raise WeightsError(
             f"is truncated or damaged ({first_line(error)})", path=path, remedy="download the file again"
         ) from None
@@ -63,7 +60,7 @@ def read_checkpoint(path: str | Path) -> State:
 
 
 def check_file(path: Path) -> bytes:
-    """First bytes of a file that is there and not too large."""
+    """The first bytes of a file, after checking that it exists and is not too large."""
     if not path.is_file():
         raise WeightsError("no such file", path=path)
     size = path.stat().st_size
@@ -77,7 +74,7 @@ def check_file(path: Path) -> bytes:
 
 
 def _check_archive(path: Path) -> None:
-    """Whether a zipped checkpoint is whole, and no larger unpacked than a file may be."""
+    """Raise unless a zipped checkpoint is complete and, unpacked, no larger than a file may be."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
@@ -90,7 +87,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _refusal(error: pickle.UnpicklingError, path: Path) -> WeightsError:
-    """What ``weights_only`` refused, in words."""
+    """The error for what ``weights_only`` refused."""
     called = re.search(r"GLOBAL ([\w.]+)", str(error))
     if called is None:
         return WeightsError(

@@ -18,7 +18,7 @@ FULL_SCALE_MM = 0.914
 """Displacement at the end of the range."""
 
 MIDDLE = 32768
-"""The number that means no displacement."""
+"""The number for no displacement."""
 
 
 def encode_dpmap(displacement: NDArray[np.float32]) -> NDArray[np.uint16]:

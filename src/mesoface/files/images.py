@@ -1,8 +1,10 @@
-"""Photos and masks from disk: the header is looked at before anything is decoded."""
+"""Photos and masks from disk: the header is checked before pixels are decoded."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +16,9 @@ from PIL import Image, UnidentifiedImageError
 from mesoface.errors import CaptureError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
-# Pillow's names of them, whatever the suffix says: of others it has some that run programs (PostScript).
+# Pillow's names of them, whatever the suffix is: some of its other formats run programs (PostScript).
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
-MAX_PIXELS = 178_000_000  # just below where Pillow itself takes an image for an attack
+MAX_PIXELS = 178_000_000  # just below the number at which Pillow itself refuses an image as an attack
 _AS_IS = ("L", "LA", "RGB", "RGBA")  # Pillow's modes of 8 bits a channel that need no conversion
 _ORIENTATION = 0x0112  # the EXIF tag
 # What to do with the stored pixels of each orientation value, as (transpose first, flip rows, flip columns).
@@ -34,7 +36,7 @@ _TURNS = {
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What the first bytes of an image file say.
+    """What the header of an image file has.
 
     Args:
         width: of the stored pixels.
@@ -67,7 +69,7 @@ def read_header(path: Path) -> ImageHeader:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise Image.DecompressionBombError
-        # Pillow would decode a whole PNG to look for EXIF behind the pixels: only before them counts.
+        # Pillow would decode a whole PNG to find EXIF after the pixels; only EXIF before them is read.
         has_exif = image.format != "PNG" or "exif" in image.info
         orientation = image.getexif().get(_ORIENTATION, 1) if has_exif else 1
     return ImageHeader(width, height, orientation if orientation in _TURNS else 1)
@@ -94,7 +96,7 @@ def decode_photo(path: Path) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], ND
 
 
 def decode_mask(path: Path) -> NDArray[np.bool_]:
-    """(H, W) True where a mask is at least half bright (or, with an alpha channel only telling, opaque).
+    """(H, W) True where a mask is at least half bright and, if it has an alpha channel, half opaque.
 
     Raises:
         CaptureError: as :func:`decode_photo`.
@@ -143,7 +145,7 @@ def _nearest_mode(image: Image.Image) -> str:
 
 
 def _has_16_bits(image: Image.Image) -> bool:
-    """Whether Pillow is about to reduce 16-bit colour to 8 bits (the raw mode tells, as ``RGB;16B``)."""
+    """Whether Pillow is about to reduce 16-bit colour to 8 bits: its raw mode is ``RGB;16B`` or similar."""
     return any(";16" in str(argument) for tile in getattr(image, "tile", ()) for argument in tile[3:])
 
 
@@ -156,40 +158,32 @@ def _decode_16_bit_colour(path: Path, image: Image.Image) -> NDArray[np.uint16]:
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
-class _named_errors:
-    """Turn what Pillow and the file system raise into one line that names the photo."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, CaptureError):
-            return
-        if isinstance(error, FileNotFoundError):
-            raise CaptureError("the image is missing", path=self.path, remedy="put it back") from error
-        if isinstance(error, Image.DecompressionBombError):
-            raise CaptureError(
-                f"the image's header claims more than {MAX_PIXELS // 1_000_000} megapixels",
-                path=self.path,
-                remedy="check that the file is the photo, or scale it down and calibrate it at that size",
-            ) from error
-        if isinstance(error, UnidentifiedImageError):
-            raise CaptureError(
-                "is not an image that can be read",
-                path=self.path,
-                remedy=f"expected one of {', '.join(SUFFIXES)}",
-            ) from error
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Turn what Pillow, OpenCV and the file system raise into one line that names the photo."""
+    try:
+        yield
+    except CaptureError:
+        raise
+    except FileNotFoundError as error:
+        raise CaptureError("the image is missing", path=path, remedy="put it back") from error
+    except Image.DecompressionBombError as error:
+        raise CaptureError(
+            f"the image's header claims more than {MAX_PIXELS // 1_000_000} megapixels",
+            path=path,
+            remedy="check that the file is the photo, or scale it down and calibrate it at that size",
+        ) from error
+    except UnidentifiedImageError as error:
+        raise CaptureError(
+            "is not an image that can be read", path=path, remedy=f"expected one of {', '.join(SUFFIXES)}"
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, cv2.error) as error:
         if isinstance(error, OSError) and error.strerror:
             raise CaptureError(
-                f"cannot be opened: {error.strerror}",
-                path=self.path,
-                remedy="check the file and who may read it",
+                f"cannot be opened: {error.strerror}", path=path, remedy="check the file and who may read it"
             ) from error
-        if isinstance(error, (OSError, SyntaxError, ValueError, EOFError, struct.error, cv2.error)):
-            raise CaptureError(
-                f"the image is truncated or corrupt ({error})",
-                path=self.path,
-                remedy="copy it again from its source, or leave the view out",
-            ) from error
+        raise CaptureError(
+            f"the image is truncated or corrupt ({error})",
+            path=path,
+            remedy="copy it again from its source, or leave the view out",
+        ) from error

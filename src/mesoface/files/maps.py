@@ -1,4 +1,4 @@
-"""Maps in files: 32-bit float EXR for lengths, 8- or 16-bit PNG for what is looked at or painted on."""
+"""Maps in files: 32-bit float EXR for lengths, 8- or 16-bit PNG for pictures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_exr(path: str | os.PathLike[str], values: NDArray[np.floating], *, com
     Args:
         path: the file.
         values: (H, W), written as luminance ``Y``, or (H, W, 3), written as ``R``, ``G``, ``B``.
-        comment: a sentence for people: what the numbers are, and their unit.
+        comment: for people: what the numbers are, and their unit.
 
     Raises:
         ValueError: the array has another shape, or is larger than ``MAX_PIXELS``.

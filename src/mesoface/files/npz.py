@@ -1,4 +1,4 @@
-"""Arrays out of files that are not trusted: sizes and types are checked before anything is allocated."""
+"""Arrays from untrusted ``.npz`` and ``.npy`` files: sizes and types are checked before allocation."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from mesoface.errors import FaceModelError
 
 LIMIT = 4 << 30
 """Bytes a single array may take. FaceScape's full bilinear core is 0.8 GB."""
+
+_DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError)
 
 
 def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, NDArray]:
@@ -42,22 +44,13 @@ def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, NDArra
                     _check(path, name, shape, dtype, member.file_size)
                 with archive.open(member) as file:
                     arrays[name] = npy.read_array(file, allow_pickle=False)
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        NotImplementedError,
-    ) as error:
-        raise FaceModelError(
-            f"is not a readable .npz file ({error})", path=path, remedy="copy or download it again"
-        ) from error
+    except _DAMAGE as error:
+        raise _unreadable(path, ".npz", error) from error
     return arrays
 
 
 def npz_names(path: Path) -> set[str]:
-    """Names of the arrays in an ``.npz`` file, none of them read.
+    """Names of the arrays in an ``.npz`` file; no array is read.
 
     Raises:
         FaceModelError: not an ``.npz`` file.
@@ -66,9 +59,7 @@ def npz_names(path: Path) -> set[str]:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
     except (OSError, zipfile.BadZipFile) as error:
-        raise FaceModelError(
-            f"is not a readable .npz file ({error})", path=path, remedy="copy or download it again"
-        ) from error
+        raise _unreadable(path, ".npz", error) from error
 
 
 def read_npy(path: Path) -> NDArray:
@@ -83,9 +74,7 @@ def read_npy(path: Path) -> NDArray:
             _check(path, path.stem, shape, dtype, path.stat().st_size)
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise FaceModelError(
-            f"is not a readable .npy file ({error})", path=path, remedy="copy or download it again"
-        ) from error
+        raise _unreadable(path, ".npy", error) from error
 
 
 def object_payload(path: Path) -> bytes | None:
@@ -94,9 +83,7 @@ def object_payload(path: Path) -> bytes | None:
         try:
             _, _, dtype = _header(file)
         except ValueError as error:
-            raise FaceModelError(
-                f"is not a readable .npy file ({error})", path=path, remedy="copy or download it again"
-            ) from error
+            raise _unreadable(path, ".npy", error) from error
         return file.read(LIMIT) if dtype.hasobject else None
 
 
@@ -109,31 +96,17 @@ def require(path: Path, arrays: dict[str, NDArray], **shapes: tuple[int | None, 
     for name, shape in shapes.items():
         expected = "(" + ", ".join("*" if n is None else str(n) for n in shape) + ")"
         if name not in arrays:
-            raise FaceModelError(
-                f"has no array '{name}' {expected}", path=path, remedy="use the file as published"
-            )
+            raise _unpublished(path, f"has no array '{name}' {expected}")
         array = arrays[name]
         fits = array.ndim == len(shape) and all(
             n in (None, m) for n, m in zip(shape, array.shape, strict=True)
         )
         if not fits:
-            raise FaceModelError(
-                f"array '{name}' has the shape {array.shape}, expected {expected}",
-                path=path,
-                remedy="use the file as published",
-            )
+            raise _unpublished(path, f"array '{name}' has the shape {array.shape}, expected {expected}")
         if array.dtype.kind not in "fiub":
-            raise FaceModelError(
-                f"array '{name}' holds {array.dtype}, expected numbers",
-                path=path,
-                remedy="use the file as published",
-            )
+            raise _unpublished(path, f"array '{name}' holds {array.dtype}, expected numbers")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise FaceModelError(
-                f"array '{name}' has numbers that are not finite",
-                path=path,
-                remedy="use the file as published",
-            )
+            raise _unpublished(path, f"array '{name}' has numbers that are not finite")
 
 
 def require_indices(path: Path, name: str, indices: NDArray, count: int, lowest: int = 0) -> None:
@@ -144,11 +117,17 @@ def require_indices(path: Path, name: str, indices: NDArray, count: int, lowest:
     """
     whole = indices.dtype.kind in "iu"
     if not whole or (indices.size and (int(indices.min()) < lowest or int(indices.max()) >= count)):
-        raise FaceModelError(
-            f"'{name}' must hold whole numbers from {lowest} to {count - 1}",
-            path=path,
-            remedy="use the file as published",
-        )
+        raise _unpublished(path, f"'{name}' must hold whole numbers from {lowest} to {count - 1}")
+
+
+def _unpublished(path: Path, what: str) -> FaceModelError:
+    return FaceModelError(what, path=path, remedy="use the file as published")
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> FaceModelError:
+    return FaceModelError(
+        f"is not a readable {kind} file ({error})", path=path, remedy="copy or download it again"
+    )
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

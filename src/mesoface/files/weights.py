@@ -1,7 +1,6 @@
 """A network's weights as safetensors, checked against the module that they are for.
 
-This file knows no network: whoever loads one hands in a :class:`Network`.
-Names and shapes must match exactly.
+No network is defined here: the caller passes a :class:`Network`. Names and shapes must match exactly.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ _LONGEST = 120  # characters of a name in a message
 
 @dataclass(frozen=True)
 class Network:
-    """A kind of network that weights may be of.
+    """A kind of network, to check weights against.
 
     Args:
         name: also the name of its files.
         what: in words.
-        build: from a state, of which only the generator needs something: its width.
+        build: makes the module for a state; only the generator reads something from it, its width.
     """
 
     name: str
@@ -38,7 +37,7 @@ class Network:
     build: Callable[[State], nn.Module]
 
     def differences(self, state: State) -> str:
-        """What keeps ``state`` from being this network's, in words; empty where nothing does."""
+        """How ``state`` differs from a state of this network, in words; empty where it does not."""
         expected = self.expected(state)
         common = [name for name in expected if name in state]
         differences = {
@@ -54,7 +53,7 @@ class Network:
         return "; ".join(f"{what}: {listed(names)}" for what, names in differences.items() if names)
 
     def expected(self, state: State) -> State:
-        """What a state of this network is made of, at the width of ``state``: tensors without memory."""
+        """The state that this network expects, at the width of ``state``: tensors without memory."""
         return self.empty(state).state_dict()
 
     def empty(self, state: State) -> nn.Module:
@@ -63,12 +62,13 @@ class Network:
             return self.build(state)
 
 
-def load_network(path: str | Path, network: Network) -> nn.Module:
+def load_network(path: str | Path, network: Network, *, others: Iterable[Network] = ()) -> nn.Module:
     """A network with its weights, in eval mode, on the CPU.
 
     Args:
         path: a safetensors file.
         network: the one it must be of.
+        others: networks that it may be mistaken for; the message then names the one it is of.
 
     Raises:
         WeightsError: the file is missing, damaged, or of another network.
@@ -77,8 +77,9 @@ def load_network(path: str | Path, network: Network) -> nn.Module:
     state = read_weights(path)
     if found := network.differences(state):
         card = read_card(path)
-        if card is not None and card.network != network.name:
-            raise WeightsError(f"is of the {card.network}, the {network.name} was expected", path=path)
+        known = next((other.name for other in others if not other.differences(state)), card and card.network)
+        if known not in (None, network.name):
+            raise WeightsError(f"is of the {known}, the {network.name} was expected", path=path)
         raise WeightsError(f"does not match the {network.name}: {found}", path=path)
     module = network.empty(state)
     module.load_state_dict(plain(state), strict=True, assign=True)
@@ -109,12 +110,12 @@ def _is_sound(value: Tensor, expected: Tensor) -> bool:
     if value.layout != torch.strided or value.dtype not in kinds:
         return False
     if value.untyped_storage().nbytes() < value.numel() * value.element_size():
-        return False  # a few numbers that claim to be many
+        return False  # a tensor expanded from fewer numbers
     return bool(torch.isfinite(value.float()).all())  # as they will be stored
 
 
 def plain(state: State) -> State:
-    """``state`` in float32, each tensor with memory of its own, as safetensors asks for."""
+    """``state`` in float32, each tensor with memory of its own, as safetensors requires."""
     return {
         name: (value.float() if value.is_floating_point() else value).clone().contiguous()
         for name, value in state.items()
@@ -122,7 +123,7 @@ def plain(state: State) -> State:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names from a file for a message: few, short and printable."""
-    names = [name if name.isprintable() else ascii(name) for name in names]  # the file's own words
+    """Names from a file, which is untrusted, for a message: few, short and printable."""
+    names = [name if name.isprintable() else ascii(name) for name in names]
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(name[:_LONGEST] for name in names[:_LISTED]) + more

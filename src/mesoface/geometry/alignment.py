@@ -1,11 +1,15 @@
-"""Closed-form alignment of corresponding points (Umeyama, PAMI 1991)."""
+"""Similarities of space, and the closed-form alignment of corresponding points (Umeyama, PAMI 1991)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
+
+from mesoface.geometry.mesh import Mesh
 
 Array = NDArray[np.float64]
 
@@ -24,15 +28,44 @@ class Similarity:
     t: Array
     scale: float = 1.0
 
+    @staticmethod
+    def identity() -> Similarity:
+        """Nothing moves."""
+        return Similarity(np.eye(3), np.zeros(3))
+
     def apply(self, points: ArrayLike) -> Array:
         """(..., 3) points, moved."""
         return self.scale * np.asarray(points, np.float64) @ self.R.T + self.t
+
+    def apply_to_mesh(self, mesh: Mesh) -> Mesh:
+        """The mesh with its vertices and stored normals moved."""
+        normals = None if mesh.normals is None else mesh.normals @ self.R.T
+        return Mesh(self.apply(mesh.vertices), mesh.faces, mesh.uv, mesh.uv_faces, normals, mesh.colors)
+
+    def inverse(self) -> Similarity:
+        """The way back."""
+        return Similarity(self.R.T, -self.R.T @ self.t / self.scale, 1 / self.scale)
+
+    def after(self, first: Similarity) -> Similarity:
+        """``first``, then this."""
+        t = self.scale * self.R @ first.t + self.t
+        return Similarity(self.R @ first.R, t, self.scale * first.scale)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, ready for JSON; the rotation also as an angle in degrees."""
+        angle = float(np.degrees(Rotation.from_matrix(self.R).magnitude()))
+        return {
+            "scale": float(self.scale),
+            "rotation": self.R.tolist(),
+            "rotation_degrees": angle,
+            "translation": self.t.tolist(),
+        }
 
 
 def align_points(
     source: ArrayLike, target: ArrayLike, *, weights: ArrayLike | None = None, scale: float | None = None
 ) -> Similarity:
-    """The similarity that takes ``source`` nearest to ``target`` in the (weighted) least-squares sense.
+    """The similarity that maps ``source`` to ``target`` with the least (weighted) sum of squares.
 
     Args:
         source: (N, 3) points.

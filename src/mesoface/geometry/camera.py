@@ -112,7 +112,7 @@ class Camera:
         return np.stack([x, y], -1)
 
     def scaled(self, factor: float) -> Camera:
-        """The camera of the image resized by ``factor`` (sizes rounded, as cv2.resize would be asked)."""
+        """The camera of the image resized by ``factor`` (sizes are rounded)."""
         width, height = max(1, round(self.width * factor)), max(1, round(self.height * factor))
         sx, sy = width / self.width, height / self.height
         K = np.diag([sx, sy, 1.0]) @ self.K
@@ -137,7 +137,7 @@ class Camera:
         return replace(self, R=rotation, t=self.t - rotation @ np.asarray(t, np.float64))
 
     def undistorted(self, margin: float = 0.0) -> tuple[Camera, NDArray[np.float32]]:
-        """A pinhole camera that sees no pixel which this one does not, and the map to it.
+        """A pinhole camera whose pixels are all inside of this camera's image, and the map to it.
 
         An axis-aligned window of ideal image coordinates that stays inside the photo is kept (the same
         idea as ``alpha=0`` in OpenCV), at the photo's own focal length, no larger than twice the photo.
@@ -197,7 +197,7 @@ class Camera:
             [np.column_stack(p) for p in ((zero, v), (zero + w - 1, v), (u, zero), (u, zero + h - 1))]
         )
         ideal = self._pixels(lens.undistort(self._normalised(edge))).reshape(4, n, 2)
-        # Beyond twice the photo a wide-angle picture is only stretched; no inverse = beyond the horizon.
+        # Beyond twice the photo a wide-angle picture is only stretched; NaN is beyond the horizon.
         lowest, highest = np.array([-w / 2, -h / 2]), np.array([1.5 * w, 1.5 * h])
         left, top = np.fmax.reduce([*ideal[0, :, 0], lowest[0]]), np.fmax.reduce([*ideal[2, :, 1], lowest[1]])
         right, bottom = (
@@ -205,7 +205,7 @@ class Camera:
             np.fmin.reduce([*ideal[3, :, 1], highest[1]]),
         )
         low, high = np.array([left, top]), np.array([right, bottom])
-        # Where the edge has no inverse the window may still reach beyond the photo or a fold: draw it in.
+        # Where the edge has no inverse the window may still extend beyond the photo or a fold: shrink it.
         axis = np.clip(self.K[:2, 2], 0, (w - 1, h - 1))
         while (high - low > 8).all() and not self._covers(low, high, lens):
             low, high = axis + 0.95 * (low - axis), axis + 0.95 * (high - axis)
@@ -226,7 +226,7 @@ class Camera:
 def look_at(center: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 1.0, 0.0)) -> tuple[Array, Array]:
     """Rotation (3, 3) and translation (3,) of a camera at ``center`` that looks at ``target``.
 
-    ``up`` is the world direction that shall point up in the image.
+    ``up`` is the world direction that points up in the image.
     """
     center = np.asarray(center, np.float64)
     z = np.asarray(target, np.float64) - center

@@ -30,7 +30,7 @@ class OpenCVLens:
     """OpenCV's rational lens with thin prism and tilted sensor.
 
     The formula is the one under "Camera Calibration and 3D Reconstruction" in OpenCV's documentation. It
-    is computed here because ``cv2.projectPoints`` takes a microsecond a point: a second a megapixel.
+    is computed here because ``cv2.projectPoints`` takes a microsecond per point: a second per megapixel.
 
     Args:
         coefficients: (k1, k2, p1, p2[, k3[, k4, k5, k6[, s1..s4[, tx, ty]]]]), 4, 5, 8, 12 or 14 numbers.
@@ -99,7 +99,7 @@ def invert(distort: Callable[[Array], Array], xy: Array, *, tolerance: float = 1
                 -1,
             )
             move /= det[:, None]
-            # Far from the solution a full step may leap over the fold.
+            # Far from the solution a full step may jump over the fold.
             length = np.linalg.norm(move, axis=1, keepdims=True)
             move *= np.minimum(1.0, 0.5 / np.maximum(length, 1e-300))
             if np.abs(move).max(initial=0.0, where=np.isfinite(move)) < 1e-14:

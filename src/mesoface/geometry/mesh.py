@@ -37,22 +37,24 @@ class Mesh:
         """(F, 3, 3) the corners of every face."""
         return self.vertices[self.faces]
 
+    def face_crosses(self) -> NDArray[np.float64]:
+        """(F, 3) normals as long as twice the areas of the faces."""
+        a, b, c = self.vertices[self.faces.T]
+        return np.cross(b - a, c - a)
+
     def face_normals(self) -> NDArray[np.float64]:
         """(F, 3) unit normals; zero for a face without area."""
-        a, b, c = self.vertices[self.faces.T]
-        return unit(np.cross(b - a, c - a))
+        return unit(self.face_crosses())
 
     def face_areas(self) -> NDArray[np.float64]:
         """(F,) areas, mm²."""
-        a, b, c = self.vertices[self.faces.T]
-        return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+        return np.linalg.norm(self.face_crosses(), axis=1) / 2
 
     def vertex_normals(self) -> NDArray[np.float64]:
         """(N, 3) unit normals: the stored ones, else the area-weighted mean of the faces around."""
         if self.normals is not None:
             return self.normals
-        a, b, c = self.vertices[self.faces.T]
-        cross = np.cross(b - a, c - a)
+        cross = self.face_crosses()
         total = np.zeros_like(self.vertices)
         for axis in range(3):
             weights = np.repeat(cross[:, axis], 3)
@@ -99,6 +101,22 @@ def compact(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], ND
     used = np.zeros(count, bool)
     used[faces.ravel()] = True
     return (np.cumsum(used) - 1)[faces], used
+
+
+def fan(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Triangulate polygons stored one after another as fans around their first corner.
+
+    Args:
+        counts: (P,) corners of each polygon; those with fewer than three give no triangle.
+
+    Returns:
+        (F, 3) positions in the concatenated corner list, F = Σ max(counts - 2, 0).
+    """
+    starts = np.cumsum(counts) - counts
+    triangles = np.maximum(counts - 2, 0)
+    first = np.repeat(starts, triangles)
+    step = np.arange(len(first)) - np.repeat(np.cumsum(triangles) - triangles, triangles)
+    return np.column_stack([first, first + step + 1, first + step + 2])
 
 
 def unit(vectors: NDArray[Any]) -> NDArray[Any]:

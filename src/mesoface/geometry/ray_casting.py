@@ -1,8 +1,9 @@
-"""Ray casting against a mesh, through Embree. Used for visibility, rendering and ground truth."""
+"""Ray casting against a mesh, with Embree. Used for visibility, rendering and ground truth."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from embreex import rtcore_scene
@@ -39,7 +40,7 @@ class Hits:
 
 
 class RayCaster:
-    """A mesh made ready for ray casting.
+    """A mesh that is prepared for ray casting.
 
     The scene is moved to its centroid first: Embree computes in float32.
     """
@@ -59,17 +60,12 @@ class RayCaster:
             origins: (N, 3) or (3,) for one common origin.
             directions: (N, 3) unit vectors.
         """
-        directions = np.asarray(directions, np.float64).reshape(-1, 3)
-        origins = np.broadcast_to(np.asarray(origins, np.float64), directions.shape)
+        origins, directions = _rays(origins, directions)
         n = len(directions)
         face, bary, distance = np.full(n, -1, np.int64), np.zeros((n, 3)), np.full(n, np.inf)
-        if n == 0 or not len(self.mesh.faces):
+        if self._misses(directions):
             return Hits(face, bary, distance)
-        out = self._scene.run(
-            np.ascontiguousarray(origins - self._shift, np.float32),
-            np.ascontiguousarray(directions, np.float32),
-            output=True,
-        )
+        out = self._run(origins, directions, output=True)
         face = out["primID"].astype(np.int64)
         hit = face >= 0
         # Embree's own u, v, t are float32 and rough at grazing angles: solve again in float64.
@@ -89,7 +85,7 @@ class RayCaster:
     def distances(
         self, origins: ArrayLike, directions: ArrayLike, reach: ArrayLike = np.inf
     ) -> NDArray[np.float64]:
-        """:meth:`cast` where only distances are asked for, in a fraction of its time.
+        """The distances alone that :meth:`cast` finds, in a fraction of its time.
 
         Args:
             origins: (N, 3) or (3,).
@@ -99,17 +95,12 @@ class RayCaster:
         Returns:
             (N,) distance along the direction, inf where nothing was hit.
         """
-        directions = np.asarray(directions, np.float64).reshape(-1, 3)
-        origins = np.broadcast_to(np.asarray(origins, np.float64), directions.shape)
+        origins, directions = _rays(origins, directions)
         distance = np.full(len(directions), np.inf)
-        if not len(directions) or not len(self.mesh.faces):
+        if self._misses(directions):
             return distance
-        out = self._scene.run(
-            np.ascontiguousarray(origins - self._shift, np.float32),
-            np.ascontiguousarray(directions, np.float32),
-            dists=np.broadcast_to(np.asarray(reach, np.float32), distance.shape).copy(),
-            output=True,
-        )
+        reach = np.broadcast_to(np.asarray(reach, np.float32), distance.shape).copy()
+        out = self._run(origins, directions, dists=reach, output=True)
         hit = out["primID"] >= 0
         # In float64, as in cast: the ray meets the plane of the face that Embree found.
         normal = out["Ng"][hit].astype(np.float64)
@@ -127,21 +118,30 @@ class RayCaster:
             targets: (N, 3).
             tolerance: mm before a target in which nothing counts: the surface that it lies on.
         """
-        targets = np.asarray(targets, np.float64)
-        if not len(targets) or not len(self.mesh.faces):
+        origins, targets = _rays(origins, targets)
+        if self._misses(targets):
             return np.zeros(len(targets), bool)
-        origins = np.broadcast_to(np.asarray(origins, np.float64), targets.shape)
         offset = targets - origins
         length = np.linalg.norm(offset, axis=1)
         # Any hit will do, and its distance need not be exact: several times as fast as the first hit.
-        out = self._scene.run(
-            np.ascontiguousarray(origins - self._shift, np.float32),
-            np.ascontiguousarray(offset / length[:, None], np.float32),
-            dists=np.maximum(length - tolerance, 0).astype(np.float32),
-            query="OCCLUDED",
-        )
-        return np.asarray(out) >= 0
+        reach = np.maximum(length - tolerance, 0).astype(np.float32)
+        return np.asarray(self._run(origins, offset / length[:, None], dists=reach, query="OCCLUDED")) >= 0
 
     def render(self, camera: Camera) -> Hits:
         """First hits of the rays through all pixels of ``camera`` (lens included), row by row: N = H·W."""
         return self.cast(camera.center, camera.rays(camera.pixel_grid()).reshape(-1, 3))
+
+    def _misses(self, rays: NDArray[np.float64]) -> bool:
+        """Whether there is nothing to cast, or nothing to hit."""
+        return not len(rays) or not len(self.mesh.faces)
+
+    def _run(self, origins: NDArray[np.float64], directions: NDArray[np.float64], **options: Any) -> Any:
+        """Embree's answer for the rays, in the axes of the scene."""
+        start = np.ascontiguousarray(origins - self._shift, np.float32)
+        return self._scene.run(start, np.ascontiguousarray(directions, np.float32), **options)
+
+
+def _rays(origins: ArrayLike, ends: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N, 3) origins, from one or N of them, and (N, 3) directions or targets."""
+    ends = np.asarray(ends, np.float64).reshape(-1, 3)
+    return np.broadcast_to(np.asarray(origins, np.float64), ends.shape), ends

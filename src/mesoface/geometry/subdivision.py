@@ -8,7 +8,7 @@ from scipy import sparse
 
 from mesoface.geometry.mesh import Mesh, unit
 
-# How far towards the tangent planes: puts the middle of a chord on its circle (3/4 in the paper).
+# Share of the way to the tangent planes that puts the middle of a chord on its circle (3/4 in the paper).
 _PHONG = 0.5
 
 
@@ -26,7 +26,7 @@ def subdivide_loop(
     """One step of Loop subdivision (Loop 1987, with Warren's vertex weights; cubic B-spline boundaries).
 
     Args:
-        vertices: (N, C) positions and whatever else shall be carried along, C ≥ 1.
+        vertices: (N, C) positions and other columns to interpolate along, C ≥ 1.
         faces: (F, 3).
 
     Returns:
@@ -79,11 +79,11 @@ def split_long_edges(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], list[NDArray[np.int64]]]:
     """Split edges at their middle until none of a wanted face is longer than ``length``.
 
-    Neighbours are split along, so no crack opens. New vertices are drawn towards the tangent planes at
-    the edge's ends (Phong tessellation, Boubekeur & Alexa 2008), so the facets do not stay visible.
+    Neighbouring faces are split too, so that no crack opens. New vertices move towards the tangent planes at
+    the edge's ends (Phong tessellation, Boubekeur & Alexa 2008), so that facets do not stay visible.
 
     Args:
-        vertices: (N, C), C ≥ 3: the positions first, and whatever else shall be carried along.
+        vertices: (N, C), C ≥ 3: the positions first, and other columns to interpolate along.
         faces: (F, 3).
         wanted: (F,) faces whose edges matter.
         length: mm.
@@ -118,7 +118,7 @@ def split_long_edges(
 
 
 def grow_faces(faces: NDArray[np.int64], chosen: NDArray[np.bool_], *, rings: int) -> NDArray[np.bool_]:
-    """(F,) the chosen faces and those around them, so that skin does not turn coarse at the very rim."""
+    """(F,) the chosen faces and those around them, so that skin does not become coarse at the rim."""
     for _ in range(rings):
         touched = np.zeros(int(faces.max()) + 1, bool)
         touched[faces[chosen].ravel()] = True

@@ -1,42 +1,42 @@
-"""What is wrong with a capture, in words, and how to mend it."""
+"""The problems of a capture in words, each with its remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mesoface.errors import LandmarkError
+from mesoface.inspection.findings import Coverage, Problem, ViewReport
 
-if TYPE_CHECKING:
-    from mesoface.inspection.inspect import Coverage, ViewReport
-
-_SMALL_FACE = 250.0  # pixels from forehead to chin: below it no pore is resolved
-_UNSHARP = 0.45  # of the median view's sharpness
-_DARK, _BRIGHT = 0.08, 0.90  # median luminance of the face
-_CLIPPED = 0.03  # share of the face's pixels that are pure white or black
 _EXPOSURE_SPREAD = 2.0  # brightest over darkest view
 _GAP = 35.0  # degrees of azimuth between neighbouring views
 _NARROW = 50.0  # degrees of azimuth in all
 _LOOSE = 0.035  # residual over the face's height
 _FRONTAL = 60.0  # degrees within which the landmark detector is reliable
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that will make the result worse, or impossible.
-
-    Args:
-        what: one sentence.
-        remedy: how to mend it.
-        severe: whether it stands in the way of a reconstruction.
-    """
-
-    what: str
-    remedy: str
-    severe: bool = False
+_ANY = float("inf")
+# The range that a number of a report must be in, what is wrong otherwise, and the remedy. Sharpness is in
+# units of the median view's; below 250 pixels from forehead to chin no pore is resolved.
+_LIMITS = (
+    (
+        *("inside", 0.97, _ANY, "the face is cut off by the picture's edge"),
+        "frame the whole face, from hairline to chin and ear to ear",
+    ),
+    (
+        *("face_size", 250.0, _ANY, "the face is less than 250 pixels high"),
+        "move closer, or use a longer lens or larger photos: fine detail needs about 1000 pixels a face",
+    ),
+    (
+        *("sharpness", 0.45, _ANY, "the face is much less sharp than in the other views"),
+        "check focus, motion and depth of field",
+    ),
+    ("exposure", 0.08, _ANY, "the face is underexposed", "more light or a longer exposure"),
+    ("exposure", 0.0, 0.90, "the face is overexposed", "less light or a shorter exposure"),
+    (
+        *("clipped", 0.0, 0.03, "parts of the face are clipped to pure white or black"),
+        "soften the light (large sources, cross-polarisation) or expose for the highlights",
+    ),
+)
 
 
 def find_problems(
@@ -72,45 +72,19 @@ def _of_views(views: Sequence[ViewReport]) -> Iterator[Problem]:
             "another shot",
         )
     good = [view for view in seen if view.usable]
+    loose = [v for v in good if v.residual is not None and v.face_size and v.residual > _LOOSE * v.face_size]
     yield from _named(
-        [v for v in good if v.residual is not None and v.face_size and v.residual > _LOOSE * v.face_size]
-        if len(good) > 2
-        else [],
+        loose if len(good) > 2 else [],
         "the landmarks fit the other views loosely",
         "beyond 60° from the front that is usual; else check their calibration and that the face did not "
         "move between the shots",
     )
-    yield from _named(
-        [v for v in seen if v.inside is not None and v.inside < 0.97],
-        "the face is cut off by the picture's edge",
-        "frame the whole face, from hairline to chin and ear to ear",
-    )
-    yield from _named(
-        [v for v in seen if v.face_size is not None and v.face_size < _SMALL_FACE],
-        f"the face is less than {_SMALL_FACE:.0f} pixels high",
-        "move closer, or use a longer lens or larger photos: fine detail needs about 1000 pixels a face",
-    )
     sharp = float(np.median([v.sharpness for v in seen if v.sharpness is not None] or [0.0]))
-    yield from _named(
-        [v for v in seen if v.sharpness is not None and v.sharpness < _UNSHARP * sharp],
-        "the face is much less sharp than in the other views",
-        "check focus, motion and depth of field",
-    )
-    yield from _named(
-        [v for v in seen if v.exposure is not None and v.exposure < _DARK],
-        "the face is underexposed",
-        "more light or a longer exposure",
-    )
-    yield from _named(
-        [v for v in seen if v.exposure is not None and v.exposure > _BRIGHT],
-        "the face is overexposed",
-        "less light or a shorter exposure",
-    )
-    yield from _named(
-        [v for v in seen if v.clipped is not None and v.clipped > _CLIPPED],
-        "parts of the face are clipped to pure white or black",
-        "soften the light (large sources, cross-polarisation) or expose for the highlights",
-    )
+    for value, low, high, what, remedy in _LIMITS:
+        numbers = [(v, getattr(v, value)) for v in seen]
+        least = low * sharp if value == "sharpness" else low
+        beyond = [v for v, number in numbers if number is not None and (number < least or number > high)]
+        yield from _named(beyond, what, remedy)
     exposures = [v.exposure for v in good if v.exposure]
     if len(exposures) > 1 and max(exposures) > _EXPOSURE_SPREAD * min(exposures):
         yield Problem(
@@ -162,8 +136,3 @@ def _names(views: Iterator[ViewReport] | Sequence[ViewReport]) -> str:
     names = [view.name for view in views]
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     return f"{'view' if len(names) == 1 else 'views'} {shown}"
-
-
-def largest_gap(azimuths: Sequence[float]) -> float:
-    """Largest step between neighbours of (N,) azimuths, degrees; 0 for fewer than two."""
-    return float(np.diff(np.sort(azimuths)).max()) if len(azimuths) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""What a capture is worth before anything is reconstructed: its views, its coverage, its faults."""
+"""The quality of a capture before anything is reconstructed: its views, its coverage, its problems."""
 
 from __future__ import annotations
 
@@ -18,72 +18,12 @@ from mesoface.errors import LandmarkError
 from mesoface.files.colour import LUMINANCE
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import unit
-from mesoface.inspection.diagnosis import Problem, find_problems, largest_gap
+from mesoface.inspection.diagnosis import find_problems
+from mesoface.inspection.findings import Coverage, Problem, ViewReport
 from mesoface.landmarks import LandmarkDetector, Landmarks2D, Landmarks3D, MediapipeDetector, triangulate
-from mesoface.landmarks.selection import face_axes, share_inside, sharpness_of
+from mesoface.landmarks.selection import face_axes, face_sharpness, share_inside
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ViewReport:
-    """What one view is like. Numbers about the face are None where none was found.
-
-    Args:
-        name: of the view.
-        width: pixels, undistorted.
-        height: pixels, undistorted.
-        focal: focal length, pixels.
-        face_found: whether the detector sees the face.
-        face_size: height of the face in the photo, pixels.
-        distance: from the camera to the middle of the face, world units.
-        azimuth: degrees from the front of the face, positive towards the subject's left.
-        elevation: degrees above the face's horizontal plane.
-        residual: median reprojection error of the landmarks that the view is trusted with, pixels.
-        sharpness: of the face, see :func:`.landmarks.selection.sharpness_of`; to compare views with.
-        exposure: median luminance of the face, in [0, 1].
-        clipped: share of the face's pixels that are pure black or white.
-        inside: share of the landmarks inside the photo.
-        distrusted: whether its landmarks contradict the other views.
-    """
-
-    name: str
-    width: int
-    height: int
-    focal: float
-    face_found: bool
-    face_size: float | None = None
-    distance: float | None = None
-    azimuth: float | None = None
-    elevation: float | None = None
-    residual: float | None = None
-    sharpness: float | None = None
-    exposure: float | None = None
-    clipped: float | None = None
-    inside: float | None = None
-    distrusted: bool = False
-
-    @property
-    def usable(self) -> bool:
-        """Whether reconstruction may use the view."""
-        return self.face_found and not self.distrusted
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """From where the usable views see the face, degrees.
-
-    Args:
-        azimuth: (leftmost, rightmost) about the face's vertical axis, 0 = frontal.
-        elevation: (lowest, highest).
-        largest_gap: largest step in azimuth between neighbouring views.
-        baseline: mean angle between a view and its nearest neighbour.
-    """
-
-    azimuth: tuple[float, float]
-    elevation: tuple[float, float]
-    largest_gap: float
-    baseline: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +37,7 @@ class Inspection:
         views: a report for each view.
         coverage: None when fewer than two views are usable.
         problems: worst first.
-        notes: what reading and detection remarked.
+        notes: remarks from reading and detection.
         landmarks2d: landmarks in the views, or None when too few show a face.
         landmarks3d: triangulated, or None.
     """
@@ -114,9 +54,9 @@ class Inspection:
 
 
 def inspect(capture: Capture, detector: LandmarkDetector | None = None) -> Inspection:
-    """Look at a capture as a reconstruction would, without making one.
+    """Examine a capture as a reconstruction would, without making one.
 
-    A capture in which no face is found is not an error here: it is what the inspection reports.
+    A capture in which no face is found is not an error here: the inspection reports it.
 
     Args:
         capture: as loaded.
@@ -170,12 +110,12 @@ def _view_reports(
 
 
 def _with_picture(report: ViewReport, view: View, points: Array) -> ViewReport:
-    """Add what the photo alone says about the face at ``points`` (L, 2)."""
+    """Add what follows from the photo alone, with the face at ``points`` (L, 2)."""
     luminance = _face_luminance(view.image, points)
     return replace(
         report,
         face_size=float(np.nanmax(points[:, 1]) - np.nanmin(points[:, 1])),
-        sharpness=sharpness_of(view, points),
+        sharpness=face_sharpness(view.image, points),
         exposure=float(np.median(luminance)),
         clipped=float(((luminance <= 0.004) | (luminance >= 0.996)).mean()),
         inside=share_inside(view, points),
@@ -185,7 +125,7 @@ def _with_picture(report: ViewReport, view: View, points: Array) -> ViewReport:
 def _with_space(
     report: ViewReport, camera: Camera, v: int, landmarks3d: Landmarks3D, frame: _Frame
 ) -> ViewReport:
-    """Add what the triangulated face says about view ``v``."""
+    """Add what follows from the triangulated face for view ``v``."""
     left, up, front = frame.axes @ (camera.center - frame.middle)
     residuals = landmarks3d.residuals[v]
     counted = np.isfinite(residuals)
@@ -215,15 +155,15 @@ def _coverage(capture: Capture, views: Sequence[ViewReport], frame: _Frame | Non
     usable = [v for v, view in enumerate(views) if view.usable and view.azimuth is not None]
     if frame is None or len(usable) < 2:
         return None
-    azimuth = [views[v].azimuth for v in usable]
-    elevation = [views[v].elevation for v in usable]
+    azimuth = np.array([views[v].azimuth for v in usable], np.float64)
+    elevation = np.array([views[v].elevation for v in usable], np.float64)
     directions = unit(np.stack([capture.cameras[v].center for v in usable]) - frame.middle)
     angles = np.degrees(np.arccos(np.clip(directions @ directions.T, -1, 1)))
     np.fill_diagonal(angles, np.inf)
     return Coverage(
-        azimuth=(min(azimuth), max(azimuth)),  # type: ignore[type-var, arg-type]
-        elevation=(min(elevation), max(elevation)),  # type: ignore[type-var, arg-type]
-        largest_gap=largest_gap(azimuth),  # type: ignore[arg-type]
+        azimuth=(float(azimuth.min()), float(azimuth.max())),
+        elevation=(float(elevation.min()), float(elevation.max())),
+        largest_gap=float(np.diff(np.sort(azimuth)).max()),
         baseline=float(angles.min(1).mean()),
     )
 
@@ -231,15 +171,9 @@ def _coverage(capture: Capture, views: Sequence[ViewReport], frame: _Frame | Non
 def print_inspection(inspection: Inspection, console: Console) -> None:
     """Print the inspection as a table of the views, the coverage, and the problems with their remedies."""
     usable = sum(view.usable for view in inspection.views)
-    unit_name = (
-        "unknown unit" if inspection.mm_per_unit is None else f"{inspection.mm_per_unit:g} mm per unit"
-    )
-    console.print(
-        Text.assemble(
-            (str(inspection.path or "capture"), "bold"),
-            f" · {inspection.format} · {len(inspection.views)} views, {usable} usable · {unit_name}",
-        )
-    )
+    scale = "unknown unit" if inspection.mm_per_unit is None else f"{inspection.mm_per_unit:g} mm per unit"
+    about = f" · {inspection.format} · {len(inspection.views)} views, {usable} usable · {scale}"
+    console.print(Text.assemble((str(inspection.path or "capture"), "bold"), about))
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("view", no_wrap=True)
     for heading in COLUMNS:
@@ -250,16 +184,14 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
     console.print(table)
     console.print(Text(UNITS, style="dim"))
     if inspection.coverage is not None:
-        console.print(
-            Text("coverage  ", style="bold").append(coverage_sentence(inspection.coverage), style="default")
-        )
+        console.print(Text.assemble(("coverage  ", "bold"), coverage_sentence(inspection.coverage)))
     for note in inspection.notes:
-        console.print(Text("note      ", style="bold blue").append(note, style="default"))
+        console.print(Text.assemble(("note      ", "bold blue"), note))
     for problem in inspection.problems:
         label = ("error     ", "bold red") if problem.severe else ("warning   ", "bold yellow")
         console.print(Text.assemble(label, problem.what, (f" — {problem.remedy}", "dim")))
     if not inspection.problems:
-        console.print(Text("nothing is wrong with this capture", style="green"))
+        console.print(Text("no problems found in this capture", style="green"))
 
 
 COLUMNS = ("size", "focal", "distance", "azimuth", "elev.", "face", "error", "sharp", "light")
@@ -272,18 +204,17 @@ UNITS = "size, focal length, height of the face and error of the landmarks in pi
 def view_cells(view: ViewReport) -> tuple[str, ...]:
     """The cells of a view below :data:`COLUMNS`; a dash where nothing is known."""
 
-    def number(value: float | None, form: str) -> str:
-        return "–" if value is None else format(value, form)
+    def number(value: float | None, form: str, unit: str = "") -> str:
+        return "–" if value is None else format(value, form) + unit
 
-    residual = number(view.residual, ".1f") + (" !" if view.distrusted else "")
     return (
         f"{view.width}×{view.height}",
         f"{view.focal:.0f}",
         number(view.distance, ".4g"),
-        number(view.azimuth, "+.0f") + ("°" if view.azimuth is not None else ""),
-        number(view.elevation, "+.0f") + ("°" if view.elevation is not None else ""),
+        number(view.azimuth, "+.0f", "°"),
+        number(view.elevation, "+.0f", "°"),
         number(view.face_size, ".0f") if view.face_found else "no face",
-        residual,
+        number(view.residual, ".1f") + (" !" if view.distrusted else ""),
         number(view.sharpness, ".2f"),
         number(view.exposure, ".2f"),
     )

@@ -1,11 +1,10 @@
-"""Facial landmarks: found in the photos, triangulated, aligned between the views, selected by."""
+"""Facial landmarks: detection, triangulation, alignment between the views, selection of views by them."""
 
 from mesoface.landmarks.from_file import read_landmarks
 from mesoface.landmarks.mediapipe import MediapipeDetector
 from mesoface.landmarks.photometric import align_landmarks
-from mesoface.landmarks.rays import closest_points_to_rays
 from mesoface.landmarks.selection import select_views
-from mesoface.landmarks.triangulation import triangulate
+from mesoface.landmarks.triangulation import closest_points_to_rays, triangulate
 from mesoface.landmarks.types import LandmarkDetector, Landmarks2D, Landmarks3D
 
 __all__ = [

@@ -1,11 +1,11 @@
-"""Landmarks from a file, where no detector is wanted or none works.
+"""Landmarks from a file, in place of a detector.
 
 JSON::
 
     {"scheme": "ibug68",                    // or "mediapipe478"
      "views": {"cam01": [[812.5, 640.0], null, ...], "cam02": [...]}}
 
-NPZ: ``scheme`` (a string), ``views`` (V names), ``points`` (V, L, 2) and, if wanted, ``weights`` (V, L).
+NPZ: ``scheme`` (a string), ``views`` (V names), ``points`` (V, L, 2) and, optionally, ``weights`` (V, L).
 
 Coordinates are pixels of the *undistorted* photos, which are what ``load_capture`` returns and what the
 inspection page shows, with the centre of the top-left pixel at (0, 0). Views of the capture that the file
@@ -47,41 +47,42 @@ def read_landmarks(path: str | Path, capture: Capture) -> Landmarks2D:
             points, points far outside their photo, or landmarks in fewer than two views.
     """
     path = Path(path)
+    try:
+        return _read(path, capture)
+    except _Refused as error:
+        what, remedy = error.args
+        raise LandmarkError(what, path=path, remedy=remedy) from error.__cause__
+
+
+class _Refused(Exception):
+    """What is wrong with the file, and the remedy."""
+
+
+def _read(path: Path, capture: Capture) -> Landmarks2D:
     if not path.is_file():
-        raise LandmarkError("no such file", path=path, remedy="name a .json or .npz file of landmarks")
+        raise _Refused("no such file", "name a .json or .npz file of landmarks")
     if path.stat().st_size > _MAX_BYTES:
-        raise LandmarkError(
-            f"larger than {_MAX_BYTES >> 20} MB", path=path, remedy="is this a landmark file?"
-        )
+        raise _Refused(f"larger than {_MAX_BYTES >> 20} MB", "is this a landmark file?")
     readers = {".json": _read_json, ".npz": _read_npz}
     if path.suffix.lower() not in readers:
-        raise LandmarkError(f"unknown kind of file {path.suffix!r}", path=path, remedy="use .json or .npz")
+        raise _Refused(f"unknown kind of file {path.suffix!r}", "use .json or .npz")
     scheme, views = readers[path.suffix.lower()](path)
 
     if scheme not in SCHEMES:
-        raise LandmarkError(
-            f"unknown scheme {scheme!r}", path=path, remedy=f"use one of {', '.join(SCHEMES)}"
-        )
+        raise _Refused(f"unknown scheme {scheme!r}", f"use one of {', '.join(SCHEMES)}")
     unknown = [name for name in views if name not in capture.names]
     if unknown:
-        raise LandmarkError(
-            f"names the view {unknown[0]!r}, which the capture does not have",
-            path=path,
-            remedy=f"its views are {', '.join(capture.names)}",
-        )
+        what = f"names the view {unknown[0]!r}, which the capture does not have"
+        raise _Refused(what, f"its views are {', '.join(capture.names)}")
     points = np.full((len(capture), SCHEMES[scheme], 2), np.nan)
     weights = np.zeros(points.shape[:2])
     for v, view in enumerate(capture.views):
         if view.name in views:
-            points[v], weights[v] = _checked(path, view.name, *views[view.name], SCHEMES[scheme])
-            _check_inside(path, view.name, points[v], (view.camera.width, view.camera.height))
+            points[v], weights[v] = _checked(view.name, *views[view.name], SCHEMES[scheme])
+            _check_inside(view.name, points[v], (view.camera.width, view.camera.height))
     landmarks = Landmarks2D(points, weights, scheme)
     if landmarks.found.sum() < 2:
-        raise LandmarkError(
-            f"has landmarks in {landmarks.found.sum()} view(s)",
-            path=path,
-            remedy="at least two views are needed",
-        )
+        raise _Refused(f"has landmarks in {landmarks.found.sum()} view(s)", "at least two views are needed")
     return landmarks
 
 
@@ -105,40 +106,24 @@ def _read_json(path: Path) -> tuple[str, _Views]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise LandmarkError(
-            f"cannot be read as JSON ({error})", path=path, remedy="check the file"
-        ) from error
+        raise _Refused(f"cannot be read as JSON ({error})", "check the file") from error
     if not isinstance(data, dict) or not isinstance(data.get("views"), dict):
-        raise LandmarkError(
-            'expected {"scheme": …, "views": {name: [[x, y] or null, …]}}',
-            path=path,
-            remedy="see docs/formats.md",
-        )
-    return str(data.get("scheme")), {
-        name: (_rows(path, name, rows), None) for name, rows in data["views"].items()
-    }
+        raise _Refused('expected {"scheme": …, "views": {name: [[x, y] or null, …]}}', "see docs/formats.md")
+    return str(data.get("scheme")), {name: (_rows(name, rows), None) for name, rows in data["views"].items()}
 
 
-def _rows(path: Path, name: str, rows: Any) -> NDArray[np.float64]:
+def _rows(name: str, rows: Any) -> NDArray[np.float64]:
     """(L, 2) from a list of pairs and nulls."""
     if not isinstance(rows, list):
-        raise LandmarkError(
-            f"view {name}: expected a list of [x, y] or null", path=path, remedy="check the file"
-        )
+        raise _Refused(f"view {name}: expected a list of [x, y] or null", "check the file")
     points = np.full((len(rows), 2), np.nan)
     for i, row in enumerate(rows):
         if row is None:
             continue
-        if (
-            not isinstance(row, list)
-            or len(row) != 2
-            or not all(isinstance(x, int | float) and not isinstance(x, bool) and np.isfinite(x) for x in row)
-        ):
-            raise LandmarkError(
-                f"view {name}, point {i}: expected [x, y] or null, got {str(row)[:60]}",
-                path=path,
-                remedy="write null for a point that the view does not show",
-            )
+        pair = isinstance(row, list) and len(row) == 2
+        if not pair or not all(type(x) in (int, float) and abs(x) < 1e15 for x in row):
+            what = f"view {name}, point {i}: expected [x, y] or null, got {str(row)[:60]}"
+            raise _Refused(what, "write null for a point that the view does not show")
         points[i] = row
     return points
 
@@ -148,61 +133,45 @@ def _read_npz(path: Path) -> tuple[str, _Views]:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > _MAX_BYTES:
-            raise LandmarkError(
-                f"unpacks to more than {_MAX_BYTES >> 20} MB", path=path, remedy="is this a landmark file?"
-            )
+            raise _Refused(f"unpacks to more than {_MAX_BYTES >> 20} MB", "is this a landmark file?")
         arrays = read_npz(path, ("scheme", "views", "points", "weights"))
     except (OSError, zipfile.BadZipFile) as error:
-        raise LandmarkError(f"cannot be read as NPZ ({error})", path=path, remedy="check the file") from error
+        raise _Refused(f"cannot be read as NPZ ({error})", "check the file") from error
     except FaceModelError as error:
-        raise LandmarkError(error.message, path=path, remedy="write it again with numpy.savez") from error
+        raise _Refused(error.message, "write it again with numpy.savez") from error
     missing = {"scheme", "views", "points"} - arrays.keys()
     if missing:
-        raise LandmarkError(
-            f"has no array {', '.join(sorted(missing))}",
-            path=path,
-            remedy="expected scheme, views, points and, if wanted, weights",
-        )
+        remedy = "expected scheme, views, points and, optionally, weights"
+        raise _Refused(f"has no array {', '.join(sorted(missing))}", remedy)
     names = [str(name) for name in np.atleast_1d(arrays["views"])]
     points, weights = arrays["points"], arrays.get("weights")
     if points.ndim != 3 or len(points) != len(names) or points.dtype.kind not in "fiu":
-        raise LandmarkError(
-            f"points are {points.dtype} {points.shape}",
-            path=path,
-            remedy=f"expected numbers ({len(names)}, L, 2)",
-        )
+        what = f"points are {points.dtype} {points.shape}"
+        raise _Refused(what, f"expected numbers ({len(names)}, L, 2)")
     if weights is not None and (weights.shape != points.shape[:2] or weights.dtype.kind not in "fiu"):
-        raise LandmarkError(
-            f"weights are {weights.dtype} {weights.shape}", path=path, remedy=f"expected {points.shape[:2]}"
-        )
+        raise _Refused(f"weights are {weights.dtype} {weights.shape}", f"expected {points.shape[:2]}")
     views = {n: (points[i], None if weights is None else weights[i]) for i, n in enumerate(names)}
     return str(arrays["scheme"]), views
 
 
 def _checked(
-    path: Path, name: str, points: NDArray, weights: NDArray | None, count: int
+    name: str, points: NDArray, weights: NDArray | None, count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if points.shape != (count, 2):
-        raise LandmarkError(
-            f"view {name}: {len(points)} points, shape {points.shape}",
-            path=path,
-            remedy=f"expected ({count}, 2)",
-        )
+        what = f"view {name}: {len(points)} points, shape {points.shape}"
+        raise _Refused(what, f"expected ({count}, 2)")
     known = np.isfinite(points).all(1)
     if weights is None:
         return np.where(known[:, None], points, np.nan), known.astype(np.float64)
     if not (np.isfinite(weights).all() and (weights >= 0).all() and (weights <= 1).all()):
-        raise LandmarkError(f"view {name}: a weight is not in [0, 1]", path=path, remedy="check the file")
+        raise _Refused(f"view {name}: a weight is not in [0, 1]", "check the file")
     return np.where(known[:, None], points, np.nan), np.where(known, weights, 0.0)
 
 
-def _check_inside(path: Path, name: str, points: NDArray[np.float64], size: tuple[int, int]) -> None:
+def _check_inside(name: str, points: NDArray[np.float64], size: tuple[int, int]) -> None:
     known = points[np.isfinite(points).all(1)]
     far = (known < -_MARGIN * np.array(size)) | (known > (1 + _MARGIN) * np.array(size))
     if far.any():
         x, y = known[far.any(1)][0]
-        raise LandmarkError(
-            f"view {name}: the point ({x:.0f}, {y:.0f}) is far outside the photo of {size[0]}×{size[1]}",
-            path=path,
-            remedy="give pixels of the undistorted photo at the size at which it is loaded",
-        )
+        what = f"view {name}: the point ({x:.0f}, {y:.0f}) is far outside the photo of {size[0]}×{size[1]}"
+        raise _Refused(what, "give pixels of the undistorted photo at the size at which it is loaded")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,10 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import Capture
 from mesoface.errors import LandmarkError
 from mesoface.geometry.camera import Camera
-from mesoface.landmarks.candidates import choose_main_face, face_size, most_prominent, without_doubles
-from mesoface.landmarks.crop import Crop
-from mesoface.landmarks.networks import FaceNetworks
-from mesoface.landmarks.rays import closest_points_to_rays
+from mesoface.landmarks.networks import Crop, FaceNetworks
+from mesoface.landmarks.selection import choose_main_face, face_size, most_prominent, without_doubles
 from mesoface.landmarks.surface import facing_weight, landmark_normals
+from mesoface.landmarks.triangulation import closest_points_to_rays
 from mesoface.landmarks.types import Landmarks2D
 from mesoface.running.progress import ProgressCallback, silent
 
@@ -25,8 +25,8 @@ SCHEME = "mediapipe478"
 COUNT = 478
 
 _MARGIN = 1.35  # of the crop around the landmarks; measured on real photos, see benchmarks/landmarks.py
-# The network's answer jumps by up to 1 % of the face with the crop it is given: the mean over a few crops
-# is what we take, and their spread says how sure it is. (shift in sides, scale, turn in radians)
+# The network's answer varies by up to 1 % of the face with the crop: we take the mean over a few crops, and
+# their spread is the uncertainty. (shift in sides, scale, turn in radians)
 _JITTER = (
     ((0.0, 0.0), 1.0, 0.0),
     ((0.03, 0.01), 0.93, 0.10),
@@ -37,7 +37,6 @@ _JITTER = (
     ((-0.02, -0.02), 0.99, 0.14),
     ((0.0, 0.0), 1.14, 0.0),
 )
-_UPRIGHT, _TURNED = (0.0,), (np.pi / 2, -np.pi / 2, np.pi)
 _TILES = (0.6, 0.35)  # sides of the squares searched for a small face, in shares of the longer image side
 _SEEN, _HIDDEN = 0.35, -0.25  # cosine between skin and view: above it a point counts fully, below not at all
 # The face detector takes a textured ball for a face with a score of up to 0.73; real faces up to 60° from the
@@ -53,14 +52,17 @@ class MediapipeDetector:
     be, then turned by quarters, then in parts. Landmarks are placed again in several crops around the face.
 
     Args:
-        progress: told of every view.
+        progress: called for every view.
     """
 
     scheme = SCHEME
 
     def __init__(self, progress: ProgressCallback = silent):
         self._progress = progress
-        self._networks: FaceNetworks | None = None
+
+    @cached_property
+    def _networks(self) -> FaceNetworks:
+        return FaceNetworks()
 
     def detect(self, capture: Capture) -> Landmarks2D:
         """Find the face of ``capture``.
@@ -72,7 +74,6 @@ class MediapipeDetector:
         Raises:
             LandmarkError: fewer than two views show a face.
         """
-        self._networks = self._networks or FaceNetworks()
         images = [np.rint(view.image * 255).astype(np.uint8) for view in capture.views]
         found = self._find_everywhere(images, capture.cameras)
         chosen = choose_main_face(capture.cameras, found)
@@ -89,7 +90,7 @@ class MediapipeDetector:
         return Landmarks2D(np.stack(points), np.stack(weights), SCHEME, tuple(notes))
 
     def detect_uncalibrated(self, images: Iterable[Pixels], names: Sequence[str]) -> Landmarks2D:
-        """Find the face in each photo on its own, where no cameras tell what the others see.
+        """Find the face in each photo on its own, without cameras that relate the photos.
 
         Args:
             images: (H, W, 3) RGB photos, one after another; no two are held at a time.
@@ -99,16 +100,10 @@ class MediapipeDetector:
             (V, 478) points, as :meth:`detect`. Of several faces the most prominent one is taken. No face in
             any photo is not an error here.
         """
-        self._networks = self._networks or FaceNetworks()
-        means: tuple[Callable[[Pixels], list[Crop]], ...] = (
-            lambda image: _whole(image, _UPRIGHT),
-            lambda image: _whole(image, _TURNED),
-            _tiles,
-        )
         refined, notes = [], []
         for v, (image, name) in enumerate(zip(images, names, strict=True)):
             faces: list[Array] = []
-            for places in means:
+            for places in (_upright, _turned, _tiles):
                 faces = faces or self._search(image, places(image))
             if len(faces) > 1:
                 notes.append(f"photo {name}: {len(faces)} faces; the larger and more central one was taken")
@@ -120,12 +115,8 @@ class MediapipeDetector:
 
     def _find_everywhere(self, images: Sequence[Pixels], cameras: Sequence[Camera]) -> list[list[Array]]:
         """Per view the faces in it, (478, 3) landmarks each, by ever more costly means."""
-        found = [self._search(image, _whole(image, _UPRIGHT)) for image in images]
-        means: tuple[Callable[[Pixels], list[Crop]], ...] = (
-            lambda image: _whole(image, _TURNED),
-            _tiles,
-        )
-        for more in means:
+        found = [self._search(image, _upright(image)) for image in images]
+        for more in (_turned, _tiles):
             self._search_by_cameras(images, cameras, found)
             for v, image in enumerate(images):
                 if not found[v]:
@@ -134,7 +125,6 @@ class MediapipeDetector:
         return found
 
     def _search(self, image: Pixels, places: Sequence[Crop]) -> list[Array]:
-        assert self._networks is not None
         faces = []
         for place in places:
             for crop, score in self._networks.find(image, place):
@@ -144,8 +134,7 @@ class MediapipeDetector:
         return without_doubles(faces)
 
     def _is_steady(self, image: Pixels, face: Array) -> bool:
-        """Whether the landmarks stay when the crop moves a little: on what is no face they do not."""
-        assert self._networks is not None
+        """Whether the landmarks stay when the crop moves a little, as they do on faces only."""
         crop = Crop.around(face[:, :2], _MARGIN)
         answers = [self._networks.place(image, crop.jittered(*jitter)) for jitter in _JITTER[:5]]
         placed = [answer for answer in answers if answer is not None]
@@ -154,8 +143,7 @@ class MediapipeDetector:
     def _search_by_cameras(
         self, images: Sequence[Pixels], cameras: Sequence[Camera], found: list[list[Array]]
     ) -> None:
-        """Look for the face of the other views where they say it must be (a profile, say)."""
-        assert self._networks is not None
+        """Look for the face of the other views where they predict it (a profile, for example)."""
         missing = [v for v, faces in enumerate(found) if not faces]
         chosen = choose_main_face(cameras, found)
         seen = [v for v, i in enumerate(chosen) if i is not None]
@@ -173,10 +161,9 @@ class MediapipeDetector:
             if (depth <= 0).any() or normals.mean(0) @ towards < 0 or inside.mean() < 0.5:
                 continue  # behind the camera, the back of the head, or out of the picture
             face = self._networks.place(images[v], Crop.around(pixels, _MARGIN))
-            # the network answers for much that is no face: it must also lie where we looked
-            if face is not None and np.linalg.norm(face[:, :2] - pixels, axis=1).mean() < 0.15 * face_size(
-                pixels
-            ):
+            # the network also answers where there is no face: the answer must lie where we looked
+            reach = 0.15 * face_size(pixels)
+            if face is not None and np.linalg.norm(face[:, :2] - pixels, axis=1).mean() < reach:
                 found[v] = [face]
 
     def _refine(self, image: Pixels, face: Array | None) -> tuple[Array, Array]:
@@ -184,7 +171,6 @@ class MediapipeDetector:
 
         NaN and 0 where there is no face.
         """
-        assert self._networks is not None
         if face is None:
             return np.full((COUNT, 2), np.nan), np.zeros(COUNT)
         again = self._networks.place(image, Crop.around(face[:, :2], _MARGIN))
@@ -204,8 +190,12 @@ def _spread(placed: Array) -> Array:
     return np.linalg.norm(placed[..., :2] - mean[:, :2], axis=-1).mean(0) / face_size(mean)
 
 
-def _whole(image: Pixels, angles: Sequence[float]) -> list[Crop]:
-    return [Crop.whole(image, angle) for angle in angles]
+def _upright(image: Pixels) -> list[Crop]:
+    return [Crop.whole(image)]
+
+
+def _turned(image: Pixels) -> list[Crop]:
+    return [Crop.whole(image, angle) for angle in (np.pi / 2, -np.pi / 2, np.pi)]
 
 
 def _tiles(image: Pixels) -> list[Crop]:

@@ -1,21 +1,24 @@
 """MediaPipe's face networks as two plain functions: find faces, and place 478 points on one.
 
-The package's own ``FaceMesh`` decides by itself where it looks, and only near the face's size in the whole
-photo; here the caller says where. Both networks come with the wheel and run on the CPU.
+The package's own ``FaceMesh`` decides where it looks, and only near the face's size in the whole photo; here
+the caller passes a :class:`Crop`. Both networks come with the wheel and run on the CPU.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.landmarks.crop import Crop
+from mesoface.errors import needs
+from mesoface.running.process import ignored_warnings, no_native_logs
 
+Array = NDArray[np.float64]
+
+FOREHEAD, CHIN = 10, 152  # of the 478 points: both in the plane of symmetry, so seen from everywhere
 _INPUT_SIZE = 192  # of the landmark network
 _LANDMARK_GRAPH = """
 input_stream: "image"
@@ -32,27 +35,64 @@ node {
 """
 
 
-@contextmanager
-def quiet_native_logs() -> Iterator[None]:
-    """Send what C++ code writes to file descriptor 2 to nowhere while the context is open.
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """A square of ``side`` pixels around ``center``, turned by ``angle``.
 
-    MediaPipe and TensorFlow Lite announce themselves there and offer no switch that covers all of it.
+    Args:
+        center: (2,) pixels.
+        side: pixels.
+        angle: radians, from the photo's x axis to the square's, towards y.
     """
-    try:
-        saved = os.dup(2)
-    except OSError:  # there is no stderr: nothing to keep quiet
-        yield
-        return
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
+
+    center: Array
+    side: float
+    angle: float = 0.0
+
+    @classmethod
+    def whole(cls, image: NDArray[np.uint8], angle: float = 0.0) -> Crop:
+        """The smallest square around the image."""
+        height, width = image.shape[:2]
+        return cls(np.array([(width - 1) / 2, (height - 1) / 2]), float(max(width, height)), angle)
+
+    @classmethod
+    def around(cls, points: Array, margin: float) -> Crop:
+        """The upright square around a face.
+
+        Args:
+            points: (478, 2) landmarks, pixels.
+            margin: side of the square over the larger side of the landmarks' bounding box.
+        """
+        up = points[FOREHEAD] - points[CHIN]
+        angle = float(np.arctan2(up[0], -up[1]))
+        axes = _rotation(angle)
+        low, high = (points @ axes).min(0), (points @ axes).max(0)
+        return cls(axes @ ((low + high) / 2), float((high - low).max()) * margin, angle)
+
+    def jittered(self, shift: tuple[float, float], scale: float, angle: float) -> Crop:
+        """Moved by ``shift`` sides along its own axes, scaled, turned further by ``angle``."""
+        center = self.center + _rotation(self.angle) @ (self.side * np.asarray(shift))
+        return Crop(center, self.side * scale, self.angle + angle)
+
+    def cut(self, image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+        """(size, size, 3) resampled; averaged over the pixels' area when shrunk, black outside."""
+        factor = min(max(1, round(self.side / size)), 3)
+        fine = size * factor
+        # pixel j of the cut has its centre at (j + 0.5) / fine of the square
+        axes = _rotation(self.angle) * (self.side / fine)
+        offset = self.to_image(np.full((1, 2), 0.5 / fine))[0]
+        matrix = np.column_stack([axes, offset])
+        cut = cv2.warpAffine(image, matrix, (fine, fine), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        return cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA) if factor > 1 else cut
+
+    def to_image(self, points: Array) -> Array:
+        """(N, 2) in [0, 1]² of the square → pixels of the photo."""
+        return self.center + (np.asarray(points) - 0.5) @ _rotation(self.angle).T * self.side
+
+
+def _rotation(angle: float) -> Array:
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s], [s, c]])
 
 
 class FaceNetworks:
@@ -61,7 +101,8 @@ class FaceNetworks:
     def __init__(self) -> None:
         os.environ.setdefault("GLOG_minloglevel", "2")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with quiet_native_logs():
+        with no_native_logs, ignored_warnings():  # there is no switch that covers all of it
+            needs("mediapipe", "it finds the face")
             from mediapipe.framework.formats.rect_pb2 import NormalizedRect
             from mediapipe.python.solution_base import SolutionBase
             from mediapipe.python.solutions.face_detection import FaceDetection

@@ -19,7 +19,6 @@ from mesoface.captures.capture import Capture, View
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.landmarks.likeness import as_bytes, evened, local_correlation
 from mesoface.landmarks.selection import farthest_points, view_directions
 from mesoface.landmarks.surface import facing_weight, landmark_faces, landmark_normals
 from mesoface.landmarks.triangulation import triangulate
@@ -34,6 +33,9 @@ _ANGLE = np.radians([6.0, 50.0])  # between a home view and its partners
 _VISIBLE, _FULL = 0.25, 0.7  # cosine between skin and view: below the first a point is not followed
 _POOR, _GOOD = 0.35, 0.8  # correlation after the flow: weight 0 and 1
 _FAR = 0.08  # of _SIZE: a flow longer than that is a mistake
+_CONTRAST = 6.0  # pixels over which brightness and contrast are evened out
+_WINDOW = 5.0  # pixels, standard deviation, over which the agreement is judged
+_LEVELS, _GREY = 40, 128  # of a byte: one local deviation, and the local mean
 
 
 def align_landmarks(
@@ -187,3 +189,30 @@ def _interpolate(places: Array, steps: Array, targets: Array) -> Array:
     reach = np.median(np.sqrt(((places - np.median(places, 0)) ** 2).sum(1))) / 5
     weights = 1 / (squared + reach**2) ** 2
     return weights @ steps / weights.sum(1, keepdims=True)
+
+
+def evened(grey: Image) -> Image:
+    """Grey values with local mean 0 and local deviation 1: exposure and shading are not skin."""
+    detail = grey - cv2.GaussianBlur(grey, (0, 0), _CONTRAST)
+    return detail / (np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), _CONTRAST)) + 0.01)
+
+
+def as_bytes(image: Image) -> NDArray[np.uint8]:
+    """An evened image as optical flow takes it."""
+    return np.clip(image * _LEVELS + _GREY, 0, 255).astype(np.uint8)
+
+
+def from_bytes(image: NDArray[np.uint8]) -> Image:
+    """What :func:`as_bytes` kept of an evened image."""
+    return (image.astype(np.float32) - _GREY) / _LEVELS
+
+
+def local_correlation(a: Image, b: Image) -> Image:
+    """Normalised cross-correlation in a Gaussian window around every pixel."""
+
+    def mean(image: Image) -> Image:
+        return cv2.GaussianBlur(image, (0, 0), _WINDOW)
+
+    ma, mb = mean(a), mean(b)
+    variance = (mean(a * a) - ma * ma) * (mean(b * b) - mb * mb)
+    return (mean(a * b) - ma * mb) / np.sqrt(np.maximum(variance, 1e-6))

@@ -1,8 +1,13 @@
-"""Landmarks of several photos → landmarks in space, whatever single points and single views say."""
+"""Landmarks of several photos → landmarks in space, robust against wrong points and wrong views.
+
+In this order: rays through pixels and the points nearest to them; which views agree about the face, and which
+one contradicts the others; the triangulation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,31 +15,172 @@ from numpy.typing import NDArray
 from mesoface.errors import LandmarkError
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import unit
-from mesoface.landmarks.consensus import relative_errors, seed_weights, view_errors
-from mesoface.landmarks.rays import nearest_to_rays, project_all, viewing_rays
 from mesoface.landmarks.surface import facing_weight, landmark_normals
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 
 Array = NDArray[np.float64]
 
+_SAMPLE = 60  # landmarks that vote
+_MAX_PAIRS = 400
+# Between the two views of a pair: below the first depth is loose, above the second few points are shared.
+_ANGLES = np.radians([4.0, 110.0])
+_TOLERANCE = 0.02  # of the face's size: the detector's error
 _MIN_ANGLE = np.radians(2.0)  # between the two views that are furthest apart
 _ROUNDS, _STEPS = 4, 6
 _KERNEL = 2.0  # width of the Cauchy kernel, in median errors
 _MIN_KERNEL = 0.002  # face sizes: no detector is better than that
-# A view is distrusted when its error is beyond both: so many median views' errors, and this share of the
-# face.
+# A view is distrusted when its error exceeds both so many times the views' median and this share of the face.
 _OUTLYING, _CONTRADICTING = 3.0, 0.045
 _HIDDEN, _SEEN = -0.4, 0.3  # cosine between skin and view: below it a view does not count, above it fully
+
+
+def viewing_rays(cameras: Sequence[Camera], keypoints: Array) -> Array:
+    """Unit directions in the world of the rays through pixels.
+
+    Args:
+        cameras: V cameras.
+        keypoints: (V, N, 2) pixels; NaN gives NaN.
+
+    Returns:
+        (V, N, 3).
+    """
+    return np.stack([camera.rays(xy) for camera, xy in zip(cameras, keypoints, strict=True)])
+
+
+def nearest_to_rays(origins: Array, directions: Array, weights: Array) -> Array:
+    """The points with the least weighted sum of squared distances to their rays.
+
+    Solves ``Σ w (I - d dᵀ) x = Σ w (I - d dᵀ) c`` for every point.
+
+    Args:
+        origins: (V, 3) optical centres.
+        directions: (V, N, 3) unit directions; not read where the weight is 0.
+        weights: (V, N), ≥ 0.
+
+    Returns:
+        (N, 3); NaN where fewer than two rays count or all of them are parallel.
+    """
+    d = np.where(weights[..., None] > 0, directions, 0.0)
+    along = np.einsum("vnk,vk->vn", d, origins)
+    total = weights.sum(0)
+    A = total[:, None, None] * np.eye(3) - np.einsum("vn,vni,vnj->nij", weights, d, d)
+    b = weights.T @ origins - np.einsum("vn,vni->ni", weights * along, d)
+    # The smallest eigenvalue over the total weight is the mean squared sine between the rays and their axis.
+    usable = (weights > 0).sum(0) >= 2
+    usable[usable] = np.linalg.eigvalsh(A[usable])[:, 0] > 1e-9 * total[usable]
+    points = np.full((len(total), 3), np.nan)
+    points[usable] = np.linalg.solve(A[usable], b[usable][..., None])[..., 0]
+    return points
+
+
+def closest_points_to_rays(cameras: Sequence[Camera], keypoints: Array) -> Array:
+    """The points closest to the rays of all views, every view counting the same.
+
+    Args:
+        cameras: V cameras.
+        keypoints: (V, N, 2) pixels; NaN where a view does not have the point.
+
+    Returns:
+        (N, 3) world points; NaN where fewer than two views have the point.
+    """
+    keypoints = np.asarray(keypoints, np.float64)
+    weights = np.isfinite(keypoints).all(-1).astype(np.float64)
+    centers = np.stack([camera.center for camera in cameras])
+    return nearest_to_rays(centers, viewing_rays(cameras, keypoints), weights)
+
+
+def project_all(cameras: Sequence[Camera], points: Array) -> tuple[Array, Array]:
+    """(N, 3) world points → (V, N, 2) pixels and (V, N) depths in every camera."""
+    projected = [camera.project(points) for camera in cameras]
+    return np.stack([xy for xy, _ in projected]), np.stack([depth for _, depth in projected])
+
+
+def seed_weights(
+    cameras: Sequence[Camera], keypoints: Array, rays: Array, weights: Array, sizes: Array
+) -> tuple[Array, float]:
+    """Robust start for triangulation: the pair of views on which the others agree (exhaustive RANSAC).
+
+    Every pair of views proposes a face; its score is how well all views' landmarks, each in units of the
+    face's size in its own photo, agree with it under a Cauchy kernel. Views of equal standing, so a minority
+    of wrong cameras loses.
+
+    Args:
+        cameras: V cameras.
+        keypoints: (V, L, 2) pixels.
+        rays: (V, L, 3) unit viewing rays of the keypoints.
+        weights: (V, L) detector's confidence.
+        sizes: (V,) size of the face in each view, pixels; NaN where it shows none.
+
+    Returns:
+        (V, L) weights that start from the winning pair's face, and the largest angle between two views,
+        radians.
+    """
+    centers = np.stack([camera.center for camera in cameras])
+    sample = np.argsort(-weights.sum(0), kind="stable")
+    sample = np.sort(sample[:: max(1, len(sample) // _SAMPLE)][:_SAMPLE])
+    pairs, widest = _pairs(rays, weights)
+    best, best_score = weights, -1.0
+    for i, j in pairs:
+        two = np.zeros((len(cameras), len(sample)))
+        two[[i, j]] = np.sqrt(weights[i, sample] * weights[j, sample])
+        points = nearest_to_rays(centers, rays[:, sample], two)
+        error = relative_errors(cameras, points, keypoints[:, sample], sizes)
+        score = float((weights[:, sample] / (1 + (error / _TOLERANCE) ** 2)).sum())
+        if score > best_score:
+            best_score = score
+            two = np.zeros_like(weights)
+            two[[i, j]] = np.sqrt(weights[i] * weights[j])
+            points = nearest_to_rays(centers, rays, two)
+            error = relative_errors(cameras, points, keypoints, sizes)
+            # a landmark that the pair does not share starts from all views
+            kernel = np.where(np.isfinite(points).all(1), 1 / (1 + (error / _TOLERANCE) ** 2), 1.0)
+            best = weights * kernel
+    return best, widest
+
+
+def relative_errors(cameras: Sequence[Camera], points: Array, keypoints: Array, sizes: Array) -> Array:
+    """(V, L) reprojection errors in face sizes; infinite where there is no point before the camera."""
+    pixels, _ = project_all(cameras, points)
+    with np.errstate(invalid="ignore"):
+        error = np.linalg.norm(pixels - keypoints, axis=-1) / sizes[:, None]
+    return np.where(np.isfinite(error), error, np.inf)
+
+
+def view_errors(errors: Array, weights: Array) -> Array:
+    """(V,) weighted lower quartile of each view's errors (V, L): how far off it is; NaN without landmarks.
+
+    The quartile rather than the median: in a profile most of the landmarks are poor although the camera is
+    right, while under a wrong camera hardly one is good.
+    """
+    result = np.full(len(errors), np.nan)
+    for v, (error, weight) in enumerate(zip(errors, weights, strict=True)):
+        if weight.sum() > 0:
+            order = np.argsort(error)
+            share = np.cumsum(weight[order])
+            result[v] = error[order][np.searchsorted(share, share[-1] / 4)]
+    return result
+
+
+def _pairs(rays: Array, weights: Array) -> tuple[list[tuple[int, int]], float]:
+    """Pairs of views with a useful angle between them, thinned evenly, and the largest angle, radians."""
+    seen = [v for v in range(len(rays)) if (weights[v] > 0).any()]
+    axes = {v: np.average(rays[v], axis=0, weights=weights[v]) for v in seen}
+    angles = {}
+    for i, j in combinations(seen, 2):
+        cosine = axes[i] @ axes[j] / np.linalg.norm(axes[i]) / np.linalg.norm(axes[j])
+        angles[i, j] = float(np.arccos(np.clip(cosine, -1, 1)))
+    useful = [pair for pair, angle in angles.items() if _ANGLES[0] <= angle <= _ANGLES[1]] or list(angles)
+    return useful[:: -(-len(useful) // _MAX_PAIRS)], max(angles.values(), default=0.0)
 
 
 def triangulate(cameras: Sequence[Camera], landmarks: Landmarks2D) -> Landmarks3D:
     """Robust multi-view triangulation.
 
-    1. The pair of views on which the others agree best gives the start (:func:`.consensus.seed_weights`).
+    1. The pair of views on which the others agree best gives the start (:func:`seed_weights`).
     2. Iteratively reweighted least squares per landmark: distances to the rays, in units of the face's size
        in each view, under a Cauchy kernel whose width is the median error.
     3. Between the rounds, views that contradict the others as a whole are distrusted and left out, and a
-       view's say on a point fades as the skin there, by the triangulated surface, turns away from it.
+       view's weight on a point falls as the skin there, by the triangulated surface, turns away from it.
 
     Args:
         cameras: V cameras. With a lens, the landmarks are in distorted pixels.
@@ -51,10 +197,8 @@ def triangulate(cameras: Sequence[Camera], landmarks: Landmarks2D) -> Landmarks3
         raise ValueError(f"{len(cameras)} cameras for landmarks in {len(landmarks.points)} views")
     known = np.isfinite(landmarks.points).all(-1) & (landmarks.weights > 0)
     if known.any(1).sum() < 2:
-        raise LandmarkError(
-            f"landmarks in {known.any(1).sum()} of {len(cameras)} views; at least two are needed",
-            remedy="add photos that show the face",
-        )
+        what = f"landmarks in {known.any(1).sum()} of {len(cameras)} views; at least two are needed"
+        raise LandmarkError(what, remedy="add photos that show the face")
     trust = np.where(known, landmarks.weights, 0.0)
     keypoints = np.where(known[..., None], landmarks.points, 0.0)
     centers = np.stack([camera.center for camera in cameras])
@@ -63,10 +207,9 @@ def triangulate(cameras: Sequence[Camera], landmarks: Landmarks2D) -> Landmarks3
 
     weights, widest = seed_weights(cameras, keypoints, rays, trust, sizes)
     if widest < _MIN_ANGLE:
-        raise LandmarkError(
-            f"all views look at the face from the same direction (at most {np.degrees(widest):.2f}° apart)",
-            remedy="that gives no depth: add views from other sides, or check the camera poses",
-        )
+        what = f"all views look at the face from the same direction (at most {np.degrees(widest):.2f}° apart)"
+        remedy = "that gives no depth: add views from other sides, or check the camera poses"
+        raise LandmarkError(what, remedy=remedy)
     prior, distrusted = trust, np.zeros(len(cameras), bool)
     points = nearest_to_rays(centers, rays, weights)
     for _ in range(_ROUNDS):
@@ -74,9 +217,8 @@ def triangulate(cameras: Sequence[Camera], landmarks: Landmarks2D) -> Landmarks3
             errors = relative_errors(cameras, points, keypoints, sizes)
             width = max(_MIN_KERNEL, _KERNEL * _median(errors, prior))
             weights = prior / (1 + (errors / width) ** 2)
-            scale = (
-                _pixels_per_unit(cameras, points) / sizes[:, None]
-            )  # of a distance at the point, in face sizes
+            # face sizes in each view that a world unit at the point covers
+            scale = _pixels_per_unit(cameras, points) / sizes[:, None]
             points = nearest_to_rays(centers, rays, np.nan_to_num(weights * scale**2))
         errors = relative_errors(cameras, points, keypoints, sizes)
         distrusted = _contradicting(view_errors(errors, trust))
@@ -88,7 +230,7 @@ def triangulate(cameras: Sequence[Camera], landmarks: Landmarks2D) -> Landmarks3
 
 
 def _contradicting(errors: Array) -> NDArray[np.bool_]:
-    """(V,) views that are far off as a whole; none when only two speak: neither can be told wrong."""
+    """(V,) views that are far off as a whole; none with two views, where either may be the wrong one."""
     if np.isfinite(errors).sum() < 3:
         return np.zeros(len(errors), bool)
     with np.errstate(invalid="ignore"):
@@ -105,9 +247,8 @@ def _facing(points: Array, centers: Array, scheme: str) -> Array:
 
 def _pixels_per_unit(cameras: Sequence[Camera], points: Array) -> Array:
     """(V, L) pixels that a world unit across the ray covers at each point."""
-    return np.stack(
-        [np.sqrt(camera.K[0, 0] * camera.K[1, 1]) / camera.project(points)[1] for camera in cameras]
-    )
+    focal = np.array([np.sqrt(camera.K[0, 0] * camera.K[1, 1]) for camera in cameras])
+    return focal[:, None] / project_all(cameras, points)[1]
 
 
 def _face_sizes(points: Array) -> Array:

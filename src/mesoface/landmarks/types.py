@@ -1,8 +1,13 @@
-"""Landmarks in the photos and in space."""
+"""Landmarks in the photos and in space, and the protocol of what finds them.
+
+A detector of one's own is any class with the members of :class:`LandmarkDetector`; nothing has to be
+inherited or registered.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +37,11 @@ class Landmarks2D:
         """(V,) whether the view shows the face."""
         return (self.weights > 0).any(1)
 
+    def select(self, views: Sequence[int] | NDArray[np.int64]) -> Landmarks2D:
+        """The same of some views, in the order of ``views`` (indices)."""
+        index = np.asarray(views, np.int64)
+        return replace(self, points=self.points[index], weights=self.weights[index])
+
 
 @dataclass(frozen=True, eq=False)
 class Landmarks3D:
@@ -54,9 +64,10 @@ class Landmarks3D:
 
 
 class LandmarkDetector(Protocol):
-    """Finds the landmarks of the main face in each view on its own."""
+    """Finds the landmarks of the main face in each view on its own: ``detect(capture) -> Landmarks2D``."""
 
     scheme: str
+    """Which points it finds: ``"mediapipe478"`` or ``"ibug68"``."""
 
     def detect(self, capture: Capture) -> Landmarks2D:
         """Landmarks of ``capture``'s face, view by view.

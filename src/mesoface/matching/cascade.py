@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from mesoface.captures.capture import View
-from mesoface.errors import ReconstructionError
+from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.geometry.mesh import Mesh
-from mesoface.matching.levels import Level, LevelInput, levels_for
-from mesoface.matching.matcher import Matcher
-from mesoface.matching.trust import Rig
+from mesoface.matching.classical import ClassicalMatcher
+from mesoface.matching.matcher import Level, LevelInput, Matcher, levels_for
+from mesoface.matching.rig import Rig
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import blur_masked, resize_map
-from mesoface.uvd.match import Match
-from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import SEEN, cast_visibility
+from mesoface.uvd.space import Match, UVDSpace
+from mesoface.uvd.visibility import cast_visibility, seen_by_two
 
 # Smoothed weight from which a texel is part of the result.
 _ACCEPT = 0.03
@@ -50,10 +50,10 @@ def match(
         views: V ≥ 2 undistorted photos in millimetres.
         matcher: measures each level.
         preset: ``fast``, ``default`` or ``best``: which of the matcher's levels.
-        levels: these instead, where the surface is better known than a fitted model knows it.
+        levels: these in place of the preset's, for example where the base is already close to the surface.
         check_rig: whether views may be left out and cameras corrected.
         occluder: what hides the face beside the face itself, or None.
-        on_level: told what each level starts from.
+        on_level: called with what each level starts from.
         progress: called once a level.
 
     Raises:
@@ -72,12 +72,7 @@ def match(
         if space.size != level.size:
             space = space.resized(level.size, masks[level.size])
         visibility = cast_visibility(space, rig.views, occluder)
-        seen = space.valid & ((visibility > SEEN).sum(0) >= 2)
-        if not seen.any():
-            raise ReconstructionError(
-                "no part of the face is seen by two photos",
-                remedy="check the calibration with `mesoface inspect`",
-            )
+        seen = seen_by_two(space, visibility)
         before = resize_map(confidence, np.ones(confidence.shape, bool), level.size)
         last = number == len(levels) - 1
         start = LevelInput(level, space, rig.views, visibility, before, last)
@@ -116,3 +111,31 @@ def match(
 def _levels_to_check_at(levels: Sequence[Level]) -> set[int]:
     """Indices of the last two levels on which the rig is cheap to check: the surface is best known there."""
     return set([number for number, level in enumerate(levels) if level.size <= _RIG_SIZE][-2:])
+
+
+def choose_matcher(
+    name: str, weights: Path | None = None, *, device: str = "cpu", threads: int = 2, memory_mb: int = 1024
+) -> Matcher:
+    """The matcher called ``name``.
+
+    Args:
+        name: ``learned`` or ``ncc``.
+        weights: of the learned one; None for those that come with mesoface.
+        device: torch device.
+        threads: of the CPU.
+        memory_mb: for the learned one's volumes.
+
+    Raises:
+        MesofaceError: ``ncc`` was given weights, or the weights cannot be used.
+    """
+    if name == "ncc":
+        if weights is not None:
+            raise MesofaceError(
+                "the ncc matcher has no weights: nothing in it is learned",
+                path=weights,
+                remedy="leave out --weights, or use --matcher learned",
+            )
+        return ClassicalMatcher(device, threads)
+    from mesoface.matching.learned.matcher import load_matcher  # here, because torch takes seconds to import
+
+    return load_matcher(weights, device=device, threads=threads, memory_mb=memory_mb)

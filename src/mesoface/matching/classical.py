@@ -10,16 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.matching.displacement import find_peak, smooth_robustly
-from mesoface.matching.images import prepare_image
-from mesoface.matching.levels import Level, LevelInput
-from mesoface.matching.matcher import Measurement, well_seen
-from mesoface.matching.ncc import ncc_scores
-from mesoface.matching.pairs import choose_pairs
+from mesoface.matching.matcher import Level, LevelInput, Measurement, well_seen
+from mesoface.matching.ncc import choose_pairs, ncc_scores, prepare_image
 
 
 @dataclass(frozen=True)
 class ClassicalLevel(Level):
-    """A level, and how its correlations are made a surface.
+    """A level, and how its correlations become a surface.
 
     Args:
         window: standard deviation of the correlation window, texels.
@@ -27,9 +24,16 @@ class ClassicalLevel(Level):
         smooth: standard deviation of the smoothing of the displacement itself, texels.
     """
 
-    window: float
-    stiffness: float
+    window: float = 2.0
+    stiffness: float = 0.5
     smooth: float = 0.7
+
+    @classmethod
+    def of(cls, level: Level) -> ClassicalLevel:
+        """The level itself, or a plain one with default settings."""
+        if isinstance(level, cls):
+            return level
+        return cls(level.size, level.reach_mm, level.step_mm, level.base_mm, level.normal_mm)
 
 
 COARSE = (
@@ -59,14 +63,14 @@ PRESETS: dict[str, tuple[ClassicalLevel, ...]] = {"fast": _FAST, "default": _DEF
 
 @dataclass(frozen=True, eq=False)
 class ClassicalAnswer:
-    """What correlation says of one level: all of it, and the surface that was made of it.
+    """The result of the correlation on one level, and the surface that was made of it.
 
     Args:
         scores: (D, H, H) float32 in [-1, 1], mean correlation at each displacement.
         peak: (H, H) float32 mm, where each texel's own correlation is highest.
-        trust: (H, H) float32 in [0, 1], how much that is to be trusted.
+        trust: (H, H) float32 in [0, 1], confidence in the peak.
         displacement: (H, H) float32 mm, robustly smoothed, without gaps.
-        weight: (H, H) float32 in [0, 1], how much it is to be trusted.
+        weight: (H, H) float32 in [0, 1], confidence in the displacement.
     """
 
     scores: NDArray[np.float32]
@@ -105,9 +109,8 @@ class ClassicalMatcher:
         return self.answer(start).measurement
 
     def answer(self, start: LevelInput) -> ClassicalAnswer:
-        """As :meth:`measure`, with what it was read off from."""
-        level, space, views = start.level, start.space, start.views
-        assert isinstance(level, ClassicalLevel)
+        """As :meth:`measure`, with the correlations that it was derived from."""
+        level, space, views = ClassicalLevel.of(start.level), start.space, start.views
         pairs = choose_pairs([view.camera for view in views], space.position[space.valid].mean(0))
         images = [prepare_image(view, space, _OVERSAMPLE, level.reach_mm) for view in views]
         scores = self._correlate(space, images, start.visibility, pairs, level.steps, level.window)

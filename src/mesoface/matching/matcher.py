@@ -1,4 +1,4 @@
-"""What the cascade asks of a matcher."""
+"""What the cascade and a matcher exchange: levels, what a level starts from, and what was measured."""
 
 from __future__ import annotations
 
@@ -9,8 +9,88 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.matching.levels import Level, LevelInput
+from mesoface.captures.capture import View
+from mesoface.errors import ReconstructionError
+from mesoface.uvd.photos import pixel_footprint
+from mesoface.uvd.space import UVDSpace
 from mesoface.uvd.visibility import SEEN
+
+# Texels of less than this share of a photo's pixel would only interpolate.
+_FINEST_TEXEL = 0.6
+
+
+@dataclass(frozen=True)
+class Level:
+    """One pass of the cascade.
+
+    Args:
+        size: side of the UV maps, texels.
+        reach_mm: displacements from -reach to +reach are tried.
+        step_mm: distance between them.
+        base_mm: smoothing of the surface that the next level searches around. Searching around the measured
+            surface itself would feed its noise back through what is compared around each texel.
+        normal_mm: smoothing of the normals that the next level searches along.
+    """
+
+    size: int
+    reach_mm: float
+    step_mm: float
+    base_mm: float
+    normal_mm: float
+
+    @property
+    def steps(self) -> NDArray[np.float64]:
+        """(D,) displacements, mm."""
+        count = round(self.reach_mm / self.step_mm)
+        return np.arange(-count, count + 1) * self.step_mm
+
+
+@dataclass(frozen=True)
+class LevelInput:
+    """What one level of the cascade starts from.
+
+    Args:
+        level: its sizes and steps.
+        space: the surface that it searches around.
+        views: the V views that are still trusted, their cameras as corrected so far.
+        visibility: (V, H, H) how well each of them sees each texel.
+        confidence: (H, H) how well the levels before have measured ``space``; 1 at the first.
+        last: whether no finer level follows.
+    """
+
+    level: Level
+    space: UVDSpace
+    views: tuple[View, ...]
+    visibility: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    last: bool = False
+
+
+def levels_for(
+    presets: Mapping[str, Sequence[Level]], preset: str, views: Sequence[View], space: UVDSpace
+) -> tuple[Level, ...]:
+    """The preset's levels, without those whose texels would be much finer than the photos' pixels.
+
+    Args:
+        presets: a matcher's levels.
+        preset: ``fast``, ``default`` or ``best``.
+        views: the photos.
+        space: the base surface at any resolution.
+
+    Raises:
+        ReconstructionError: the photos are too coarse for every level.
+    """
+    footprint = float(np.median(pixel_footprint(views, space.position[space.valid].mean(0))))
+    texel_of = {level.size: space.texel_mm * space.size / level.size for level in presets[preset]}
+    levels = tuple(level for level in presets[preset] if texel_of[level.size] >= _FINEST_TEXEL * footprint)
+    if not levels:
+        raise ReconstructionError(
+            f"the photos are too coarse: a pixel spans {footprint:.1f} mm of the face, "
+            f"{max(texel_of.values()) / _FINEST_TEXEL:.1f} mm is the most that can be matched",
+            remedy="take photos in which the face is larger",
+        )
+    return levels
+
 
 # Visibility from which a texel counts as well seen.
 _WELL_SEEN = 0.35
@@ -18,11 +98,11 @@ _WELL_SEEN = 0.35
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """One level's answer.
+    """The result of one level.
 
     Args:
         displacement: (H, H) float32 mm, without gaps.
-        weight: (H, H) float32, how much it is to be trusted; 0 where nothing was measured, 1 is good.
+        weight: (H, H) float32, confidence; 0 where nothing was measured, 1 is good.
     """
 
     displacement: NDArray[np.float32]
@@ -34,7 +114,7 @@ class Matcher(Protocol):
 
     @property
     def presets(self) -> Mapping[str, Sequence[Level]]:
-        """The levels of ``fast``, ``default`` and ``best``."""
+        """The levels of ``fast``, ``default`` and ``best``; one of them is enough."""
         ...
 
     def measure(self, start: LevelInput) -> Measurement:

@@ -1,24 +1,101 @@
 """Photo-consistency in UVD space: windowed normalised cross-correlation between pairs of views.
 
 For a texel at displacement d, every view is sampled at the texels around it *at the same d*, so that the
-window lies on a copy of the base surface and slanted skin needs no correction. The fast path uses
-OpenCV's filters on each step's slice; :mod:`mesoface.matching.ncc_torch` is its readable twin, which
-runs on any torch device, and the tests hold the two together.
+window lies on a copy of the base surface and slanted skin needs no correction. The fast path is a compiled
+lookup and OpenCV's filters on each step's slice; :mod:`mesoface.matching.ncc_torch` is its readable twin,
+which runs on any torch device; tests compare both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import cv2
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.matching.images import MatchImage
+from mesoface.captures.capture import View
+from mesoface.files.colour import LUMA
+from mesoface.geometry.camera import Camera
+from mesoface.running.process import one_opencv_thread
+from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
 
-# Windows whose luminance varies less than this (standard deviation) say nothing: their correlation
+
+@dataclass(frozen=True, eq=False)
+class MatchImage:
+    """One photo at one level of the cascade.
+
+    Args:
+        pixels: (h, w) float32 luminance minus its local mean, cut to the face.
+        camera: of ``pixels``.
+    """
+
+    pixels: NDArray[np.float32]
+    camera: Camera
+
+
+def prepare_image(view: View, space: UVDSpace, oversample: float, reach_mm: float) -> MatchImage:
+    """Resample a photo so that ``oversample`` of its pixels fall on a texel, and cut it to the face.
+
+    Args:
+        view: the photo.
+        space: the UVD space of the level.
+        oversample: pixels per texel.
+        reach_mm: how far from the base the surface is searched; the cut leaves room for it.
+    """
+    points = space.position[space.valid]
+    luminance = view.image @ LUMA
+    pixels, camera = resample_photo(luminance, view.camera, points, space.texel_mm, oversample, reach_mm)
+    local_mean = cv2.GaussianBlur(pixels, (0, 0), 8 * oversample)
+    return MatchImage(pixels - local_mean, camera)
+
+
+def baseline_angles(cameras: Sequence[Camera], center: NDArray) -> NDArray[np.float64]:
+    """(V, V) angles, radians, between the directions from ``center`` (3,) to the cameras."""
+    direction = np.stack([camera.center - center for camera in cameras])
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    return np.arccos(np.clip(direction @ direction.T, -1, 1))
+
+
+def choose_pairs(
+    cameras: Sequence[Camera], center: NDArray, *, best_deg: float = 22.0, limit: int = 24
+) -> list[tuple[int, int]]:
+    """Pairs of views with a useful baseline.
+
+    Too small an angle measures depth badly; at too large a one the two photos look different. Every view
+    gets its two best partners; the rest are filled up in the order of merit.
+
+    Args:
+        cameras: V cameras.
+        center: (3,) a point on the face.
+        best_deg: angle with the highest merit.
+        limit: how many pairs at most, beyond those that every view is owed.
+
+    Returns:
+        pairs (i, j), i < j, sorted.
+    """
+    angle = np.degrees(baseline_angles(cameras, center))
+    count = len(cameras)
+    i, j = np.triu_indices(count, 1)
+    merit = -np.abs(np.log(np.maximum(angle[i, j], 1e-3) / best_deg))
+    order = np.argsort(-merit, kind="stable")
+    chosen: set[int] = set()
+    for view in range(count):
+        own = [k for k in order if view in (i[k], j[k])]
+        chosen.update(own[:2])
+    for k in order:
+        if len(chosen) >= limit:
+            break
+        if 5 <= angle[i[k], j[k]] <= 50:
+            chosen.add(k)
+    return sorted((int(i[k]), int(j[k])) for k in chosen)
+
+
+# Windows whose luminance varies less than this (standard deviation) carry no information: their correlation
 # fades to 0.
 NOISE_FLOOR = 0.0005
 
@@ -49,7 +126,7 @@ def ncc_scores(
 
     Args:
         space: base surface, (H, H).
-        images: V photos from :func:`mesoface.matching.images.prepare_image`.
+        images: V photos from :func:`mesoface.matching.ncc.prepare_image`.
         visibility: (V, H, H) in [0, 1].
         pairs: K pairs of views.
         steps: (D,) displacements, mm.
@@ -71,8 +148,7 @@ def ncc_scores(
     def slice_at(d: float) -> NDArray[np.float32]:
         sample, mean, inverse_std = [], [], []
         for image, b, a in zip(images, base, along, strict=True):
-            x, y, z = (b[k] + a[k] * np.float32(d) for k in range(3))
-            values = cv2.remap(image.pixels, x / z, y / z, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            values = look_up_pixels(image.pixels, b, a, d)
             average = blur(values)
             variance = np.maximum(blur(values * values) - average * average, 0)
             sample.append(values)
@@ -85,14 +161,50 @@ def ncc_scores(
         return score * inverse_total
 
     # OpenCV must not use threads of its own inside ours.
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            slices = list(pool.map(slice_at, steps))
-    finally:
-        cv2.setNumThreads(before)
-    return np.stack(slices)
+    with one_opencv_thread, ThreadPoolExecutor(threads) as pool:
+        return np.stack(list(pool.map(slice_at, steps)))
+
+
+def look_up_pixels(
+    pixels: NDArray[np.float32], base: NDArray[np.float32], along: NDArray[np.float32], displacement: float
+) -> NDArray[np.float32]:
+    """Bilinear values of a photo where points of a surface lie in it; beyond its edge those of the edge.
+
+    Positions are exact. OpenCV's ``remap`` rounds them to 1/32 of a pixel.
+
+    Args:
+        pixels: (h, w), h and w ≥ 2, centres at integers.
+        base: (3, H, W) homogeneous pixels of the surface's points.
+        along: (3, H, W) their change per mm of displacement.
+        displacement: mm.
+
+    Returns:
+        (H, W) float32.
+    """
+    out = np.empty(base.shape[1:], np.float32)
+    _look_up(np.ascontiguousarray(pixels, np.float32), base, along, np.float32(displacement), out)
+    return out
+
+
+# Not the assumption that there is no NaN: a point without a position is looked up at the photo's first pixel.
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})
+def _look_up(pixels, base, along, displacement, out):
+    height, width = pixels.shape
+    zero, last_x, last_y = np.float32(0), np.float32(width - 1), np.float32(height - 1)
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            z = base[2, r, c] + along[2, r, c] * displacement
+            x = (base[0, r, c] + along[0, r, c] * displacement) / z
+            y = (base[1, r, c] + along[1, r, c] * displacement) / z
+            x = x if x > zero else zero
+            y = y if y > zero else zero
+            x = x if x < last_x else last_x
+            y = y if y < last_y else last_y
+            i, j = min(int(y), height - 2), min(int(x), width - 2)
+            fx, fy = x - np.float32(j), y - np.float32(i)
+            top = pixels[i, j] + fx * (pixels[i, j + 1] - pixels[i, j])
+            bottom = pixels[i + 1, j] + fx * (pixels[i + 1, j + 1] - pixels[i + 1, j])
+            out[r, c] = top + fy * (bottom - top)
 
 
 def _project(space: UVDSpace, P: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

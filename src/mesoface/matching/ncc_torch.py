@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mesoface.matching.images import MatchImage
-from mesoface.matching.ncc import NOISE_FLOOR, Pairs, pair_weights, window_size
+from mesoface.matching.ncc import NOISE_FLOOR, MatchImage, Pairs, pair_weights, window_size
 from mesoface.uvd.space import UVDSpace
 
 

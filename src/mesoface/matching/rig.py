@@ -1,4 +1,4 @@
-"""Small errors of the cameras' directions, found by how the photos fit together on the surface.
+"""Which views the matching trusts, and the correction of small errors of the cameras' directions.
 
 Once the surface is roughly known, every photo predicts every other one. A camera that looks a fraction of a
 degree off shows the same skin shifted against the mean of the others; the shift is found by Gauss–Newton
@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera
-from mesoface.matching.images import MatchImage, prepare_image
+from mesoface.matching.ncc import MatchImage, look_up_pixels, prepare_image
 from mesoface.uvd.space import UVDSpace
 
 Map = NDArray[np.float32]
@@ -33,7 +33,7 @@ _LEAST_SHARED = 0.01
 
 @dataclass(frozen=True, eq=False)
 class RigCorrection:
-    """How far the cameras look off.
+    """By how much the directions of the cameras are wrong.
 
     Args:
         rotations: (V, 3) rotation vectors in camera axes, radians; see :func:`turn_camera`.
@@ -103,10 +103,11 @@ def _see_skin(
     x = camera.to_camera(points)
     q = x @ camera.K.T
     pixels = q[:, :2] / q[:, 2:]
-    where = pixels.reshape(*shape, 2).astype(np.float32)
+    where = np.ascontiguousarray(q.T.reshape(3, *shape), np.float32)
+    still = np.zeros_like(where)
 
     def look(picture: Map) -> Map:
-        return cv2.remap(picture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return look_up_pixels(picture, where, still, 0.0)
 
     texture = look(image.pixels)
     slope_x = look(cv2.Sobel(image.pixels, cv2.CV_32F, 1, 0, scale=1 / 8))
@@ -171,3 +172,90 @@ def _without_common_shift(
         weight = 1 / np.sqrt(1 + (rest / max(1.5 * float(np.median(rest)), 1e-7)) ** 2)
     rest_effect = b - a @ shift
     return np.stack([np.cross(ray, plane.T @ e) for (ray, plane), e in zip(axes, rest_effect, strict=True)])
+
+
+# A view that, its camera corrected, correlates with the others less than this share of the median view
+# shows something else.
+_CONTRADICTS = 0.6
+# Corrections above this, pixels, are reported.
+_REPORTED = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Rig:
+    """The views that are still used, with their cameras as corrected so far.
+
+    Args:
+        views: those still trusted, with corrected cameras.
+        used: their indices among the views that were given.
+        given: the views that were given.
+        left_out: one sentence for every view that is not used any more.
+    """
+
+    views: tuple[View, ...]
+    used: tuple[int, ...]
+    given: tuple[View, ...]
+    left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, views: Sequence[View], face: NDArray[np.float64]) -> Rig:
+        """The ``views`` that have the ``face`` (N, 3) before them; the others are left out."""
+        every = cls(tuple(views), tuple(range(len(views))), tuple(views))
+        ahead = np.array([(view.camera.to_camera(face)[:, 2] > 0).all() for view in views])
+        return every.only(ahead, "looks away from the face")
+
+    def only(self, keep: NDArray[np.bool_], reason: str) -> Rig:
+        """The views where ``keep`` (V,) is True; ``reason``, a predicate, goes into a note on each other."""
+        kept = np.flatnonzero(keep)
+        gone = [f"view {self.views[k].name} {reason} and is left out" for k in np.flatnonzero(~keep)]
+        return replace(
+            self,
+            views=tuple(self.views[k] for k in kept),
+            used=tuple(self.used[k] for k in kept),
+            left_out=(*self.left_out, *gone),
+        )
+
+    def checked(self, space: UVDSpace, visibility: NDArray[np.float32]) -> Rig:
+        """Turn each camera to agree with the others; leave out views that contradict them nevertheless.
+
+        Two views always stay.
+
+        Args:
+            space: the surface, its zero as measured so far.
+            visibility: (V, H, H) of the present views; 0 where the surface is not to be trusted.
+        """
+        correction = estimate_rig_correction(space, self.views, visibility)
+        turned = tuple(
+            replace(view, camera=turn_camera(view.camera, rotation))
+            for view, rotation in zip(self.views, correction.rotations, strict=True)
+        )
+        agreement = correction.agreement
+        compared = agreement[~np.isnan(agreement)]
+        typical = max(float(np.median(compared)), 0.0) if len(compared) else 0.0
+        keep = ~(agreement < _CONTRADICTS * typical)
+        if keep.sum() < 2:
+            keep[:] = True
+        return replace(self, views=turned).only(keep, "shows another surface than the other views")
+
+    def notes(self, center: NDArray[np.float64]) -> tuple[str, ...]:
+        """One sentence for every view that was left out or whose camera was corrected noticeably.
+
+        Args:
+            center: (3,) middle of the face; corrections are stated there.
+        """
+        shifts = [
+            float(
+                np.linalg.norm(view.camera.project(center)[0] - self.given[index].camera.project(center)[0])
+            )
+            for index, view in zip(self.used, self.views, strict=True)
+        ]
+        if len(self.views) == 2 and sum(shifts) > _REPORTED:
+            names = " and ".join(view.name for view in self.views)
+            corrected = [f"the cameras of views {names} disagree by {sum(shifts):.1f} px; met half-way"]
+        else:
+            corrected = [
+                f"view {view.name}: its camera looks {shift:.1f} px off; corrected"
+                for view, shift in zip(self.views, shifts, strict=True)
+                if shift > _REPORTED
+            ]
+        return (*self.left_out, *corrected)

@@ -1,4 +1,4 @@
-"""Mesoscopic relief of a measured and textured face."""
+"""Mesoscopic relief of a measured and textured face: predictors, prediction, the mesh with it."""
 
 from __future__ import annotations
 
@@ -6,45 +6,114 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Literal, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.relief.ground import Ground, make_ground, relief_size
-from mesoface.relief.inputs import high_pass
+from mesoface.config import Settings
+from mesoface.geometry.mesh import Mesh
+from mesoface.relief.inputs import Ground, high_pass, make_ground, relief_size
 from mesoface.relief.shading import shading_height
-from mesoface.relief.types import MesoRelief, Source
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.texture import Texture
-from mesoface.uvd.fine_surface import FineSurface
+from mesoface.uvd.maps import distance_inside, sample_map
+from mesoface.uvd.space import FineSurface
 
 SHIPPED = "relief_generator.safetensors"
-
-
-@dataclass(frozen=True)
-class Predictor:
-    """What predicts relief.
-
-    Args:
-        source: what it is, for the record.
-        height: surface and colour → (M, M) height in mm, before the high-pass.
-    """
-
-    source: Source
-    height: Callable[[Ground, Texture], NDArray[np.float32]]
-
+GENERATOR = "meso_generator.safetensors"
+"""The published generator among imported weights."""
 
 # Predicted relief fades out towards the rim of what was measured, texels.
 _FADE = 6.0
 
 
-def load_predictor(source: Source, weights: Path | None = None, *, device: str = "cpu") -> Predictor:
-    """What predicts relief; a network is read at once, so that a bad file is told before any work.
+@dataclass(frozen=True, eq=False)
+class MesoRelief:
+    """Predicted relief, finer than what was measured; nothing measured is in it.
 
     Args:
-        source: ``"learned"``, a network; ``"shading"``, dark is deep, without one.
+        height: (M, M) float32 mm along the measured surface's normals, outward positive, in the base mesh's
+            UV layout; high-passed, 0 where nothing is predicted.
+        valid: (M, M) where something is.
+        source: what predicted it, for example ``learned`` or ``shading``.
+        texel_mm: median distance between neighbouring texels, mm.
+    """
+
+    height: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    source: str
+    texel_mm: float
+
+    @property
+    def size(self) -> int:
+        """Side of the maps, texels."""
+        return self.valid.shape[0]
+
+
+class Predictor(Protocol):
+    """Predicts relief. Any object with this attribute and this method can be used."""
+
+    @property
+    def source(self) -> str:
+        """What it is, for the record."""
+        ...
+
+    def height(self, ground: Ground, texture: Texture, /) -> NDArray[np.float32]:
+        """(M, M) height in mm along the normals, outward positive, before the high-pass.
+
+        ``ground`` has M × M maps of the surface and its colour; ``texture`` is the whole texture.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FunctionPredictor:
+    """A :class:`Predictor` from a function.
+
+    Args:
+        source: what it is, for the record.
+        height: see :meth:`Predictor.height`.
+    """
+
+    source: str
+    height: Callable[[Ground, Texture], NDArray[np.float32]]
+
+
+def choose_predictor(settings: Settings) -> Predictor | None:
+    """The predictor that the settings name, its weights read at once; None where none is wanted or possible.
+
+    Raises:
+        WeightsError: weights are damaged, or of another network.
+    """
+    if settings.meso == "off" or settings.until == "base" or why_no_relief(settings):
+        return None
+    device = settings.torch_device()
+    if settings.meso == "learned" and settings.preset == "paper" and settings.weights is not None:
+        return load_published(settings.weights / GENERATOR, device=device)
+    return load_predictor(settings.meso, settings.meso_weights, device=device)
+
+
+def why_no_relief(settings: Settings) -> str | None:
+    """Why the relief that the settings ask for cannot be predicted, in words; None where it can."""
+    if settings.meso == "off":
+        return None
+    if not settings.texture_size:
+        return "it is predicted from the texture, and --texture-size is 0"
+    published = settings.meso == "learned" and settings.preset == "paper"
+    if published and not (settings.weights and (settings.weights / GENERATOR).is_file()):
+        return f"{settings.weights} has no {GENERATOR}; import dpmap_single_net_G.pth, or pass --meso shading"
+    return None
+
+
+def load_predictor(
+    source: Literal["learned", "shading"], weights: Path | None = None, *, device: str = "cpu"
+) -> Predictor:
+    """A predictor that comes with mesoface; a network is read at once, so that a bad file is reported early.
+
+    Args:
+        source: ``learned``: a network; ``shading``: dark is deep, without a network.
         weights: of the network, a safetensors file; None for those that come with mesoface.
         device: torch device.
 
@@ -52,15 +121,14 @@ def load_predictor(source: Source, weights: Path | None = None, *, device: str =
         WeightsError: the file is missing, damaged, or of another network.
     """
     if source == "shading":
-        return Predictor(source, lambda ground, texture: shading_height(ground))
+        return FunctionPredictor(source, lambda ground, texture: shading_height(ground))
     # Here, because torch takes seconds to import.
     from mesoface.files.weights import load_network
-    from mesoface.relief.learned import learned_height
-    from mesoface.relief.network import RELIEF_GENERATOR
+    from mesoface.relief.network import RELIEF_GENERATOR, learned_height
 
     with as_file(files("mesoface") / "assets" / SHIPPED) as shipped:
         network = load_network(weights or shipped, RELIEF_GENERATOR)
-    return Predictor(source, lambda ground, texture: learned_height(ground, network, device))
+    return FunctionPredictor(source, lambda ground, texture: learned_height(ground, network, device))
 
 
 def load_published(weights: Path, *, device: str = "cpu") -> Predictor:
@@ -74,11 +142,10 @@ def load_published(weights: Path, *, device: str = "cpu") -> Predictor:
         WeightsError: the file is missing, damaged, or of another network.
     """
     from mesoface.files.weights import load_network
-    from mesoface.relief.generator import MESO_GENERATOR
-    from mesoface.relief.published import published_height
+    from mesoface.relief.network import MESO_GENERATOR, published_height
 
     generator = load_network(weights, MESO_GENERATOR)
-    return Predictor(
+    return FunctionPredictor(
         "learned", lambda ground, texture: published_height(texture.color, ground.size, generator, device)
     )
 
@@ -93,20 +160,44 @@ def predict_relief(
 ) -> MesoRelief:
     """Relief finer than what was measured.
 
-    Whatever predicts it, what is smoother than six texels is taken away: that is what photos measure, and a
-    prediction shall not move it.
+    Whatever predicts it, what is smoother than six texels is removed: that is what photos measure, and a
+    prediction must not move it.
 
     Args:
         fine: the measured surface.
         texture: its colour.
         views: the photos, whose pixels set the maps' size.
-        predictor: see :func:`load_predictor`.
+        predictor: see :func:`choose_predictor`; or an object of your own.
         progress: called at the beginning and at the end.
+
+    Raises:
+        ValueError: the predictor returned a map of another shape.
     """
     progress("Mesoscopic detail", 0, 1)
     ground = make_ground(fine, texture, relief_size(fine, views, texture.size))
-    height = high_pass(predictor.height(ground, texture), ground.valid)
-    distance = cv2.distanceTransform(ground.valid.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    height *= np.clip(distance / _FADE, 0, 1)
+    predicted = np.asarray(predictor.height(ground, texture), np.float32)
+    if predicted.shape != ground.valid.shape:
+        raise ValueError(
+            f"relief must be {ground.valid.shape}, {predictor.source} returned {predicted.shape}"
+        )
+    height = high_pass(predicted, ground.valid)
+    height *= np.clip(distance_inside(ground.valid) / _FADE, 0, 1)
     progress("Mesoscopic detail", 1, 1)
     return MesoRelief(height.astype(np.float32), ground.valid, predictor.source, ground.texel_mm)
+
+
+def add_relief(mesh: Mesh, relief: MesoRelief) -> Mesh:
+    """The mesh with its vertices moved along its normals by the relief; topology and UVs stay.
+
+    Args:
+        mesh: with one UV a vertex, in the relief's layout.
+        relief: what was predicted.
+
+    Raises:
+        ValueError: the mesh has no UVs, or UVs that are not its vertices' own.
+    """
+    if mesh.uv is None or mesh.uv_faces is not None:
+        raise ValueError("every vertex needs one UV")
+    height = sample_map(relief.height, mesh.uv)[:, None]
+    moved = mesh.with_vertices(mesh.vertices + mesh.vertex_normals() * height)
+    return Mesh(moved.vertices, moved.faces, moved.uv, None, moved.vertex_normals(), mesh.colors)

@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.colour import LUMINANCE
-from mesoface.relief.ground import Ground
-from mesoface.relief.inputs import DARKEST, HIGH_PASS, decode_srgb
+from mesoface.files.colour import LUMINANCE, decode_srgb
+from mesoface.relief.inputs import DARKEST, HIGH_PASS, Ground
 from mesoface.uvd.maps import blur_masked
 
 # Depth of a spot that is as dark as 1/e of its surroundings, texels: a judgement, fitted to nothing.

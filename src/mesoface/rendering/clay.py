@@ -24,13 +24,13 @@ CLAY = (0.87, 0.82, 0.77)
 _LIGHTS = (((-0.70, -0.65, -0.60), 0.74), ((0.85, 0.05, -0.55), 0.20), ((0.45, -0.70, 0.45), 0.30))
 _AMBIENT = 0.08
 _EDGE = 0.06  # difference of neighbouring pixels that calls for more rays
-# Places where a mesh is cut away that a ray goes through at most, and how far behind each it goes on, mm.
+# How many places where the mesh is cut away a ray passes at most, and how far behind each it continues, mm.
 _CUTS, _BEHIND_MM = 8, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Relief:
-    """What a mesh shows that is finer than its triangles (Blinn 1978), as maps in its UVs.
+class ReliefMaps:
+    """Shape that is finer than the triangles of a mesh (Blinn 1978), as maps in its UVs.
 
     Args:
         normals: (H, H, 3) float32 unit normals, in the mesh's axes.
@@ -50,15 +50,15 @@ def shade(
     limits: tuple[float, float] | None = None,
     colormap: str = "turbo",
     smooth: bool = True,
-    relief: Relief | None = None,
+    relief: ReliefMaps | None = None,
     background: Sequence[float] = (1.0, 1.0, 1.0),
     antialias: int = 2,
 ) -> Image:
     """A picture of ``mesh`` as ``camera`` sees it.
 
     Args:
-        mesh: what is drawn; seen from behind it is drawn darker. A :class:`RayCaster` of it saves
-            building one for each of several pictures (and a mesh with stored normals saves those).
+        mesh: what is drawn; seen from behind it is drawn darker. Pass a :class:`RayCaster` of it
+            (and a mesh with stored normals) to prepare it once for several pictures.
         camera: from where, with its lens if it has one; also the picture's size.
         mode: ``"clay"`` (matt, three soft lights that move with the camera), ``"normals"`` (camera axes as
             RGB: right, up, towards the viewer), ``"color"`` (the mesh's vertex colours, unlit).
@@ -110,7 +110,7 @@ def _draw(
     camera: Camera,
     pixels: NDArray[np.float64],
     mode: Mode,
-    surface: Relief | NDArray[np.float64] | None,
+    surface: ReliefMaps | NDArray[np.float64] | None,
     scalar: NDArray[np.float64] | None,
     limits: tuple[float, float] | None,
     colormap: str,
@@ -122,7 +122,7 @@ def _draw(
     as in :func:`shade`.
     """
     mesh, rays = caster.mesh, camera.rays(pixels)
-    hits = _cast(caster, camera.center, rays, surface.shown if isinstance(surface, Relief) else None)
+    hits = _cast(caster, camera.center, rays, surface.shown if isinstance(surface, ReliefMaps) else None)
     hit = hits.hit
     out = np.broadcast_to(np.asarray(background, np.float32), (len(hit), 3)).copy()
     faces, bary = mesh.faces[hits.face[hit]], hits.bary[hit]
@@ -136,7 +136,7 @@ def _draw(
     a, b, c = mesh.vertices[faces.T]
     normals = np.cross(b - a, c - a)
     behind = np.einsum("nk,nk->n", normals, rays[hit]) > 0
-    if isinstance(surface, Relief):
+    if isinstance(surface, ReliefMaps):
         normals = sample_map(surface.normals, _uv(mesh, hits, hit))
     elif surface is not None:
         normals = at_hits(surface)
@@ -145,7 +145,7 @@ def _draw(
     normals = unit((normals @ camera.R.T).astype(np.float32))
     normals[behind] *= -1
     if scalar is not None and limits is not None:
-        # the colours stay readable: the light only models the form
+        # weak light, so that the colours stay readable
         light = 0.55 + 0.45 * _clay_light(normals, view)
         color = colorize(at_hits(scalar), limits, colormap) * light[:, None]
     elif mode == "clay":
@@ -208,12 +208,12 @@ def turntable_cameras(
     """Cameras around a face, each framing all of ``mesh``.
 
     Args:
-        mesh: what shall be in the picture.
+        mesh: what the pictures show.
         forward: (3,) world direction out of the face, towards the viewer of the front picture.
         up: (3,) world direction from chin to forehead.
         angles: turns about ``up`` in degrees; positive shows more of the subject's left side.
         size: (width, height) pixels.
-        field_of_view: vertical, degrees: a long portrait lens, so that the face keeps its proportions.
+        field_of_view: vertical, degrees: that of a long portrait lens, which keeps a face's proportions.
 
     Returns:
         one camera per angle, without a lens.
@@ -242,10 +242,10 @@ def turntable_cameras(
 
 
 def face_directions(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Which way a face looks and where its forehead is, from the mesh alone.
+    """The direction that a face looks in and the direction to its forehead, from the mesh alone.
 
-    Forward is the mean normal of the open surface. Up is the way the UVs' v grows; without UVs the longest
-    extent across forward, towards the world's +y.
+    Forward is the mean normal of the open surface. Up is the direction in which v grows; without UVs it is
+    the longest extent across forward, towards the world's +y.
 
     Returns:
         (3,) forward and (3,) up, unit vectors at a right angle.

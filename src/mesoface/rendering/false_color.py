@@ -1,4 +1,4 @@
-"""Numbers as colours, and the bar that says which colour is which number."""
+"""Numbers as colours, and the legend for them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mesoface.files.encode import as_uint8
+
 Image = NDArray[np.float32]
 
 UNKNOWN = (0.62, 0.62, 0.64)
-"""Where a scalar is not known (NaN)."""
+"""The colour of an unknown value (NaN)."""
 
 _COLORMAPS = {"turbo": cv2.COLORMAP_TURBO, "viridis": cv2.COLORMAP_VIRIDIS, "magma": cv2.COLORMAP_MAGMA}
 # blue, white, red in even steps of lightness: for signed values, with limits symmetric around zero
@@ -86,3 +88,9 @@ def add_legend(
             bottom + line,
         )
     return np.concatenate([picture, strip])
+
+
+def legend_bar(limits: tuple[float, float], label: str, colormap: str = "turbo") -> NDArray[np.uint8]:
+    """(h, 420, 3) the legend of :func:`add_legend` alone."""
+    bar = add_legend(np.ones((1, 420, 3), np.float32), limits, label, colormap=colormap)[1:]
+    return as_uint8(bar)

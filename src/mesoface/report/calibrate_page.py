@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
+from pathlib import Path
 
 import numpy as np
 
 from mesoface.calibration.calibrate import Calibration
 from mesoface.calibration.photos import read_pixels
 from mesoface.files.images import as_float
-from mesoface.inspection.inspect import ViewReport
-from mesoface.report import html
-from mesoface.report.inspect_page import cameras_from_above
-from mesoface.report.pictures import with_landmarks
+from mesoface.inspection.findings import ViewReport
+from mesoface.rendering.page import render
+from mesoface.report.pictures import RGB, with_landmarks
+from mesoface.report.rig import place_cameras
 
 COLUMNS = ("photo", "points", "error px", "landmarks %", "focal px", "azimuth", "elevation")
 _RED, _HEIGHT = 0.04, 300  # disagreement at which landmarks are drawn red; pixels
@@ -39,32 +39,22 @@ def calibrate_page(calibration: Calibration) -> str:
         (f"± {100 * scale.relative_uncertainty:.0f} %", f"scale, from {scale.source}"),
     ]
     words = [f"{problem.what}: {problem.remedy}" for problem in verdict.problems]
-    tried = [f"By {method} it did not go: {why}" for method, why in calibration.tried.items()]
-    body = [
-        f"<h1>{escape(calibration.source.name)}</h1>",
-        html.paragraph("Cameras found in the photos themselves.", soft=True),
-        html.facts(facts),
-        html.section("What to know", html.notes([*words, *tried, *calibration.notes])),
-        html.section(
-            "Cameras from above",
-            f'<div style="max-width: 460px">{cameras_from_above(views)}</div>',
-        ),
-        html.section(
-            "Photos",
-            html.table(COLUMNS, table_rows(calibration)),
-            html.paragraph(
-                "Points of the photo that other photos show; how far they miss (median); how far the face's "
-                "landmarks are from where the other photos have them, of the face's size (1 % is usual).",
-                soft=True,
-            ),
-            html.gallery(_pictures(calibration), width=190, photo=True),
-        ),
-    ]
-    return html.page(f"{calibration.source.name} · mesoface calibrate", body)
+    tried = [f"The method {method} failed: {why}" for method, why in calibration.tried.items()]
+    return render(
+        Path(__file__).parent / "templates" / "calibrate.html",
+        title=f"{calibration.source.name} · mesoface calibrate",
+        name=calibration.source.name,
+        facts=facts,
+        notes=[*words, *tried, *calibration.notes],
+        cameras=place_cameras(views),
+        columns=COLUMNS,
+        rows=list(table_rows(calibration)),
+        photos=list(_pictures(calibration)),
+    )
 
 
 def view_reports(calibration: Calibration) -> list[ViewReport]:
-    """From where the placed photos see the face."""
+    """The directions from which the placed photos see the face."""
     reports = []
     for v, (photo, camera) in enumerate(zip(calibration.photos, calibration.solution.cameras, strict=True)):
         if camera is None:
@@ -105,7 +95,7 @@ def table_rows(calibration: Calibration) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _pictures(calibration: Calibration) -> Iterator[tuple[str, html.Picture]]:
+def _pictures(calibration: Calibration) -> Iterator[tuple[str, RGB]]:
     for photo, camera, points, agreement in zip(
         calibration.photos,
         calibration.solution.cameras,

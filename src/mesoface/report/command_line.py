@@ -1,14 +1,11 @@
-"""Settings as the command that makes the same result again."""
+"""Settings as the command that reproduces a result."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
 
-from mesoface.config import Settings
-
-# Where and how fast it is computed, not what.
-_MACHINE = {"device", "threads", "memory_mb"}
+from mesoface.config import COMPUTING, Settings
 
 
 def command_line(capture: Path, settings: Settings) -> str:
@@ -16,12 +13,12 @@ def command_line(capture: Path, settings: Settings) -> str:
 
     Args:
         capture: the capture's folder.
-        settings: as the result was made.
+        settings: of the result.
     """
     words = ["mesoface", "reconstruct", str(capture), "--out", "face"]
     for name in Settings.model_fields:
         value = getattr(settings, name)
-        if name in _MACHINE or value == Settings.model_fields[name].default:
+        if name in COMPUTING or value == Settings.model_fields[name].default:
             continue
         text = ",".join(value) if isinstance(value, tuple) else str(value)
         words += [f"--{name.replace('_', '-')}", text]

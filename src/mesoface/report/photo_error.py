@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
+from mesoface.files.encode import as_uint8
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import Hits, RayCaster
 from mesoface.rendering.false_color import colorize
-from mesoface.texture.types import Texture
+from mesoface.texture import Texture
 from mesoface.uvd.maps import sample_map
 
 RGB = NDArray[np.uint8]
@@ -32,7 +33,7 @@ class PhotoError:
 
     Args:
         view: its name.
-        psnr: over the visible face, after one gain a colour channel, dB; NaN where nothing of it is in sight.
+        psnr: over the visible face, after one gain a colour channel, dB; NaN where it is not visible.
         picture: (H, 3 W, 3) uint8: photo, rendering in its place, difference in false colour.
     """
 
@@ -65,7 +66,7 @@ def _compare(caster: RayCaster, texture: NDArray[np.float32], view: View) -> Pho
     mesh = caster.mesh
     assert mesh.uv is not None
     sampled = sample_map(texture, hits.interpolate(mesh.uv, mesh.faces)).reshape(*photo.shape[:2], 4)
-    # Through an open mouth a ray may meet the inside of a cheek, which has no colour.
+    # Through an open mouth a ray may hit the inside of a cheek, which has no colour.
     facing = np.einsum("nk,nk->n", _facets(mesh, hits), camera.rays(camera.pixel_grid()).reshape(-1, 3)) < 0
     shown = (hits.hit & facing).reshape(photo.shape[:2]) & (sampled[..., 3] > 0.5)
     color, truth = sampled[shown][:, :3], photo[shown]
@@ -77,7 +78,7 @@ def _compare(caster: RayCaster, texture: NDArray[np.float32], view: View) -> Pho
     false = colorize(difference.mean(-1), (0, LARGEST), "magma")
     false = np.where(shown[..., None], false, 0.25 + 0.5 * photo.mean(-1, keepdims=True))
     panels = np.hstack([photo, rendering, false])
-    return PhotoError(view.name, psnr, np.round(np.clip(panels, 0, 1) * 255).astype(np.uint8))
+    return PhotoError(view.name, psnr, as_uint8(panels))
 
 
 def _facets(mesh: Mesh, hits: Hits) -> NDArray[np.float64]:

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mesoface.captures.capture import View
+from mesoface.files.encode import as_uint8
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.rendering.clay import Relief, shade, turntable_cameras
+from mesoface.rendering.clay import ReliefMaps, shade, turntable_cameras
 from mesoface.rendering.false_color import add_legend, colorize
+from mesoface.results.face import Face
 from mesoface.texture import Texture
 
 RGB = NDArray[np.uint8]
@@ -24,21 +25,7 @@ ANGLES = {
     "three-quarter, from the left": 40.0,
     "side": 85.0,
 }
-"""From where faces are shown: degrees to the subject's left."""
-
-
-def photo_with_landmarks(
-    view: View, points: NDArray[np.float64], weights: NDArray[np.float64] | None = None, *, height: int = 360
-) -> RGB:
-    """A thumbnail of a view with its landmarks drawn in.
-
-    Args:
-        view: the photo.
-        points: (L, 2) pixels of the view, NaN where there is none.
-        weights: (L,) in [0, 1]: green counts fully, red not at all; None for all green.
-        height: of the thumbnail, pixels.
-    """
-    return with_landmarks(view.image, points, weights, height=height)
+"""Directions from which faces are shown: degrees to the subject's left."""
 
 
 def with_landmarks(
@@ -48,11 +35,18 @@ def with_landmarks(
     *,
     height: int = 360,
 ) -> RGB:
-    """:func:`photo_with_landmarks` of an (H, W, 3) image in [0, 1] without a camera."""
+    """A thumbnail of a photo with its landmarks drawn in.
+
+    Args:
+        image: (H, W, 3) in [0, 1].
+        points: (L, 2) pixels, NaN where there is none.
+        weights: (L,) in [0, 1]: green is full weight, red is none; None for all green.
+        height: of the thumbnail, pixels.
+    """
     factor = height / image.shape[0]
     size = (max(1, round(image.shape[1] * factor)), height)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    canvas = np.ascontiguousarray(np.round(np.clip(small, 0, 1) * 255).astype(np.uint8))
+    canvas = np.ascontiguousarray(as_uint8(small))
     weights = np.ones(len(points)) if weights is None else np.clip(np.nan_to_num(weights), 0, 1)
     centers = ((points + 0.5) * factor - 0.5) * 16  # cv2 takes fixed-point numbers with 4 fractional bits
     for (x, y), weight in zip(centers, weights, strict=True):
@@ -89,7 +83,7 @@ def map_picture(
         picture, size, interpolation=cv2.INTER_AREA if width < values.shape[1] else cv2.INTER_NEAREST
     )
     picture = add_legend(picture, limits, label, colormap=colormap)
-    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return as_uint8(picture)
 
 
 def texture_picture(texture: Texture, *, width: int = 560) -> RGB:
@@ -98,7 +92,7 @@ def texture_picture(texture: Texture, *, width: int = 560) -> RGB:
     color = cv2.resize(texture.color, size, interpolation=cv2.INTER_AREA)
     seen = cv2.resize(texture.seen.astype(np.float32), size, interpolation=cv2.INTER_AREA)[..., None]
     picture = color * (0.4 + 0.6 * seen) + 0.6 * (1 - seen)
-    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return as_uint8(picture)
 
 
 def symmetric_limits(values: ArrayLike, valid: NDArray[np.bool_] | None = None) -> tuple[float, float]:
@@ -114,7 +108,7 @@ def shaded_views(
     forward: ArrayLike,
     up: ArrayLike,
     *,
-    relief: Relief | None = None,
+    relief: ReliefMaps | None = None,
     angles: Sequence[str] = tuple(ANGLES),
     frame: Mesh | None = None,
     size: tuple[int, int] = (480, 640),
@@ -125,9 +119,9 @@ def shaded_views(
         mesh: what is drawn.
         forward: (3,) direction out of the face.
         up: (3,) direction to the forehead.
-        relief: normals of what is finer than the mesh, see :func:`mesoface.rendering.clay.shade`.
+        relief: normals of the detail finer than the mesh, see :func:`mesoface.rendering.clay.shade`.
         angles: which of front, three-quarter from the right and from the left, side.
-        frame: frames the pictures instead of ``mesh``: for before and after in the same place.
+        frame: frames the pictures in place of ``mesh``: for comparisons in the same place.
         size: (width, height) pixels.
     """
     caster = mesh if isinstance(mesh, RayCaster) else RayCaster(mesh)
@@ -135,7 +129,17 @@ def shaded_views(
         frame or caster.mesh, forward=forward, up=up, angles=[ANGLES[name] for name in angles], size=size
     )
     pictures = (shade(caster, camera, relief=relief) for camera in cameras)
-    return [
-        (name, np.round(picture * 255).astype(np.uint8))
-        for name, picture in zip(angles, pictures, strict=True)
-    ]
+    return [(name, as_uint8(picture)) for name, picture in zip(angles, pictures, strict=True)]
+
+
+def face_views(
+    face: Face,
+    mesh: Mesh | RayCaster,
+    relief: ReliefMaps | None = None,
+    angles: Sequence[str] = tuple(ANGLES),
+    size: tuple[int, int] = (480, 640),
+) -> list[tuple[str, RGB]]:
+    """:func:`shaded_views` of a ``mesh`` of ``face``, framed as the face."""
+    forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
+    frame = face.base.select_faces(face.fit.model.topology.facial)
+    return shaded_views(mesh, forward, up, relief=relief, angles=angles, frame=frame, size=size)

@@ -1,181 +1,229 @@
-"""The report of a reconstruction as one HTML file."""
+"""``report.html``: a reconstructed face as a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from html import escape
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.report import html
+import mesoface
+from mesoface.evaluation import Evaluation
+from mesoface.evaluation.heatmap import heatmap_picture
+from mesoface.evaluation.table import COLUMNS, rows, summary
+from mesoface.files.encode import as_uint8
+from mesoface.geometry.ray_casting import RayCaster
+from mesoface.rendering.page import render
+from mesoface.rendering.reduced import detailed_relief, exaggerated_relief, reduce_surface
+from mesoface.report.command_line import command_line
+from mesoface.report.photo_error import LARGEST, photo_errors
+from mesoface.report.pictures import (
+    RGB,
+    face_views,
+    map_picture,
+    symmetric_limits,
+    texture_picture,
+    with_landmarks,
+)
+from mesoface.results.face import Face
+from mesoface.results.scene import GRID, face_view
+from mesoface.running.stages import Stage
+from mesoface.uvd.visibility import SEEN
 
-RGB = NDArray[np.uint8]
 Figures = Sequence[tuple[str, RGB]]
+TEMPLATE = Path(__file__).parent / "templates" / "reconstruct.html"
+
+# (name, what it holds, what the result must have for it to be there)
+_FILES = (
+    ("face.glb", "the face for viewers and engines, metres", None),
+    ("base.obj", "base mesh in the face model's topology; follows what was measured, mm", None),
+    ("fine.ply", "the measured surface, with UVs and normals, mm", "fine"),
+    ("detailed.ply", "the measured surface with predicted relief on it, mm", "relief"),
+    ("displacement.exr", "signed distance from the base along its smoothed normals, 32-bit mm", "fine"),
+    ("meso.exr", "predicted relief along the normals of fine.ply, 32-bit mm", "relief"),
+    ("confidence.png", "how well the photos agree, 0 to 255", "fine"),
+    ("texture.png", "colour, in the base mesh's UVs", "texture"),
+    ("texture_seen.png", "255 where photos show it, 0 where it was filled in", "texture"),
+    ("error.exr", "distance to the true surface, 32-bit mm", "error"),
+    ("region.ply", "the facial region, for comparisons", None),
+    ("base_fit.npz", "the face's axes and the face model's coefficients", None),
+    ("landmarks.npz", "landmarks in the photos, pixels, and in space, mm", None),
+    ("space.npz", "the base surface in UV space, and which views see it", "fine"),
+    ("cameras.json", "where the photos were taken from, mm", None),
+    ("run.json", "settings, versions, figures", None),
+)
+_EXAGGERATION = 3
 
 
-@dataclass(frozen=True, eq=False)
-class StageRow:
-    """One line of the timing table.
-
-    Args:
-        name: for people.
-        seconds: wall time.
-        peak_mb: highest resident memory up to its end, MB; None where unknown.
-    """
-
-    name: str
-    seconds: float
-    peak_mb: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class EvaluationTable:
-    """A comparison with the true surface, as text.
-
-    Args:
-        columns: headings.
-        rows: cells.
-        summary: a line below.
-        heatmap: the error on the surface, or None.
-    """
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    summary: str = ""
-    heatmap: RGB | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class ReportData:
-    """What the page shows; empty parts are left out. Pictures are (H, W, 3) RGB uint8.
+def write_report(
+    path: Path,
+    face: Face,
+    evaluation: Evaluation | None = None,
+    errors: NDArray[np.float64] | None = None,
+) -> None:
+    """Write the self-contained page.
 
     Args:
-        title: the capture's name.
-        subtitle: one line below: format, what was done.
-        facts: the few figures that matter: (figure, what it is).
-        warnings: sentences for the user.
-        photos: (view, picture with landmarks).
-        scene: HTML of the view in 3D, from :func:`mesoface.report.turnable.turnable`.
-        views: (caption, shaded picture) of the surface.
-        relief: the same of the base mesh, the surface, and the surface with its relief exaggerated.
-        photo_errors: (caption, photo beside rendering beside difference) of every view.
-        photo_note: what these are, or why there are none, a sentence.
-        maps: (caption, false colour picture with legend): displacement, confidence.
-        stages: time and memory.
-        scale: where the millimetres come from, a sentence.
-        settings: (name, value).
-        command: the command that makes the same again.
-        evaluation: when the truth is known.
-        files: (name, what it holds) of the files beside the report.
-        versions: program and libraries, one line.
+        path: of the HTML file.
+        face: the result.
+        evaluation: its comparison with the true surface, where that is known.
+        errors: (N,) distances of the surface's vertices to it, from
+            :func:`mesoface.evaluation.heatmap.vertex_errors`.
     """
-
-    title: str
-    subtitle: str = ""
-    facts: Sequence[tuple[str, str]] = ()
-    warnings: Sequence[str] = ()
-    photos: Figures = ()
-    scene: str = ""
-    views: Figures = ()
-    relief: Figures = ()
-    photo_errors: Figures = ()
-    photo_note: str = ""
-    maps: Figures = ()
-    stages: Sequence[StageRow] = ()
-    scale: str = ""
-    settings: Sequence[tuple[str, str]] = ()
-    command: str = ""
-    evaluation: EvaluationTable | None = None
-    files: Sequence[tuple[str, str]] = field(default_factory=tuple)
-    versions: str = ""
+    context = report_context(face, evaluation, errors)
+    path.write_text(render(TEMPLATE, **context), encoding="utf-8")
 
 
-def reconstruct_page(data: ReportData) -> str:
-    """A self-contained HTML page: it asks for nothing, and opens from disk."""
-    lead = [f"<h1>{escape(data.title)}</h1>"]
-    if data.subtitle:
-        lead.append(html.paragraph(data.subtitle, soft=True))
-    lead.append(html.notes(data.warnings))
-    if data.facts:
-        lead.append(html.facts(data.facts))
-    about = [
-        html.section("Scale", html.paragraph(data.scale)) if data.scale else "",
-        html.section(
-            "Settings",
-            html.command(data.command) if data.command else "",
-            html.pairs(data.settings),
-        ),
-    ]
-    files = html.section("Files", html.pairs(data.files))
-    blocks = [
-        *lead,
-        html.section(
-            "The face",
-            data.scene,
-            html.paragraph("Without texture, in the light of a portrait studio.", soft=True)
-            if data.views
-            else "",
-            html.gallery(data.views, width=250, photo=True),
-        ),
-        html.section(
-            "Relief",
-            html.paragraph(
-                "Before and after measuring; the last one exaggerates what was measured, so that it is seen.",
-                soft=True,
-            )
-            if data.relief
-            else "",
-            html.gallery(data.relief, width=330, photo=True),
-        ),
-        _evaluation(data.evaluation),
-        html.section("Maps", html.gallery(data.maps, width=380)),
-        html.section(
-            "Photos against the face",
-            html.paragraph(data.photo_note, soft=True) if data.photo_note else "",
-            html.gallery(data.photo_errors, width=360, photo=True),
-        ),
-        html.section(
-            "Photos and landmarks",
-            html.paragraph(
-                "Green landmarks count fully; red ones are turned away from the camera or contradict the"
-                " other views, and do not.",
-                soft=True,
-            )
-            if data.photos
-            else "",
-            html.gallery(data.photos, width=170, photo=True),
-        ),
-        html.section("Time and memory", _stages(data.stages)),
-        f'<div class="columns"><div>{about[1]}</div><div>{about[0]}{files}</div></div>',
-        f"<footer>{escape(data.versions)}</footer>" if data.versions else "",
-    ]
-    return html.page(f"{data.title} · mesoface", (block for block in blocks if block))
+def report_context(
+    face: Face, evaluation: Evaluation | None = None, errors: NDArray[np.float64] | None = None
+) -> dict[str, Any]:
+    """What ``reconstruct.html`` shows of ``face``: pictures and words; see :func:`write_report`."""
+    reduced = None if face.fine is None else reduce_surface(face.fine, GRID)
+    caster = RayCaster(face.base if reduced is None else reduced.mesh)
+    views = face_views(face, caster, None if reduced is None else reduced.relief)
+    compared, note = _photo_errors(face, caster)
+    capture = face.capture
+    name = capture.path.name if capture.path is not None else "capture"
+    weighted = zip(capture.views, face.landmarks2d.points, face.landmarks3d.weights, strict=True)
+    settings = face.settings.model_dump().items()
+    return {
+        "title": f"{name} · mesoface",
+        "name": name,
+        "subtitle": f"{len(capture)} photos, {capture.format} layout, face model {face.fit.model.name}",
+        "facts": _facts(face, evaluation),
+        "warnings": face.warnings,
+        "photos": [
+            (view.name, with_landmarks(view.image, points, weights)) for view, points, weights in weighted
+        ],
+        "scene": face_view(face, reduced, errors),
+        "views": views,
+        "relief": _relief(face, caster, views),
+        "photo_errors": compared,
+        "photo_note": note,
+        "maps": _maps(face),
+        **stage_table(face.stages),
+        "scale": f"Millimetres in the capture's own world frame: {face.scale}.",
+        "settings": [(name, str(value)) for name, value in settings if value is not None],
+        "command": "" if capture.path is None else command_line(capture.path, face.settings),
+        "evaluation": None if evaluation is None else _evaluation(face, evaluation, errors),
+        "files": _files(face, errors),
+        "footer": f"mesoface {mesoface.__version__}",
+    }
 
 
-def _evaluation(evaluation: EvaluationTable | None) -> str:
-    if evaluation is None:
-        return ""
-    figure: Iterable[tuple[str, RGB]] = ()
-    if evaluation.heatmap is not None:
-        figure = [("Distance to the true surface; grey: not compared.", evaluation.heatmap)]
-    return html.section(
-        "Against the true surface",
-        html.table(evaluation.columns, evaluation.rows),
-        html.paragraph(evaluation.summary, soft=True) if evaluation.summary else "",
-        html.gallery(figure, width=700),
+def stage_table(stages: Sequence[Stage]) -> dict[str, Any]:
+    """``stages``: (cells, seconds) of each; ``total``: the cells of the last row."""
+    rows = [((s.name, f"{s.seconds:.1f}", f"{s.peak_mb / 1024:.2f}"), s.seconds) for s in stages]
+    peak = max((stage.peak_mb for stage in stages), default=0.0)
+    total = ("total", f"{sum(stage.seconds for stage in stages):.1f}", f"{peak / 1024:.2f}")
+    return {"stages": rows, "total": total}
+
+
+def _files(face: Face, errors: NDArray[np.float64] | None) -> list[tuple[str, str]]:
+    """The files beside the report, and what they hold."""
+    has = {
+        None: True,
+        "fine": face.fine is not None,
+        "texture": face.texture is not None,
+        "relief": face.relief is not None,
+        "error": face.fine is not None and errors is not None,
+    }
+    return [(name, what) for name, what, needs in _FILES if has[needs]]
+
+
+def _facts(face: Face, evaluation: Evaluation | None) -> list[tuple[str, str]]:
+    facts = [(f"{sum(stage.seconds for stage in face.stages):.1f} s", "from photos to the surface")]
+    if face.fine is not None:
+        facts += [
+            (f"{100 * (1 - face.fine.left_out):.1f} %", "of the facial region measured"),
+            (f"{face.fine.space.texel_mm:.2f} mm", "between measured points"),
+        ]
+    if evaluation is not None:
+        facts += [
+            (f"{evaluation.accuracy.mean:.3f} mm", "mean distance to the true surface"),
+            (f"{evaluation.accuracy.normal_angle:.1f}°", "mean normal error"),
+        ]
+    return facts
+
+
+def _maps(face: Face) -> list[tuple[str, np.ndarray]]:
+    fine = face.fine
+    if fine is None:
+        return []
+    limits = symmetric_limits(fine.displacement, fine.kept)
+    displacement = map_picture(fine.displacement, fine.kept, "displacement, mm", limits=limits)
+    confidence = map_picture(fine.confidence, fine.kept, "confidence", limits=(0, 1), colormap="viridis")
+    seen = (fine.visibility > SEEN).sum(0).astype(np.float32)
+    views = map_picture(
+        seen, fine.space.valid, "views that see it", limits=(0, max(2, len(face.capture))), colormap="viridis"
     )
+    texture = [] if face.texture is None else [("Texture", texture_picture(face.texture))]
+    return [
+        *texture,
+        ("Displacement from the base mesh along its smoothed normals", displacement),
+        *_predicted_map(face),
+        ("Confidence: how well the photos agree", confidence),
+        ("How many photos see each place", views),
+    ]
 
 
-def _stages(stages: Sequence[StageRow]) -> str:
-    if not stages:
-        return ""
-    known = [stage.peak_mb for stage in stages if stage.peak_mb is not None]
+def _predicted_map(face: Face) -> Figures:
+    relief = face.relief
+    if relief is None:
+        return []
+    limits = symmetric_limits(relief.height, relief.valid)
+    picture = map_picture(relief.height, relief.valid, "predicted relief, mm", limits=limits)
+    return [(f"Predicted relief ({relief.source}), on top of what was measured", picture)]
 
-    def memory(peak_mb: float | None) -> str:
-        return "–" if peak_mb is None else f"{peak_mb / 1024:.2f}"
 
-    rows = [((s.name, f"{s.seconds:.1f}", memory(s.peak_mb)), s.seconds) for s in stages]
-    total = ("total", f"{sum(s.seconds for s in stages):.1f}", memory(max(known) if known else None))
-    return html.bar_table(("stage", "seconds", "peak GiB"), rows, total)
+def _relief(face: Face, caster: RayCaster, views: Figures) -> Figures:
+    """From one side: base mesh, measured surface (one of ``views``), prediction on it, relief exaggerated."""
+    if face.fine is None:
+        return []
+    side, measured = views[1]
+    [(_, base)] = face_views(face, face.base, angles=[side])
+    predicted: Figures = []
+    if face.relief is not None:
+        [(_, detailed)] = face_views(face, caster, detailed_relief(face.fine, face.relief.height), [side])
+        predicted = [("With predicted relief on it", detailed)]
+    [(_, high)] = face_views(face, caster, exaggerated_relief(face.fine, _EXAGGERATION), [side])
+    return [
+        ("The base mesh", base),
+        ("The measured surface", measured),
+        *predicted,
+        (f"The measured relief, {_EXAGGERATION} times as high", high),
+    ]
+
+
+def _photo_errors(face: Face, caster: RayCaster) -> tuple[Figures, str]:
+    """Photo, rendering and difference of every view, and a note that explains them."""
+    if face.fine is None:
+        return [], "Nothing was measured, so there are no colours to compare with the photos."
+    if face.texture is None:
+        return [], "No texture was made (--texture-size), so there are no colours to compare with the photos."
+    note = (
+        "Photo, textured face in its place, and their difference (black: none; yellow: "
+        f"{100 * LARGEST:.0f} % of the range or more). One gain per colour channel was applied to the face. "
+        "Every photo contributed to the texture: this shows where the photos disagree, not how well a "
+        "held-out view would be predicted."
+    )
+    compared = photo_errors(face.capture.views, caster, face.texture)
+    return [(f"{error.view}: {_decibels(error.psnr)}", error.picture) for error in compared], note
+
+
+def _decibels(psnr: float) -> str:
+    return f"PSNR {psnr:.1f} dB" if np.isfinite(psnr) else "the face is not visible"
+
+
+def _evaluation(face: Face, evaluation: Evaluation, errors: NDArray[np.float64] | None) -> dict[str, Any]:
+    """The comparison with the true surface, as text and as a picture."""
+    forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
+    picture = heatmap_picture(face.surface, evaluation, errors=errors, forward=forward, up=up)
+    return {
+        "columns": COLUMNS,
+        "rows": rows(evaluation),
+        "summary": summary(evaluation),
+        "heatmap": as_uint8(picture),
+    }

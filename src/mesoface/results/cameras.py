@@ -1,4 +1,4 @@
-"""``cameras.json``: from where the photos of a result were taken, in plain JSON.
+"""``cameras.json``: the cameras of a result's photos, in plain JSON.
 
 Everything is in the result's own world frame and in millimetres, with OpenCV's axes (x right, y down, z
 forward), ``x_cam = R @ x_world + t``, pixel centres at integers. The cameras are those of the photos as they
@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from mesoface.captures.capture import Capture
+from mesoface.captures.capture import Capture, View
+from mesoface.captures.load import load_capture
 from mesoface.errors import MesofaceError
 from mesoface.geometry.camera import Camera
+from mesoface.running.progress import ProgressCallback, silent
 
 FORMAT = 1
 """Version of the file's layout."""
-_MAX_BYTES = 4 << 20  # of 120 views it is 70 kB
+_MAX_BYTES = 4 << 20  # 120 views take 70 kB
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,7 @@ class RunView:
     Args:
         name: short name, unique.
         camera: pinhole camera of the undistorted photo, mm.
-        photo: where the photo was when the result was written, or None when it was made in memory.
+        photo: path of the photo when the result was written, or None when it was made in memory.
     """
 
     name: str
@@ -82,7 +84,7 @@ class _File(BaseModel):
 def write_cameras(path: Path, capture: Capture) -> None:
     """Write the cameras of ``capture``, whose unit is the millimetre.
 
-    The capture's folder is named relative to the file's, so that the two can be moved together.
+    The path of the capture is relative to the file, so that the two can be moved together.
 
     Args:
         path: the file, in a folder that exists.
@@ -106,7 +108,7 @@ def write_cameras(path: Path, capture: Capture) -> None:
 
 
 def read_cameras(path: Path) -> RunCameras:
-    """Read what :func:`write_cameras` wrote. No photo is opened, nor looked for.
+    """Read what :func:`write_cameras` wrote. Photos are neither opened nor searched for.
 
     Raises:
         MesofaceError: the file is missing, too large, from another version, or describes no cameras.
@@ -137,3 +139,32 @@ def read_cameras(path: Path) -> RunCameras:
     return RunCameras(
         views, None if file.capture is None else path.parent / file.capture, file.capture_format
     )
+
+
+def load_photos(
+    cameras: RunCameras, folder: Path | None = None, progress: ProgressCallback = silent
+) -> list[View | None]:
+    """The undistorted photos of a result with its cameras, in their order.
+
+    Args:
+        cameras: of the result.
+        folder: where the photos are now; None: where ``cameras`` has them.
+        progress: called as photos are read.
+
+    Returns:
+        None in place of a view whose photo has another size than the one that was used.
+
+    Raises:
+        MesofaceError: the photos were made in memory, or are not there.
+    """
+    format = cameras.format if folder is None else None
+    folder = folder or cameras.capture
+    if folder is None:
+        raise MesofaceError("the photos were made in memory", remedy="name the folder where they are now")
+    names = [view.name for view in cameras.views]
+    loaded = load_capture(folder, format=format, names=names, progress=progress)
+    pairs = zip(loaded.views, (view.camera for view in cameras.views), strict=True)
+    return [
+        replace(view, camera=camera) if view.image.shape[:2] == (camera.height, camera.width) else None
+        for view, camera in pairs
+    ]

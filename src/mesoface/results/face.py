@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+
+import numpy as np
 
 from mesoface.captures.capture import Capture
 from mesoface.config import Settings
@@ -11,11 +14,13 @@ from mesoface.face_models.model import FaceFit
 from mesoface.face_models.scale import ScaleEstimate
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
-from mesoface.relief.apply import add_relief
-from mesoface.relief.types import MesoRelief
+from mesoface.relief.predict import MesoRelief, add_relief
 from mesoface.running.stages import Stage
 from mesoface.texture import Texture
-from mesoface.uvd.fine_surface import FineSurface
+from mesoface.uvd.rasterize import grid_faces
+from mesoface.uvd.space import FineSurface
+
+_REGION_SIZE = 192
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +56,37 @@ class Face:
     stages: tuple[Stage, ...]
     warnings: tuple[str, ...]
 
+    def after(self, stages: Sequence[Stage]) -> Face:
+        """The same face with ``stages`` (loading, say) before those that made it."""
+        return replace(self, stages=(*stages, *self.stages))
+
+    @cached_property
+    def surface(self) -> Mesh:
+        """The fine mesh, or the base mesh when the run stopped there."""
+        return self.base if self.fine is None else self.fine.mesh
+
     @cached_property
     def detailed(self) -> Mesh | None:
         """The fine mesh with predicted relief, vertices moved along their normals; None without either."""
         if self.fine is None or self.relief is None:
             return None
         return add_relief(self.fine.mesh, self.relief)
+
+    @cached_property
+    def region(self) -> Mesh:
+        """The facial mask in space, left-out texels included: where errors to a true surface are measured.
+
+        It is the mask on the measured surface, or on the fitted model where nothing was measured.
+        """
+        if self.fine is None:
+            return self.base.select_faces(self.fit.model.topology.facial)
+        space = self.fine.space
+        coarse = space.resized(min(_REGION_SIZE, space.size))
+        mesh = Mesh(coarse.position.reshape(-1, 3).astype(np.float64), grid_faces(coarse.valid))
+        return mesh.select_faces(np.ones(len(mesh.faces), bool))
+
+    def _repr_html_(self) -> str:
+        """The face in 3D, for notebooks: it can be turned, and makes no network request."""
+        from mesoface.results.scene import notebook_view  # here: pages are not needed without a notebook
+
+        return notebook_view(self)

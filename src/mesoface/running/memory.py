@@ -1,4 +1,4 @@
-"""How much memory there is to be had, and how much a process has: containers' limits included."""
+"""How much memory is available, limits of containers included, and how much a process has."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _COUNTERS = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory
 
 
 def available_memory_mb() -> float | None:
-    """Memory that can be had without swapping, MB; None where the system does not say.
+    """Memory that is available without swapping, MB; None where the system does not say.
 
-    The least of what the machine has left and of what the process's control groups allow still.
+    The least of what the machine has left and of what the process's control groups still allow.
     """
     free = _field(Path("/proc/meminfo"), "MemAvailable:")
     left = [] if free is None else [free / 1024]
@@ -34,15 +34,28 @@ def resident_memory_mb(pid: int) -> float:
     return 0.0 if kilobytes is None else kilobytes / 1024
 
 
-def keep_freed_memory() -> bool:
-    """Have this process keep memory that it frees, up to 1 GiB, for what it asks for next.
+def peak_memory_mb() -> float:
+    """Highest resident memory of this process so far, MB; 0 where the system does not say (Windows)."""
+    kilobytes = _field(Path("/proc/self/status"), "VmHWM:")
+    if kilobytes is not None:
+        return kilobytes / 1024
+    if sys.platform == "win32":
+        return 0.0
+    import resource  # second choice: on Linux it also counts what the parent had when it started this process
 
-    Where the same sizes are asked for again and again, as in frame after frame of a sequence, half the time
-    in the kernel goes into handing the same pages back and forth. Memory is what it costs: a third more for a
-    single capture, which is why single captures do without.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (_MB if sys.platform == "darwin" else 1024)
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep memory that it frees, up to 1 GiB, for later allocations; for good.
+
+    Where the same sizes are allocated again and again, as for each frame of a sequence, half of the time in
+    the kernel is spent on returning and fetching the same pages. The price is a third more memory for a
+    single capture, so single captures do not use it.
 
     Returns:
-        whether the C library can do that: glibc can.
+        whether the C library can do that; glibc can.
     """
     if sys.platform != "linux":
         return False
@@ -53,7 +66,7 @@ def keep_freed_memory() -> bool:
 
 
 def _groups(said: Path = Path("/proc/self/cgroup"), root: Path = _CGROUPS) -> Iterator[Path]:
-    """Folders of the control groups that the process's memory counts in, the innermost first."""
+    """Folders of the control groups that limit the process's memory, the innermost first."""
     try:
         lines = said.read_text().splitlines()
     except OSError:
@@ -68,7 +81,7 @@ def _groups(said: Path = Path("/proc/self/cgroup"), root: Path = _CGROUPS) -> It
 
 
 def _room(group: Path) -> float | None:
-    """What a control group allows still, MB; pages that are files' copies can be had back."""
+    """What a control group still allows, MB; pages that cache files can be reclaimed."""
     for limit, use in _COUNTERS:
         try:
             allowed, used = (group / limit).read_text().strip(), int((group / use).read_text())

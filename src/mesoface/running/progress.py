@@ -1,4 +1,4 @@
-"""Progress reports: a stage calls ``progress(label, done, total)``; the CLI draws bars from that."""
+"""Progress reports: a stage calls ``progress(label, done, total)``, and the CLI draws bars."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-# Speed is averaged over so many seconds: one step may take a minute.
+# Seconds over which the speed is averaged: one step may take a minute.
 _SPEED_OVER = 1800.0
 
 ProgressCallback = Callable[[str, int, int], None]
@@ -33,7 +33,7 @@ def progress_bars(console: Console | None = None, *, remaining: bool = False) ->
 
     Args:
         console: where to draw.
-        remaining: also show how long it will take still, for work whose steps are alike.
+        remaining: also show the remaining time, for work whose steps take equally long.
     """
     console = console or Console(stderr=True)
     columns: list[ProgressColumn] = [

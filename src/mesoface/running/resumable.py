@@ -1,10 +1,8 @@
-"""A folder that is filled job by job, over many runs if need be, and always by the same recipe."""
+"""A folder that is filled job by job, possibly over several runs, always by the same recipe."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, TypeVar
 
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.atomic import atomic_file, remove_leftovers
+from mesoface.files.lock import LOCK, locked_folder
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.workers import run_jobs
 
@@ -22,39 +21,10 @@ Job = TypeVar("Job")
 
 
 @contextmanager
-def locked_folder(path: str | Path) -> Iterator[Path]:
-    """A folder that only one process of this machine fills at a time.
-
-    Args:
-        path: the folder; made when it does not exist.
-
-    Raises:
-        MesofaceError: another process is at work in it, or it cannot be written.
-    """
-    path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise MesofaceError(
-            f"cannot be used as a folder: {error.strerror}", path=path, remedy="name another place"
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield path
-    except BlockingIOError as error:
-        raise MesofaceError(
-            "another process is filling this folder", path=path, remedy="wait for it, or name another folder"
-        ) from error
-    finally:
-        os.close(handle)  # and the lock with it
-
-
-@contextmanager
 def resumable_folder(path: str | Path, manifest: str, recipe: Mapping[str, Any]) -> Iterator[Path]:
-    """A folder that only one process fills at a time, and only by one recipe.
+    """A folder that one process at a time fills, by one recipe.
 
-    What killed writers left half-written is removed at the start and at the end.
+    Unfinished work of writers that were killed is removed at the start and at the end.
 
     Args:
         path: the folder; made when it does not exist.
@@ -62,7 +32,7 @@ def resumable_folder(path: str | Path, manifest: str, recipe: Mapping[str, Any])
         recipe: what must be the same in all runs; JSON.
 
     Raises:
-        MesofaceError: the folder holds other things or another recipe's results, another process is at
+        MesofaceError: the folder holds other things or results of another recipe, another process is at
             work in it, or it cannot be written.
     """
     wanted = json.loads(json.dumps(recipe))
@@ -79,7 +49,7 @@ def _check_recipe(path: Path, manifest: str, recipe: dict[str, Any]) -> None:
     """Write the recipe into a new folder; in an older one it must be the same."""
     file = path / manifest
     if not file.exists():
-        if any(path.iterdir()):
+        if any(entry.name != LOCK for entry in path.iterdir()):
             raise MesofaceError(
                 f"this folder holds other things: it has no {manifest}", path=path, remedy="name another"
             )
@@ -100,7 +70,7 @@ def read_manifest(file: Path) -> dict[str, Any]:
     """The JSON object in a manifest.
 
     Raises:
-        MesofaceError: it cannot be read, or is none.
+        MesofaceError: it cannot be read, or is no JSON object.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -131,18 +101,18 @@ def run_all(
     preload: Sequence[str] = (),
     progress: ProgressCallback = silent,
 ) -> list[Any]:
-    """Run every job in a process of its own, and hear of those that failed at the end.
+    """Run every job in a process of its own, and raise one error at the end for those that failed.
 
     Args:
         function: of a module; see :func:`mesoface.running.workers.run_jobs`.
         jobs: those that remain.
         path: the folder they fill, for the error.
-        name_of: a job's name for people.
-        kind: what a job makes, in the plural, for people: "captures".
+        name_of: makes a job's name for messages.
+        kind: what the jobs make, for messages: "captures".
         workers: processes at a time.
         done_before: jobs done in earlier runs, for the progress.
-        preload: modules that the processes shall have loaded already.
-        progress: told after every job.
+        preload: modules that the processes have loaded when they start.
+        progress: called after every job.
 
     Returns:
         the results, in order of completion.
@@ -173,7 +143,7 @@ def incomplete(
     Args:
         failed: the jobs, each with its reason.
         total: how many jobs there were.
-        kind: what a job makes, in the plural, for people.
+        kind: what the jobs make, for messages.
         path: the folder they fill.
         remedy: what to do about it.
     """

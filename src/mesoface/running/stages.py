@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from mesoface.running.memory import peak_memory_mb
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,7 @@ class Stage:
     """One finished stage.
 
     Args:
-        name: for people.
+        name: for messages and reports.
         seconds: wall time.
         peak_mb: highest resident memory of the process up to the stage's end, MB.
     """
@@ -28,7 +27,7 @@ class Stage:
 
 @dataclass
 class StageClock:
-    """Collects the stages in their order."""
+    """Collects finished stages, in order."""
 
     stages: list[Stage] = field(default_factory=list)
 
@@ -43,15 +42,3 @@ class StageClock:
     def seconds(self) -> float:
         """Total of the stages' wall times."""
         return sum(stage.seconds for stage in self.stages)
-
-
-def peak_memory_mb() -> float:
-    """Highest resident memory of this process so far, MB."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # getrusage would also count what the parent held when it started this process.
-        line = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM:")), None)
-        if line is not None:
-            return int(line.split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024**2 if sys.platform == "darwin" else 1024)

@@ -1,8 +1,8 @@
 """Many independent jobs in processes of their own: one that fails, or dies, does not stop the others.
 
-Every job gets a fresh process, so memory is given back after each, and a job that the system kills for want
-of memory is known by name. The processes are forked from a server that has the heavy modules loaded
-already, which makes a fresh one cheap.
+Every job gets a fresh process, so its memory is freed afterwards, and a job that the system kills because
+memory runs out is known by name. The processes are forked from a server that has loaded the heavy modules,
+which makes a fresh one cheap; on Windows, which cannot fork, every process loads them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from multiprocessing import connection, forkserver
+from multiprocessing import connection
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,10 +25,13 @@ from typing import Any, Generic, TypeVar
 import cv2
 
 from mesoface.errors import MesofaceError
+from mesoface.running.process import Shared
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+_CONTEXT: Any = multiprocessing.get_context(_METHOD)
 # One thread in each process: the processes are what runs in parallel.
 _SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _SECONDS_TO_LEAVE = 10.0  # for a process that has given its answer; threads in native code may hang
@@ -38,10 +41,10 @@ class End(StrEnum):
     """How a job came to its end."""
 
     DONE = "done"
-    REFUSED = "refused"  # by an error for people: the same again would end the same
-    FAILED = "failed"  # by any other exception
-    DIED = "died"  # its process ended without a word
-    LATE = "late"  # it was ended, having taken longer than it may
+    REFUSED = "refused"  # with a MesofaceError: another try would end the same way
+    FAILED = "failed"  # with any other exception
+    DIED = "died"  # its process ended without an answer
+    LATE = "late"  # it exceeded its time limit and was ended
     LOST = "lost"  # the machine that it ran on is gone
 
 
@@ -68,17 +71,17 @@ class Worker(Generic[Job, Result]):
     Args:
         function: of a module (it travels by its name); its result must be picklable.
         job: its argument; picklable.
-        limit: seconds that it may take; None for as long as it likes.
+        limit: seconds that it may take; None for no limit.
     """
 
     def __init__(self, function: Callable[[Job], Result], job: Job, *, limit: float | None = None):
-        context = multiprocessing.get_context("forkserver")
-        ours, theirs = context.Pipe(duplex=False)
+        ours, theirs = _CONTEXT.Pipe(duplex=False)
         self.job = job
         self.answer: Connection = ours
         """Ready, for :func:`multiprocessing.connection.wait`, when the job has ended."""
-        self._process = context.Process(target=_work, args=(function, job, theirs), daemon=True)
-        self._process.start()
+        self._process = _CONTEXT.Process(target=_work, args=(function, job, theirs), daemon=True)
+        with _single_threaded:
+            self._process.start()
         theirs.close()
         self._limit = limit
         self._deadline = None if limit is None else time.monotonic() + limit
@@ -90,18 +93,18 @@ class Worker(Generic[Job, Result]):
         return self._process.pid
 
     def remaining(self) -> float | None:
-        """Seconds until it has taken longer than it may, not below 0; None where it may take any time."""
+        """Seconds until the time limit, not below 0; None without a limit."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def finish(self) -> Outcome[Job, Result]:
-        """Wait for the end, or bring it about when the time is over; once."""
+        """Wait for the end, or end the job when its time is over; to be called once."""
         if not self.answer.poll(self.remaining()):
             self.kill()
             return Outcome(self.job, None, f"took longer than {self._limit:g} s", End.LATE)
         try:
             result, error, end = self.answer.recv()
             self._process.join(_SECONDS_TO_LEAVE)
-        except EOFError:  # it ended without a word
+        except EOFError:  # it ended without an answer
             self._process.join()
             result, error, end = None, _describe_exit(self._process.exitcode or 0), End.DIED
         self.kill()
@@ -115,21 +118,23 @@ class Worker(Generic[Job, Result]):
 
 
 def prepare_workers(preload: Sequence[str] = ()) -> None:
-    """Start the server that workers are forked from, if it does not run yet.
+    """Start the server that workers are forked from, if there is one and it does not run yet.
 
     Args:
-        preload: names of modules that the processes shall have loaded already.
+        preload: names of modules that the server loads, so that the processes have them already.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", __name__, *preload])
-    with _environment(_SINGLE_THREADED):
-        forkserver.ensure_running()
+    if _METHOD == "forkserver":
+        from multiprocessing import forkserver
+
+        _CONTEXT.set_forkserver_preload(["__main__", __name__, *preload])
+        with _single_threaded:
+            forkserver.ensure_running()
 
 
 def run_jobs(
     function: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int, preload: Sequence[str] = ()
 ) -> Iterator[Outcome[Job, Result]]:
-    """Run ``function`` on every job, ``workers`` at a time, and yield the outcomes as they come.
+    """Run ``function`` on every job, ``workers`` at a time, and yield the outcomes in order of completion.
 
     Closing the generator, or an interrupt, ends the running jobs at once.
 
@@ -137,7 +142,7 @@ def run_jobs(
         function: of a module (it travels by its name); its results must be picklable.
         jobs: picklable.
         workers: processes at a time.
-        preload: names of modules that the processes shall have loaded already.
+        preload: see :func:`prepare_workers`.
     """
     prepare_workers(preload)
     waiting = list(reversed(jobs))
@@ -156,9 +161,9 @@ def run_jobs(
 
 
 def _describe_exit(code: int) -> str:
-    """How a process that said nothing ended."""
+    """How a process ended that sent no answer."""
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+    hint = ", perhaps for want of memory" if how == "SIGKILL" else ""
     return f"its process ended with {how}{hint}"
 
 
@@ -182,13 +187,13 @@ def _work(function: Callable[[Job], Any], job: Job, report: Connection) -> None:
 
 
 def _offer_to_the_memory_killer() -> None:
-    """When memory runs out a job shall go, and neither its parent, who would retry it, nor the desktop."""
+    """Have Linux end this process when memory runs out, not its parent, which retries, or the desktop."""
     with suppress(OSError):  # only Linux has it
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _end_with_parent() -> None:
-    """Nobody is left to hear of the result when the parent was killed."""
+    """End this process when its parent was killed: nothing is left that would receive the result."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
@@ -197,7 +202,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables for the processes that are started in the block."""
+    """Set environment variables for the processes that are started in the block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -208,3 +213,6 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+_single_threaded: Shared[None] = Shared(lambda: _environment(_SINGLE_THREADED))

@@ -1,4 +1,4 @@
-"""One frame: followed from the one before, or, where it was lost, measured afresh."""
+"""One frame: followed from the previous one or, if the track is lost, measured afresh."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import Capture, View
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
-from mesoface.face_models.fitting import fit_face
-from mesoface.face_models.model import FaceModel
+from mesoface.face_models.fitting import embedding, fit_face, fit_landmarks3d
+from mesoface.face_models.model import FaceFit, FaceModel
+from mesoface.geometry.alignment import align_points_robustly
 from mesoface.geometry.mesh import Mesh
-from mesoface.matching.choice import choose_matcher
+from mesoface.landmarks.triangulation import project_all
+from mesoface.landmarks.types import Landmarks2D, Landmarks3D
+from mesoface.matching.cascade import choose_matcher
 from mesoface.pipeline import (
     FoundFace,
     Measure,
@@ -27,18 +30,20 @@ from mesoface.pipeline import (
 from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.stages import StageClock
-from mesoface.sequence.follow import follow_face
-from mesoface.sequence.masks import FacialMasks
+from mesoface.sequence.identity import KnownIdentity
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, track_of
 from mesoface.sequence.tracking import SIZE, Tracked, track
-from mesoface.sequence.warm import Relief, WarmMeasure
-from mesoface.uvd.match import Match
+from mesoface.sequence.warm import CarriedRelief, WarmMeasure, facial_masks
+from mesoface.uvd.maps import sample_map
+from mesoface.uvd.space import Match
+
+Array = NDArray[np.float64]
 
 LEAST_AGREEMENT = 0.5
 """Median correlation with the anchor's skin below which the track is lost."""
 FARTHEST_MM = 25.0
-"""Median motion from one frame to the next beyond which it is no motion but a cut."""
+"""Median motion from one frame to the next above which the frame is taken for a cut."""
 # Share of the anchor's measured face, and of its confidence, below which a frame is measured again afresh.
 _LEAST_MEASURED, _LEAST_CONFIDENCE = 0.9, 0.7
 
@@ -48,7 +53,7 @@ class Frame:
     """A measured frame.
 
     Args:
-        face: the result, without texture and predicted relief: the next frame needs neither.
+        face: the result, without texture and predicted relief, which the next frame does not need.
         track: what the next frame starts from.
         agreement: of the tracked skin with the anchor's, or None where nothing was tracked.
         reason: why the frame was measured afresh, or None where it was followed from the frame before.
@@ -61,17 +66,17 @@ class Frame:
 
 
 class _Lost(Exception):
-    """The frame before does not lead here; the message says how that shows."""
+    """The frame cannot be followed from the previous one; the message is the reason."""
 
 
 class FrameMeasurer:
     """Measures the frames of one sequence.
 
     Args:
-        person: whose it is.
+        person: the person in the sequence.
         model: the face model.
         settings: of the reconstruction; presets ``fast``, ``default`` and ``best``.
-        progress: told about every stage of every frame.
+        progress: called as the stages of every frame advance.
 
     Raises:
         MesofaceError: a setting cannot be met.
@@ -83,8 +88,7 @@ class FrameMeasurer:
         self._person, self._settings, self._progress = person, settings, progress
         self._model = model
         self._known = person.model(model)
-        self._masks = FacialMasks(model.topology)
-        self._measure: Measure = choose_measure(settings)
+        self._masks = facial_masks(model.topology)
         self._predictor = choose_predictor(settings)
         self._matcher = choose_matcher(
             settings.matcher,
@@ -93,22 +97,20 @@ class FrameMeasurer:
             threads=settings.threads,
             memory_mb=settings.memory_mb,
         )
+        self._measure = choose_measure(settings, self._matcher)
 
-    def measure(
-        self, capture: Capture, before: Track | None, clock: StageClock, why_afresh: str = "the first frame"
-    ) -> Frame:
+    def measure(self, capture: Capture, before: Track | None, why_afresh: str = "the first frame") -> Frame:
         """Measure a frame.
 
         Args:
             capture: its photos, in the capture's own unit.
             before: what it starts from, or None to measure it afresh.
-            clock: collects the stages' times.
-            why_afresh: what is said of a frame without one before it.
+            why_afresh: the reason that is recorded for a frame without a previous one.
 
         Raises:
             MesofaceError: the capture does not allow it.
         """
-        reason = why_afresh
+        reason, clock = why_afresh, StageClock()
         warnings: tuple[str, ...] = ()
         if before is not None:
             try:
@@ -121,76 +123,84 @@ class FrameMeasurer:
         return Frame(face, track_of(face, matched.space, None), None, reason)
 
     def finish(self, face: Face) -> Face:
-        """A measured face with its texture and predicted relief; another frame may be measured meanwhile.
+        """Add texture and predicted relief to a measured face; another frame may be measured meanwhile.
 
         Raises:
             MesofaceError: a photo's file is not what it was when it was loaded.
         """
-        clock = StageClock(list(face.stages))
-        return finish_face(face, self._predictor, progress=self._progress, clock=clock)
+        return finish_face(face, self._predictor, progress=self._progress)
 
     def _follow(self, capture: Capture, before: Track, clock: StageClock) -> Frame:
         person = self._person
         capture = before.seen_by(capture.in_millimetres(person.scale.mm_per_unit))
         with clock.stage("tracking"):
             self._progress("Tracking", 0, 1)
-            space = before.space(self._masks.at(SIZE))
+            space = before.space(self._masks(SIZE))
             tracked = track(capture.views, before.anchor, space, before.visibility.astype(np.float32))
             _check_track(tracked, before)
-            found = follow_face(capture, before, tracked, self._known, person.scheme, person.scale)
+            found = _follow_face(capture, before, tracked, self._known, person, self._settings)
             self._progress("Tracking", 1, 1)
-        relief = Relief(before.detail.astype(np.float32), before.kept, before.frames)
+        found = replace(found, stages=tuple(clock.stages))
+        relief = CarriedRelief(before.detail.astype(np.float32), before.kept, before.frames)
         around = WarmMeasure(
             self._matcher, self._settings.preset, tracked.position, before.normal, self._masks, relief
         )
 
-        def measure(
-            views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
-        ) -> Match:
-            try:
-                matched = around(views, base, facial, progress)
-            except MesofaceError as error:
-                raise _Lost(error.message) from error
-            _check_match(matched, before)
-            return matched
-
-        face, matched = self._surface(found, measure, clock)
+        face, matched = self._surface(found, around, before)
         return Frame(face, track_of(face, matched.space, before), tracked.agreement, None)
 
     def _afresh(self, capture: Capture, clock: StageClock) -> tuple[Face, Match]:
         person = self._person
         found = find_face(
-            capture, person.settings(self._settings), self._model, progress=self._progress, clock=clock
+            capture,
+            person.settings(self._settings),
+            face_model=self._model,
+            progress=self._progress,
         )
         fit = fit_face(
             self._known, found.capture.cameras, found.landmarks2d, found.landmarks3d, fix_scale=1.0
         )
-        found = replace(found, fit=self._known.full(fit), scale=person.scale)
-        return self._surface(found, self._measure, clock)
+        found = replace(
+            found,
+            fit=self._known.full(fit),
+            scale=person.scale,
+            settings=self._settings,
+            stages=(*clock.stages, *found.stages),
+        )
+        return self._surface(found, self._measure)
 
-    def _surface(self, found: FoundFace, measure: Measure, clock: StageClock) -> tuple[Face, Match]:
-        """The face, and what matching found on the way."""
+    def _surface(self, found: FoundFace, measure: Measure, before: Track | None = None) -> tuple[Face, Match]:
+        """The face and the match that it was made of, which must be as good as in the frame ``before``.
+
+        Raises:
+            _Lost: it is not.
+        """
         matches: list[Match] = []
 
         def remembered(
             views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
         ) -> Match:
-            matches.append(measure(views, base, facial, progress))
+            try:
+                matches.append(measure(views, base, facial, progress))
+            except MesofaceError as error:
+                raise error if before is None else _Lost(error.message) from error
+            if before is not None:
+                _check_match(matches[0], before)
             return matches[0]
 
-        face = measure_face(found, self._settings, remembered, progress=self._progress, clock=clock)
+        face = measure_face(found, remembered, progress=self._progress)
         return face, matches[0]
 
 
 def _check_track(tracked: Tracked, before: Track) -> None:
-    """See that the photos show the same skin.
+    """Check that the photos show the same skin.
 
     Raises:
         _Lost: they do not.
     """
     if tracked.agreement < LEAST_AGREEMENT:
         raise _Lost(
-            f"the photos do not show the skin of the frame before (agreement {tracked.agreement:.2f})"
+            f"the photos do not show the skin of the previous frame (agreement {tracked.agreement:.2f})"
         )
     moved = float(np.median(np.linalg.norm(tracked.position - before.position, axis=-1)))
     if not moved < FARTHEST_MM:
@@ -198,17 +208,73 @@ def _check_track(tracked: Tracked, before: Track) -> None:
 
 
 def _check_match(matched: Match, before: Track) -> None:
-    """See that the photos agree on a surface as they did in the anchor frame.
+    """Check that the photos agree on a surface as well as they did in the anchor frame.
 
     Raises:
         _Lost: they do not.
     """
     if len(matched.used) != len(before.views):
-        raise _Lost("a view does not look at the face any more")
+        raise _Lost("a view no longer sees the face")
     measured, confidence = before.quality
     share = float(matched.measured.sum() / matched.space.valid.sum())
     if share < _LEAST_MEASURED * measured:
-        raise _Lost(f"only {100 * share:.0f} % of the face could be measured around the frame before")
+        raise _Lost(f"only {100 * share:.0f} % of the face could be measured around the previous surface")
     sure = float(matched.confidence[matched.measured].mean())
     if sure < _LEAST_CONFIDENCE * confidence:
-        raise _Lost(f"the photos agree less than they did (confidence {sure:.2f}, was {confidence:.2f})")
+        raise _Lost(f"the photos agree less than before (confidence {sure:.2f}, was {confidence:.2f})")
+
+
+def _follow_face(
+    capture: Capture,
+    before: Track,
+    tracked: Tracked,
+    person: KnownIdentity,
+    of: Person,
+    settings: Settings,
+) -> FoundFace:
+    """Move the landmarks with the skin under them, and fit expression and pose to them.
+
+    Args:
+        capture: this frame's photos with the frame before's cameras, mm.
+        before: the frame before.
+        tracked: where the skin is now.
+        person: the face model with this person's identity.
+        of: the sequence's scale and its landmarks' scheme.
+        settings: of the reconstruction.
+    """
+    scheme = of.scheme
+    points = _moved_landmarks(before, tracked, person, scheme)
+    known = np.isfinite(points).all(1)
+    weights = np.where(known, before.landmark_weights, 0.0)
+    pixels, _ = project_all(capture.cameras, points)
+    pixels = np.where(weights[..., None] > 0, pixels, np.nan)
+    landmarks2d = Landmarks2D(pixels, weights, scheme)
+    residuals = np.where(weights > 0, 0.0, np.nan)
+    distrusted = np.zeros(len(capture), bool)
+    landmarks3d = Landmarks3D(points, weights, residuals, distrusted, scheme)
+    fit = person.full(fit_landmarks3d(person, points, scheme=scheme, fix_scale=1.0))
+    fit = replace(fit, residuals=_residuals_px(capture, fit, landmarks2d))
+    return FoundFace(capture, landmarks2d, landmarks3d, of.scale, fit, settings, (), tuple(capture.notes))
+
+
+def _moved_landmarks(before: Track, tracked: Tracked, person: KnownIdentity, scheme: str) -> Array:
+    """(L, 3) landmarks moved with the skin under them; those that the model lacks move with the head."""
+    ids, _, bary = embedding(person, scheme, len(before.landmarks))
+    topology = person.topology
+    triangles = topology.landmark_faces[scheme][topology.landmark_ids[scheme] < len(before.landmarks)]
+    uv = np.einsum("lk,lkc->lc", bary, topology.uv[topology.uv_faces[triangles]])
+    moved = before.landmarks.copy()
+    moved[ids] += sample_map(tracked.position - before.position, uv)
+    known = np.isfinite(before.landmarks[ids]).all(1)
+    head = align_points_robustly(before.landmarks[ids][known], moved[ids][known], scale=1.0)
+    others = np.setdiff1d(np.arange(len(moved)), ids)
+    moved[others] = head.apply(before.landmarks[others])
+    return moved
+
+
+def _residuals_px(capture: Capture, fit: FaceFit, landmarks2d: Landmarks2D) -> Array:
+    """(V, L') distances between the fitted model's landmarks and those in the photos, pixels."""
+    ids, corners, bary = embedding(fit.model, landmarks2d.scheme, landmarks2d.points.shape[1])
+    points = np.einsum("lk,lkc->lc", bary, fit.vertices[corners])
+    pixels, _ = project_all(capture.cameras, points)
+    return np.linalg.norm(pixels - landmarks2d.points[:, ids], axis=-1)

@@ -1,8 +1,9 @@
-"""One person's identity from several frames, solved for together with their expressions and poses."""
+"""The identity of a person, solved jointly in several frames, and the face model with it fixed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import scipy.linalg
@@ -96,3 +97,37 @@ def _bounded(values: Array, model: FaceModel, part: slice) -> Array:
     if model.bounds is None:
         return values
     return np.clip(values, model.bounds[0][part], model.bounds[1][part])
+
+
+class KnownIdentity:
+    """``model`` with its identity fixed; itself a :class:`~mesoface.face_models.model.FaceModel`.
+
+    Args:
+        model: the face model.
+        identity: (n_identity,) its coefficients.
+    """
+
+    n_identity = 0
+
+    def __init__(self, model: FaceModel, identity: Array):
+        self.model, self.identity = model, identity
+        self.name, self.topology, self.n_expression = model.name, model.topology, model.n_expression
+        self.bounds: tuple[Array, Array] | None = None  # of the expression's coefficients alone
+        if model.bounds is not None:
+            low, high = model.bounds
+            self.bounds = low[len(identity) :], high[len(identity) :]
+
+    def shape(self, identity: NDArray, expression: NDArray) -> Array:
+        """See :meth:`FaceModel.shape`; ``identity`` is empty."""
+        return self.model.shape(self.identity, expression)
+
+    def points(
+        self, identity: NDArray, expression: NDArray, corners: NDArray[np.int64], bary: Array
+    ) -> tuple[Array, Array]:
+        """See :meth:`FaceModel.points`; ``identity`` is empty."""
+        points, jacobian = self.model.points(self.identity, expression, corners, bary)
+        return points, jacobian[:, :, len(self.identity) :]
+
+    def full(self, fit: FaceFit) -> FaceFit:
+        """A fit of this, as one of the whole model."""
+        return replace(fit, model=self.model, identity=self.identity)

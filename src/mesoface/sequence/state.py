@@ -1,15 +1,16 @@
-"""What a frame hands on to the next, and is saved with it: ``track.npz``."""
+"""The files of a sequence: ``track.npz``, which the next frame starts from, and JSON of pydantic models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from mesoface.captures.capture import Capture
 from mesoface.errors import FaceModelError, MesofaceError
@@ -17,11 +18,12 @@ from mesoface.files.atomic import atomic_file
 from mesoface.files.npz import read_npz, require
 from mesoface.results.face import Face
 from mesoface.sequence.tracking import SIZE, unroll
-from mesoface.uvd.fine_surface import FineSurface
 from mesoface.uvd.maps import blur_masked
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.space import FineSurface, UVDSpace
 
-NAME = "track.npz"
+FRAME, TRACK = "frame.json", "track.npz"
+REMEDY = "remove the frame's folder and run the same command again"
+Model = TypeVar("Model", bound=BaseModel)
 _SMOOTH_MM = 0.8  # standard deviation of the surface that the next frame starts from
 
 
@@ -29,7 +31,7 @@ _SMOOTH_MM = 0.8  # standard deviation of the surface that the next frame starts
 class Track:
     """A measured frame, as the next one starts from it.
 
-    Numbers are held as they are saved, so that a sequence that was resumed goes on with the very same ones.
+    Numbers have the types they are saved with, so that a resumed sequence continues with the same ones.
 
     Args:
         views: (V,) names of the views that were used.
@@ -86,9 +88,8 @@ def track_of(face: Face, measured: UVDSpace, before: Track | None) -> Track:
 
     Args:
         face: this frame's.
-        measured: its surface as matching left it. The face's own base is that under a Gaussian, which draws
-            the rims of eyes, mouth and mask inwards; were the next frame to start there, its skin would be
-            drawn in twice.
+        measured: its surface from matching. The base mesh is that surface under a Gaussian, which pulls the
+            rims of eyes, mouth and mask inwards: a next frame that started there would be pulled in twice.
         before: what this frame started from; None makes it an anchor.
     """
     assert face.fine is not None
@@ -121,7 +122,7 @@ def write_track(folder: Path, track: Track) -> None:
     Raises:
         MesofaceError: it cannot be written.
     """
-    with atomic_file(folder / NAME) as temporary:
+    with atomic_file(folder / TRACK) as temporary:
         np.savez_compressed(temporary, **vars(track))
 
 
@@ -131,7 +132,7 @@ def read_track(folder: Path) -> Track:
     Raises:
         MesofaceError: it is missing, damaged, or of another layout.
     """
-    path = folder / NAME
+    path = folder / TRACK
     try:
         arrays = read_npz(path, [field.name for field in fields(Track)])
         views = len(arrays["views"]) if "views" in arrays else None
@@ -156,9 +157,7 @@ def read_track(folder: Path) -> Track:
         if arrays.get("landmarks", np.zeros(0)).shape != (arrays["landmark_weights"].shape[1], 3):
             raise FaceModelError("'landmarks' are not as many as their weights", path=path)
     except FaceModelError as error:
-        raise MesofaceError(
-            error.message, path=path, remedy="remove the frame's folder and run the same command again"
-        ) from error
+        raise MesofaceError(error.message, path=path, remedy=REMEDY) from error
     values: dict[str, Any] = {**arrays, "frames": int(arrays["frames"])}
     return Track(**values)
 
@@ -171,9 +170,9 @@ def _resized(visibility: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 def _smoothed(space: UVDSpace, kept: NDArray[np.float32]) -> UVDSpace:
-    """The surface without its finest detail; every texel moves along its normal, so it stays on its skin.
+    """The surface without its finest detail; every texel moves along its normal, so it keeps its skin.
 
-    What was not ``kept`` (SIZE, SIZE) goes to where its surroundings are, as far as they reach.
+    Texels that were not ``kept`` (SIZE, SIZE) move to the height of their surroundings.
     """
     blurred = blur_masked(space.position, kept, _SMOOTH_MM / space.texel_mm)
     reached = np.abs(blurred).sum(-1) > 0
@@ -184,3 +183,49 @@ def _smoothed(space: UVDSpace, kept: NDArray[np.float32]) -> UVDSpace:
 def _quality(fine: FineSurface) -> NDArray[np.float64]:
     """(2,) share of the face that was measured, and the mean confidence there."""
     return np.array([1 - fine.left_out, float(fine.confidence[fine.kept].mean())])
+
+
+class FrameRecord(BaseModel):
+    """How a frame was measured: ``frame.json``.
+
+    Args:
+        frame: its name.
+        follows: the frame that it was followed from, or None where it was measured afresh.
+        reason: why it was measured afresh, or None.
+        agreement: correlation of its skin with the anchor frame's, or None where it was measured afresh.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frame: str
+    follows: str | None
+    reason: str | None
+    agreement: FiniteFloat | None
+
+
+def write_model(path: Path, model: BaseModel) -> None:
+    """Write a model as JSON.
+
+    Raises:
+        MesofaceError: the file cannot be written.
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_text(model.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def read_model(path: Path, model: type[Model], what: str, *, remedy: str) -> Model:
+    """Read what :func:`write_model` wrote.
+
+    Args:
+        path: the file.
+        model: its kind.
+        what: what it holds, with an article, for people.
+        remedy: what to do about a file that is missing or damaged.
+
+    Raises:
+        MesofaceError: it is missing or damaged.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise MesofaceError(f"cannot be read as {what}", path=path, remedy=remedy) from error

@@ -1,10 +1,10 @@
 """Where each piece of skin has moved since another frame, followed in all views at once.
 
-Every view's photo is unrolled over the surface, as the frame before had it, into the UV square. What remains
-between that picture and the same camera's picture of the anchor frame is the error of the position, and
-optical flow measures it (DIS; Kroeger et al., ECCV 2016). The flows of all views, each turned into a ray,
-meet where the skin is now (scene flow from several views; Vedula et al., ICCV 1999). The anchor frame does
-not move on, so errors do not add up from frame to frame (anchor frames; Beeler et al., SIGGRAPH 2011).
+Every view's photo is unrolled over the surface of the previous frame into the UV square. The difference
+between that picture and the same camera's picture of the anchor frame is the error of the position; optical
+flow measures it (DIS; Kroeger et al., ECCV 2016). The flows of all views, each turned into a ray, meet where
+the skin is now (scene flow from several views; Vedula et al., ICCV 1999). The anchor frame stays the same,
+so errors do not accumulate from frame to frame (anchor frames; Beeler et al., SIGGRAPH 2011).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import View
 from mesoface.files.colour import LUMA
 from mesoface.geometry.mesh import unit
-from mesoface.landmarks.likeness import as_bytes, evened, from_bytes, local_correlation
-from mesoface.landmarks.rays import nearest_to_rays
+from mesoface.landmarks.photometric import as_bytes, evened, from_bytes, local_correlation
+from mesoface.landmarks.triangulation import nearest_to_rays
 from mesoface.matching.displacement import fill_by_confidence
 from mesoface.uvd.maps import blur_masked, resize_map
 from mesoface.uvd.photos import resample_photo
@@ -31,12 +31,12 @@ Map = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 SIZE = 256
-"""Side of the maps in which skin is followed, texels: 0.85 mm each, as coarse as skin can still be told."""
+"""Side of the maps in which skin is followed, texels: 0.85 mm each, the coarsest that still shows skin."""
 _STRIDE = 2  # of the texels of which the place in space is worked out
 _ROUNDS = 2
 _REACH_MM = 12.0  # of the photo is kept around the surface
 _POOR, _GOOD = 0.35, 0.8  # correlation after the flow: weight 0 and 1
-_WELL_SEEN = 0.35  # visibility of the texels that the agreement is told of
+_WELL_SEEN = 0.35  # visibility from which on a texel counts for the agreement
 _RAYS_MM = 0.5  # distance from the other views' rays at which a view keeps a quarter of its weight
 _STIFFNESS, _SMOOTH, _OUTLIER_MM = 0.25, 2.0, 1.0  # of the motion: see smooth_robustly
 
@@ -76,7 +76,7 @@ def unroll(views: Sequence[View], space: UVDSpace, visibility: Map) -> Bytes:
 
 
 def track(views: Sequence[View], anchor: Bytes, space: UVDSpace, visibility: Map) -> Tracked:
-    """Follow the skin from where a frame before had it.
+    """Track the skin from its place in the previous frame.
 
     Args:
         views: V photos of this frame.
@@ -85,7 +85,7 @@ def track(views: Sequence[View], anchor: Bytes, space: UVDSpace, visibility: Map
         visibility: (V, SIZE, SIZE) in the frame before.
 
     Returns:
-        every texel's place, smoothly continued to where no two views see it.
+        the place of every texel, continued smoothly to where fewer than two views see it.
     """
     agreement = 0.0
     for _ in range(_ROUNDS):

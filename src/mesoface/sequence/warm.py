@@ -1,30 +1,32 @@
-"""The surface measured around one that is known already: fewer, finer levels and a narrower search."""
+"""Matching around a surface that is known already: fewer, finer levels and a narrower search."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
+from mesoface.face_models.model import Topology
 from mesoface.geometry.mesh import Mesh
 from mesoface.matching.cascade import match
 from mesoface.matching.classical import ClassicalLevel
-from mesoface.matching.levels import Level
-from mesoface.matching.matcher import Matcher
+from mesoface.matching.matcher import Level, Matcher
 from mesoface.running.progress import ProgressCallback
-from mesoface.sequence.masks import FacialMasks
 from mesoface.sequence.tracking import SIZE
-from mesoface.surface.conform import smooth_base
+from mesoface.surface.fine import smooth_base
 from mesoface.uvd.maps import blur_masked, resize_map
-from mesoface.uvd.match import Match
 from mesoface.uvd.photos import pixel_footprint
-from mesoface.uvd.space import UVDSpace, smooth_normals
+from mesoface.uvd.rasterize import rasterize_uv
+from mesoface.uvd.space import Match, UVDSpace, smooth_normals
 
 Map = NDArray[np.float32]
+FacialMasks = Callable[[int], NDArray[np.bool_]]
+"""The facial mask at a size."""
 
 _TO_THE_SKIN = ClassicalLevel(256, 1.5, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0)
 _512 = ClassicalLevel(512, 0.3, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2)
@@ -62,7 +64,7 @@ _CHANGED_MM, _NEIGHBOURHOOD_MM = 0.1, 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class Relief:
+class CarriedRelief:
     """The relief of the frame before, on the same skin.
 
     Args:
@@ -94,19 +96,19 @@ class WarmMeasure:
     position: Map
     normal: Map
     masks: FacialMasks
-    before: Relief
+    before: CarriedRelief
 
     def __call__(
         self, views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
     ) -> Match:
         """Measure; the result has the size of the relief before."""
-        valid = self.masks.at(SIZE)
+        valid = self.masks(SIZE)
         start = UVDSpace(self.position, self.normal, valid)
         normal = smooth_normals(self.position, valid, _NORMAL_MM / start.texel_mm, self.normal)
         start = replace(start, normal=normal)
         size = len(self.before.kept)
         found = match(
-            lambda side: start if side == SIZE else start.resized(side, self.masks.at(side)),
+            lambda side: start if side == SIZE else start.resized(side, self.masks(side)),
             views,
             self.matcher,
             levels=levels_of(self.preset, views, start, size),
@@ -115,15 +117,15 @@ class WarmMeasure:
             progress=progress,
         )
         finest = found.space.texel_mm
-        return with_relief(_enlarged(found, self.masks.at(size)), self.before, finest)
+        return with_relief(_enlarged(found, self.masks(size)), self.before, finest)
 
 
-def with_relief(found: Match, before: Relief, finest_mm: float) -> Match:
-    """What was measured now, with the relief of the frames before where this frame cannot tell.
+def with_relief(found: Match, before: CarriedRelief, finest_mm: float) -> Match:
+    """What was measured now, with the relief of the previous frames where this frame cannot resolve it.
 
-    Relief below the ``finest_mm`` that were measured is the one before; up to twice that it is the mean over
-    the frames, which takes out noise; all that is larger is this frame's own. Where relief has changed (a
-    wrinkle comes) this frame's counts.
+    Relief below the measured ``finest_mm`` is the previous one; up to twice that, it is the mean over the
+    frames, which averages out noise; anything larger is this frame's own. Where relief has changed (a new
+    wrinkle), this frame's counts.
     """
     base = smooth_base(found.space, found.measured)
     now = np.einsum("hwk,hwk->hw", found.space.position - base.position, base.normal)
@@ -159,3 +161,9 @@ def _enlarged(found: Match, valid: NDArray[np.bool_]) -> Match:
         confidence=np.where(measured, resize_map(found.confidence, everywhere, size), 0),
         visibility=np.stack(seen) * valid,
     )
+
+
+def facial_masks(topology: Topology) -> FacialMasks:
+    """The facial mask (size, size) at any size, each rasterised once."""
+    faces = topology.uv_faces[topology.facial]
+    return cache(lambda size: rasterize_uv(topology.uv, faces, size).valid)

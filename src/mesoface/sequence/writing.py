@@ -1,4 +1,4 @@
-"""A measured frame, finished and written whole or not at all, while the next one is measured."""
+"""Measured frames are finished and written, whole or not at all, while the next one is measured."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from mesoface.batch.attempt import write_face
 from mesoface.batch.job import CaptureJob
 from mesoface.batch.provenance import CaptureInput, write_made_from
-from mesoface.batch.result import write_face
 from mesoface.errors import MesofaceError
+from mesoface.files.atomic import put_in_place
 from mesoface.files.meshes import read_mesh
 from mesoface.results.face import Face
 from mesoface.sequence.frame import Frame
-from mesoface.sequence.record import FrameRecord, write_frame_record
-from mesoface.sequence.state import write_track
+from mesoface.sequence.state import FRAME, FrameRecord, write_model, write_track
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredFrame:
-    """What there is to write of a frame.
+    """A frame to be written.
 
     Args:
-        job: whose result it is.
+        job: its capture.
         frame: what was measured.
-        record: how it came about.
-        made_of: the input's fingerprint, from :func:`mesoface.batch.provenance.capture_input`, as it was
-            before it was read.
+        record: how it was measured.
+        made_of: from :func:`mesoface.batch.provenance.capture_input`, before the photos were read.
     """
 
     job: CaptureJob
@@ -39,14 +38,14 @@ class MeasuredFrame:
 
 
 class FrameWriter(AbstractContextManager["FrameWriter"]):
-    """Finishes and writes frames in a thread of its own, one at a time; leaving the block waits for the last.
+    """Finishes and writes frames in its own thread, one at a time; leaving the block waits for the last.
 
-    The next frame needs no texture, predicted relief or files of this one: they take what measuring leaves.
+    The next frame needs neither texture, predicted relief nor files of this one.
 
     Args:
-        finish: makes a measured face complete.
-        written: called, in the thread that calls the writer, for each frame in its turn: with the frame, and
-            why it could not be written if so.
+        finish: adds texture and predicted relief to a measured face.
+        written: called in the thread that calls the writer, for each frame in order: with the frame, and the
+            error if it could not be written.
     """
 
     def __init__(
@@ -59,16 +58,14 @@ class FrameWriter(AbstractContextManager["FrameWriter"]):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._pool.shutdown()
         if kind is None:
-            self.settle()
+            self._settle()
 
     def write(self, measured: MeasuredFrame) -> None:
-        """Begin to write a frame, when the one before is written: two faces at a time are what memory is
-        planned for.
-        """
-        self.settle()
+        """Begin to write a frame once the previous one is written: memory is planned for two faces."""
+        self._settle()
         self._pending = measured, self._pool.submit(_write, measured, self._finish)
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """Wait for the frame that is being written, if there is one."""
         if self._pending is None:
             return
@@ -89,10 +86,9 @@ def _write(measured: MeasuredFrame, finish: Callable[[Face], Face]) -> None:
         face = finish(measured.frame.face)
         write_face(folder, job, face, truth, followed=measured.record.follows is not None)
         write_track(folder, measured.frame.track)
-        write_frame_record(folder, measured.record)
+        write_model(folder / FRAME, measured.record)
         write_made_from(folder, job.recipe, measured.made_of)
-        shutil.rmtree(job.result, ignore_errors=True)
-        folder.replace(job.result)
+        put_in_place(folder, job.result)
     except OSError as error:
         raise MesofaceError(
             f"cannot be written: {error.strerror or error}", path=job.result, remedy="free space"

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.subdivision import grow_faces, split_mesh
-from mesoface.surface.conform import extend_smoothly
-from mesoface.surface.fine import fine_mesh
-from mesoface.uvd.maps import blur_masked, erode, fill_outside, resize_map, sample_map
+from mesoface.surface.fine import extend_smoothly, fine_mesh
+from mesoface.uvd.maps import (
+    blur_masked,
+    distance_inside,
+    erode,
+    fill_outside,
+    resize_map,
+    sample_map,
+    smooth_step,
+    within,
+)
 from mesoface.uvd.rasterize import rasterize_uv
 from mesoface.uvd.space import UVDSpace, surface_normals
 
@@ -128,8 +135,10 @@ def detail_maps(
 
     measured, region = fine.measured, raster.valid | fine.measured
     texel = UVDSpace(under, outward, raster.valid).texel_mm
-    fade = 1 - _smooth_step(_distance(~measured) / (_FADE_MM / texel))
-    fade *= _smooth_step(_rim_distance(region) / (_RIM_MM / texel))
+    fade = 1 - smooth_step(distance_inside(~measured) / (_FADE_MM / texel))
+    # The distance to what lies around the region; the openings inside of it do not count.
+    rim = distance_inside(np.pad(within(region), 1))[1:-1, 1:-1]
+    fade *= smooth_step(rim / (_RIM_MM / texel))
     offset = fill_outside(np.where(measured[..., None], fine.position - under, 0), measured)
     offset *= fade[..., None]
     position = under + offset
@@ -215,21 +224,3 @@ def _check_count(triangles: float, edge_mm: float) -> None:
             f"at most {MAX_TRIANGLES / 1e6:.0f} million are made",
             remedy=f"use --detail-edge {finest:g} or more",
         )
-
-
-def _rim_distance(region: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(H, W) texels to what lies around ``region``; the openings inside of it do not count."""
-    around = np.pad(~region, 1, constant_values=True)
-    _, labels = cv2.connectedComponents(around.astype(np.uint8), connectivity=4)
-    return _distance(labels != labels[0, 0])[1:-1, 1:-1]
-
-
-def _distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(H, W) texels to the nearest one that is not in ``mask``."""
-    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-
-
-def _smooth_step(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """0 up to 0, 1 from 1 on, without a kink between."""
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)

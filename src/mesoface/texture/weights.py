@@ -1,4 +1,7 @@
-"""How well each photo shows each texel: visibility, angle, resolution, distance to what hides it."""
+"""The surface that photos are laid on, and how well each photo shows each of its texels.
+
+What counts is visibility, angle, resolution, and the distance to what hides a texel.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,60 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.texture.skin import Skin
-from mesoface.uvd.maps import dilate, erode
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.maps import dilate, erode, fill_outside, resize_map, within
+from mesoface.uvd.rasterize import grid_faces, rasterize_uv
+from mesoface.uvd.space import FineSurface, UVDSpace, smooth_normals
+
+# Reach of the normals' smoothing: a photo's weight follows the form, not the pores.
+_NORMAL_MM = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Skin:
+    """Where every texel lies in space.
+
+    Args:
+        space: position (S, S, 3) mm on the measured surface, and on the base mesh where nothing was measured;
+            normal (S, S, 3) unit, smoothed; valid (S, S) what photos may colour: the measured surface, and
+            the openings in it (eyes, mouth, nostrils) on the base mesh.
+        covered: (S, S) where there is a surface at all: also what is only known as the base mesh.
+    """
+
+    space: UVDSpace
+    covered: NDArray[np.bool_]
+
+    def mesh(self) -> Mesh:
+        """The surface as triangles, for ray casting."""
+        return Mesh(self.space.position.reshape(-1, 3).astype(np.float64), grid_faces(self.space.valid))
+
+    def resized(self, size: int) -> Skin:
+        """The same at another resolution."""
+        covered = resize_map(self.covered.astype(np.float32), np.ones_like(self.covered), size) > 0.5
+        return Skin(self.space.resized(size), covered)
+
+
+def find_skin(fine: FineSurface, base: Mesh) -> Skin:
+    """Put the measured surface and the base mesh's eyes, lips and nostrils together.
+
+    Args:
+        fine: the measured surface.
+        base: base mesh that follows it, with UVs.
+
+    Raises:
+        ValueError: the base mesh has no UVs.
+    """
+    if base.uv is None:
+        raise ValueError("the base mesh has no UVs")
+    raster = rasterize_uv(base.uv, base.uv_index, fine.space.size)
+    kept = fine.kept
+    valid, covered = kept | (within(kept) & raster.valid), kept | raster.valid
+    fitted = raster.interpolate(base.vertices, base.faces)
+    position = np.where(kept[..., None], fine.space.displaced(fine.displacement), fitted)
+    position = fill_outside(position, covered)
+    space = UVDSpace(position, fine.space.normal, valid)
+    normal = smooth_normals(position, covered, _NORMAL_MM / space.texel_mm, fine.space.normal)
+    return Skin(UVDSpace(position, normal, valid), covered)
+
 
 Maps = NDArray[np.float32]
 # Surfaces to cast rays at, each with how far behind it a texel must lie to be hidden, mm.
@@ -31,7 +85,7 @@ _TOLERANCE_MM, _BUMP_MM = 1.0, 1.5
 # The base mesh around the face is only fitted: it does not hide the rim that it adjoins.
 _FITTED_TOLERANCE_MM = 5.0
 # What the surface and the calibration are off moves an occluder's edge over the skin behind: colour is taken
-# at full weight only this far from it, mm. Colour without detail fades over more, which nobody sees.
+# at full weight only this far from it, mm. Colour without detail fades over more, which is invisible.
 _DETAIL_MARGIN_MM, _COLOR_MARGIN_MM = 1.5, 3.0
 # Weight at the edge itself: what no photo shows better is taken from there.
 _AT_EDGE = 0.02
@@ -44,7 +98,7 @@ _MIXED_PX, _FADE_PX = 1.0, 0.5
 
 @dataclass(frozen=True, eq=False)
 class ViewWeights:
-    """What each of V photos may say at each texel; not normalised.
+    """The weight of each of V photos at each texel; not normalised.
 
     Args:
         color: (V, R, R) for colour without detail: changes slowly from photo to photo.

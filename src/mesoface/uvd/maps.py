@@ -128,6 +128,24 @@ def _morph(operation, mask: NDArray[np.bool_], texels: int) -> NDArray[np.bool_]
     return padded.astype(bool)
 
 
+def distance_inside(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(H, W) texels to the nearest one that is not in ``mask``."""
+    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def smooth_step(x: NDArray) -> NDArray:
+    """0 up to 0, 1 from 1 on, without a kink between."""
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def within(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) ``mask`` with its holes: what is connected to the map's edge only through it."""
+    around = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    _, labels = cv2.connectedComponents(around, connectivity=4)
+    return (labels != labels[0, 0])[1:-1, 1:-1]
+
+
 def sample_map(values: NDArray, uv: NDArray) -> NDArray[np.float32]:
     """Bilinear values of a square map at (N, 2) (u, v); beyond the border the border's value.
 

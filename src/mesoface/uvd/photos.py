@@ -27,8 +27,7 @@ def resample_photo(
 ) -> tuple[NDArray[np.float32], Camera]:
     """Cut a photo to where ``points`` are, and resample it to the scale of the texels.
 
-    A photo is never enlarged more than twice; enlarging is worth it because OpenCV's bilinear lookup
-    rounds positions to 1/32 pixel.
+    A photo is never enlarged more than twice.
 
     Args:
         image: (H, W) or (H, W, 3).

@@ -1,4 +1,7 @@
-"""The UVD space: UV on the base surface, D along its smoothed normals (Xiao et al. 2022, section 3)."""
+"""The UVD space: UV on the base surface, D along its smoothed normals (Xiao et al. 2022, section 3).
+
+Also what stages hand on in it: the result of matching, and the measured surface over its base.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.uvd.maps import blur_masked, erode, fill_outside, resize_map
 from mesoface.uvd.rasterize import rasterize_uv
@@ -83,17 +87,9 @@ def build_uvd_space(mesh: Mesh, facial: NDArray[np.bool_], size: int, *, smooth_
     Raises:
         ValueError: the mesh has no UVs or no facial face covers a texel.
     """
-    if mesh.uv is None:
-        raise ValueError("the base mesh has no UVs")
-    uv_faces = mesh.uv_index
-    raster = rasterize_uv(mesh.uv, uv_faces[facial], size)
-    valid = raster.valid
-    if not valid.any():
-        raise ValueError("no facial face of the base mesh covers a texel")
-    faces = mesh.faces[facial]
-    position = fill_outside(raster.interpolate(mesh.vertices, faces), valid)
-    normal = fill_outside(raster.interpolate(mesh.vertex_normals(), faces), valid)
-    sigma = smooth_mm / UVDSpace(position, normal, valid).texel_mm
+    maps = rasterize_base(mesh, facial, size)
+    position, normal, valid = maps.position, maps.normal, maps.valid
+    sigma = smooth_mm / maps.texel_mm
     everywhere = np.ones_like(valid)
     smooth = blur_masked(position, everywhere, sigma / 2)
     # Beyond the mask positions were continued as constants; a blur would pull the rim inwards.
@@ -101,6 +97,20 @@ def build_uvd_space(mesh: Mesh, facial: NDArray[np.bool_], size: int, *, smooth_
     blend = blur_masked(inner[..., 0].astype(np.float32), everywhere, sigma / 2)[..., None]
     position = position + (smooth - position) * blend
     return UVDSpace(position, unit(blur_masked(normal, valid, sigma) + 1e-6 * normal), valid)
+
+
+def rasterize_base(mesh: Mesh, facial: NDArray[np.bool_], size: int) -> UVDSpace:
+    """As :func:`build_uvd_space`, but not smoothed; normals between vertices are not of unit length."""
+    if mesh.uv is None:
+        raise ValueError("the base mesh has no UVs")
+    raster = rasterize_uv(mesh.uv, mesh.uv_index[facial], size)
+    if not raster.valid.any():
+        raise ValueError("no facial face of the base mesh covers a texel")
+    position, normal = (
+        fill_outside(raster.interpolate(values, mesh.faces[facial]), raster.valid)
+        for values in (mesh.vertices, mesh.vertex_normals())
+    )
+    return UVDSpace(position, normal, raster.valid)
 
 
 def surface_normals(position: NDArray, outward: NDArray) -> NDArray[np.float32]:
@@ -124,3 +134,51 @@ def smooth_normals(
     normal = blur_masked(surface_normals(position, outward), inner if inner.any() else valid, sigma)
     reached = np.linalg.norm(normal, axis=-1, keepdims=True) > 1e-3
     return unit(np.where(reached, normal, outward)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """What the matching cascade measured.
+
+    Args:
+        space: UVD space whose zero is the measured surface.
+        measured: (H, H) where at least two views agree on the surface.
+        confidence: (H, H) float32 in [0, 1], 0 where not measured.
+        views: the V views that were used, their cameras as corrected.
+        visibility: (V, H, H) how well each of them sees each texel.
+        used: (V,) their indices among the views that were given.
+        notes: what was noticed about the views, one sentence each.
+    """
+
+    space: UVDSpace
+    measured: NDArray[np.bool_]
+    confidence: NDArray[np.float32]
+    views: tuple[View, ...]
+    visibility: NDArray[np.float32]
+    used: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FineSurface:
+    """The measured surface over the base, in UVD space.
+
+    Args:
+        mesh: fine mesh with UVs and normals, mm: ``space.position + space.normal * displacement``.
+        space: the base surface that D is relative to; ``Face.base`` follows it.
+        displacement: (H, H) float32 mm, 0 outside of ``kept``.
+        kept: (H, H) texels that are part of the mesh.
+        filled: (H, H) those of them that were interpolated over small holes.
+        confidence: (H, H) float32 in [0, 1].
+        visibility: (V, H, H) how well each used view sees each texel.
+        left_out: share of the facial mask without surface.
+    """
+
+    mesh: Mesh
+    space: UVDSpace
+    displacement: NDArray[np.float32]
+    kept: NDArray[np.bool_]
+    filled: NDArray[np.bool_]
+    confidence: NDArray[np.float32]
+    visibility: NDArray[np.float32]
+    left_out: float

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
+from mesoface.errors import ReconstructionError
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.uvd.maps import blur_masked
@@ -70,6 +71,25 @@ def cast_visibility(
         lit = np.where(lit > 0, np.minimum(lit, soft), 0)
         out[v] = cv2.resize(lit, (space.size, space.size), interpolation=cv2.INTER_LINEAR)
     return out * space.valid
+
+
+def seen_by_two(space: UVDSpace, visibility: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(H, H) texels of the facial mask that at least two of V views see.
+
+    Args:
+        space: the UVD space, (H, H).
+        visibility: (V, H, H) of :func:`cast_visibility`.
+
+    Raises:
+        ReconstructionError: there is none.
+    """
+    seen = space.valid & ((visibility > SEEN).sum(0) >= 2)
+    if not seen.any():
+        raise ReconstructionError(
+            "no part of the face is seen by two photos",
+            remedy="check the calibration with `mesoface inspect`",
+        )
+    return seen
 
 
 def inside_image(view: View, points: NDArray[np.float64], margin: float = 3.0) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Cameras of the capture in the viewer's terms: frusta, and the pose to look through one."""
+"""The capture's cameras in the viewer: frusta, and the pose that looks through one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class PhotoPlane:
-    """Where a photo stands in space so that it covers what its camera sees.
+    """Where a photo is placed in space to cover its camera's field of view.
 
     Args:
         center: (3,) in the world's unit.
@@ -50,16 +50,16 @@ def field_of_view(camera: Camera) -> float:
 
 
 def frustum_scale(camera: Camera, depth: float) -> float:
-    """The ``scale`` for viser, which keeps a frustum's volume and not its length, to be ``depth`` long."""
+    """The ``scale`` that makes viser's frustum ``depth`` long: viser keeps its volume, not its length."""
     half_height = np.tan(field_of_view(camera) / 2)
     half_width = half_height * camera.width / camera.height
     return float(depth * np.cbrt(half_width * half_height / 3))
 
 
 def covering_field_of_view(camera: Camera, aspect: float) -> float:
-    """Vertical, radians: of a window of ``aspect`` (width / height) that has the whole photo in it.
+    """Vertical, radians: of a window of ``aspect`` (width / height) that shows the whole photo.
 
-    The window looks along the optical axis, so the farther one of two opposite edges decides.
+    The window looks along the optical axis, so the farther of two opposite edges sets the size.
     """
     fx, fy = camera.K[0, 0], camera.K[1, 1]
     cx, cy = camera.K[0, 2] + 0.5, camera.K[1, 2] + 0.5

@@ -1,4 +1,4 @@
-"""The viewer: a web page of its own on this machine, made by viser (which brings its client: no network)."""
+"""The viewer: a web page served on this machine by viser, which includes its client (no network)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mesoface.viewer.cameras import (
     quaternion,
 )
 from mesoface.viewer.result import RGB, ViewedResult
-from mesoface.viewer.shading import UNIT, Shading, legend, shaded_glb, shadings
+from mesoface.viewer.shading import UNIT, ShadingName, legend, shaded_glb, shadings
 
 Array = NDArray[np.float64]
 
@@ -38,20 +38,21 @@ class Viewer:
 
     Args:
         result: what is shown.
-        host: address that is listened on; photos of people are nobody else's business, so this machine's own.
-        port: where to listen; a following one where that is taken.
+        host: address to listen on; by default this machine only, because photos of people are private.
+        port: port to listen on; the next free one when it is taken.
 
     Attributes:
-        server: viser's, for whoever wants to add something to the scene. Its unit is the metre.
+        server: viser's server, to add things to the scene. Its unit is the metre.
     """
 
     def __init__(self, result: ViewedResult, *, host: str = "127.0.0.1", port: int = 8080):
         self._result = result
-        self._cameras = {view.name: view.camera.scaled_world(UNIT) for view in result.views}
+        self._cameras = {view.name: view.camera.scaled_world(UNIT) for view in result.face.cameras.views}
         self._lock = threading.Lock()  # viser calls back from many threads
         self._photo: viser.ImageHandle | None = None
-        with redirect_stdout(io.StringIO()):  # viser announces itself at length
-            self.server = viser.ViserServer(host, port, label=f"mesoface · {result.name}", verbose=False)
+        name = (result.face.cameras.capture or result.face.folder).name
+        with redirect_stdout(io.StringIO()):  # viser prints a banner
+            self.server = viser.ViserServer(host, port, label=f"mesoface · {name}", verbose=False)
         self._frusta = self.server.scene.add_frame("/cameras", show_axes=False)
         self._stage()
         self._controls()
@@ -60,7 +61,7 @@ class Viewer:
 
     @property
     def port(self) -> int:
-        """Where the page is."""
+        """The port of the page."""
         return self.server.get_port()
 
     def close(self) -> None:
@@ -68,14 +69,14 @@ class Viewer:
         self.server.stop()
 
     def wait(self) -> None:
-        """Serve until somebody interrupts."""
+        """Serve until interrupted."""
         self.server.sleep_forever()
 
-    def show(self, surface: str, shading: Shading) -> None:
-        """As if both had been chosen in the panel.
+    def show(self, surface: str, shading: ShadingName) -> None:
+        """Choose surface and shading, as in the panel.
 
         Raises:
-            ValueError: there is no such surface, or it cannot be shown so.
+            ValueError: there is no such surface, or it does not have this shading.
         """
         if surface not in self._result.surfaces:
             raise ValueError(f"surface must be one of {list(self._result.surfaces)}, got {surface!r}")
@@ -87,7 +88,7 @@ class Viewer:
         self._surface.value = surface
 
     def look_through(self, name: str | None, *, photo: float = 0.5) -> None:
-        """Stand where a camera stood, or nowhere in particular again.
+        """Look through a camera, or freely again.
 
         Args:
             name: of the view, or None.
@@ -112,8 +113,8 @@ class Viewer:
         return np.array([np.linalg.norm(camera.center - self.center) for camera in self._cameras.values()])
 
     def _stage(self) -> None:
-        """Lights, and from where the face is first seen."""
-        server, axes = self.server, self._result.fit.rotation
+        """Lights and the initial view."""
+        server, axes = self.server, self._result.face.fit.rotation
         server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
         server.scene.set_up_direction(tuple(axes[:, 1]))
         server.scene.configure_default_lights(enabled=False)
@@ -126,7 +127,7 @@ class Viewer:
             )
         mesh = next(iter(self._result.surfaces.values())).mesh
         half = 0.65 * float(np.ptp(mesh.vertices @ axes, axis=0)[:2].max()) * UNIT
-        # a portrait lens, but before the capture's own cameras, which would stand in the way
+        # a portrait lens, but in front of the capture's cameras, which would block the view
         distance = min(half / np.tan(_FIELD_OF_VIEW / 2), 0.6 * self._distances().min())
         camera = server.initial_camera
         camera.fov, camera.near, camera.far = float(2 * np.arctan(half / distance)), 0.01, 100.0
@@ -157,23 +158,23 @@ class Viewer:
         self._fade.on_update(lambda _: self._draw_photo())
 
     def _choose_surface(self) -> None:
-        """Another surface, which cannot be shown in every shading."""
+        """Switch to the chosen surface, in a shading that it has."""
         names = shadings(self._result, self._result.surfaces[self._surface.value])
         self._offer(names)
         if self._shading.value not in names:
             self._shading.value = names[0]
         self._draw_surface()
 
-    def _offer(self, names: list[Shading]) -> None:
-        """Let ``names`` be chosen among."""
+    def _offer(self, names: list[ShadingName]) -> None:
+        """Offer ``names`` in the panel."""
         if list(self._shading.options) != names:
             self._shading.options = names
 
     def _draw_surface(self) -> None:
-        """Put the chosen surface in the chosen shading in place of the last one."""
+        """Replace the surface by the chosen one in the chosen shading."""
         with self._lock:
             surface = self._result.surfaces[self._surface.value]
-            shading: Shading = self._shading.value
+            shading: ShadingName = self._shading.value
             if shading not in shadings(self._result, surface):
                 return  # about to be replaced by one that fits
             self.server.scene.add_glb("/face", shaded_glb(self._result, surface, shading))
@@ -183,7 +184,7 @@ class Viewer:
                 self._legend.image = bar
 
     def _draw_cameras(self) -> None:
-        """A frustum for every camera, with its photo; clicked, it is looked through."""
+        """A frustum for every camera, with its photo; a click looks through it."""
         distance = float(np.median(self._distances()))
         for name, camera in self._cameras.items():
             photo = self._result.photos.get(name)
@@ -204,7 +205,7 @@ class Viewer:
         self._through.value = name
 
     def _look(self) -> None:
-        """Through the chosen camera, or around freely."""
+        """Look through the chosen camera, or freely."""
         name = self._through.value
         self._frusta.visible = self._show_frusta.value and name == _FREE
         self._fade.disabled = name not in self._result.photos
@@ -214,7 +215,7 @@ class Viewer:
         self._draw_photo()
 
     def _draw_photo(self) -> None:
-        """The photo before the face, as strong as the slider says."""
+        """Draw the photo in front of the face, as opaque as the slider is set."""
         with self._lock:
             name = self._through.value
             photo, strength = self._result.photos.get(name), self._fade.value
@@ -240,7 +241,7 @@ class Viewer:
 
 
 def _stand_at(client: viser.ClientHandle, camera: Camera, center: Array) -> None:
-    """Put a browser's eye where ``camera`` is, with all of its photo in the window."""
+    """Move a browser's camera to ``camera``, with the whole photo in the window."""
     depth = float(camera.to_camera(center)[2])
     with client.atomic():
         client.camera.up_direction = -camera.R[1]
@@ -260,5 +261,5 @@ def _path(name: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown leaves alone."""
+    """Text with Markdown's special characters escaped."""
     return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>()#+-.!|" else letter for letter in text)

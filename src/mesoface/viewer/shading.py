@@ -1,4 +1,4 @@
-"""How a surface is coloured: clay, normals, texture, confidence, error."""
+"""Shadings of a surface: clay, normals, texture, confidence, error."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.evaluation.heatmap import round_limit
-from mesoface.export.gltf import GlbBuilder
-from mesoface.export.images import jpeg, to_power_of_two
+from mesoface.export.gltf import GlbBuilder, to_power_of_two
+from mesoface.files.colour import decode_srgb
+from mesoface.files.encode import jpeg
 from mesoface.rendering.clay import CLAY
-from mesoface.rendering.false_color import add_legend, colorize
+from mesoface.rendering.false_color import colorize, legend_bar
 from mesoface.viewer.result import RGB, ViewedResult, ViewedSurface
 
-Shading = Literal["clay", "normals", "texture", "confidence", "error"]
+ShadingName = Literal["clay", "normals", "texture", "confidence", "error"]
 
 UNIT = 0.001
-"""The viewer's unit is the metre, whose near and far suit a face and its cameras; a mm is so much of it."""
+"""A millimetre in the viewer's unit, the metre, whose near and far planes suit a face and its cameras."""
 
 _LARGEST_TEXTURE = 4096
 
 
-def shadings(result: ViewedResult, surface: ViewedSurface) -> list[Shading]:
-    """What ``surface`` can be shown in."""
-    names: list[Shading] = ["clay", "normals"]
+def shadings(result: ViewedResult, surface: ViewedSurface) -> list[ShadingName]:
+    """The shadings that ``surface`` has."""
+    names: list[ShadingName] = ["clay", "normals"]
     if result.texture is not None and surface.mesh.uv is not None:
         names.append("texture")
     if surface.confidence is not None:
@@ -34,10 +35,10 @@ def shadings(result: ViewedResult, surface: ViewedSurface) -> list[Shading]:
     return names
 
 
-def shaded_glb(result: ViewedResult, surface: ViewedSurface, shading: Shading) -> bytes:
+def shaded_glb(result: ViewedResult, surface: ViewedSurface, shading: ShadingName) -> bytes:
     """``surface`` as a binary glTF file, in metres in the capture's world axes.
 
-    Normals and texture are shown as they are; clay and false colours are lit.
+    Normals and texture are unlit; clay and false colours are lit.
     """
     mesh, glb = surface.mesh, GlbBuilder()
     attributes = {
@@ -52,49 +53,34 @@ def shaded_glb(result: ViewedResult, surface: ViewedSurface, shading: Shading) -
     if shading == "texture":
         assert result.texture is not None
         assert mesh.uv is not None
-        attributes["TEXCOORD_0"] = glb.add_attribute(mesh.uv * (1, -1) + (0, 1))
+        attributes["TEXCOORD_0"] = glb.add_uv(mesh.uv)
         image = glb.add_texture(
             jpeg(to_power_of_two(result.texture, _LARGEST_TEXTURE)), "image/jpeg", "texture"
         )
         surface_color["baseColorTexture"] = {"index": image}
     elif shading == "clay":
-        surface_color["baseColorFactor"] = [*(_linear(np.array(CLAY))).tolist(), 1.0]
+        surface_color["baseColorFactor"] = [*(decode_srgb(np.array(CLAY))).tolist(), 1.0]
     else:
-        attributes["COLOR_0"] = glb.add_attribute(_linear(_colors(result, surface, shading)))
-    primitive = {"attributes": attributes, "indices": glb.add_indices(mesh.faces), "material": 0}
-    glb.document |= {
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
-        "meshes": [{"primitives": [primitive]}],
-        "materials": [material],
-    }
+        attributes["COLOR_0"] = glb.add_attribute(decode_srgb(_colors(result, surface, shading)))
+    glb.show("face", attributes, glb.add_indices(mesh.faces), material)
     return glb.encode()
 
 
-def legend(surface: ViewedSurface, shading: Shading) -> RGB | None:
+def legend(surface: ViewedSurface, shading: ShadingName) -> RGB | None:
     """The colour bar of a false colour, None of the others."""
     if shading == "confidence":
-        limits, label, colormap = (0.0, 1.0), "1: the photos agree", "viridis"
-    elif shading == "error" and surface.errors is not None:
-        limits, label, colormap = (0.0, round_limit(surface.errors)), "distance to the truth, mm", "turbo"
-    else:
-        return None
-    bar = add_legend(np.ones((1, 420, 3), np.float32), limits, label, colormap=colormap)[1:]
-    return np.round(np.clip(bar, 0, 1) * 255).astype(np.uint8)
+        return legend_bar((0.0, 1.0), "1: the photos agree", "viridis")
+    if shading == "error" and surface.errors is not None:
+        return legend_bar((0.0, round_limit(surface.errors)), "distance to the truth, mm")
+    return None
 
 
-def _colors(result: ViewedResult, surface: ViewedSurface, shading: Shading) -> NDArray[np.float64]:
+def _colors(result: ViewedResult, surface: ViewedSurface, shading: ShadingName) -> NDArray[np.float64]:
     """(N, 3) sRGB in [0, 1] at the vertices."""
     if shading == "normals":
-        return surface.mesh.vertex_normals() @ result.fit.rotation * 0.5 + 0.5
+        return surface.mesh.vertex_normals() @ result.face.fit.rotation * 0.5 + 0.5
     if shading == "confidence":
         assert surface.confidence is not None
         return colorize(surface.confidence, (0, 1), "viridis")
     assert surface.errors is not None
     return colorize(surface.errors, (0, round_limit(surface.errors)))
-
-
-def _linear(srgb: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Colours in sRGB, [0, 1] → linear light, as glTF has its colours (IEC 61966-2-1)."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)

@@ -10,11 +10,10 @@ import pytest
 from PIL import Image
 
 from mesoface.captures.formats import colmap, read_source
-from mesoface.captures.formats.colmap_lens import ColmapLens, intrinsics
-from mesoface.errors import CaptureError
+from mesoface.captures.formats.colmap import intrinsics
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.geometry.lens import OpenCVLens
 
-POINTS = np.random.default_rng(0).normal(0, 40, (20, 3))
 MODELS = {
     "SIMPLE_PINHOLE": (500, 49, 62),
     "PINHOLE": (500, 510, 49, 62),
@@ -26,24 +25,7 @@ MODELS = {
     "RADIAL_FISHEYE": (500, 49, 62, 0.05, -0.01),
     "OPENCV_FISHEYE": (500, 510, 49, 62, 0.05, 0.01, -0.004, 0.001),
     "THIN_PRISM_FISHEYE": (500, 510, 49, 62, 0.05, 0.01, 0.001, 0.002, 0.0, 0.0, 0.003, -0.001),
-    "RAD_TAN_THIN_PRISM_FISHEYE": (
-        500,
-        510,
-        49,
-        62,
-        0.05,
-        0.01,
-        0,
-        0,
-        0,
-        0,
-        0.001,
-        0.002,
-        0.003,
-        0.001,
-        0,
-        0,
-    ),
+    "RAD_TAN_THIN_PRISM_FISHEYE": (500, 510, 49, 62, 0.05, 0.01, *[0] * 4, 0.001, 0.002, 0.003, 0.001, 0, 0),
     "FOV": (500, 510, 49, 62, 0.4),
     "SIMPLE_DIVISION": (500, 49, 62, -0.1),
     "DIVISION": (500, 510, 49, 62, -0.1),
@@ -55,11 +37,8 @@ MODELS = {
 
 def model_of(cameras, model="OPENCV", params=None, names=None) -> pycolmap.Reconstruction:
     """A reconstruction with the drawn rig's poses and two points seen by all."""
-    reconstruction = pycolmap.Reconstruction()
-    width, height = cameras[0].width, cameras[0].height
-    camera = pycolmap.Camera(
-        model=model, width=width, height=height, params=params or MODELS[model], camera_id=1
-    )
+    reconstruction, size = pycolmap.Reconstruction(), {"width": cameras[0].width, "height": cameras[0].height}
+    camera = pycolmap.Camera(model=model, params=params or MODELS[model], camera_id=1, **size)
     reconstruction.add_camera_with_trivial_rig(camera)
     for i, c in enumerate(cameras):
         name = names[i] if names else f"{i}.png"
@@ -112,14 +91,14 @@ def test_every_model_of_colmap_is_tried_here():
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_convention_pixels_are_colmaps_less_a_half(rig, tmp_path, model):
+def test_convention_pixels_are_colmaps_less_a_half(rig, tmp_path, model, points):
     """Every camera model projects where COLMAP's own code does, pixel centres moved from 0.5 to 0."""
     write(tmp_path, rig, model=model)
     written = pycolmap.Reconstruction(str(tmp_path / "sparse/0"))
     for view in read_source(tmp_path).views:
         image = next(image for image in written.images.values() if image.name == f"{view.name}.png")
-        expected = [image.project_point(point) - 0.5 for point in POINTS]
-        np.testing.assert_allclose(view.camera.project(POINTS)[0], expected, atol=1e-7)
+        expected = [image.project_point(point) - 0.5 for point in points]
+        np.testing.assert_allclose(view.camera.project(points)[0], expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -149,23 +128,9 @@ def test_masks_are_found_by_colmaps_naming(rig, tmp_path):
     write(tmp_path, rig, masks=True)
     (tmp_path / "masks/1.png.png").unlink()
     source = read_source(tmp_path)
-    assert [view.mask_path and view.mask_path.name for view in source.views] == [
-        "0.png.png",
-        None,
-        "2.png.png",
-    ]
+    names = [view.mask_path and view.mask_path.name for view in source.views]
+    assert names == ["0.png.png", None, "2.png.png"]
     assert source.notes == ("without a mask in masks/<photo's name>.png: 1",)
-
-
-def test_photos_and_model_that_do_not_meet_are_noted(rig, tmp_path):
-    write(tmp_path, rig)
-    (tmp_path / "images/1.png").rename(tmp_path / "images/other.png")
-    source = read_source(tmp_path)
-    assert [view.name for view in source.views] == ["0", "2"]
-    assert source.notes == (
-        "in the COLMAP model but not in images/, left out: 1.png",
-        "in images/ but not in the COLMAP model: other.png",
-    )
 
 
 def test_photos_in_subfolders(rig, tmp_path):
@@ -173,10 +138,9 @@ def test_photos_in_subfolders(rig, tmp_path):
     assert [view.name for view in read_source(tmp_path).views] == ["left/0.png", "right/0.png", "top/0.png"]
 
 
-def test_a_photo_outside_of_the_capture_is_refused(rig, tmp_path):
+def test_a_photo_outside_of_the_capture_is_refused(rig, tmp_path, assert_refused):
     write(tmp_path / "capture", rig, names=["0.png", "1.png", "../../2.png"])
-    with pytest.raises(CaptureError, match="leads out of the capture"):
-        read_source(tmp_path / "capture")
+    assert_refused(tmp_path / "capture", "leads out of the capture")
 
 
 def test_the_largest_of_several_models_is_taken(drawn_rig, tmp_path):
@@ -194,11 +158,6 @@ def test_points_by_track_and_error(rig, tmp_path):
     assert colmap.read_points(tmp_path, max_error=-2).shape == (0, 3)
 
 
-def damage(path, how):
-    data = path.read_bytes()
-    path.write_bytes(how(data))
-
-
 @pytest.mark.parametrize("name", ["cameras.bin", "images.bin", "points3D.bin", "rigs.bin", "frames.bin"])
 @pytest.mark.parametrize(
     "how",
@@ -211,22 +170,19 @@ def damage(path, how):
         lambda data: struct.pack("<Q", 2**40) + data[8:],
     ],
 )
-def test_damaged_binary_files_are_named(rig, tmp_path, name, how):
+def test_damaged_binary_files_are_named(rig, tmp_path, name, how, assert_refused):
     path = write(tmp_path, rig) / "sparse/0" / name
-    damage(path, how)
-    with pytest.raises(CaptureError, match="is truncated or corrupt") as error:
-        read_source(tmp_path)
-    assert error.value.path == path
+    path.write_bytes(how(path.read_bytes()))
+    assert_refused(tmp_path, "is truncated or corrupt", path)
 
 
-def test_a_count_that_leads_far_beyond_the_file_is_refused(rig, tmp_path):
+def test_a_count_that_leads_far_beyond_the_file_is_refused(rig, tmp_path, assert_refused):
     path = write(tmp_path, rig) / "sparse/0/images.bin"
     data = bytearray(path.read_bytes())
     name_end = data.index(b"\0", 8 + 64) + 1
     data[name_end : name_end + 8] = b"\xff" * 8  # the count of 2D points of the first photo
     path.write_bytes(data)
-    with pytest.raises(CaptureError, match="is truncated or corrupt"):
-        read_source(tmp_path)
+    assert_refused(tmp_path, "is truncated or corrupt")
 
 
 def test_models_of_older_versions_without_rigs_are_read(rig, tmp_path):
@@ -269,12 +225,10 @@ def test_a_rig_of_several_cameras_is_read(rig, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["images.bin", "points3D.bin"])
-def test_missing_binary_files_are_named(rig, tmp_path, name):
+def test_missing_binary_files_are_named(rig, tmp_path, name, assert_refused):
     path = write(tmp_path, rig) / "sparse/0" / name
     path.unlink()
-    with pytest.raises(CaptureError, match="is missing from the COLMAP model") as error:
-        read_source(tmp_path)
-    assert error.value.path == path
+    assert_refused(tmp_path, "is missing from the COLMAP model", path)
 
 
 @pytest.mark.parametrize(
@@ -288,34 +242,27 @@ def test_missing_binary_files_are_named(rig, tmp_path, name):
         ("images.txt", ""),
     ],
 )
-def test_damaged_text_models_are_named(rig, tmp_path, name, content):
+def test_damaged_text_models_are_named(rig, tmp_path, name, content, assert_refused):
     folder = write(tmp_path, rig, text=True) / "sparse/0"
     (folder / name).write_text(content)
-    with pytest.raises(CaptureError, match=r"COLMAP model|no photos") as error:
-        read_source(tmp_path)
-    assert error.value.path == folder
-    assert "\n" not in str(error.value)
-    assert len(str(error.value)) < 400
+    assert len(assert_refused(tmp_path, re.compile(r"COLMAP model|no photos"), folder)) < 400
 
 
-def test_numbers_that_are_not_finite_are_refused(rig, tmp_path):
+def test_numbers_that_are_not_finite_are_refused(rig, tmp_path, assert_refused):
     folder = write(tmp_path, rig, text=True) / "sparse/0"
     text = (folder / "cameras.txt").read_text()
     (folder / "cameras.txt").write_text(text.replace("500", "nan"))
-    with pytest.raises(CaptureError, match=re.escape(str(folder))):
-        read_source(tmp_path)
+    assert_refused(tmp_path, str(folder))
 
 
-def test_a_model_without_images_folder_is_refused(rig, tmp_path):
+def test_a_model_without_images_folder_is_refused(rig, tmp_path, assert_refused):
     shutil.rmtree(write(tmp_path, rig) / "images")
-    with pytest.raises(CaptureError, match="no folder images"):
-        read_source(tmp_path)
+    assert_refused(tmp_path, "no folder images")
 
 
-def test_a_panorama_is_refused(rig, tmp_path):
+def test_a_panorama_is_refused(rig, tmp_path, assert_refused):
     write(tmp_path, rig, model="EQUIRECTANGULAR", params=(96, 128))
-    with pytest.raises(CaptureError, match="panorama"):
-        read_source(tmp_path)
+    assert_refused(tmp_path, "panorama")
 
 
 def test_real_observations_are_where_the_model_projects(shared):

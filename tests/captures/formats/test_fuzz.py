@@ -18,9 +18,7 @@ import pycolmap
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats import FORMATS, CaptureFormat
 from mesoface.captures.formats.writers import WRITERS
 from mesoface.errors import MesofaceError
@@ -30,24 +28,12 @@ TABLE = "#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"
 
 
 @pytest.fixture(scope="session")
-def captures(drawn_rig, tmp_path_factory) -> Path:
+def captures(drawn_rig, place, tmp_path_factory) -> Path:
     """A small good capture in every format, in some in two ways; each a folder of this one."""
     root = tmp_path_factory.mktemp("captures")
     rig = drawn_rig(3, size=(48, 64), lens=(-0.08, 0.05, 0.0005, -0.0004, 0.01))
     for name, writer in WRITERS.items():
-        views = []
-        (root / name).mkdir()
-        for i, (photo, mask, camera) in enumerate(zip(rig.photos, rig.masks, rig.cameras, strict=True)):
-            path = root / name / writer.PHOTO.format(index=i, stem=f"cam{i}", suffix=".jpg")
-            path.parent.mkdir(exist_ok=True)
-            Image.fromarray(photo).save(path)
-            mask_path = None
-            if writer.MASK is not None:
-                mask_path = root / name / writer.MASK.format(stem=f"cam{i}", photo=path.name)
-                mask_path.parent.mkdir(exist_ok=True)
-                Image.fromarray(mask).save(mask_path)
-            views.append(ViewSource(f"cam{i}", path, camera, mask_path))
-        writer.write(root / name, views, 1.0)
+        writer.write(root / name, place(rig, root / name, name, suffix=".jpg"), 1.0)
     _add_other_ways(root, rig)
     return root
 
@@ -88,15 +74,10 @@ def check_outcomes(outcomes: list[dict], cases: int) -> None:
     assert sum("capture" in one for one in outcomes) > cases / 20
 
 
-def test_mutated_files(captures, tmp_path):
+@pytest.mark.parametrize(("seed", "count"), [(0, 20), pytest.param(1, 100, marks=pytest.mark.slow)])
+def test_mutated_files(captures, tmp_path, seed, count):
     folder = shutil.copytree(captures, tmp_path / "captures")
-    check_outcomes(run_child(folder, seed=0, count=20), cases=20 * (len(WRITERS) + 3))
-
-
-@pytest.mark.slow
-def test_many_mutated_files(captures, tmp_path):
-    folder = shutil.copytree(captures, tmp_path / "captures")
-    check_outcomes(run_child(folder, seed=1, count=100), cases=100 * (len(WRITERS) + 3))
+    check_outcomes(run_child(folder, seed, count), cases=count * (len(WRITERS) + 3))
 
 
 @pytest.mark.slow
@@ -195,13 +176,8 @@ def read_or_refuse(folder: Path, name: str) -> None:
 
 def leaves(content: object, path: tuple = ()) -> list[tuple]:
     """The paths of everything in a JSON value, itself included."""
-    inner = (
-        content.items()
-        if isinstance(content, dict)
-        else enumerate(content)
-        if isinstance(content, list)
-        else ()
-    )
+    lists = enumerate(content) if isinstance(content, list) else ()
+    inner = content.items() if isinstance(content, dict) else lists
     return [path, *(leaf for key, value in inner for leaf in leaves(value, (*path, key)))]
 
 

@@ -8,16 +8,9 @@ import pytest
 from PIL import Image
 
 from mesoface.captures.formats import read_source
-from mesoface.captures.formats.colmap_lens import ColmapLens
-from mesoface.errors import CaptureError
+from mesoface.captures.formats.lenses import ColmapLens
 
 LENS = {"k1": -0.08, "k2": 0.05, "k3": 0.01, "p1": 0.0005, "p2": -0.0004}
-POINTS = np.random.default_rng(0).normal(0, 40, (20, 3))
-
-
-@pytest.fixture
-def rig(drawn_rig):
-    return drawn_rig(3, lens=(LENS["k1"], LENS["k2"], LENS["p1"], LENS["p2"], LENS["k3"]))
 
 
 def transforms_of(rig) -> dict:
@@ -49,13 +42,11 @@ def write(folder, rig, content=None):
     return folder
 
 
-def test_convention_opengl_poses_and_half_pixels(rig, tmp_path):
+def test_convention_opengl_poses_and_half_pixels(rig, tmp_path, assert_cameras):
     source = read_source(write(tmp_path, rig))
     assert source.format == "nerfstudio"
     assert source.notes == ()
-    for view, camera in zip(source.views, rig.cameras, strict=True):
-        np.testing.assert_allclose(view.camera.project(POINTS)[0], camera.project(POINTS)[0], atol=1e-8)
-        np.testing.assert_allclose(view.camera.center, camera.center, atol=1e-9)
+    assert_cameras(source, rig.cameras, names="{}")
 
 
 def test_a_frames_intrinsics_win(rig, tmp_path):
@@ -67,12 +58,11 @@ def test_a_frames_intrinsics_win(rig, tmp_path):
     assert views[0].camera.lens.coefficients[0] == LENS["k1"]
 
 
-def test_all_intrinsics_in_the_frames(rig, tmp_path):
+def test_all_intrinsics_in_the_frames(rig, tmp_path, assert_cameras):
     content = transforms_of(rig)
     moved = {key: content.pop(key) for key in list(content) if key != "frames"}
     content["frames"] = [{**moved, **frame} for frame in content["frames"]]
-    for view, camera in zip(read_source(write(tmp_path, rig, content)).views, rig.cameras, strict=True):
-        np.testing.assert_allclose(view.camera.project(POINTS)[0], camera.project(POINTS)[0], atol=1e-8)
+    assert_cameras(read_source(write(tmp_path, rig, content)), rig.cameras, names="{}")
 
 
 def test_field_of_view_and_names_without_suffix(rig, tmp_path):
@@ -108,17 +98,6 @@ def test_masks(rig, tmp_path):
     assert source.notes == ("masks named in transforms.json but not on disk: masks/1.png",)
 
 
-def test_photos_and_frames_that_do_not_meet_are_noted(rig, tmp_path):
-    write(tmp_path, rig)
-    (tmp_path / "images/1.png").rename(tmp_path / "images/other.png")
-    source = read_source(tmp_path)
-    assert [view.name for view in source.views] == ["0", "2"]
-    assert source.notes == (
-        "in transforms.json but not on disk, left out: images/1.png",
-        "photos that transforms.json does not describe: images/other.png",
-    )
-
-
 def test_applied_transform_is_noted(rig, tmp_path):
     content = {**transforms_of(rig), "applied_transform": np.eye(4)[:3].tolist(), "applied_scale": 0.5}
     assert "applied_transform" in read_source(write(tmp_path, rig, content)).notes[0]
@@ -140,27 +119,22 @@ def drop(content, *keys):
         (lambda c: drop(c, "fl_x", "fl_y"), "frame images/0.png has no focal length"),
         (lambda c: c.update(camera_model="EQUIRECTANGULAR"), "the camera model EQUIRECTANGULAR is not known"),
         (lambda c: c.update(k4=0.1), "k4 belongs to camera_model OPENCV_FISHEYE only"),
-        (lambda c: drop(c["frames"][1], "transform_matrix"), r"frames\.1\.transform_matrix: Field required"),
-        (lambda c: c["frames"][1].update(transform_matrix=[[1, 2], [3, 4]]), r"frames\.1\.transform_matrix"),
+        (lambda c: drop(c["frames"][1], "transform_matrix"), "frames.1.transform_matrix: Field required"),
+        (lambda c: c["frames"][1].update(transform_matrix=[[1, 2], [3, 4]]), "frames.1.transform_matrix"),
         (
             lambda c: c["frames"][1].update(transform_matrix=(2 * np.eye(4)).tolist()),
             "view 1: R is not a rotation",
         ),
-        (lambda c: c["frames"][1].update(file_path="../1.png"), r"'\.\./1\.png' leads out of"),
+        (lambda c: c["frames"][1].update(file_path="../1.png"), "'../1.png' leads out of"),
         (lambda c: c["frames"][1].update(mask_path="/etc/passwd"), "leads out of"),
     ],
 )
-def test_wrong_files_are_refused_in_words(rig, tmp_path, change, words):
+def test_wrong_files_are_refused_in_words(rig, tmp_path, change, words, assert_refused):
     content = transforms_of(rig)
     change(content)
-    with pytest.raises(CaptureError, match=words) as error:
-        read_source(write(tmp_path, rig, content))
-    assert error.value.path == tmp_path / "transforms.json"
-    assert error.value.remedy
-    assert "\n" not in str(error.value)
+    assert_refused(write(tmp_path, rig, content), words, tmp_path / "transforms.json")
 
 
-def test_not_json_is_refused(tmp_path):
+def test_not_json_is_refused(tmp_path, assert_refused):
     (tmp_path / "transforms.json").write_text("frames: []")
-    with pytest.raises(CaptureError, match="is not JSON"):
-        read_source(tmp_path)
+    assert_refused(tmp_path, "is not JSON")

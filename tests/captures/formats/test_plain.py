@@ -1,22 +1,17 @@
 """capture.json: written and read back, by hand and by us; what is wrong with one is said."""
 
 import json
-import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import mesoface
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats import plain, read_source
-from mesoface.captures.formats.brown_lens import BrownLens
-from mesoface.captures.formats.colmap_lens import ColmapLens
-from mesoface.errors import CaptureError
+from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.geometry.lens import OpenCVLens
 
-POINTS = np.random.default_rng(0).normal(0, 40, (20, 3))
 LENSES = [
     None,
     OpenCVLens((-0.08, 0.05, 0.0005, -0.0004)),
@@ -35,7 +30,7 @@ def by_hand(rig) -> dict:
         views.append(
             {
                 "name": f"cam{i}",
-                "image": f"photos/{i}.png",
+                "image": f"photos/cam{i}.png",
                 "width": camera.width,
                 "height": camera.height,
                 "K": camera.K.tolist(),
@@ -48,17 +43,9 @@ def by_hand(rig) -> dict:
 
 
 @pytest.fixture
-def rig(drawn_rig):
-    return drawn_rig(3, lens=(-0.08, 0.05, 0.0005, -0.0004, 0.01))
-
-
-@pytest.fixture
-def folder(rig, tmp_path):
-    (tmp_path / "photos").mkdir()
-    for i, photo in enumerate(rig.photos):
-        Image.fromarray(photo).save(tmp_path / f"photos/{i}.png")
-    (tmp_path / "capture.json").write_text(json.dumps(by_hand(rig)))
-    return tmp_path
+def folder(folder, rig):
+    (folder / "capture.json").write_text(json.dumps(by_hand(rig)))
+    return folder
 
 
 def edit(folder, change):
@@ -67,15 +54,14 @@ def edit(folder, change):
     (folder / "capture.json").write_text(json.dumps(content))
 
 
-def test_convention_nothing_is_converted(folder, rig):
+def test_convention_nothing_is_converted(folder, rig, assert_cameras):
     source = read_source(folder)
     assert source.format == "plain"
     assert source.mm_per_unit == 1.0
-    assert [view.name for view in source.views] == ["cam0", "cam1", "cam2"]
+    assert_cameras(source, rig.cameras)
     for view, camera in zip(source.views, rig.cameras, strict=True):
         np.testing.assert_array_equal(view.camera.K, camera.K)
         np.testing.assert_array_equal(view.camera.t, camera.t)
-        np.testing.assert_allclose(view.camera.project(POINTS)[0], camera.project(POINTS)[0], atol=1e-9)
 
 
 def test_it_loads(folder):
@@ -95,11 +81,7 @@ def test_every_lens_is_written_and_read_back(lens, rig, tmp_path):
     source = read_source(tmp_path)
     assert source.mm_per_unit == 2.5
     for view, expected in zip(source.views, views, strict=True):
-        assert (view.name, view.image_path, view.mask_path) == (
-            expected.name,
-            expected.image_path,
-            expected.mask_path,
-        )
+        assert replace(view, camera=expected.camera) == expected
         assert view.camera.lens == lens
         np.testing.assert_array_equal(view.camera.P, expected.camera.P)
 
@@ -149,13 +131,9 @@ def test_writing_refuses_what_the_file_cannot_say(rig, tmp_path):
         (lambda c: c["views"][1]["distortion"].update(model="fov"), "view cam1: 5 lens coefficients do not"),
     ],
 )
-def test_wrong_files_are_refused_in_words(folder, change, words):
+def test_wrong_files_are_refused_in_words(folder, change, words, assert_refused):
     edit(folder, change)
-    with pytest.raises(CaptureError, match=re.escape(words)) as error:
-        read_source(folder)
-    assert error.value.path == folder / "capture.json"
-    assert error.value.remedy
-    assert "\n" not in str(error.value)
+    assert_refused(folder, words, folder / "capture.json")
 
 
 def test_the_schema_names_every_key_and_refuses_others():

@@ -16,10 +16,10 @@ from mesoface.errors import IncompleteError
 from mesoface.files.meshes import read_mesh, write_ply
 from mesoface.geometry.camera import Camera
 from mesoface.lab.facescape.generate import write_published
-from mesoface.lab.facescape.layout import PreparedFolder
-from mesoface.lab.facescape.metadata import SCALES, SPLITS, Alignment, write_scales, write_splits
-from mesoface.lab.facescape.names import CaptureId
-from mesoface.lab.facescape.prepare import PrepareSettings, prepare
+from mesoface.lab.facescape.layout import SCALES, SPLITS, CaptureId, PreparedFolder
+from mesoface.lab.facescape.metadata import Alignment, write_scales, write_splits
+from mesoface.lab.facescape.prepare import prepare
+from mesoface.lab.facescape.settings import PrepareSettings
 
 GOOD, NO_JSON, NO_SCALE, NO_PHOTOS = (CaptureId(*id) for id in ((1, 1), (2, 1), (2, 2), (3, 1)))
 TURN = Rotation.from_euler("xyz", [20, -150, 70], degrees=True).as_matrix()

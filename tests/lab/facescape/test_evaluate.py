@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,14 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.captures.capture import Capture
 from mesoface.errors import IncompleteError, MesofaceError
+from mesoface.face_models.scale import ScaleEstimate
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.facescape.evaluate import evaluate_split
-from mesoface.lab.facescape.layout import PreparedFolder
+from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
 from mesoface.lab.facescape.metadata import Alignment, write_scales, write_splits
-from mesoface.lab.facescape.names import CaptureId
-from mesoface.results.cameras import write_cameras
-from mesoface.results.folder import FORMAT, BaseFit, write_base_fit
+from tests.faces import made_face, written
+from tests.rendering.test_page import assert_sealed
 
 NEAR, FAR, NO_SCAN, NO_RESULT, OTHER_SCALE = (
     CaptureId(*id) for id in ((1, 1), (2, 1), (2, 2), (3, 1), (3, 2))
@@ -32,27 +32,18 @@ def sheet(offset: float, n: int = 60) -> Mesh:
     x, y = (grid.ravel() for grid in np.meshgrid(*[np.linspace(-60, 60, n)] * 2))
     z = 4 * np.sin(x / 30) * np.cos(y / 30) + offset
     corner = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
-    faces = np.concatenate(
-        [
-            np.column_stack([corner, corner + 1, corner + n]),
-            np.column_stack([corner + 1, corner + n + 1, corner + n]),
-        ]
-    )
-    return Mesh(np.column_stack([x, y, z]), faces)
+    faces = np.concatenate([corner[:, None] + cell for cell in ([0, 1, n], [1, n + 1, n])])
+    return Mesh(np.column_stack([x, y, z]), faces, np.column_stack([x, y]) / 120 + 0.5)
 
 
 def write_run(run: Path, capture: Capture, offset: float, scale: float) -> None:
     """A result as far as it is looked at."""
-    run.mkdir(parents=True)
-    record = {"format": FORMAT, "settings": {}, "mm_per_unit": scale}
-    (run / "run.json").write_text(json.dumps(record))
-    write_cameras(run / "cameras.json", capture)
-    write_ply(run / "fine.ply", sheet(offset))
-    write_ply(run / "region.ply", sheet(0))
     turn = Rotation.from_euler("y", 5, degrees=True).as_matrix()
-    write_base_fit(
-        run / "base_fit.npz", BaseFit(np.ones(3, bool), np.zeros(2), np.zeros(2), turn, np.zeros(3))
-    )
+    face = made_face(sheet(0), capture=capture, axes=(turn, np.zeros(3)))
+    written(run, replace(face, scale=ScaleEstimate(scale, "capture", 0)))
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"surface": {}}))
+    write_ply(run / "fine.ply", sheet(offset))
 
 
 def make_split(place: Path, make_capture) -> tuple[Path, Path]:
@@ -88,23 +79,15 @@ def split(tmp_path: Path, make_capture) -> tuple[Path, Path]:
     return make_split(tmp_path, make_capture)
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """What an evaluation wrote, and how it ended."""
-
-    out: Path
-    error: IncompleteError
-
-
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory, make_capture) -> Evaluated:
-    """:func:`make_split` evaluated once."""
+def evaluated(tmp_path_factory: pytest.TempPathFactory, make_capture) -> tuple[Path, IncompleteError]:
+    """:func:`make_split` evaluated once: what that wrote, and how it ended."""
     place = tmp_path_factory.mktemp("evaluated")
-    return Evaluated(place / "out", run_evaluation(make_split(place, make_capture), place / "out"))
+    return place / "out", run_evaluation(make_split(place, make_capture), place / "out")
 
 
-def test_the_tables_say_what_was_measured_and_what_was_not(evaluated: Evaluated):
-    error, out = evaluated.error, evaluated.out
+def test_the_tables_have_what_was_measured_and_what_was_not(evaluated):
+    out, error = evaluated
     assert error.exit_code == 3
     assert "2 of 5 captures are not measured: 003_01: no face was found" in error.message
     table = json.loads((out / "table.json").read_text())
@@ -131,11 +114,11 @@ def test_the_tables_say_what_was_measured_and_what_was_not(evaluated: Evaluated)
     assert markdown.index("| 002_01 |") < markdown.index("| 001_01 |")  # the worst first
 
 
-def test_the_page_shows_the_worst_first_with_pictures(evaluated: Evaluated):
-    page = (evaluated.out / "report.html").read_text()
+def test_the_page_shows_the_worst_first_with_pictures(evaluated):
+    page = (evaluated[0] / "report.html").read_text()
     assert page.count("data:image/png") == 2
     assert page.index("<figcaption>002_01") < page.index("<figcaption>001_01")
-    assert "http" not in page.split("<body>")[1]
+    assert_sealed(page)
 
 
 def test_only_what_changed_is_measured_again(split, tmp_path: Path):
@@ -161,12 +144,11 @@ def test_a_split_that_is_not_there_names_those_that_are(split, tmp_path: Path):
 def test_results_of_other_captures_are_none(split, tmp_path: Path, make_capture):
     prepared, _ = split
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MesofaceError, match="holds no result of these 5 captures"):
-        evaluate_split(prepared, tmp_path / "empty", tmp_path / "out")
     capture = Capture(make_capture().views, tmp_path / "elsewhere" / "001" / "01", mm_per_unit=1.0)
     write_run(tmp_path / "other" / "01", capture, 0.1, MM_PER_UNIT)
-    with pytest.raises(MesofaceError, match="holds no result of these 5 captures"):
-        evaluate_split(prepared, tmp_path / "other", tmp_path / "out")
+    for runs in ("empty", "other"):
+        with pytest.raises(MesofaceError, match="holds no result of these 5 captures"):
+            evaluate_split(prepared, tmp_path / runs, tmp_path / "out")
     with pytest.raises(MesofaceError, match="no such folder"):
         evaluate_split(prepared, tmp_path / "none", tmp_path / "out")
 

@@ -8,7 +8,8 @@ import pytest
 
 from mesoface.captures.formats import facescape
 from mesoface.errors import MesofaceError
-from mesoface.lab.facescape.generate import GeneratorSettings, generate, on_its_side, write_published
+from mesoface.lab.facescape.generate import generate, on_its_side, write_published
+from mesoface.lab.facescape.settings import GeneratorSettings
 
 LENS = (-0.2, 0.05, 0.004, -0.003, 0.01)
 POINTS = np.random.default_rng(0).normal(0, 40, (50, 3))
@@ -26,20 +27,24 @@ def test_convention_a_camera_on_its_side_sees_the_turned_photo(drawn_rig, lens):
     np.testing.assert_allclose(turned[1], upright[1])
 
 
-def test_params_have_all_published_keys(drawn_rig, tmp_path: Path):
+@pytest.fixture
+def written(drawn_rig, tmp_path: Path) -> Path:
+    """Four photos as FaceScape publishes them."""
     rig = drawn_rig(4, lens=LENS)
     write_published(tmp_path, rig.photos, rig.cameras)
-    params = json.loads((tmp_path / "params.json").read_text())
+    return tmp_path
+
+
+def test_params_have_all_published_keys(written: Path):
+    params = json.loads((written / "params.json").read_text())
     keys = {"K", "Rt", "distortion", "width", "height", "matches", "valid", "sn", "ori"}
     assert set(params) == {f"{view}_{key}" for view in range(5) for key in keys}
     assert [params[f"{view}_valid"] for view in range(5)] == [True] * 4 + [False]
-    assert sorted(file.name for file in tmp_path.glob("*.jpg")) == [f"{view}.jpg" for view in range(5)]
+    assert sorted(file.name for file in written.glob("*.jpg")) == [f"{view}.jpg" for view in range(5)]
 
 
-def test_the_reader_takes_it(drawn_rig, tmp_path: Path):
-    rig = drawn_rig(4, lens=LENS)
-    write_published(tmp_path, rig.photos, rig.cameras)
-    source = facescape.read(tmp_path)
+def test_the_reader_takes_it(written: Path):
+    source = facescape.read(written)
     assert [view.name for view in source.views] == ["0", "1", "2", "3"]
     sizes = [(view.camera.width, view.camera.height) for view in source.views]
     assert sizes == [(96, 128), (96, 128), (128, 96), (96, 128)]

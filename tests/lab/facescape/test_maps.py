@@ -9,9 +9,8 @@ from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.facescape.layout import PreparedFolder
+from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
 from mesoface.lab.facescape.maps import base_maps, read_facial_mask, read_map, write_facial_mask, write_maps
-from mesoface.lab.facescape.names import CaptureId
 
 ID = CaptureId(3, 14)
 RADIUS = 80.0
@@ -25,12 +24,7 @@ def cap(radius: float, bump: float = 0.0, n: int = 40) -> Mesh:
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     vertices = direction * (radius + bump * (direction[:, :1] > 0))
     corner = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
-    faces = np.concatenate(
-        [
-            np.column_stack([corner, corner + 1, corner + n]),
-            np.column_stack([corner + 1, corner + n + 1, corner + n]),
-        ]
-    )
+    faces = np.concatenate([corner[:, None] + cell for cell in ([0, 1, n], [1, n + 1, n])])
     return Mesh(vertices, faces, np.column_stack([u, v]))
 
 
@@ -86,7 +80,7 @@ def test_maps_without_a_scan_have_no_displacement(tmp_path: Path):
     [
         (np.zeros((256, 256)), r"a map of \(256, 256, 3\)"),
         (np.zeros((256, 256, 3), int), r"int64 .*a map of"),
-        (np.array([{"code": 1}], dtype=object), "no map that can be read"),
+        (np.array([{"code": 1}], dtype=object), "no readable map"),
     ],
 )
 def test_a_file_that_is_no_map_is_refused(tmp_path: Path, array: np.ndarray, said: str):

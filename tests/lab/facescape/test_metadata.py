@@ -1,24 +1,27 @@
-"""``id.json``, ``select_dict.json``, ``Rt_scale_dict.json``: read, written, refused."""
+"""``id.json``, ``select_dict.json``, ``Rt_scale_dict.json``: read, written, refused; how people are split."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mesoface.errors import MesofaceError
+from mesoface.lab.facescape.layout import CaptureId
 from mesoface.lab.facescape.metadata import (
     Alignment,
     Scales,
     Selection,
     read_splits,
+    split_people,
     write_scales,
     write_selection,
     write_splits,
 )
-from mesoface.lab.facescape.names import CaptureId
 
 A, B = CaptureId(1, 1), CaptureId(12, 20)
+RIGID = np.eye(3, 4).tolist()
 WORLD = Alignment(37.5, np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.array([5.0, -80.25, 9]))
 
 
@@ -39,8 +42,7 @@ def test_scales_have_the_published_layout(tmp_path: Path):
 
 
 def test_a_bad_scale_costs_its_capture_alone(tmp_path: Path):
-    good = [2.0, np.eye(3, 4).tolist()]
-    file = put(tmp_path / "s.json", {"1": {"1": [0, good[1]]}, "12": {"20": good}})
+    file = put(tmp_path / "s.json", {"1": {"1": [0, RIGID]}, "12": {"20": [2.0, RIGID]}})
     assert Scales(file).of(B).mm_per_unit == 2
     with pytest.raises(MesofaceError, match=r"person 1, expression 1: .*the scale is 0"):
         Scales(file).of(A)
@@ -51,14 +53,8 @@ def test_a_bad_scale_costs_its_capture_alone(tmp_path: Path):
 @pytest.mark.parametrize(
     "value",
     [
-        3.0,
-        [3.0],
-        [3.0, 1],
-        [3.0, [[1, 0], [0, 1]]],
-        [3.0, (2 * np.eye(3, 4)).tolist()],
-        ["3m", np.eye(3, 4).tolist()],
-        [float("nan"), np.eye(3, 4).tolist()],
-        {"scale": 3.0},
+        *(3.0, [3.0], [3.0, 1], [3.0, [[1, 0], [0, 1]]], {"scale": 3.0}),
+        *([3.0, (2 * np.eye(3, 4)).tolist()], ["3m", RIGID], [float("nan"), RIGID]),
     ],
 )
 def test_what_is_no_scale_and_motion_is_refused(tmp_path: Path, value: object):
@@ -107,3 +103,33 @@ def test_a_missing_file_is_named(tmp_path: Path):
     for read in (Scales, Selection, read_splits):
         with pytest.raises(MesofaceError, match="no such file"):
             read(tmp_path / "none.json")
+
+
+PEOPLE = range(1, 360)
+SHARES = {"validation_share": 0.05, "eval_share": 0.1, "seed": 0}
+
+
+def test_shares_are_kept_and_the_seed_decides():
+    splits = split_people(PEOPLE, **SHARES)
+    assert Counter(splits.values()) == {"train": 305, "validation": 18, "eval": 36}
+    assert splits == split_people(list(reversed(PEOPLE)), **SHARES)
+    other = split_people(PEOPLE, **SHARES | {"seed": 1})
+    assert Counter(other.values()) == Counter(splits.values())
+    assert other != splits
+
+
+def test_of_three_people_each_split_has_one():
+    splits = split_people([4, 9, 11], **SHARES)
+    assert sorted(splits.values()) == ["eval", "train", "validation"]
+
+
+def test_a_share_of_nothing_takes_nobody():
+    assert set(split_people(PEOPLE, validation_share=0, eval_share=0, seed=0).values()) == {"train"}
+    assert set(split_people([1, 2], **SHARES).values()) == {"train"}
+
+
+def test_a_growing_data_set_moves_nobody():
+    before = split_people(range(1, 101), **SHARES)
+    after = split_people(PEOPLE, **SHARES, known=before)
+    assert all(after[person] == split for person, split in before.items())
+    assert Counter(after.values()) == {"train": 305, "validation": 18, "eval": 36}

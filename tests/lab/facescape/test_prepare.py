@@ -13,10 +13,12 @@ from mesoface.captures.lists import read_capture_list
 from mesoface.captures.load import load_capture
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.meshes import read_mesh
+from mesoface.lab.facescape.layout import CaptureId
 from mesoface.lab.facescape.maps import read_map
 from mesoface.lab.facescape.metadata import Scales, Selection, read_splits
-from mesoface.lab.facescape.names import CaptureId
-from mesoface.lab.facescape.prepare import PrepareSettings, prepare
+from mesoface.lab.facescape.prepare import prepare
+from mesoface.lab.facescape.settings import PrepareSettings
+from tests.rendering.test_page import assert_sealed
 
 GOOD = CaptureId(1, 1)
 SETTINGS = PrepareSettings(views=5, longest_side=480)
@@ -89,6 +91,7 @@ def test_every_failure_has_its_reason_and_stopped_no_other(prepared):
     assert "the image is missing" in table["003_01"]["notes"]
     assert "marked invalid in params.json: 8" in table["001_01"]["notes"]
     page = prepared.folder.report.read_text(encoding="utf-8")
+    assert_sealed(page)
     assert "no scale for person 2, expression 2" in page
     assert "1_neutral" in page
 

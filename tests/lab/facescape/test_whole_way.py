@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mesoface.lab.facescape.names import CaptureId
+from mesoface.lab.facescape.layout import CaptureId
 
 PAGE = Path(__file__).parents[3] / "docs" / "facescape.md"
 

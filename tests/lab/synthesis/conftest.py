@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mesoface.lab.synthesis import SynthesisSettings, SyntheticCapture, photograph
+from mesoface.lab.synthesis.capture import SyntheticCapture, photograph
+from mesoface.lab.synthesis.settings import SynthesisSettings
 
 SMALL = SynthesisSettings(views=4, width=400, height=600, detail_mm=1.5)
 

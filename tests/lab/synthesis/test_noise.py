@@ -38,9 +38,13 @@ def test_noise_fades_where_points_are_too_sparse_for_it() -> None:
     assert np.abs(value[points[:, 0] <= 0]).max() == 0
 
 
+def ball(subdivisions: int) -> Mesh:
+    sphere = trimesh.creation.icosphere(subdivisions, 10.0)
+    return Mesh(sphere.vertices, sphere.faces)
+
+
 def test_scatter_keeps_the_density() -> None:
-    ball = trimesh.creation.icosphere(3, 10.0)
-    mesh = Mesh(ball.vertices, ball.faces)
+    mesh = ball(3)
     upper = mesh.face_corners().mean(1)[:, 2] > 0
     points, face, bary = scatter(mesh, np.where(upper, 8.0, 0.0), np.random.default_rng(2))
     assert upper[face].all()
@@ -50,10 +54,7 @@ def test_scatter_keeps_the_density() -> None:
 
 
 def test_scatter_with_no_density_is_empty() -> None:
-    ball = trimesh.creation.icosphere(1)
-    points, _, _ = scatter(
-        Mesh(ball.vertices, ball.faces), np.zeros(len(ball.faces)), np.random.default_rng(2)
-    )
+    points, _, _ = scatter(ball(1), 0.0, np.random.default_rng(2))
     assert points.shape == (0, 3)
 
 

@@ -13,8 +13,9 @@ from scipy.ndimage import map_coordinates
 from mesoface.geometry.camera import Camera, OpenCVLens, look_at
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.lab.synthesis import SynthesisSettings, SyntheticCapture, make_capture, photograph
-from mesoface.lab.synthesis.render import ray_grid
+from mesoface.lab.synthesis.cameras import ray_grid
+from mesoface.lab.synthesis.capture import SyntheticCapture, photograph
+from mesoface.lab.synthesis.settings import SynthesisSettings
 
 
 def sample(photo: np.ndarray, camera: Camera, points: np.ndarray) -> np.ndarray:
@@ -120,7 +121,7 @@ def test_cameras_span_the_asked_angle(synthetic: SyntheticCapture) -> None:
     middle = synthetic.truth.vertices.mean(0)
     direction = np.array([camera.center - middle for camera in synthetic.cameras])
     azimuth = np.degrees(np.arctan2(direction[:, 0], direction[:, 2]))
-    assert abs(np.ptp(azimuth) - synthetic.settings.spread_deg) < 8
+    assert abs(np.ptp(azimuth) - synthetic.subject.settings.spread_deg) < 8
     assert (np.diff(azimuth) > 10).all()
 
 
@@ -145,11 +146,12 @@ def test_number_of_views_does_not_change_the_head(synthetic: SyntheticCapture) -
 
 def test_in_memory_capture_is_undistorted_metric_and_the_seeds_own() -> None:
     small = SynthesisSettings(views=3, width=128, height=192, detail_mm=3, supersample=1)
-    capture, truth = make_capture(seed=4, model="generic", settings=small)
+    made = photograph(seed=4, model="generic", settings=small)
+    capture, truth = made.undistorted(), made.truth
     assert len(capture) == 3
     assert capture.mm_per_unit == 1.0
     assert isinstance(truth, Mesh)
-    other, _ = make_capture(seed=5, model="generic", settings=small)
+    other = photograph(seed=5, model="generic", settings=small).undistorted()
     assert np.abs(other.views[1].image.mean() - capture.views[1].image.mean()) > 1e-4
     for view in capture.views:
         assert view.camera.lens is None
@@ -161,17 +163,11 @@ def test_in_memory_capture_is_undistorted_metric_and_the_seeds_own() -> None:
 def test_detector_finds_the_face_in_every_view(
     model: str, synthetic: SyntheticCapture, shared: Callable[[str], Path]
 ) -> None:
-    from mesoface.captures.capture import Capture, View
     from mesoface.landmarks import MediapipeDetector
 
+    made = synthetic
     if model == "ict":
-        made = photograph(seed=5, model=str(shared("ict/ict_facekit_mm.npz")), settings=synthetic.settings)
-    else:
-        made = synthetic
-    views = []
-    for i, (photo, camera) in enumerate(zip(made.photos, made.cameras, strict=True)):
-        ideal, source = camera.undistorted()
-        views.append(
-            View(str(i), cv2.remap(photo, source, None, cv2.INTER_LINEAR).astype(np.float32) / 255, ideal)
+        made = photograph(
+            seed=5, model=str(shared("ict/ict_facekit_mm.npz")), settings=synthetic.subject.settings
         )
-    assert MediapipeDetector().detect(Capture(tuple(views))).found.all()
+    assert MediapipeDetector().detect(made.undistorted()).found.all()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import trimesh
 
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.subdivision import split_long_edges
-from mesoface.lab.synthesis import SyntheticCapture, photograph
-from mesoface.lab.synthesis.truth import CoarseFace, coarse_truth
+from mesoface.lab.synthesis.capture import SyntheticCapture, photograph
+from mesoface.lab.synthesis.head import CoarseFace, coarse_truth
+from mesoface.lab.synthesis.settings import SynthesisSettings
 
 
 def test_fit_is_better_than_sampling() -> None:
@@ -43,7 +42,7 @@ def test_surface_that_the_coarse_mesh_can_follow_is_met_exactly() -> None:
 
 
 def test_small_truth_lies_on_the_photographed_face(synthetic: SyntheticCapture) -> None:
-    settings = replace(synthetic.settings, truth_mm=3.0, views=2, width=64, height=96)
+    settings = SynthesisSettings(views=2, width=64, height=96, detail_mm=1.5, truth_mm=3.0)
     made = photograph(seed=3, settings=settings)
     assert len(made.truth.vertices) < 0.5 * len(synthetic.truth.vertices)
     assert 0 < made.truth_error.mean() < 0.06

@@ -1,9 +1,13 @@
-"""Checkpoints: whole or not at all, the last two, and only into the network they came from."""
+"""What a run leaves: checkpoints, whole or not at all, and tables that survive interruptions."""
 
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -11,12 +15,13 @@ from mesoface.files.checkpoints import WeightsError
 from mesoface.lab.training.checkpoint import (
     Header,
     checkpoints,
+    load_checkpoint,
     load_weights,
-    read_checkpoint,
     save_checkpoint,
     save_tensors,
 )
 from mesoface.lab.training.config import TrainingError
+from mesoface.lab.training.log import Averages, Log, Table
 
 
 def make(width: int = 4) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -42,7 +47,7 @@ def test_everything_comes_back(tmp_path):
     other, other_optimizer = make()
     for parameter in other.parameters():
         parameter.data.zero_()
-    checkpoint = read_checkpoint(path)
+    checkpoint = load_checkpoint(path)
     assert checkpoint.header == header(7)
     assert checkpoint.average.keys() == {"0.weight"}
     checkpoint.restore(other, other_optimizer)
@@ -65,11 +70,11 @@ def test_the_last_two_are_kept_and_other_files_left_alone(tmp_path):
 def test_another_network_is_refused_with_what_differs(tmp_path):
     path = save_checkpoint(tmp_path, header(1), *make(), {})
     with pytest.raises(TrainingError, match=r"0\.bias is \(4,\) where \(5,\) was expected"):
-        read_checkpoint(path).restore(*make(5))
+        load_checkpoint(path).restore(*make(5))
     network, _ = make()
     network[0].requires_grad_(False)
     with pytest.raises(TrainingError, match="of a training of other parameters"):
-        read_checkpoint(path).restore(network, torch.optim.AdamW(network[1].parameters()))
+        load_checkpoint(path).restore(network, torch.optim.AdamW(network[1].parameters()))
 
 
 def test_parameters_that_no_loss_has_reached_have_no_moments(tmp_path):
@@ -79,7 +84,7 @@ def test_parameters_that_no_loss_has_reached_have_no_moments(tmp_path):
     optimizer.step()
     path = save_checkpoint(tmp_path, header(1), network, optimizer, {})
     again = torch.optim.AdamW(network.parameters())
-    read_checkpoint(path).restore(network, again)
+    load_checkpoint(path).restore(network, again)
     assert again.state_dict()["state"].keys() == {2, 3}
 
 
@@ -90,8 +95,8 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, foreign)
     for content in (b"", whole[:40], whole[:-1], b"\x80\x02}q\x00.", foreign.read_bytes()):
         path.write_bytes(content)
-        with pytest.raises(WeightsError, match="is no whole checkpoint of a training"):
-            read_checkpoint(path)
+        with pytest.raises(WeightsError, match="is not a complete checkpoint of a training"):
+            load_checkpoint(path)
 
 
 def test_weights_to_start_from_must_be_the_networks_own(tmp_path):
@@ -120,3 +125,60 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     save_tensors(tmp_path / "weights.safetensors", network.state_dict())
     with pytest.raises(TrainingError, match=r"0\.weight has values that are not finite"):
         load_weights(make()[0], tmp_path / "weights.safetensors")
+
+
+def test_rows_after_the_checkpoint_are_written_again(tmp_path):
+    file = tmp_path / "log.csv"
+    table = Table(file, 0)
+    assert table.last is None
+    for step in (10, 20, 30):
+        table.add(step, {"loss": step / 7, "rate": 1e-3})
+    with file.open("a") as open_file:
+        open_file.write("40,0.")  # killed while it wrote
+    resumed = Table(file, 20)
+    assert resumed.last == 20
+    resumed.add(30, {"loss": 0.5, "rate": 1e-3})
+    assert file.read_text().splitlines() == [
+        "step,loss,rate", "10,1.42857,0.001", "20,2.85714,0.001", "30,0.5,0.001"
+    ]  # fmt: skip
+
+
+def test_an_empty_table_starts_anew(tmp_path):
+    (tmp_path / "log.csv").write_text("")
+    Table(tmp_path / "log.csv", 5).add(6, {"loss": 1.0})
+    assert (tmp_path / "log.csv").read_text() == "step,loss\n6,1\n"
+
+
+def test_columns_of_another_version_are_refused(tmp_path):
+    (tmp_path / "log.csv").write_text("step,loss\n6,1\n")
+    with pytest.raises(TrainingError, match=r"log\.csv: has the columns step, loss; step, cost were to be"):
+        Table(tmp_path / "log.csv", 6).add(7, {"cost": 1.0})
+
+
+def test_averages_are_of_the_steps_since_the_last():
+    means = Averages()
+    means.add({"loss": 1.0})
+    means.add({"loss": 2.0})
+    assert means.take() == {"loss": 1.5}
+    means.add({"loss": 5.0})
+    assert means.take() == {"loss": 5.0}
+
+
+def test_a_validation_is_a_line_and_a_row(tmp_path):
+    screen = io.StringIO()
+    log = Log(tmp_path, 0, 100, tensorboard=False, console=Console(file=screen, width=60))
+    with log.shown():
+        log.step(50, 0.25)
+        log.validation(50, {"mean_mm": 0.0625, "fine_mm": 0.5}, "mean 0.0625 mm", "error 0.0625 mm")
+    assert "step 50: mean 0.0625 mm\n" in screen.getvalue()
+    assert "loss 0.25, error 0.0625 mm" in screen.getvalue()
+    assert (tmp_path / "validation.csv").read_text().splitlines() == [
+        "step,mean_mm,fine_mm", "50,0.0625,0.5"
+    ]  # fmt: skip
+    assert log.last_validation == 50
+
+
+def test_tensorboard_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(TrainingError, match="tensorboard is not installed — pip install tensorboard"):
+        Log(tmp_path, 0, 1, tensorboard=True)

@@ -1,4 +1,4 @@
-"""What a configuration may say, and what is said when it may not."""
+"""What a configuration may say, and what is said when it may not: of matching, and of relief."""
 
 from __future__ import annotations
 
@@ -9,36 +9,40 @@ from pathlib import Path
 import pytest
 
 from mesoface.lab.training.config import (
-    LossWeights,
     Machine,
+    MatchingConfig,
+    MatchingLoss,
     OptimizerSettings,
+    PairSource,
     PatchSource,
     RegularizerConfig,
+    ReliefConfig,
+    ReliefLoss,
+    ReliefMachine,
+    SkinSource,
+    SquareValidation,
     TileSource,
-    TrainingConfig,
+    TileValidation,
     TrainingError,
-    Validation,
     check_config,
     differences,
     read_config,
 )
 
-# Those of relief are another kind, see meso/test_config.py.
-CONFIGS = sorted(
-    path for path in Path(__file__).parents[3].glob("configs/*.toml") if not path.stem.endswith("meso")
-)
+ROOT = Path(__file__).parents[3]
+CONFIGS = sorted([*ROOT.glob("configs/*.toml"), ROOT / "configs" / "shipped" / "meso.toml"])
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
 def test_shipped_configurations_are_sound(file):
-    stage = "regularizer" if "regularizer" in file.stem else "matching"
-    config = read_config(file, stage)
-    assert type(config) is (RegularizerConfig if stage == "regularizer" else TrainingConfig)
-    assert config.network == ("paper" if "paper" in file.stem else "ours")
+    kinds = {"meso": ReliefConfig, "regularizer": RegularizerConfig, "matching": MatchingConfig}
+    config = read_config(file, next(model for name, model in kinds.items() if name in file.stem))
+    assert config.network == ("paper" if "paper" in file.stem else "light" if "meso" in file.stem else "ours")
+    assert config.stage != "meso" or config.steps >= 1000
 
 
 def test_there_are_shipped_configurations():
-    assert {"matching", "regularizer"} <= {file.stem for file in CONFIGS}
+    assert {"matching", "regularizer", "meso", "paper-meso"} <= {file.stem for file in CONFIGS}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,7 @@ def test_there_are_shipped_configurations():
 )
 def test_what_is_wrong_is_named(values, change, said):
     with pytest.raises(TrainingError) as caught:
-        check_config(values(**change), "matching", "my.toml")
+        check_config(values(**change), MatchingConfig, "my.toml")
     assert str(caught.value).startswith(f"my.toml: {said}")
 
 
@@ -68,21 +72,23 @@ def test_a_missing_key_is_named(values):
     without = values()
     del without["out"]
     with pytest.raises(TrainingError, match=r"^out: field required — docs/training.md lists the keys$"):
-        check_config(without, "matching")
+        check_config(without, MatchingConfig)
 
 
 def test_what_is_trained_on_is_not_validated_on(values, tmp_path):
     seen = {"sources": [{"kind": "tiles", "folder": f"{tmp_path}/unseen/../tiles"}]}
     with pytest.raises(TrainingError, match=r"tiles is trained on as well — validate on other tiles"):
-        check_config(values(validation=seen), "matching")
+        check_config(values(validation=seen), MatchingConfig)
     patches = {"kind": "patches", "pool": 8, "seed": 5}
     with pytest.raises(TrainingError, match="patches of seed 5 is trained on as well"):
-        check_config(values(data=[patches], validation={"sources": [{**patches, "size": 32}]}), "matching")
+        check_config(
+            values(data=[patches], validation={"sources": [{**patches, "size": 32}]}), MatchingConfig
+        )
 
 
 def test_freezing_random_weights_is_refused(values):
-    with pytest.raises(TrainingError, match="freeze_matching: there is nothing to freeze"):
-        check_config(values(freeze_matching=True), "regularizer")
+    with pytest.raises(TrainingError, match="freeze_matching: there are no weights to freeze"):
+        check_config(values(freeze_matching=True), RegularizerConfig)
 
 
 def test_json_and_toml_say_the_same(values, tmp_path):
@@ -94,7 +100,7 @@ def test_json_and_toml_say_the_same(values, tmp_path):
         f'[[validation.sources]]\nkind = "tiles"\nfolder = "{tmp_path}/unseen"\n'
         "[optimizer]\nrate = 0.01\nwarmup = 2\n"
     )
-    assert read_config(as_json, "matching") == read_config(as_toml, "matching")
+    assert read_config(as_json, MatchingConfig) == read_config(as_toml, MatchingConfig)
 
 
 @pytest.mark.parametrize(
@@ -111,32 +117,81 @@ def test_json_and_toml_say_the_same(values, tmp_path):
 def test_files_that_are_no_configuration(tmp_path, name, text, said):
     (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(TrainingError, match=said) as caught:
-        read_config(tmp_path / name, "matching")
+        read_config(tmp_path / name, MatchingConfig)
     assert caught.value.path == tmp_path / name
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(TrainingError, match=r"none\.toml: cannot be read: No such file"):
-        read_config(tmp_path / "none.toml", "matching")
+        read_config(tmp_path / "none.toml", MatchingConfig)
 
 
 def test_differences_name_what_a_run_must_not_change(values):
-    old = check_config(values(), "matching")
+    old = check_config(values(), MatchingConfig)
     free = {"steps": 9, "checkpoint_every": 1, "machine": {"workers": 2}}
     written = old.model_dump(mode="json")
-    assert not differences(written, check_config(values(**free), "matching"))
+    assert not differences(written, check_config(values(**free), MatchingConfig))
     del written["augment"], written["loss"]["slope"]
     assert not differences(written, old), "written before there were these keys"
     assert differences(written | {"colour": 1}, old) == ["colour: of another version of mesoface"]
-    new = check_config(values(augment=False, optimizer={"rate": 0.5, "warmup": 2}), "matching")
+    new = check_config(values(augment=False, optimizer={"rate": 0.5, "warmup": 2}), MatchingConfig)
     assert differences(old.model_dump(mode="json"), new) == [
         "optimizer.rate: 0.01, now 0.5",
         "augment: True, now False",
     ]
 
 
-def test_the_documentation_lists_every_key():
-    page = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
-    models = [RegularizerConfig, TileSource, PatchSource, Validation, OptimizerSettings, LossWeights, Machine]
-    for key in {key for model in models for key in model.model_fields}:
-        assert re.search(rf"`{key}`|\[+{key}\]+", page), key
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"stepz": 3}, "stepz: extra inputs are not permitted"),
+        ({"size": 100}, "size: input should be a multiple of 16"),
+        ({"data": [{"kind": "photos"}]}, "data.0: input tag 'photos'"),
+        ({"data": [{"kind": "skin", "squares": 0}]}, "data.0.squares: input should be greater"),
+        ({"data": [{"kind": "pairs"}]}, "data.0.folder: field required"),
+        ({"machine": {"devices": 2}}, "batch: 3 squares are not shared evenly by 2 machine.devices"),
+        ({"machine": {"workers": 0}}, "machine.workers: input should be greater"),
+        ({"loss": {"slope": 0}}, "loss: all of its weights are 0"),
+        ({"data": [{"kind": "skin", "seed": 1}]}, "validation.sources: skin of seed 1 is trained on as well"),
+    ],
+)
+def test_what_is_wrong_with_relief_is_named(square_values, changed, said):
+    with pytest.raises(TrainingError, match=re.escape(said)):
+        check_config(square_values(**changed), ReliefConfig)
+
+
+def test_the_same_folder_of_pairs_cannot_be_validated_on(square_values, tmp_path):
+    pairs = {"kind": "pairs", "folder": str(tmp_path)}
+    with pytest.raises(TrainingError, match="is trained on as well"):
+        check_config(square_values(data=[pairs], validation={"sources": [pairs | {"seed": 5}]}), ReliefConfig)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "models"),
+    [
+        (
+            "# Training",
+            None,
+            [
+                RegularizerConfig,
+                TileSource,
+                PatchSource,
+                TileValidation,
+                OptimizerSettings,
+                MatchingLoss,
+                Machine,
+            ],
+        ),
+        (
+            "## Relief",
+            "## Configuration",
+            [ReliefConfig, SkinSource, PairSource, SquareValidation, ReliefLoss, ReliefMachine],
+        ),
+    ],
+)
+def test_the_documentation_lists_every_key(start, end, models):
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    own = page[page.index(start) : page.index(end) if end else None]
+    elsewhere = {"steps", "optimizer", "tensorboard"} if end else set()
+    for key in {key for model in models for key in model.model_fields} - elsewhere:
+        assert re.search(rf"`{key}`|\[+{key}\]+", own), key

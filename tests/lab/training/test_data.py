@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from mesoface.errors import MesofaceError
 from mesoface.lab.training import data
 from mesoface.lab.training.config import PatchSource, TileSource, TrainingError
-from mesoface.lab.training.data import PatchPool, Samples, ShardedTiles, load_samples, validation_tiles
+from mesoface.lab.training.data import PatchPool, ShardedTiles, TileSamples, load_samples, validation_tiles
 from mesoface.lab.training.tile import write_tiles
 
 
@@ -38,7 +39,7 @@ def test_shards_are_one_sequence(folder, toy):
 
 
 def test_no_tile_comes_twice_in_a_round(folder):
-    samples = Samples([TileSource(kind="tiles", folder=folder)], 7, as_it_is)
+    samples = TileSamples([TileSource(kind="tiles", folder=folder)], 7, as_it_is)
     rounds = [[samples[k].truth[0, 0] for k in range(5 * turn, 5 * turn + 5)] for turn in range(3)]
     assert all(len(set(one)) == 5 for one in rounds)
     assert rounds[0] != rounds[1], "another order each time"
@@ -46,10 +47,10 @@ def test_no_tile_comes_twice_in_a_round(folder):
 
 def test_a_sample_depends_on_seed_and_number_alone(folder):
     sources = [TileSource(kind="tiles", folder=folder)]
-    first, second = Samples(sources, 7, disturbed), Samples(sources, 7, disturbed)
+    first, second = TileSamples(sources, 7, disturbed), TileSamples(sources, 7, disturbed)
     second[3]  # asked in another order
     assert np.array_equal(first[4].truth, second[4].truth)
-    assert not np.array_equal(first[4].truth, Samples(sources, 8, disturbed)[4].truth)
+    assert not np.array_equal(first[4].truth, TileSamples(sources, 8, disturbed)[4].truth)
     again = first[4].truth - first[9].truth  # the same tile or not: never the same disturbance
     assert np.abs(again).max() > 1e-6
 
@@ -60,26 +61,27 @@ def test_weights_of_sources_are_kept(folder, toy, tmp_path):
         TileSource(kind="tiles", folder=folder, weight=3),
         TileSource(kind="tiles", folder=tmp_path / "other"),
     ]
-    samples = Samples(sources, 0, as_it_is)
+    samples = TileSamples(sources, 0, as_it_is)
     drawn = Counter(samples[k].texel_mm for k in range(200))
     assert 0.17 < drawn[2.0] / 200 < 0.33
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_loaders_keep_the_order(folder, workers):
-    samples = Samples([TileSource(kind="tiles", folder=folder)], 1, disturbed)
+    samples = TileSamples([TileSource(kind="tiles", folder=folder)], 1, disturbed)
     loaded = [tile.truth for tile in load_samples(samples, [4, 0, 9], workers)]
     assert all(np.array_equal(a, samples[k].truth) for a, k in zip(loaded, [4, 0, 9], strict=True))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_shard_is_named_also_by_a_loader_process(folder, workers):
-    samples = Samples([TileSource(kind="tiles", folder=folder)], 1, as_it_is)
+    samples = TileSamples([TileSource(kind="tiles", folder=folder)], 1, as_it_is)
     for shard in folder.iterdir():
         shard.write_bytes(shard.read_bytes()[:500])
-    with pytest.raises(MesofaceError, match=r"[ab]\.npz: is no shard of tiles") as caught:
+    with pytest.raises(MesofaceError, match=r"[ab]\.npz: is not a shard of tiles") as caught:
         list(load_samples(samples, [0], workers))
     assert "\n" not in str(caught.value)
+    assert not multiprocessing.active_children(), "a worker outlives the error"
 
 
 def test_folders_without_shards_are_refused(tmp_path):
@@ -115,7 +117,7 @@ def test_a_damaged_patch_is_named_with_what_to_do(toy, tmp_path, monkeypatch):
     (file,) = tmp_path.rglob("*.npz")
     file.write_bytes(b"PK")
     with pytest.raises(
-        TrainingError, match=r"is no shard of tiles.* — delete it; it is made again"
+        TrainingError, match=r"is not a shard of tiles.* — delete it; it is made again"
     ) as caught:
         pool[0]
     assert caught.value.path == file

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from mesoface.errors import MesofaceError
+from mesoface.files.cards import WeightsCard
 from mesoface.lab.training.checkpoint import save_tensors
-from mesoface.lab.training.config import check_config
+from mesoface.lab.training.config import MatchingConfig, RegularizerConfig, check_config
 from mesoface.lab.training.paper_recipe import (
     SIGMA,
     MatchingRecipe,
@@ -24,7 +25,7 @@ from mesoface.lab.training.paper_recipe import (
 from mesoface.lab.training.paper_tiles import TEXEL_MM, as_in_photos, at_texels, scene_of
 from mesoface.lab.training.patches import patch_tile
 from mesoface.matching.paper import STEP_MM, ImplicitFunction, Regularizer
-from mesoface.matching.paper.implicit_function import project
+from mesoface.matching.paper.network import project
 
 CPU = torch.device("cpu")
 
@@ -241,14 +242,14 @@ def test_loss_is_the_same_for_the_same_state_of_chance(tile):
 
 
 def test_recipes_from_a_configuration(values, tmp_path):
-    function = paper_recipe(check_config(values(network="paper"), "matching"), "matching").network
+    function = paper_recipe(check_config(values(network="paper"), MatchingConfig)).network
     assert isinstance(function, ImplicitFunction)
     path = tmp_path / "weights.safetensors"
     save_tensors(path, function.state_dict())
-    again = paper_recipe(check_config(values(network="paper", init=str(path)), "matching"), "matching")
+    again = paper_recipe(check_config(values(network="paper", init=str(path)), MatchingConfig))
     torch.testing.assert_close(again.network.state_dict(), function.state_dict())
-    config = check_config(values(network="paper", matching=str(path)), "regularizer")
-    second = paper_recipe(config, "regularizer")
+    config = check_config(values(network="paper", matching=str(path)), RegularizerConfig)
+    second = paper_recipe(config)
     assert isinstance(second, RegularizerRecipe)
     assert isinstance(second.network, Regularizer)
     assert not second.function.training
@@ -257,12 +258,14 @@ def test_recipes_from_a_configuration(values, tmp_path):
 
 def test_refused(values, tile, tmp_path):
     with pytest.raises(MesofaceError, match="matching: the paper's regulariser is trained on the costs"):
-        paper_recipe(check_config(values(network="paper"), "regularizer"), "regularizer")
+        paper_recipe(check_config(values(network="paper"), RegularizerConfig))
     path = tmp_path / "weights.safetensors"
     save_tensors(path, Regularizer().state_dict())
-    config = check_config(values(network="paper", matching=str(path)), "regularizer")
+    card = WeightsCard(network="regularizer", ngf=None, parameters=1, source="x", source_sha256="0" * 64)
+    (tmp_path / "card.json").write_text(card.model_dump_json())
+    config = check_config(values(network="paper", matching=str(path)), RegularizerConfig)
     with pytest.raises(MesofaceError, match="is of the regularizer, the implicit_function was expected"):
-        paper_recipe(config, "regularizer")
+        paper_recipe(config)
     odd = replace(tile, truth=tile.truth[:20, :20])
     with pytest.raises(MesofaceError, match="divisible by 8, this one has 20"):
         scene_of(odd, CPU)

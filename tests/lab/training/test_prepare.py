@@ -11,7 +11,7 @@ import pytest
 
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.meshes import read_mesh, write_ply
-from mesoface.lab.training.prepare import TilesJob, find_captures, prepare_tiles, write_shard
+from mesoface.lab.training.prepare import TilesJob, name_captures, prepare_tiles, write_capture_tiles
 
 
 @pytest.fixture
@@ -28,32 +28,32 @@ def captures(sample_capture: Path, tmp_path: Path) -> Path:
 def test_captures_are_found_at_any_depth_and_named_after_their_folders(captures: Path) -> None:
     deep = captures / "rig" / "1_smile"
     shutil.copytree(captures / "good", deep)
-    found = find_captures([captures])
+    found = name_captures([captures])
     assert list(found) == ["captures-good", "captures-moved", "captures-rig-1_smile"]
     assert found["captures-rig-1_smile"] == deep
-    assert find_captures([deep, deep]) == {"1_smile": deep}
+    assert name_captures([deep, deep]) == {"1_smile": deep}
     with pytest.raises(MesofaceError, match=r"params\.json"):
-        find_captures([captures, captures / "good" / "nothing"])
+        name_captures([captures, captures / "good" / "nothing"])
     other = captures / "other" / "1_smile"
     shutil.copytree(deep, other)
     with pytest.raises(MesofaceError, match="two captures would be named 1_smile"):
-        find_captures([deep, other])
+        name_captures([deep, other])
 
 
 def test_a_list_names_captures_and_they_are_named_after_it(captures: Path, tmp_path: Path) -> None:
     (captures / "001").mkdir()
     shutil.move(captures / "good", captures / "001" / "01")
     (tmp_path / "train.txt").write_text("captures/001/01\ncaptures/moved\n")
-    found = find_captures([tmp_path / "train.txt"])
+    found = name_captures([tmp_path / "train.txt"])
     assert found == {
         "train-captures-001-01": captures / "001" / "01",
         "train-captures-moved": captures / "moved",
     }
     (tmp_path / "one.txt").write_text("captures/001/01\n")
-    assert list(find_captures([tmp_path / "one.txt"])) == ["one-captures-001-01"]
+    assert list(name_captures([tmp_path / "one.txt"])) == ["one-captures-001-01"]
     (tmp_path / "bad.txt").write_text("captures/001\n")
     with pytest.raises(MesofaceError, match=r"001 is no capture .*params\.json"):
-        find_captures([tmp_path / "bad.txt"])
+        name_captures([tmp_path / "bad.txt"])
 
 
 def test_a_refused_truth_skips_its_capture_and_keeps_the_others(captures: Path, tmp_path: Path) -> None:
@@ -101,24 +101,24 @@ def job(folder: Path, truth: Path, scale: float | None = None) -> TilesJob:
 def test_the_scale_is_stated_or_asked_for(captures: Path) -> None:
     good = captures / "good"
     with pytest.raises(MesofaceError, match="mm across"):
-        write_shard(job(good, good / "gt.ply", scale=0.01))
+        write_capture_tiles(job(good, good / "gt.ply", scale=0.01))
     said = json.loads((good / "truth.json").read_text())
     for broken in ({}, {**said, "mm_per_unit": 0}, {**said, "mm_per_unit": "1"}):
         (good / "truth.json").write_text(json.dumps(broken))
         with pytest.raises(MesofaceError, match="--scale"):
-            write_shard(job(good, good / "gt.ply"))
+            write_capture_tiles(job(good, good / "gt.ply"))
     (good / "truth.json").unlink()
     with pytest.raises(MesofaceError, match="--scale"):
-        write_shard(job(good, good / "gt.ply"))
+        write_capture_tiles(job(good, good / "gt.ply"))
 
 
 def test_a_truth_that_cannot_be_read_is_named(captures: Path) -> None:
     good = captures / "good"
     with pytest.raises(MesofaceError, match=r"nothing\.ply"):
-        write_shard(job(good, good / "nothing.ply"))
+        write_capture_tiles(job(good, good / "nothing.ply"))
     (good / "gt.ply").write_bytes(np.random.default_rng(0).bytes(500))
     with pytest.raises(MesofaceError, match=r"gt\.ply"):
-        write_shard(job(good, good / "gt.ply"))
+        write_capture_tiles(job(good, good / "gt.ply"))
     assert not (captures / "shard.npz").exists()
 
 

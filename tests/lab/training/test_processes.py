@@ -9,11 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,9 +18,9 @@ import torch
 from safetensors.torch import load_file
 
 from mesoface.lab.training import pack
-from mesoface.lab.training.checkpoint import checkpoints, read_checkpoint
+from mesoface.lab.training.checkpoint import checkpoints, load_checkpoint
+from mesoface.lab.training.pack import write_shard
 from mesoface.lab.training.resume import locked
-from mesoface.lab.training.shard import write_shard
 
 TALK = """
 import sys
@@ -77,49 +74,11 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", **more}
 
 
-@pytest.fixture
-def start(toy: ModuleType, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
-    """``start(values, pause=…)`` → the toy's training in processes of their own; stderr goes to a file."""
-    started: list[subprocess.Popen] = []
-
-    def go(values: dict[str, Any], pause: float = 0.0, **more: str) -> subprocess.Popen:
-        file = tmp_path / f"config{len(started)}.json"
-        file.write_text(json.dumps(values))
-        command = [sys.executable, toy.__file__, str(file), str(pause)]
-        with (tmp_path / f"stderr{len(started)}").open("w") as stderr:
-            process = subprocess.Popen(
-                command, stderr=stderr, start_new_session=True, env=environment(**more)
-            )
-        started.append(process)
-        return process
-
-    yield go
-    for process in started:
-        for pid in (*children(process.pid), process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
-
-
-def children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
-
-
 def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def wait_for(reached: Callable[[], bool], longest: float = 120.0) -> None:
-    end = time.monotonic() + longest
-    while not reached():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.02)
 
 
 def losses(out: Path) -> list[float]:
@@ -151,7 +110,7 @@ def test_two_processes_have_the_gradients_of_one(start, streamed, tmp_path):
     level = {"optimizer": {"rate": 0.01, "warmup": 0, "clip": 1e6}, "checkpoint_every": 1}
     runs = [start(streamed(out=str(tmp_path / str(n)), steps=1, **level, **on(n))) for n in (1, 2)]
     assert [run.wait(240) for run in runs] == [0, 0]
-    one, two = (read_checkpoint(checkpoints(tmp_path / n / "checkpoints")[-1]).tensors for n in "12")
+    one, two = (load_checkpoint(checkpoints(tmp_path / n / "checkpoints")[-1]).tensors for n in "12")
     gradients = [name for name in one if name.endswith("exp_avg")]
     assert len(gradients) == 6
     for name in gradients:
@@ -180,7 +139,7 @@ def test_the_real_network_has_the_gradients_of_one_process(tmp_path):
         arguments = [command, "train", "matching", "--config", file]
         subprocess.run(arguments, cwd=tmp_path, check=True, env=environment())
         kept = checkpoints(tmp_path / f"run{devices}" / "checkpoints")[-1]
-        tensors = read_checkpoint(kept).tensors
+        tensors = load_checkpoint(kept).tensors
         moments.append({name: tensors[name] for name in tensors if name.endswith("exp_avg")})
     one, two = moments
     assert len(one) > 10
@@ -191,15 +150,15 @@ def test_the_real_network_has_the_gradients_of_one_process(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("later", [1, 2])
-def test_two_processes_train_as_one_also_when_stopped_between(start, streamed, tmp_path, later):
+def test_two_processes_train_as_one_also_when_stopped_between(toy, start, streamed, tmp_path, later):
     """Ctrl-C of the whole group after a few steps; then on, with as many processes or with one."""
     whole = start(streamed(out=str(tmp_path / "whole"), steps=40, **on(1)))
     broken = tmp_path / "broken"
     run = start(streamed(out=str(broken), steps=40, **on(2)), pause=0.1)
-    wait_for(lambda: (broken / "log.csv").exists() and len(losses(broken)) > 2)
+    toy.wait_for(lambda: (broken / "log.csv").exists() and len(losses(broken)) > 2)
     os.killpg(run.pid, signal.SIGINT)
     assert run.wait(120) == 130, (tmp_path / "stderr1").read_text()
-    assert 3 <= read_checkpoint(checkpoints(broken / "checkpoints")[-1]).header.step < 40
+    assert 3 <= load_checkpoint(checkpoints(broken / "checkpoints")[-1]).header.step < 40
     assert start(streamed(out=str(broken), steps=40, **on(later))).wait(240) == 0
     assert whole.wait(240) == 0
     one, two = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "broken"))
@@ -211,30 +170,30 @@ def test_two_processes_train_as_one_also_when_stopped_between(start, streamed, t
 
 
 @pytest.mark.slow
-def test_sigterm_to_the_first_process_stops_all(start, streamed, tmp_path):
+def test_sigterm_to_the_first_process_stops_all(toy, start, streamed, tmp_path):
     run = start(streamed(steps=5000, checkpoint_every=5000, **on(2)), pause=0.02)
-    wait_for(lambda: (tmp_path / "run" / "log.csv").exists() and len(losses(tmp_path / "run")) > 1)
-    helpers = children(run.pid)
+    toy.wait_for(lambda: (tmp_path / "run" / "log.csv").exists() and len(losses(tmp_path / "run")) > 1)
+    helpers = toy.children(run.pid)
     run.send_signal(signal.SIGTERM)
     assert run.wait(120) == 130
-    wait_for(lambda: not any(map(is_running, helpers)))
+    toy.wait_for(lambda: not any(map(is_running, helpers)))
     (kept,) = checkpoints(tmp_path / "run" / "checkpoints")
-    assert read_checkpoint(kept).header.step >= 2
+    assert load_checkpoint(kept).header.step >= 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", ["the first", "a helper"])
-def test_a_process_that_dies_takes_the_others_along(start, streamed, tmp_path, killed):
+def test_a_process_that_dies_takes_the_others_along(toy, start, streamed, tmp_path, killed):
     run = start(streamed(steps=5000, checkpoint_every=2, **on(2)), pause=0.02)
-    wait_for(lambda: len(checkpoints(tmp_path / "run" / "checkpoints")) > 1)
-    (helper,) = children(run.pid)
+    toy.wait_for(lambda: len(checkpoints(tmp_path / "run" / "checkpoints")) > 1)
+    (helper,) = toy.children(run.pid)
     os.kill(run.pid if killed == "the first" else helper, signal.SIGKILL)
-    wait_for(lambda: not is_running(run.pid) and not is_running(helper), 60)
-    read_checkpoint(checkpoints(tmp_path / "run" / "checkpoints")[-1])
+    toy.wait_for(lambda: not is_running(run.pid) and not is_running(helper), 60)
+    load_checkpoint(checkpoints(tmp_path / "run" / "checkpoints")[-1])
     if killed == "a helper":
         # either ours is first to notice, or Fabric, which ends the first process
         said = (tmp_path / "stderr0").read_text()
-        assert "process 1 of 2 ended with SIGKILL; the last checkpoint stays" in said or run.wait() == -9
+        assert "process 1 of 2 ended with SIGKILL; the last checkpoint is kept" in said or run.wait() == -9
     with locked(tmp_path / "run"):
         pass  # the folder is free again
 
@@ -256,9 +215,9 @@ def test_an_error_in_one_process_is_said_once(start, streamed, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_folder_in_use_is_refused_by_all(start, streamed, tmp_path):
+def test_a_folder_in_use_is_refused_by_all(toy, start, streamed, tmp_path):
     first = start(streamed(steps=5000, **on(1)), pause=0.02)
-    wait_for((tmp_path / "run" / "log.csv").exists)
+    toy.wait_for((tmp_path / "run" / "log.csv").exists)
     second = start(streamed(steps=5000, **on(2)))
     assert second.wait(240) == 2
     assert (tmp_path / "stderr1").read_text().count("another process is training in it") == 1

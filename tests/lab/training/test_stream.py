@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from mesoface.lab.training import pack, stream
 from mesoface.lab.training.config import StreamSource, TileSource, TrainingError
-from mesoface.lab.training.data import Samples, load_samples
-from mesoface.lab.training.pack import PackedTiles
-from mesoface.lab.training.shard import write_shard
+from mesoface.lab.training.data import TileSamples, load_samples
+from mesoface.lab.training.pack import PackedTiles, write_shard
 from mesoface.lab.training.stream import TileStream, buffered_order
 from mesoface.lab.training.tile import write_tiles
 
@@ -124,7 +123,7 @@ def test_samples_of_other_sources_are_not_read(packed, opened, toy, tmp_path):
         StreamSource(kind="stream", folder=tmp_path / "packed", buffer=8),
         TileSource(kind="tiles", folder=tmp_path / "tiles", weight=2),
     ]
-    samples = Samples(sources, 5, lambda tile, rng: tile, lanes=2)
+    samples = TileSamples(sources, 5, lambda tile, rng: tile, lanes=2)
     found = [samples[k].texel_mm for k in range(22)]
     streamed = [size for size in found if size != 99]
     assert 0 < len(streamed) < 22
@@ -136,7 +135,7 @@ def test_samples_of_other_sources_are_not_read(packed, opened, toy, tmp_path):
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_loaders_stream_too(packed, tmp_path, workers):
     source = StreamSource(kind="stream", folder=tmp_path / "packed", buffer=6)
-    make = partial(Samples, [source], 5, _as_it_is, lanes=2)
+    make = partial(TileSamples, [source], 5, _as_it_is, lanes=2)
     expected = [make()[k].texel_mm for k in range(30)]
     assert [tile.texel_mm for tile in load_samples(make(), range(8, 30), workers)] == expected[8:]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 from mesoface.errors import MesofaceError
 from mesoface.lab.training import run
 from mesoface.lab.training.tile import Tile
+from mesoface.lab.training.tile_recipe import TileRecipe
 
 SIZE, VIEWS = 16, 3
 
@@ -47,13 +49,11 @@ def _projection(aside: float, texel_mm: float) -> np.ndarray:
     )
 
 
-class ToyRecipe:
+class ToyRecipe(TileRecipe):
     """Displacement = a convolution of the first photo, normalised so that there are buffers as well."""
 
     def __init__(self, pause: float = 0.0):
-        self.network: nn.Module = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 1, 1)
-        )
+        self.network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 1, 1))
         self._pause = pause
 
     def prepare(self, tile: Tile, rng: np.random.Generator) -> Tile:
@@ -80,12 +80,26 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
     return torch.as_tensor(values.astype(np.float32))
 
 
-def main(file: str, pause: str = "0") -> None:
-    from mesoface.lab.training.config import read_config
-
-    run.make_recipe = lambda config, stage: ToyRecipe(float(pause))  # type: ignore[assignment]
+def children(pid: int) -> list[int]:
     try:
-        outcome = run.train(read_config(Path(file), "matching"), "matching")
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def wait_for(reached: Callable[[], bool], longest: float = 120.0) -> None:
+    end = time.monotonic() + longest
+    while not reached():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.005)
+
+
+def main(file: str, pause: str = "0") -> None:
+    from mesoface.lab.training.config import MatchingConfig, read_config
+
+    run.make_recipe = lambda config: ToyRecipe(float(pause))  # type: ignore[assignment]
+    try:
+        outcome = run.train(read_config(Path(file), MatchingConfig))
     except MesofaceError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

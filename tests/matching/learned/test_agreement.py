@@ -2,18 +2,22 @@ import numpy as np
 import pytest
 import torch
 
-from mesoface.matching.learned import fast, lookup
-from mesoface.matching.learned.aggregation import agreement, agreement_by_pairs
-from mesoface.matching.learned.blur import gaussian_blur
-from mesoface.matching.learned.features import Features
-from mesoface.matching.learned.lookup import project, sample
+from mesoface.matching.learned.kernels import (
+    agreement,
+    agreement_in_photos,
+    agreement_in_torch,
+    project,
+    sample,
+)
+from mesoface.matching.learned.network import Features, gaussian_blur
 
 GROUPS, WIDTH = 4, 3
 
 
-@pytest.fixture
-def setting():
-    """Five photos of a bumpy square, one of which sees half of it."""
+@pytest.fixture(params=[(GROUPS, WIDTH), (5, 3), (2, 20)], ids=["14", "17", "42"])
+def setting(request):
+    """Five photos of a bumpy square, one of which sees half of it, and their features of so many channels."""
+    groups, width = request.param
     torch.manual_seed(3)
     size, views = 12, 5
     y, x = torch.meshgrid(*(torch.arange(size) * 0.4 - 2.2,) * 2, indexing="ij")
@@ -30,7 +34,7 @@ def setting():
         projections.append(K @ pose)
     visibility = torch.rand(views, size, size) + 0.1
     visibility[1, :, :6] = 0
-    features = [torch.randn(GROUPS * WIDTH + 2, 44, 40 + view) for view in range(views)]
+    features = [torch.randn(groups * width + 2, 44, 40 + view) for view in range(views)]
     for photo in features:
         photo[-2].sigmoid_()
     return {
@@ -40,7 +44,7 @@ def setting():
         "normal": normal,
         "visibility": visibility,
         "steps": torch.arange(-2, 3) * 0.2,
-        "groups": GROUPS,
+        "groups": groups,
     }
 
 
@@ -50,7 +54,10 @@ def test_the_sum_over_views_is_the_mean_over_pairs():
     weights = torch.rand(6, 7, 5)
     weights[2] = 0
     found = agreement((features[v], weights[v]) for v in range(6))
-    torch.testing.assert_close(found.coherence, agreement_by_pairs(features, weights))
+    pairs = torch.ones(6, 6) - torch.eye(6)
+    cosines = torch.einsum("ij,ixy,jxy,igcxy,jgcxy->gxy", pairs, weights, weights, features, features)
+    expected = cosines / torch.einsum("ij,ixy,jxy->xy", pairs, weights, weights)
+    torch.testing.assert_close(found.coherence, expected)
 
 
 def test_the_order_and_copies_of_views_do_not_matter():
@@ -102,8 +109,8 @@ def test_sampling_is_bilinear_with_pixel_centres_at_integers():
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_compiled_loop_says_what_torch_says(setting, threads):
     for a, b in zip(
-        lookup.agreement_in_photos(**setting),
-        fast.agreement_in_photos(**setting, threads=threads),
+        agreement_in_torch(**setting),
+        agreement_in_photos(**setting, threads=threads),
         strict=True,
     ):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
@@ -111,7 +118,7 @@ def test_the_compiled_loop_says_what_torch_says(setting, threads):
 
 def test_the_compiled_gradient_is_torch_s(setting):
     gradients = []
-    for function in (lookup.agreement_in_photos, fast.agreement_in_photos):
+    for function in (agreement_in_torch, agreement_in_photos):
         photos = [photo.clone().requires_grad_() for photo in setting["features"]]
         found = function(**setting | {"features": photos})
         torch.manual_seed(5)
@@ -122,9 +129,19 @@ def test_the_compiled_gradient_is_torch_s(setting):
         torch.testing.assert_close(a, b, atol=2e-3, rtol=1e-3)
 
 
+def test_features_that_cannot_be_looked_up_are_refused(setting):
+    for features in (
+        [photo[:-1] for photo in setting["features"]],  # not groups × width + 2
+        [setting["features"][0][:-3], *setting["features"][1:]],
+        [photo[:, :1] for photo in setting["features"]],
+    ):
+        with pytest.raises(ValueError, match=r"channels are not|must be"):
+            agreement_in_photos(**setting | {"features": features})
+
+
 def test_behind_the_camera_nothing_breaks(setting):
     setting["projections"][0, 2] *= -1
-    for part in fast.agreement_in_photos(**setting):
+    for part in agreement_in_photos(**setting):
         assert torch.isfinite(part).all()
 
 

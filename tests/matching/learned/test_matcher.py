@@ -7,15 +7,12 @@ import torch
 
 from mesoface.errors import MesofaceError
 from mesoface.files.checkpoints import WeightsError
-from mesoface.matching.choice import choose_matcher
+from mesoface.matching.cascade import choose_matcher
 from mesoface.matching.classical import ClassicalLevel, ClassicalMatcher
 from mesoface.matching.learned import SurfaceMatcher
-from mesoface.matching.learned.matcher import LearnedMatcher, NetworkLevel
-from mesoface.matching.learned.opinion import Opinion, closeness
-from mesoface.matching.learned.readout import soft_argmin
-from mesoface.matching.learned.regularizer import Regularizer, halvings
-from mesoface.matching.learned.weights import load_matcher
-from mesoface.matching.levels import LevelInput
+from mesoface.matching.learned.matcher import LearnedMatcher, NetworkLevel, load_matcher, match_in_strips
+from mesoface.matching.learned.network import Opinion, Regularizer, closeness, halvings, soft_argmin
+from mesoface.matching.matcher import LevelInput
 from mesoface.uvd.visibility import cast_visibility
 
 
@@ -45,12 +42,38 @@ def test_the_answer_has_the_shapes_it_promises(network, start):
     assert np.abs(measured.displacement).max() <= 1.2 + 1e-6
 
 
-def test_memory_does_not_change_the_answer(network, start):
-    wide, narrow = (LearnedMatcher(network, threads=1, memory_mb=mb).measure(start) for mb in (1024, 1))
-    # The strips see their surroundings up to a margin, which is wider than what reaches them noticeably.
-    difference = np.abs(wide.displacement - narrow.displacement)[start.space.valid]
-    assert np.percentile(difference, 99) < 0.02
-    assert np.median(difference) < 1e-4
+@pytest.mark.parametrize("size", [96, 320])
+def test_memory_does_not_change_the_answer(scenes, start, size):
+    space = scenes.cap(offset=-0.3).space(size)
+    level = replace(start.level, size=size, reach_mm=0.6, step_mm=0.2)
+    visibility = cast_visibility(space, start.views)
+    start = replace(start, level=level, space=space, visibility=visibility, confidence=np.ones((size, size)))
+    whole, *strips = (load_matcher(threads=1, memory_mb=mb).measure(start) for mb in (2048, 100, 1))
+    for measured in strips:
+        assert np.abs(whole.displacement - measured.displacement).max() < 1e-5
+        assert np.abs(whole.weight - measured.weight).max() < 1e-4
+
+
+@pytest.mark.parametrize(("rows", "texel_mm"), [(40, 0.4), (7, 0.2), (16, 1.0)])
+def test_strips_of_any_height_make_the_same_maps(network, start, rows, texel_mm):
+    torch.manual_seed(2)
+    height, width = 53, 21
+    maps = [torch.randn(height, width) for _ in range(4)]
+    images = [torch.rand(3, 30, 40) for _ in range(3)]
+    maps = {
+        "projections": torch.eye(3, 4).expand(3, -1, -1).clone(),
+        "position": torch.rand(height, width, 3) * 20 + 1,
+        "normal": torch.nn.functional.normalize(torch.rand(height, width, 3), dim=-1),
+        "visibility": torch.rand(3, height, width),
+        "opinion": Opinion(torch.rand(5, height, width), *maps),
+        "steps": torch.arange(-2, 3) * 0.2,
+        "texel_mm": texel_mm,
+    }
+    with torch.inference_mode():
+        features = [network.features(image) for image in images]
+        whole, strips = network(images, **maps), match_in_strips(network, features, **maps, rows=rows)
+    for name in ("logits", "displacement", "confidence", "cost"):
+        torch.testing.assert_close(getattr(whole, name), getattr(strips, name), atol=2e-5, rtol=1e-4)
 
 
 def test_the_order_of_the_views_does_not_matter(network, start):

@@ -8,15 +8,13 @@ import pytest
 import safetensors.torch
 import torch
 
-from mesoface.lab.training.baseline import classical_answer
-from mesoface.lab.training.config import LossWeights
+from mesoface.lab.training.config import MatchingLoss
 from mesoface.lab.training.our_recipe import OurRecipe
 from mesoface.lab.training.patches import patch_tile
-from mesoface.lab.training.validation import Answer
+from mesoface.lab.training.tile_recipe import TileAnswer, classical_answer
 from mesoface.matching.cascade import match
 from mesoface.matching.learned import SurfaceMatcher
-from mesoface.matching.learned.matcher import LearnedMatcher
-from mesoface.matching.learned.weights import SHIPPED, load_matcher
+from mesoface.matching.learned.matcher import SHIPPED, LearnedMatcher, load_matcher
 from mesoface.uvd.space import build_uvd_space
 
 
@@ -47,13 +45,13 @@ def error(answers):
 
 
 def learned(network):
-    recipe = OurRecipe(network, "regularizer", LossWeights(), augment=False)
-    return [Answer(tile, *recipe.predict(tile)) for tile in tiles()]
+    recipe = OurRecipe(network, "regularizer", MatchingLoss(), augment=False)
+    return [TileAnswer(tile, *recipe.predict(tile)) for tile in tiles()]
 
 
 def classical():
     found = [(tile, classical_answer(tile)) for tile in tiles()]
-    return [Answer(tile, answer.displacement, answer.weight) for tile, answer in found]
+    return [TileAnswer(tile, answer.displacement, answer.weight) for tile, answer in found]
 
 
 def test_they_beat_the_classical_matcher_on_single_passes(shipped):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mesoface.matching.paper import IMPLICIT_FUNCTION, REGULARIZER
-from mesoface.relief.generator import MESO_GENERATOR
+from mesoface.relief.network import MESO_GENERATOR
 
 TOLERANCE, COST_TOLERANCE = 2e-5, 2e-6
 
@@ -66,7 +66,7 @@ def test_regularizer(published, golden):
 
 
 def test_regularizer_loss(golden):
-    from mesoface.matching.paper.regularizer import displacement_loss
+    from mesoface.matching.paper.network import displacement_loss
 
     arrays = golden("reg_golden.npz")
     loss = displacement_loss(arrays["pred"], arrays["target"], arrays["mask"])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
 from mesoface.matching.paper import FeatureNetwork, ImplicitFunction, Regularizer
-from mesoface.matching.paper.implicit_function import project, sample_features, view_variance
-from mesoface.matching.paper.regularizer import expected_step
-from mesoface.relief.generator import MesoGenerator
+from mesoface.matching.paper.network import expected_step, project, sample_features, view_variance
+from mesoface.relief.network import MesoGenerator
 
 
 @pytest.fixture
@@ -163,3 +167,23 @@ def test_regularizer_refuses(volume, steps, mask, message):
 def test_generator_refuses(shape):
     with pytest.raises(ValueError, match="texture"):
         MesoGenerator(2)(torch.zeros(shape))
+
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "paper_numbers.py"
+PINNED = json.loads(Path(__file__).with_name("numbers.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def numbers() -> dict[str, list[float]]:
+    spec = importlib.util.spec_from_file_location("paper_numbers", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script.numbers()
+
+
+@pytest.mark.parametrize("name", ["features", "costs", "displacement", "detail"])
+def test_pinned(numbers, name):
+    assert np.std(PINNED[name]) > 0.05  # else nothing would be told apart
+    np.testing.assert_allclose(numbers[name], PINNED[name], atol=1e-4)

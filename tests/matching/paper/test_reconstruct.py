@@ -24,7 +24,7 @@ from mesoface.matching.paper.reconstruct import (
     load_paper_networks,
     match_paper,
 )
-from mesoface.matching.paper.space import paper_space
+from mesoface.matching.paper.volume import paper_space
 from mesoface.uvd.visibility import SEEN
 
 SIDE, STEPS = 240, range(-16, 17)
@@ -229,7 +229,7 @@ def test_from_photos_to_a_face(sample_capture, sample_face, agreeing_weights, mo
     """
     steps = range(-10, 11)
     monkeypatch.setattr(reconstruct, "match_paper", partial(match_paper, longest_side=480, steps=steps))
-    monkeypatch.setattr("mesoface.matching.paper.space.paper_space", partial(paper_space, size=64))
+    monkeypatch.setattr("mesoface.matching.paper.volume.paper_space", partial(paper_space, size=64))
     names = ["3", "4", "5"]
     keep = [sample_face.capture.names.index(name) for name in names]
     landmarks = sample_face.landmarks2d

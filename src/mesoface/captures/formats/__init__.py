@@ -1,39 +1,42 @@
-"""Capture formats: one module each, found by looking at the folder.
+"""Capture formats: a module each recognises its folders and reads them, one in ``writers`` writes them.
 
-To add one, write a module with ``NAME``, ``LOOKS_FOR``, ``detect`` and ``read``, and name it in ``FORMATS``.
+To add one, write a module with ``NAME``, ``LOOKS_FOR``, ``detect`` and ``read``, a module of the same name in
+``writers``, and add the name to ``_NAMES``.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
 from mesoface.captures.capture import CaptureSource
-from mesoface.captures.formats import (
-    colmap,
-    facescape,
-    meshroom,
-    metashape,
-    nerfstudio,
-    opencv,
-    openmvg,
-    plain,
-    realitycapture,
-)
 from mesoface.captures.formats.files import list_photos
 from mesoface.errors import CaptureError
 
+_NAMES = (  # in the order in which a folder is tested
+    "plain",
+    "facescape",
+    "colmap",
+    "nerfstudio",
+    "metashape",
+    "realitycapture",
+    "openmvg",
+    "meshroom",
+    "opencv",  # last: its files have no name of their own
+)
+
 
 class CaptureFormat(Protocol):
-    """What a format's module offers."""
+    """The interface of a format's module."""
 
     NAME: str
-    """as ``--format`` takes it"""
+    """the module's name, a choice of ``--format``"""
     LOOKS_FOR: str
-    """which files tell it, for people"""
+    """the files that identify the format, for messages"""
 
     def detect(self, path: Path) -> bool:
-        """Whether the folder ``path`` looks like this format."""
+        """Whether the folder ``path`` appears to have this format."""
         ...
 
     def read(self, path: Path) -> CaptureSource:
@@ -45,20 +48,7 @@ class CaptureFormat(Protocol):
         ...
 
 
-FORMATS = {
-    module.NAME: cast(CaptureFormat, module)
-    for module in (
-        plain,
-        facescape,
-        colmap,
-        nerfstudio,
-        metashape,
-        realitycapture,
-        openmvg,
-        meshroom,
-        opencv,  # last: its files have no name of their own
-    )
-}
+FORMATS = {name: cast(CaptureFormat, import_module(f"{__name__}.{name}")) for name in _NAMES}
 
 
 def read_source(path: str | Path, format: str | None = None) -> CaptureSource:
@@ -66,8 +56,7 @@ def read_source(path: str | Path, format: str | None = None) -> CaptureSource:
 
     Args:
         path: the capture's folder.
-        format: a key of :data:`FORMATS`, or None to look at the folder and take the first that
-            matches, in that order.
+        format: a key of :data:`FORMATS`, or None for the first that recognises the folder.
 
     Raises:
         CaptureError: no folder, no known format, or a calibration that cannot be used.
@@ -79,22 +68,20 @@ def read_source(path: str | Path, format: str | None = None) -> CaptureSource:
         raise CaptureError(f"{what}, a capture's folder was expected", path=path, remedy=remedy)
     if format is not None:
         if format not in FORMATS:
-            raise CaptureError(
-                f"no capture format {format!r}", path=path, remedy=f"there are: {', '.join(FORMATS)}"
-            )
+            remedy = f"there are: {', '.join(FORMATS)}"
+            raise CaptureError(f"no capture format {format!r}", path=path, remedy=remedy)
         return FORMATS[format].read(path)
     for reader in FORMATS.values():
         if reader.detect(path):
             return reader.read(path)
     looked = "; ".join(f"{name}: {reader.LOOKS_FOR}" for name, reader in FORMATS.items())
+    what, remedy = "holds no capture in a known format", "name the folder that has one of these"
     if list_photos(path) or list_photos(path / "images"):
-        raise CaptureError(
-            f"holds no capture in a known format, only photos without cameras. Looked for {looked}",
-            path=path,
-            remedy="find their cameras with `mesoface calibrate PHOTOS --out CAPTURE`, or pass --calibrate "
-            "to `mesoface reconstruct`; or put the calibration beside them",
+        what = "holds no capture in a known format, only photos without cameras"
+        remedy = (
+            "find their cameras with `mesoface calibrate PHOTOS --out CAPTURE`, or pass --calibrate to "
+            "`mesoface reconstruct`; or put the calibration beside them"
         )
-    empty = "is an empty folder" if not any(path.iterdir()) else "holds no capture in a known format"
-    raise CaptureError(
-        f"{empty}. Looked for {looked}", path=path, remedy="name the folder that has one of these"
-    )
+    elif not any(path.iterdir()):
+        what = "is an empty folder"
+    raise CaptureError(f"{what}. Looked for {looked}", path=path, remedy=remedy)

@@ -1,11 +1,16 @@
 """COLMAP models, binary or text, through pycolmap: photos in ``images/``, masks in ``masks/``.
 
-COLMAP puts the centre of the top-left pixel at (0.5, 0.5); here it is (0, 0), so cx and cy lose 0.5 at the
-door. Its world has no unit.
+COLMAP puts the centre of the top-left pixel at (0.5, 0.5); here it is (0, 0), so reading subtracts 0.5 from
+cx and cy. Its world has no unit.
+
+Binary files are checked before pycolmap reads them. It trusts the counts in them: it reads a truncated file
+as far as it goes, and allocates as much memory as a damaged count requests. The layout is the one in COLMAP's
+documentation, "Output Format".
 """
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +19,35 @@ import pycolmap
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.colmap_binary import check_binary
-from mesoface.captures.formats.colmap_lens import intrinsics
-from mesoface.captures.formats.files import inside, list_photos, listed, make_camera, unique_names
+from mesoface.captures.formats.files import (
+    inside,
+    list_photos,
+    make_camera,
+    notes_on,
+    refused,
+    unique_names,
+)
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera
+from mesoface.geometry.lens import Array, Lens, OpenCVLens
 
 NAME = "colmap"
 LOOKS_FOR = "cameras.bin or cameras.txt in sparse/0, sparse or the folder itself"
 
 
+_CAMERA = struct.Struct("<IiQQ")  # id, model, width, height; then 8 bytes a parameter
+_IMAGE = struct.Struct("<I7dI")  # id, pose, camera; then the name, a zero byte, and a count of 2D points
+_POINT = struct.Struct("<Q3d3BdQ")  # id, position, colour, error, track length; then 8 bytes an observation
+_FRAME = struct.Struct("<II7dI")  # id, rig, pose, count of photos; then 16 bytes a photo
+_RIG = struct.Struct(
+    "<II"
+)  # id, count of sensors; then 8 bytes for the first, 9 and an optional pose for others
+_COUNT = struct.Struct("<Q")
+
+
 def detect(path: Path) -> bool:
-    """Whether ``path`` has a COLMAP model where one is looked for."""
+    """Whether ``path`` has a COLMAP model in one of the places."""
     return bool(_model_folders(path))
 
 
@@ -43,23 +65,23 @@ def read(path: Path) -> CaptureSource:
         )
     on_disk = list_photos(images, deep=True)
     registered = [model.images[i] for i in sorted(model.images, key=lambda i: model.images[i].name)]
-    missing = dict.fromkeys(
-        image.name for image in registered if not inside(images, image.name, said_by=folder).is_file()
-    )
+    names = [image.name for image in registered]
+    missing = [name for name in dict.fromkeys(names) if not inside(images, name, file=folder).is_file()]
     posed = [image for image in registered if image.has_pose and image.name not in missing]
-    if missing:
-        notes.append(f"in the COLMAP model but not in images/, left out: {listed(list(missing))}")
-    if unposed := [image.name for image in registered if not image.has_pose]:
-        notes.append(f"without a pose in the COLMAP model, left out: {listed(unposed)}")
-    if extra := sorted(set(on_disk) - {image.name for image in registered}):
-        notes.append(f"in images/ but not in the COLMAP model: {listed(extra)}")
     views = []
     for name, image in zip(unique_names([image.name for image in posed]), posed, strict=True):
-        mask = inside(path / "masks", f"{image.name}.png", said_by=folder)
+        mask = inside(path / "masks", f"{image.name}.png", file=folder)
         camera = _camera(image, model.cameras[image.camera_id], folder)
         views.append(ViewSource(name, images / image.name, camera, mask if mask.is_file() else None))
-    if (path / "masks").is_dir() and (bare := [view.name for view in views if view.mask_path is None]):
-        notes.append(f"without a mask in masks/<photo's name>.png: {listed(bare)}")
+    bare = [view.name for view in views if view.mask_path is None]
+    notes += notes_on(
+        {
+            "in the COLMAP model but not in images/, left out": missing,
+            "without a pose in the COLMAP model, left out": [i.name for i in registered if not i.has_pose],
+            "in images/ but not in the COLMAP model": sorted(set(on_disk) - set(names)),
+            "without a mask in masks/<photo's name>.png": bare if (path / "masks").is_dir() else [],
+        }
+    )
     return CaptureSource(path, NAME, tuple(views), tuple(notes))
 
 
@@ -91,9 +113,7 @@ def _model_folders(path: Path) -> list[Path]:
     sparse = path / "sparse"
     below = sorted(p for p in sparse.iterdir() if p.is_dir()) if sparse.is_dir() else []
     for candidates in (below, [sparse], [path]):
-        if found := [
-            p for p in candidates if any((p / f"cameras.{kind}").is_file() for kind in ("bin", "txt"))
-        ]:
+        if found := [p for p in candidates if (p / "cameras.bin").is_file() or (p / "cameras.txt").is_file()]:
             return found
     return []
 
@@ -117,7 +137,7 @@ def _largest_model(path: Path) -> tuple[Any, Path, list[str]]:
 def _open_model(folder: Path) -> Any:
     """The pycolmap reconstruction in ``folder``."""
     if (folder / "cameras.bin").is_file():
-        check_binary(folder)
+        _check_binary(folder)
     try:
         model = pycolmap.Reconstruction(str(folder))
         names = [image.name for image in model.images.values()]  # not UTF-8 in a damaged file
@@ -136,14 +156,116 @@ def _open_model(folder: Path) -> Any:
 
 def _camera(image: Any, camera: Any, folder: Path) -> Camera:
     """A photo's camera."""
-    try:
+    remedy = "undistort the photos with COLMAP's image_undistorter"
+    with refused(folder, remedy, about=f"camera {camera.camera_id}: "):
         K, lens = intrinsics(camera)
-    except ValueError as error:
-        raise CaptureError(
-            f"camera {camera.camera_id}: {error}",
-            path=folder,
-            remedy="undistort the photos with COLMAP's image_undistorter",
-        ) from error
     pose = image.cam_from_world().matrix()
     size = (camera.width, camera.height)
-    return make_camera(image.name, K, pose[:, :3], pose[:, 3], size, lens, said_by=folder)
+    return make_camera(image.name, K, pose[:, :3], pose[:, 3], size, lens, file=folder)
+
+
+def intrinsics(camera: Any) -> tuple[Array, Lens | None]:
+    """A pycolmap camera's K (3, 3), pixel centres at integers, and its lens.
+
+    Raises:
+        ValueError: the model is a panorama's, or its numbers are impossible.
+    """
+    if camera.is_spherical():
+        raise ValueError(f"the camera model {camera.model_name} is a panorama's")
+    if not camera.verify_params() or not np.isfinite(camera.params).all():
+        raise ValueError("its parameters are not finite, or too few")
+    fx, fy = (camera.params[i] for i in (camera.focal_length_idxs() * 2)[:2])
+    cx, cy = (camera.params[i] for i in camera.principal_point_idxs())
+    K = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])
+    rest = camera.params[len(camera.focal_length_idxs()) + 2 :]
+    return K, _lens(camera.model_name, tuple(float(k) for k in rest))
+
+
+def _lens(model: str, k: tuple[float, ...]) -> Lens | None:
+    """OpenCV's lens where the model is a case of it (it is the faster one), else COLMAP's own."""
+    if model in ("SIMPLE_PINHOLE", "PINHOLE"):
+        return None
+    if model in ("SIMPLE_RADIAL", "RADIAL"):
+        return OpenCVLens((*k, 0.0, 0.0, 0.0)[:4])
+    if model in ("OPENCV", "FULL_OPENCV"):
+        return OpenCVLens(k)
+    return ColmapLens(model, k)
+
+
+def _check_binary(folder: Path) -> None:
+    """Check that the model's files are complete; ``rigs.bin`` and ``frames.bin`` came with COLMAP 3.12.
+
+    Raises:
+        CaptureError: one is missing, or is shorter or longer than its own counts require.
+    """
+    walks = {"cameras": _cameras, "images": _images, "points3D": _points, "rigs": _rigs, "frames": _frames}
+    for name, walk in walks.items():
+        path = folder / f"{name}.bin"
+        if not path.is_file():
+            if name in ("rigs", "frames"):
+                continue
+            raise CaptureError("is missing from the COLMAP model", path=path, remedy="export the model again")
+        data = path.read_bytes()
+        try:
+            end = walk(data)
+        except (struct.error, ValueError, KeyError, OverflowError):
+            end = -1
+        if end != len(data):
+            raise CaptureError(
+                "is truncated or corrupt: its length does not match its counts",
+                path=path,
+                remedy="copy it again, or export the model again from COLMAP",
+            )
+
+
+def _cameras(data: bytes) -> int:
+    (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
+    for _ in range(count):
+        model = _CAMERA.unpack_from(data, at)[1]
+        at += _CAMERA.size + 8 * _parameter_count(model)
+        if at > len(data):
+            raise ValueError
+    return at
+
+
+def _parameter_count(model: int) -> int:
+    kind = pycolmap.CameraModelId(model)
+    return len(pycolmap.Camera.create_from_model_id(1, kind, 1.0, 1, 1).params)
+
+
+def _images(data: bytes) -> int:
+    (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
+    for _ in range(count):
+        _IMAGE.unpack_from(data, at)
+        at = data.index(b"\0", at + _IMAGE.size) + 1
+        at += _COUNT.size + 24 * _COUNT.unpack_from(data, at)[0]
+    return at
+
+
+def _rigs(data: bytes) -> int:
+    (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
+    for _ in range(count):
+        sensors = _RIG.unpack_from(data, at)[1]
+        at += _RIG.size + 8 * min(sensors, 1)
+        for _ in range(sensors - 1):
+            has_pose = data[at + 8 : at + 9]
+            if not has_pose:
+                raise ValueError
+            at += 9 + 56 * (has_pose != b"\0")
+    return at
+
+
+def _points(data: bytes) -> int:
+    return _counted(data, _POINT, 8)
+
+
+def _frames(data: bytes) -> int:
+    return _counted(data, _FRAME, 16)
+
+
+def _counted(data: bytes, record: struct.Struct, size: int) -> int:
+    """Skip records whose last field counts the items of ``size`` bytes that follow."""
+    (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
+    for _ in range(count):
+        at += record.size + size * record.unpack_from(data, at)[-1]
+    return at

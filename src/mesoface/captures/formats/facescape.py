@@ -2,7 +2,7 @@
 
 For each view i the JSON object has ``i_K`` (3×3), ``i_Rt`` (3×4, world → camera, OpenCV axes),
 ``i_distortion`` (k1 k2 p1 p2 k3), ``i_width``, ``i_height`` and ``i_valid``. Pixel centres are at integers.
-The published layout does not state the world's unit; ours has a key ``mm_per_unit`` where it is known.
+The published layout does not state the world's unit; ours adds a key ``mm_per_unit`` where it is known.
 """
 
 from __future__ import annotations
@@ -18,60 +18,65 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.files import as_array, list_photos, listed, make_camera, read_json
+from mesoface.captures.formats.files import (
+    LAYOUT,
+    as_array,
+    list_photos,
+    listed,
+    make_camera,
+    notes_on,
+    read_json,
+    refused,
+    required,
+)
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera, OpenCVLens
 
 NAME = "facescape"
 LOOKS_FOR = "params.json"
 MM_PER_UNIT = "mm_per_unit"
-"""Our own key of ``params.json``; whoever does not know it does not see it."""
+"""Our own key in ``params.json``; programs that do not know it ignore it."""
 _KEY = re.compile(r"(\d{1,6})_(K|Rt|distortion|width|height|valid)")
 
 
 def detect(path: Path) -> bool:
     """Whether ``path`` has a ``params.json``."""
-    return (path / "params.json").is_file()
+    return (path / LOOKS_FOR).is_file()
 
 
 def read(path: Path) -> CaptureSource:
     """Read a folder in FaceScape's layout. Views that are not valid are left out and noted.
 
-    A valid view whose photo is missing stays in (and loading it is an error): the layout has ``valid``
-    to say that a view shall be left out.
+    A valid view whose photo is missing is kept, and loading it is an error: the layout has ``valid`` to leave
+    a view out.
 
     Raises:
         CaptureError: no ``params.json``, or one that is not JSON, lacks keys or has impossible numbers.
     """
-    params_path = path / "params.json"
-    if not params_path.is_file():
-        raise CaptureError("no params.json here", path=path, remedy="name a folder in FaceScape's layout")
-    content = read_json(params_path)
+    file = required(path, LOOKS_FOR)
+    content = read_json(file)
     params = _by_view(content)
     if not params:
-        raise CaptureError(
-            'describes no view: no key like "0_K"',
-            path=params_path,
-            remedy="see docs/formats.md for the layout",
-        )
+        raise CaptureError('describes no view: no key like "0_K"', path=file, remedy=LAYOUT)
     photos: dict[str, Path] = {}
-    for file in list_photos(path).values():
-        photos.setdefault(file.stem, file)
-    invalid = [i for i, values in params.items() if not values.get("valid", True)]
+    for photo in list_photos(path).values():
+        photos.setdefault(photo.stem, photo)
+    valid = {str(i): values for i, values in params.items() if values.get("valid", True)}
     views = tuple(
-        ViewSource(str(i), photos.get(str(i), path / f"{i}.jpg"), _camera(i, values, params_path))
-        for i, values in params.items()
-        if i not in invalid
+        ViewSource(name, photos.get(name, path / f"{name}.jpg"), _camera(name, values, file))
+        for name, values in valid.items()
     )
-    notes = []
-    if invalid:
-        notes.append(f"left out, marked invalid in params.json: {listed([str(i) for i in invalid])}")
-    if missing := [view.name for view in views if view.name not in photos]:
-        notes.append(f"in params.json without a photo: {listed(missing)}")
-    described = {str(i) for i in params}
-    if extra := [file.name for stem, file in photos.items() if stem not in described]:
-        notes.append(f"photos that params.json does not describe: {listed(extra)}")
-    return CaptureSource(path, NAME, views, tuple(notes), _scale(content, params_path))
+    described = [str(i) for i in params]
+    notes = notes_on(
+        {
+            "left out, marked invalid in params.json": [name for name in described if name not in valid],
+            "in params.json without a photo": [name for name in valid if name not in photos],
+            "photos that params.json does not describe": [
+                photo.name for stem, photo in photos.items() if stem not in described
+            ],
+        }
+    )
+    return CaptureSource(path, NAME, views, tuple(notes), _scale(content, file))
 
 
 def write(
@@ -91,7 +96,7 @@ def write(
         cameras: V cameras of the photos' sizes, each with no lens or an :class:`OpenCVLens` of at most
             five coefficients.
         numbers: the views' numbers; 0, 1, 2, … when left out.
-        mm_per_unit: millimetres per world unit, where it shall be stated.
+        mm_per_unit: millimetres per world unit, to be stated in the file, or None.
         quality: of the JPEG files, 1 to 100.
 
     Raises:
@@ -114,13 +119,13 @@ def write(
 def write_params(
     path: Path, cameras: Sequence[Camera], numbers: Sequence[int], *, mm_per_unit: float | None = None
 ) -> None:
-    """Write ``params.json`` beside photos that are in place.
+    """Write ``params.json`` beside photos that are there already.
 
     Args:
         path: an existing folder.
         cameras: as :func:`write` takes them.
         numbers: the views' numbers, which are their photos' names.
-        mm_per_unit: millimetres per world unit, where it shall be stated.
+        mm_per_unit: millimetres per world unit, to be stated in the file, or None.
 
     Raises:
         ValueError: a lens does not fit the layout.
@@ -145,7 +150,7 @@ def _five(camera: Camera) -> list[float]:
 
 
 def _by_view(content: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """{view: {"K": …, "Rt": …, …}}, sorted by view; other keys are not ours."""
+    """{view: {"K": …, "Rt": …, …}}, sorted by view; other keys are ignored."""
     params: dict[int, dict[str, Any]] = {}
     for key, value in content.items():
         if match := _KEY.fullmatch(key):
@@ -153,36 +158,32 @@ def _by_view(content: dict[str, Any]) -> dict[int, dict[str, Any]]:
     return dict(sorted(params.items()))
 
 
-def _scale(content: dict[str, Any], said_by: Path) -> float | None:
-    """Millimetres per world unit where ``params.json`` says so."""
+def _scale(content: dict[str, Any], file: Path) -> float | None:
+    """Millimetres per world unit where ``params.json`` states it."""
     scale = content.get(MM_PER_UNIT)
     if scale is None:
         return None
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < float("inf"):
         raise CaptureError(
             f"{MM_PER_UNIT} must be a number above 0, got {scale!r}",
-            path=said_by,
+            path=file,
             remedy="correct it, or leave it out",
         )
     return float(scale)
 
 
-def _camera(view: int, values: dict[str, Any], said_by: Path) -> Camera:
+def _camera(view: str, values: dict[str, Any], file: Path) -> Camera:
     """The camera of one view."""
     if lacking := [key for key in ("K", "Rt", "width", "height") if key not in values]:
         raise CaptureError(
             f"view {view} has no {listed([f'{view}_{key}' for key in lacking])}",
-            path=said_by,
+            path=file,
             remedy=f'add it, or mark the view as invalid with "{view}_valid": false',
         )
-    try:
+    with refused(file, f'correct it, or set "{view}_valid": false', about=f"view {view}: "):
         Rt, distortion = as_array(values["Rt"]), as_array(values.get("distortion", [0.0] * 5)).ravel()
         if Rt.shape != (3, 4):
             raise ValueError(f"Rt must have the shape (3, 4), got {Rt.shape}")
         lens = OpenCVLens(tuple(distortion.tolist())) if len(distortion) == 0 or distortion.any() else None
-    except ValueError as error:
-        raise CaptureError(
-            f"view {view}: {error}", path=said_by, remedy=f'correct it, or set "{view}_valid": false'
-        ) from error
     size = (values["width"], values["height"])
-    return make_camera(str(view), values["K"], Rt[:, :3], Rt[:, 3], size, lens, said_by=said_by)
+    return make_camera(view, values["K"], Rt[:, :3], Rt[:, 3], size, lens, file=file)

@@ -1,10 +1,10 @@
 """Meshroom's and AliceVision's ``cameras.sfm`` (SfMData as JSON), photos anywhere below the folder.
 
-All numbers are text. Rotations are world → camera in OpenCV's axes, written column by column; with them
-stands the camera's centre. The layout changed on the way, and its own version says which it is: up to 1.2.0
-the principal point counts from the corner, then from the middle of the image; up to 1.2.1 the focal length is
-in pixels, then in millimetres of the sensor; before 1.2.5 ``pixelRatio`` is fx / fy, then fy / fx. Image
-sampling puts the centre of the top-left pixel at (0, 0).
+All numbers are text. Rotations are world → camera in OpenCV's axes, written column by column, beside the
+camera's centre. The layout depends on the version in the file: up to 1.2.0 the principal point is relative to
+the corner, later to the middle of the image; up to 1.2.1 the focal length is in pixels, later in millimetres
+of the sensor; before 1.2.5 ``pixelRatio`` is fx / fy, later fy / fx. Image sampling puts the centre of the
+top-left pixel at (0, 0).
 """
 
 from __future__ import annotations
@@ -13,87 +13,81 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
+from pydantic import AliasPath, Field, FiniteFloat, field_validator
 
-from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.capture import CaptureSource
 from mesoface.captures.formats.files import (
+    Lenient,
+    Positive,
+    Side,
+    Three,
     head_of,
     list_files,
-    listed,
     make_camera,
+    notes_on,
+    only_file,
     parted,
     read_json,
+    refused,
     validated,
 )
+from mesoface.captures.formats.lenses import ColmapLens, brown_lens
 from mesoface.captures.formats.photos import Photos
-from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Array, Lens, OpenCVLens
+from mesoface.geometry.lens import Array, Lens
 
 NAME = "meshroom"
 LOOKS_FOR = "one .sfm file, or sfm.json, of Meshroom or AliceVision"
 
-# The names of the same lenses before and after cameras and their distortions were told apart (1.2.7).
+# The names of the lenses before and after 1.2.7, which separated cameras from their distortion.
 _NONE, _RADIAL = ("pinhole", "none"), ("radial1", "radialk1", "radial3", "radialk3")
 _BROWN, _FISHEYE, _FOV = ("brown", "brownt2"), ("fisheye4", "fisheye"), ("fisheye1",)
 
-_Positive = Annotated[FiniteFloat, Field(gt=0)]
-_Size = Annotated[int, Field(ge=1, le=1 << 20)]
 _Pair = tuple[FiniteFloat, FiniteFloat]
 _Version = tuple[int, int, int]
 
 
-class _Lenient(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-
-class _View(_Lenient):
+class _View(Lenient):
     poseId: str = ""
     intrinsicId: str = ""
     path: str = ""
     rigId: str | None = None
 
 
-class _Intrinsic(_Lenient):
+class _Intrinsic(Lenient):
     intrinsicId: str
-    width: _Size
-    height: _Size
-    sensorWidth: _Positive = 36.0
+    width: Side
+    height: Side
+    sensorWidth: Positive = 36.0
     type: str
     focalLength: FiniteFloat | None = None
     pxFocalLength: _Pair | FiniteFloat | None = None
-    pixelRatio: _Positive = 1.0
+    pixelRatio: Positive = 1.0
     principalPoint: _Pair
     distortionType: str | None = None
-    distortionParams: list[FiniteFloat] = []
+    distortionParams: tuple[FiniteFloat, ...] = ()
     undistortionType: str = "none"
 
     @field_validator("distortionParams", mode="before")
     @classmethod
     def _empty(cls, value: object) -> object:
-        return [] if value == "" else value  # how the library that writes the file writes an empty list
+        return () if value == "" else value  # the writing library's empty list
 
 
-class _Transform(_Lenient):
-    rotation: Annotated[list[FiniteFloat], Field(min_length=9, max_length=9)]
-    center: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
-
-
-class _PoseOf(_Lenient):
-    transform: _Transform
-
-
-class _Pose(_Lenient):
+class _Pose(Lenient):
     poseId: str
-    pose: _PoseOf
+    rotation: Annotated[
+        list[FiniteFloat],
+        Field(min_length=9, max_length=9, validation_alias=AliasPath("pose", "transform", "rotation")),
+    ]
+    center: Three = Field(validation_alias=AliasPath("pose", "transform", "center"))
 
 
-class _SfmData(_Lenient):
+class _SfmData(Lenient):
     version: _Version
-    views: list[_View] = []
-    intrinsics: list[_Intrinsic] = []
-    poses: list[_Pose] = []
+    views: tuple[_View, ...] = ()
+    intrinsics: tuple[_Intrinsic, ...] = ()
+    poses: tuple[_Pose, ...] = ()
 
 
 def detect(path: Path) -> bool:
@@ -105,39 +99,27 @@ def read(path: Path) -> CaptureSource:
     """Read a folder with one file of SfMData. Views without a pose or a photo are left out and noted.
 
     Raises:
-        CaptureError: no such file or several, one that is damaged, or a lens that has no counterpart.
+        CaptureError: no such file or several, one that is damaged, or a lens that is not supported.
     """
-    files = _files(path)
-    if len(files) != 1:
-        found = listed([file.name for file in files]) if files else "none"
-        raise CaptureError(
-            f"one file of cameras was expected, found {found}",
-            path=path,
-            remedy="keep the one of StructureFromMotion, or of ConvertSfMFormat with .sfm as its type",
-        )
-    file = files[0]
-    content = validated(_SfmData, read_json(file), said_by=file)
+    remedy = "keep the one of StructureFromMotion, or of ConvertSfMFormat with .sfm as its type"
+    file = only_file(_files(path), "one file of cameras", folder=path, remedy=remedy)
+    content = validated(_SfmData, read_json(file), file=file)
     intrinsics = {intrinsic.intrinsicId: intrinsic for intrinsic in content.intrinsics}
-    poses = {pose.poseId: pose.pose.transform for pose in content.poses}
+    poses = {pose.poseId: pose for pose in content.poses}
     posed, unposed = parted(content.views, lambda v: v.poseId in poses and v.intrinsicId in intrinsics)
     usable, rigged = parted(posed, lambda view: view.rigId is None)
-    photos = Photos(path)
-    matched, missing = photos.match([(view.path, view) for view in usable], said_by=file)
-    views = []
-    for name, view, photo in matched:
-        camera = _camera(name, intrinsics[view.intrinsicId], poses[view.poseId], content.version, file)
-        views.append(ViewSource(name, photo, camera, photos.mask_of(photo)))
-    notes = []
-    for why, left_out in (
-        ("without a pose", [view.path for view in unposed]),
-        ("whose pose is that of a rig", [view.path for view in rigged]),
-        ("without their photo", missing),
-    ):
-        if left_out:
-            notes.append(f"left out, views {why}: {listed([PurePosixPath(said).name for said in left_out])}")
-    if extra := photos.others(photo for _, _, photo in matched):
-        notes.append(f"photos without a pose: {listed(extra)}")
-    return CaptureSource(path, NAME, tuple(views), tuple(notes))
+
+    def camera_of(name: str, view: _View, photo: Path) -> Camera:
+        return _camera(name, intrinsics[view.intrinsicId], poses[view.poseId], content.version, file)
+
+    notes = notes_on(
+        {
+            "left out, views without a pose": [PurePosixPath(view.path).name for view in unposed],
+            "left out, views with the pose of a rig": [PurePosixPath(view.path).name for view in rigged],
+        }
+    )
+    described = [(view.path, view) for view in usable]
+    return Photos(path).source(NAME, described, camera_of, file=file, notes=notes)
 
 
 def _files(path: Path) -> list[Path]:
@@ -146,23 +128,18 @@ def _files(path: Path) -> list[Path]:
     return [file for file in candidates if '"version"' in head_of(file)]
 
 
-def _camera(name: str, one: _Intrinsic, pose: _Transform, version: _Version, file: Path) -> Camera:
+def _camera(name: str, one: _Intrinsic, pose: _Pose, version: _Version, file: Path) -> Camera:
     """A view's camera."""
-    try:
+    remedy = "calibrate with a pinhole or fisheye camera and radial or Brown distortion"
+    with refused(file, remedy, about=f"intrinsic {one.intrinsicId}: "):
         fx, fy = _focal_lengths(one, version)
         lens = _lens(one)
-    except ValueError as error:
-        raise CaptureError(
-            f"intrinsic {one.intrinsicId}: {error}",
-            path=file,
-            remedy="calibrate with a pinhole or fisheye camera and radial or Brown distortion",
-        ) from error
     cx, cy = one.principalPoint
     if version > (1, 2, 0):
         cx, cy = cx + one.width / 2, cy + one.height / 2
     R: Array = np.array(pose.rotation).reshape(3, 3).T  # column by column
     K = [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]
-    return make_camera(name, K, R, -R @ pose.center, (one.width, one.height), lens, said_by=file)
+    return make_camera(name, K, R, -R @ pose.center, (one.width, one.height), lens, file=file)
 
 
 def _focal_lengths(one: _Intrinsic, version: _Version) -> tuple[float, float]:
@@ -186,23 +163,23 @@ def _lens(one: _Intrinsic) -> Lens | None:
     """The lens.
 
     Raises:
-        ValueError: it has no counterpart here, or another number of coefficients.
+        ValueError: it is not supported, or has another number of coefficients.
     """
     kind, k = (one.distortionType or one.type).lower(), tuple(one.distortionParams)
     if one.undistortionType.lower() != "none":
-        raise ValueError(f"undistortion {one.undistortionType} has no counterpart here")
+        raise ValueError(f"undistortion {one.undistortionType} is not supported")
     if one.distortionType is not None and one.type != "pinhole":
-        raise ValueError(f"the camera type {one.type} has no counterpart here")
+        raise ValueError(f"the camera type {one.type} is not supported")
     if kind in _FISHEYE:
         return ColmapLens("OPENCV_FISHEYE", k)
     if kind in _FOV:
         return ColmapLens("FOV", k)
     if kind not in (*_NONE, *_RADIAL, *_BROWN):
-        raise ValueError(f"the distortion {kind} has no counterpart here")
+        raise ValueError(f"the distortion {kind} is not supported")
     if not any(k):
         return None
     expected = {"radial1": 1, "radialk1": 1, "radial3": 3, "radialk3": 3}.get(kind, 5)
     if kind in _NONE or len(k) != expected:
         raise ValueError(f"the distortion {kind} does not take {len(k)} coefficients")
     k1, k2, k3, t1, t2 = (*k, 0.0, 0.0, 0.0, 0.0)[:5]
-    return OpenCVLens((k1, k2, t1, t2, k3))
+    return brown_lens(k1, k2, k3, 0.0, t1, t2)

@@ -1,7 +1,7 @@
 """Agisoft Metashape's cameras (File > Export > Export Cameras, Agisoft XML), photos below the folder.
 
-Camera transforms are camera → chunk with OpenCV's axes; the chunk's own transform, or its component's, leads
-on to the world, in metres where it has a scale. The principal point is relative to the middle of the image,
+Camera transforms are camera → chunk with OpenCV's axes; the transform of the chunk, or of its component, is
+chunk → world, in metres where it has a scale. The principal point is relative to the middle of the image,
 whose top-left pixel has its centre at (0.5, 0.5). The lens is that of the manual's appendix "Camera models".
 """
 
@@ -14,13 +14,22 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.brown_lens import brown_lens
-from mesoface.captures.formats.colmap_lens import ColmapLens
-from mesoface.captures.formats.files import head_of, list_files, listed, make_camera, parted
+from mesoface.captures.capture import CaptureSource
+from mesoface.captures.formats.files import (
+    floats,
+    head_of,
+    list_files,
+    make_camera,
+    notes_on,
+    only_file,
+    parted,
+    read_xml,
+    refused,
+)
+from mesoface.captures.formats.lenses import ColmapLens, brown_lens
 from mesoface.captures.formats.photos import Photos
-from mesoface.captures.formats.xml_files import floats, read_xml
 from mesoface.errors import CaptureError
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Array, Lens
 
 NAME = "metashape"
@@ -39,33 +48,26 @@ def read(path: Path) -> CaptureSource:
     """Read a folder with Metashape's cameras. What is disabled, not aligned or without a photo is left out.
 
     Raises:
-        CaptureError: no such file or several, one that is damaged, or a lens that there is no model for.
+        CaptureError: no such file or several, one that is damaged, or a lens that is not supported.
     """
-    files = _files(path)
-    if len(files) != 1:
-        found = f"several files of Metashape's: {listed([f.name for f in files])}" if files else "no cameras"
-        raise CaptureError(
-            f"{found}, one .xml file with exported cameras was expected", path=path, remedy="leave one there"
-        )
-    file = files[0]
+    what = "one .xml file of cameras from Metashape"
+    file = only_file(_files(path), what, folder=path, remedy="leave one there, with exported cameras")
     chunk = _only_chunk(read_xml(file), file)
     sensors = {sensor.get("id"): sensor for sensor in chunk.iterfind("sensors/sensor")}
     cameras, notes = _usable(chunk, file)
     world, world_notes = _world(chunk, cameras[0].get("component_id"), file)
-    photos, views = Photos(path), []
     used = {camera.get("sensor_id") for camera in cameras}
-    intrinsics = {id: _Intrinsics.read(sensors.get(id), id, file) for id in used}
-    matched, missing = photos.match([(c.get("label", ""), c) for c in cameras], said_by=file)
-    for name, camera, photo in matched:
-        one = intrinsics[camera.get("sensor_id")]
-        R, t = _pose(camera, world, file)
-        view = make_camera(name, one.K, R, t, one.size, one.lens, said_by=file)
-        views.append(ViewSource(name, photo, view, photos.mask_of(photo)))
-    if missing:
-        notes.append(f"in {file.name} but not on disk, left out: {listed(missing)}")
-    if extra := photos.others(photo for _, _, photo in matched):
-        notes.append(f"photos that {file.name} does not describe: {listed(extra)}")
-    return CaptureSource(path, NAME, tuple(views), (*notes, *world_notes), world.mm_per_unit)
+    intrinsics = {id: _intrinsics(sensors.get(id), id, file) for id in used}
+
+    def camera_of(name: str, camera: Element, photo: Path) -> Camera:
+        K, size, lens = intrinsics[camera.get("sensor_id")]
+        return make_camera(name, K, *_pose(camera, world, file), size, lens, file=file)
+
+    described = [(camera.get("label", ""), camera) for camera in cameras]
+    notes += world_notes
+    return Photos(path).source(
+        NAME, described, camera_of, file=file, notes=notes, mm_per_unit=world.mm_per_unit
+    )
 
 
 def _files(path: Path) -> list[Path]:
@@ -92,14 +94,11 @@ def _usable(chunk: Element, file: Path) -> tuple[list[Element], list[str]]:
     components = Counter(camera.get("component_id") for camera in aligned)
     largest = max(components, key=lambda id: components[id]) if components else None
     usable, stray = parted(aligned, lambda c: c.get("component_id") == largest)
-    notes = []
-    for why, left_out in (
-        ("disabled in Metashape", disabled),
-        ("not aligned in Metashape", unaligned),
-        ("in another component than most", stray),
-    ):
-        if left_out:
-            notes.append(f"left out, {why}: {listed([camera.get('label', '?') for camera in left_out])}")
+    left_out = {"disabled in Metashape": disabled, "not aligned in Metashape": unaligned}
+    left_out["in another component than most"] = stray
+    notes = notes_on(
+        {f"left out, {why}": [one.get("label", "?") for one in those] for why, those in left_out.items()}
+    )
     if not usable:
         why = f" ({'; '.join(notes)})" if notes else ""
         raise CaptureError(f"holds no camera that is enabled and aligned{why}", path=file, remedy=_REMEDY)
@@ -122,14 +121,12 @@ def _world(chunk: Element, component: str | None, file: Path) -> tuple[_World, l
     transform = inner if inner is not None else chunk.find("transform")
     if transform is None:
         return _World(np.eye(3), np.zeros(3), 1.0, None), []
-    try:
+    with refused(file, _REMEDY):
         rotation = floats(transform.findtext("rotation", "1 0 0 0 1 0 0 0 1"), 9, "the chunk's rotation")
         translation = floats(transform.findtext("translation", "0 0 0"), 3, "the chunk's translation")
         scale = float(floats(transform.findtext("scale", "1"), 1, "the chunk's scale")[0])
         if scale <= 0:
             raise ValueError("the chunk's scale must be positive")
-    except ValueError as error:
-        raise CaptureError(str(error), path=file, remedy=_REMEDY) from error
     if scale == 1:  # what a chunk has that was never scaled
         return _World(rotation.reshape(3, 3), translation, 1.0, None), []
     notes = ["the unit is the metre, as Metashape scaled the chunk; pass --scale if it was scaled by hand"]
@@ -142,67 +139,56 @@ def _world(chunk: Element, component: str | None, file: Path) -> tuple[_World, l
 
 def _pose(camera: Element, world: _World, file: Path) -> tuple[Array, Array]:
     """R (3, 3) and t (3,) of a camera, world → camera."""
-    label = camera.get("label", "?")
-    try:
-        pose = floats(camera.findtext("transform"), 16, f"the transform of camera {label}").reshape(4, 4)
+    what = f"the transform of camera {camera.get('label', '?')}"
+    with refused(file, _REMEDY):
+        pose = floats(camera.findtext("transform"), 16, what).reshape(4, 4)
         if not np.allclose(pose[3], [0, 0, 0, 1]):
-            raise ValueError(f"the transform of camera {label} does not end in 0 0 0 1")
-    except ValueError as error:
-        raise CaptureError(str(error), path=file, remedy=_REMEDY) from error
+            raise ValueError(f"{what} does not end in 0 0 0 1")
     R = (world.rotation @ pose[:3, :3]).T
     return R, -R @ (world.scale * world.rotation @ pose[:3, 3] + world.translation)
 
 
-@dataclass(frozen=True, eq=False)
-class _Intrinsics:
-    """What a sensor says.
+_Intrinsics = tuple[Array, tuple[int, int], Lens | None]  # K with pixel centres at integers; width, height
 
-    Args:
-        K: (3, 3), pixel centres at integers.
-        size: width and height, pixels.
-        lens: distortion, or None.
+
+def _intrinsics(sensor: Element | None, id: str | None, file: Path) -> _Intrinsics:
+    """A sensor's intrinsics: the adjusted ones, or the initial ones of a sensor that was fixed."""
+    with refused(file, _REMEDY, about=f"sensor {id}: "):
+        if sensor is None:
+            raise ValueError("is missing")
+        by_class = {found.get("class", "adjusted"): found for found in sensor.iterfind("calibration")}
+        calibration = by_class.get("adjusted", by_class.get("initial"))
+        if calibration is None:
+            raise ValueError("has no calibration")
+        return _parsed(calibration, calibration.get("type", sensor.get("type", "frame")))
+
+
+def _parsed(calibration: Element, kind: str) -> _Intrinsics:
+    """The intrinsics in an element ``calibration`` of a camera of the type ``kind``.
+
+    Raises:
+        ValueError: a number is missing or impossible, or the type is not supported.
     """
+    if calibration.find("fx") is not None:
+        raise ValueError("has fx and fy, as PhotoScan before 1.2 wrote them")
+    resolution = calibration.find("resolution")
+    if resolution is None:
+        raise ValueError("has no resolution")
 
-    K: Array
-    size: tuple[int, int]
+    def number(key: str) -> float:
+        return float(floats(calibration.findtext(key, "0"), 1, key)[0])
+
+    width, height = (int(resolution.get(side, "0")) for side in ("width", "height"))
+    f, b1, b2 = number("f"), number("b1"), number("b2")
+    cx, cy = width / 2 + number("cx") - 0.5, height / 2 + number("cy") - 0.5
+    k1, k2, k3, k4, p1, p2, p3, p4 = map(number, ("k1", "k2", "k3", "k4", "p1", "p2", "p3", "p4"))
+    if p3 or p4:
+        raise ValueError("Metashape no longer has the terms p3 and p4: fix them at 0 and optimise again")
     lens: Lens | None
-
-    @classmethod
-    def read(cls, sensor: Element | None, id: str | None, file: Path) -> _Intrinsics:
-        """Parse a sensor; adjusted numbers win over initial ones, which fixed sensors have alone."""
-        try:
-            if sensor is None:
-                raise ValueError("is missing")
-            by_class = {found.get("class", "adjusted"): found for found in sensor.iterfind("calibration")}
-            calibration = by_class.get("adjusted", by_class.get("initial"))
-            if calibration is None:
-                raise ValueError("has no calibration")
-            return cls._parse(calibration, calibration.get("type", sensor.get("type", "frame")))
-        except (ValueError, OverflowError) as error:
-            raise CaptureError(f"sensor {id}: {error}", path=file, remedy=_REMEDY) from error
-
-    @classmethod
-    def _parse(cls, calibration: Element, kind: str) -> _Intrinsics:
-        if calibration.find("fx") is not None:
-            raise ValueError("has fx and fy, as PhotoScan before 1.2 wrote them")
-
-        def number(key: str) -> float:
-            return float(floats(calibration.findtext(key, "0"), 1, key)[0])
-
-        resolution = calibration.find("resolution")
-        if resolution is None:
-            raise ValueError("has no resolution")
-        width, height = (int(resolution.get(side, "0")) for side in ("width", "height"))
-        f, b1, b2 = number("f"), number("b1"), number("b2")
-        cx, cy = width / 2 + number("cx") - 0.5, height / 2 + number("cy") - 0.5
-        k1, k2, k3, k4, p1, p2, p3, p4 = map(number, ("k1", "k2", "k3", "k4", "p1", "p2", "p3", "p4"))
-        if p3 or p4:
-            raise ValueError("p3 and p4 are terms that Metashape gave up; fix them at 0 and optimise again")
-        lens: Lens | None
-        if kind == "frame":  # what Metashape calls p1 and p2 is p2 and p1 in OpenCV
-            lens = brown_lens(k1, k2, k3, k4, p2, p1)
-        elif kind in _FISHEYES:
-            lens = ColmapLens("THIN_PRISM_FISHEYE", (k1, k2, p2, p1, k3, k4, 0.0, 0.0))
-        else:
-            raise ValueError(f"there is no model here for cameras of the type {kind}; undistort the photos")
-        return cls(np.array([[f + b1, b2, cx], [0, f, cy], [0, 0, 1]]), (width, height), lens)
+    if kind == "frame":  # Metashape's p1 and p2 are p2 and p1 in OpenCV
+        lens = brown_lens(k1, k2, k3, k4, p2, p1)
+    elif kind in _FISHEYES:
+        lens = ColmapLens("THIN_PRISM_FISHEYE", (k1, k2, p2, p1, k3, k4, 0.0, 0.0))
+    else:
+        raise ValueError(f"cameras of the type {kind} are not supported; undistort the photos")
+    return np.array([[f + b1, b2, cx], [0, f, cy], [0, 0, 1]]), (width, height), lens

@@ -1,7 +1,7 @@
 """nerfstudio's ``transforms.json`` (and instant-ngp's, and the NeRF synthetic data's).
 
 Poses are camera → world with OpenGL axes (x right, y up, z backward); the centre of the top-left pixel is
-at (0.5, 0.5). Intrinsics stand at the top, or in a frame, which wins. The world has no unit.
+at (0.5, 0.5). Intrinsics are at the top or in a frame, which takes precedence. The world has no unit.
 """
 
 from __future__ import annotations
@@ -11,50 +11,54 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, FiniteFloat
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.colmap_lens import ColmapLens
 from mesoface.captures.formats.files import (
+    Lenient,
+    Positive,
     inside,
     list_photos,
-    listed,
     make_camera,
+    notes_on,
     read_json,
+    refused,
+    required,
     unique_names,
     validated,
 )
+from mesoface.captures.formats.lenses import ColmapLens, brown_lens
 from mesoface.errors import CaptureError
 from mesoface.files.images import SUFFIXES, read_header
-from mesoface.geometry.camera import Camera, OpenCVLens
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Lens
 
 NAME = "nerfstudio"
 LOOKS_FOR = "transforms.json"
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Row = Annotated[list[Finite], Field(min_length=4, max_length=4)]
+_Row = Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
+_Pixels = Annotated[int, Field(gt=0)]
+_Angle = Annotated[FiniteFloat, Field(gt=0, lt=math.pi)]
 
 
-class _Intrinsics(BaseModel):
-    """What may stand at the top or in a frame."""
+class _Intrinsics(Lenient):
+    """Intrinsics at the top or in a frame."""
 
-    model_config = ConfigDict(extra="ignore")
     camera_model: str | None = None
-    w: Annotated[int, Field(gt=0)] | None = None
-    h: Annotated[int, Field(gt=0)] | None = None
-    fl_x: Annotated[Finite, Field(gt=0)] | None = None
-    fl_y: Annotated[Finite, Field(gt=0)] | None = None
-    cx: Finite | None = None
-    cy: Finite | None = None
-    camera_angle_x: Annotated[Finite, Field(gt=0, lt=math.pi)] | None = None
-    camera_angle_y: Annotated[Finite, Field(gt=0, lt=math.pi)] | None = None
-    k1: Finite | None = None
-    k2: Finite | None = None
-    k3: Finite | None = None
-    k4: Finite | None = None
-    p1: Finite | None = None
-    p2: Finite | None = None
+    w: _Pixels | None = None
+    h: _Pixels | None = None
+    fl_x: Positive | None = None
+    fl_y: Positive | None = None
+    cx: FiniteFloat | None = None
+    cy: FiniteFloat | None = None
+    camera_angle_x: _Angle | None = None
+    camera_angle_y: _Angle | None = None
+    k1: FiniteFloat | None = None
+    k2: FiniteFloat | None = None
+    k3: FiniteFloat | None = None
+    k4: FiniteFloat | None = None
+    p1: FiniteFloat | None = None
+    p2: FiniteFloat | None = None
 
 
 class _Frame(_Intrinsics):
@@ -62,7 +66,7 @@ class _Frame(_Intrinsics):
 
     file_path: str
     mask_path: str | None = None
-    transform_matrix: Annotated[list[Row], Field(min_length=3, max_length=4)]
+    transform_matrix: Annotated[list[_Row], Field(min_length=3, max_length=4)]
 
 
 class _Transforms(_Intrinsics):
@@ -75,7 +79,7 @@ class _Transforms(_Intrinsics):
 
 def detect(path: Path) -> bool:
     """Whether ``path`` has a ``transforms.json``."""
-    return (path / "transforms.json").is_file()
+    return (path / LOOKS_FOR).is_file()
 
 
 def read(path: Path) -> CaptureSource:
@@ -84,34 +88,27 @@ def read(path: Path) -> CaptureSource:
     Raises:
         CaptureError: no such file, or one that is not JSON, lacks keys or has impossible numbers.
     """
-    file = path / "transforms.json"
-    if not file.is_file():
-        raise CaptureError(
-            "no transforms.json here", path=path, remedy="name a folder in nerfstudio's layout"
-        )
-    transforms = validated(_Transforms, read_json(file), said_by=file)
-    photos = [_photo(path, frame.file_path, file) for frame in transforms.frames]
-    notes, missing = (
-        [],
-        [f.file_path for f, photo in zip(transforms.frames, photos, strict=True) if photo is None],
-    )
-    if missing:
-        notes.append(f"in transforms.json but not on disk, left out: {listed(missing)}")
-    there = [
-        (frame, photo) for frame, photo in zip(transforms.frames, photos, strict=True) if photo is not None
-    ]
+    file = required(path, LOOKS_FOR)
+    transforms = validated(_Transforms, read_json(file), file=file)
+    found = [(frame, _photo(path, frame.file_path, file)) for frame in transforms.frames]
+    there = [(frame, photo) for frame, photo in found if photo is not None]
     names = unique_names([photo.relative_to(path).as_posix() for _, photo in there])
     views, bare = [], []
     for name, (frame, photo) in zip(names, there, strict=True):
-        mask = inside(path, frame.mask_path, said_by=file) if frame.mask_path else None
+        mask = inside(path, frame.mask_path, file=file) if frame.mask_path else None
         if mask is not None and not mask.is_file():
             bare.append(frame.mask_path or "")
             mask = None
         views.append(ViewSource(name, photo, _camera(name, frame, transforms, photo, file), mask))
-    if bare:
-        notes.append(f"masks named in transforms.json but not on disk: {listed(bare)}")
-    if extra := _undescribed([photo for _, photo in there], path):
-        notes.append(f"photos that transforms.json does not describe: {listed(extra)}")
+    notes = notes_on(
+        {
+            "in transforms.json but not on disk, left out": [
+                f.file_path for f, photo in found if photo is None
+            ],
+            "masks named in transforms.json but not on disk": bare,
+            "photos that transforms.json does not describe": _undescribed([p for _, p in there], path),
+        }
+    )
     if transforms.applied_transform is not None or transforms.applied_scale is not None:
         notes.append(
             "applied_transform and applied_scale are not undone: results are in the world of transforms.json"
@@ -119,24 +116,21 @@ def read(path: Path) -> CaptureSource:
     return CaptureSource(path, NAME, tuple(views), tuple(notes))
 
 
-def _photo(path: Path, name: str, said_by: Path) -> Path | None:
-    """A frame's photo, or None where it is missing. A name without a suffix is the NeRF data's way."""
-    file = inside(path, name, said_by=said_by)
-    candidates = [file, *(file.with_name(file.name + suffix) for suffix in SUFFIXES)]
+def _photo(path: Path, name: str, file: Path) -> Path | None:
+    """A frame's photo, or None where it is missing; the NeRF synthetic data has names without a suffix."""
+    exact = inside(path, name, file=file)
+    candidates = [exact, *(exact.with_name(exact.name + suffix) for suffix in SUFFIXES)]
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def _undescribed(photos: list[Path], path: Path) -> list[str]:
-    """Photos that lie beside the described ones, but are not described."""
-    beside = [
-        photo
-        for folder in sorted({photo.parent for photo in photos})
-        for photo in list_photos(folder).values()
-    ]
+    """The photos in the folders of the described ones that are not described."""
+    folders = sorted({photo.parent for photo in photos})
+    beside = [photo for folder in folders for photo in list_photos(folder).values()]
     return [photo.relative_to(path).as_posix() for photo in beside if photo not in photos]
 
 
-def _camera(name: str, frame: _Frame, top: _Transforms, photo: Path, said_by: Path) -> Camera:
+def _camera(name: str, frame: _Frame, top: _Transforms, photo: Path, file: Path) -> Camera:
     """A frame's camera."""
     keys = _Intrinsics.model_fields
     one = _Intrinsics(
@@ -148,21 +142,17 @@ def _camera(name: str, frame: _Frame, top: _Transforms, photo: Path, said_by: Pa
     if fx is None or fy is None:
         raise CaptureError(
             f"frame {frame.file_path} has no focal length",
-            path=said_by,
+            path=file,
             remedy="give fl_x (and fl_y) or camera_angle_x, in the frame or at the top",
         )
     cx = width / 2 if one.cx is None else one.cx
     cy = height / 2 if one.cy is None else one.cy
     K = [[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]]
-    try:
+    with refused(file, "use OPENCV, OPENCV_FISHEYE or PINHOLE", about=f"frame {frame.file_path}: "):
         lens = _lens(one)
-    except ValueError as error:
-        raise CaptureError(
-            f"frame {frame.file_path}: {error}", path=said_by, remedy="use OPENCV, OPENCV_FISHEYE or PINHOLE"
-        ) from error
     pose = np.array(frame.transform_matrix[:3])
     R = np.diag([1.0, -1.0, -1.0]) @ pose[:, :3].T  # OpenGL → OpenCV axes, camera → world inverted
-    return make_camera(name, K, R, -R @ pose[:, 3], (width, height), lens, said_by=said_by)
+    return make_camera(name, K, R, -R @ pose[:, 3], (width, height), lens, file=file)
 
 
 def _focal(size: int, angle: float | None) -> float | None:
@@ -181,4 +171,4 @@ def _lens(one: _Intrinsics) -> Lens | None:
         raise ValueError(f"the camera model {model} is not known")
     if k4:
         raise ValueError("k4 belongs to camera_model OPENCV_FISHEYE only")
-    return OpenCVLens((k1, k2, p1, p2, k3)) if any((k1, k2, p1, p2, k3)) else None
+    return brown_lens(k1, k2, k3, 0.0, p1, p2)

@@ -1,8 +1,8 @@
-"""OpenCV calibrations, one YAML or JSON file a camera, with intrinsics and extrinsics.
+"""OpenCV calibrations, one YAML or JSON file per camera, with intrinsics and extrinsics.
 
-As ``cv::FileStorage`` writes them, as ROS does, or as plain YAML and JSON. ``cam3.yml`` is of the photo
-``cam3.jpg``, anywhere below the folder. Everything is as cv2.calibrateCamera, cv2.stereoCalibrate and
-cv2.solvePnP have it, which is what is used here too: world → camera, pixel centres at integers.
+Files are those of ``cv::FileStorage``, of ROS, or plain YAML and JSON. ``cam3.yml`` belongs to the photo
+``cam3.jpg``, anywhere below the folder. The conventions are those of cv2.calibrateCamera, cv2.stereoCalibrate
+and cv2.solvePnP, and of this package: world → camera, pixel centres at integers.
 """
 
 from __future__ import annotations
@@ -15,23 +15,26 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.capture import CaptureSource
 from mesoface.captures.formats.files import (
     as_array,
     head_of,
     list_files,
-    listed,
     make_camera,
     read_json,
+    read_yaml,
+    refused,
 )
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.photos import Photos, size_of
-from mesoface.captures.formats.yaml_files import read_yaml
 from mesoface.errors import CaptureError
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Array, Lens, OpenCVLens
 
 NAME = "opencv"
-LOOKS_FOR = "a .yml, .yaml or .json file a camera with camera_matrix, in the folder, calibration/ or cameras/"
+LOOKS_FOR = (
+    "a .yml, .yaml or .json file per camera with camera_matrix, in the folder, calibration/ or cameras/"
+)
 _SUFFIXES = (".yml", ".yaml", ".json")
 FOLDERS = ("", "calibration", "cameras")
 
@@ -54,7 +57,7 @@ def detect(path: Path) -> bool:
 
 
 def read(path: Path) -> CaptureSource:
-    """Read a folder with a calibration file a camera. Those without a photo are left out and noted.
+    """Read a folder with a calibration file per camera. Those without a photo are left out and noted.
 
     Raises:
         CaptureError: no such file, or one that lacks a matrix or has impossible numbers.
@@ -64,27 +67,18 @@ def read(path: Path) -> CaptureSource:
         raise CaptureError(
             f"no calibration here, looked for {LOOKS_FOR}", path=path, remedy="see docs/formats.md"
         )
-    photos = Photos(path)
-    matched, missing = photos.match([(file.stem, file) for file in files], said_by=path)
-    views = tuple(_view(name, file, photo, photos) for name, file, photo in matched)
-    notes = []
-    if missing:
-        notes.append(f"calibrations without a photo of that name, left out: {listed(missing)}")
-    if extra := photos.others(photo for _, _, photo in matched):
-        notes.append(f"photos without a calibration: {listed(extra)}")
-    return CaptureSource(path, NAME, views, tuple(notes))
+    return Photos(path).source(NAME, [(file.stem, file) for file in files], _camera, file=path)
 
 
 def _files(path: Path) -> list[Path]:
     """The files that name a camera matrix, from the first of the folders that has any."""
     for folder in FOLDERS:
-        candidates = [f for suffix in (".yml", ".yaml", ".json") for f in list_files(path / folder, suffix)]
-        if found := [file for file in sorted(candidates) if _names_a_camera(file)]:
+        if found := [file for file in list_files(path / folder, *_SUFFIXES) if _has_camera_matrix(file)]:
             return found
     return []
 
 
-def _names_a_camera(file: Path) -> bool:
+def _has_camera_matrix(file: Path) -> bool:
     """Whether a camera matrix is among the outermost names of a file."""
     if not _BEGINS.search(head_of(file, 1 << 16)):
         return False
@@ -93,23 +87,18 @@ def _names_a_camera(file: Path) -> bool:
     try:
         return not set(_K).isdisjoint(read_json(file))
     except CaptureError:
-        return True  # to be told what is wrong with it
+        return True  # reading it reports what is wrong
 
 
-def _view(name: str, file: Path, photo: Path, photos: Photos) -> ViewSource:
-    """One view."""
+def _camera(name: str, file: Path, photo: Path) -> Camera:
+    """The camera that ``file`` describes."""
     content = read_json(file) if file.suffix.lower() == ".json" else read_yaml(file)
-    try:
+    with refused(file, "see docs/formats.md for the names and shapes that are read"):
         K = _matrix(_first(content, _K, "camera matrix"))
         R, t = _pose(content)
         size = _size(content, photo)
         lens = _lens(content)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise CaptureError(
-            str(error), path=file, remedy="see docs/formats.md for the names and shapes that are read"
-        ) from error
-    camera = make_camera(name, K, R, t, size, lens, said_by=file)
-    return ViewSource(name, photo, camera, photos.mask_of(photo))
+    return make_camera(name, K, R, t, size, lens, file=file)
 
 
 def _first(content: Mapping[str, Any], names: tuple[str, ...], what: str | None = None) -> Any:

@@ -1,27 +1,31 @@
-"""Finding photos in the capture's folder by what a calibration file says of them.
+"""The photos and masks in a capture's folder, and which of them a calibration file describes.
 
 Programs write the path that a photo had on the machine that calibrated it, or its name without the suffix.
-Only files in the capture's folder are ever named.
+Only files in the capture's folder are ever used.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from mesoface.captures.formats.files import list_photos, unique_names
+from mesoface.captures.capture import CaptureSource, ViewSource
+from mesoface.captures.formats.files import list_photos, notes_on, unique_names
 from mesoface.errors import CaptureError
 from mesoface.files.images import SUFFIXES, read_header
+from mesoface.geometry.camera import Camera
 
 Item = TypeVar("Item")
 MASKS = "masks"
 """Folder of masks: ``<photo's name>.png``, ``<stem>.png`` or ``<stem>_mask.png``."""
+TURN_PIXELS = "turn the pixels as they were at calibration and remove the orientation tag"
+"""The remedy for photos whose EXIF orientation leaves open what was calibrated."""
 
 
 class Photos:
-    """The photos below a folder, all but those in ``masks/``.
+    """The photos below a folder, except those in ``masks/``.
 
     Args:
         folder: the capture's folder.
@@ -40,19 +44,19 @@ class Photos:
             for key in {path.name.lower(), path.stem.lower()}:
                 self._by_name[key].append(name)
 
-    def find(self, said: str, *, said_by: Path) -> Path | None:
-        """The photo that ``said`` means: a path from any machine, or a name with or without its suffix.
+    def find(self, description: str, *, file: Path) -> Path | None:
+        """The photo that ``file`` describes: by a path on any machine, or a name with or without its suffix.
 
-        Of several with that name, the one in most of the same folders is taken.
+        Of several photos with that name, the one that shares the most folders with the path is taken.
 
         Raises:
             CaptureError: two photos fit equally well.
         """
-        path = PurePosixPath(said.replace("\\", "/"))
+        path = PurePosixPath(description.replace("\\", "/"))
         candidates = self._by_name.get(path.name.lower(), [])
         if (
             not candidates and path.suffix.lower() not in SUFFIXES
-        ):  # a raw file's name for the developed photo
+        ):  # a raw file; the photo is developed from it
             candidates = self._by_name.get(path.stem.lower(), [])
         if not candidates:
             return None
@@ -60,76 +64,84 @@ class Photos:
         best = [name for name, count in shared.items() if count == max(shared.values())]
         if len(best) > 1:
             raise CaptureError(
-                f"{said!r} may be {best[0]} or {best[1]}",
-                path=said_by,
+                f"{description!r} may be {best[0]} or {best[1]}",
+                path=file,
                 remedy="leave only the calibrated photo in the capture's folder, or name its folder",
             )
         return self._photos[best[0]]
 
-    def match(
-        self, wanted: Iterable[tuple[str, Item]], *, said_by: Path
-    ) -> tuple[list[tuple[str, Item, Path]], list[str]]:
-        """Find a photo for each of ``wanted``: what is said of the photo, and what belongs to it.
+    def source(
+        self,
+        format: str,
+        described: Iterable[tuple[str, Item]],
+        camera_of: Callable[[str, Item, Path], Camera],
+        *,
+        file: Path,
+        notes: Iterable[str] = (),
+        mm_per_unit: float | None = None,
+    ) -> CaptureSource:
+        """The capture of the photos that are both described and there; the others are noted.
 
-        Returns:
-            A short unique name, what belongs to it and the photo, for those whose photo is there; and what is
-            said of the others.
+        Args:
+            format: the format's name.
+            described: how the calibration describes each photo, and what belongs to that photo.
+            camera_of: the camera, from the view's name, what belongs to the photo, and the photo.
+            file: the calibration file, or the folder where it consists of several.
+            notes: what has been left out before.
+            mm_per_unit: millimetres per world unit where the format states it, else None.
 
         Raises:
-            CaptureError: two photos fit one description equally well, or one fits two.
+            CaptureError: two photos fit one description equally well, or one photo fits two.
         """
-        found = [(said, item, self.find(said, said_by=said_by)) for said, item in wanted]
+        found = [(text, item, self.find(text, file=file)) for text, item in described]
         there = [(item, photo) for _, item, photo in found if photo is not None]
-        if len({photo for _, photo in there}) < len(there):
-            twice = next(p for _, p in there if sum(p == other for _, other in there) > 1)
+        used = [photo for _, photo in there]
+        if len(set(used)) < len(used):
+            twice = next(photo for photo in used if used.count(photo) > 1)
             raise CaptureError(
-                f"two cameras are said to have taken {twice.relative_to(self.folder)}",
-                path=said_by,
+                f"two cameras belong to one photo, {twice.relative_to(self.folder)}",
+                path=file,
                 remedy="keep photos in the folders that they were calibrated in, or give each its own name",
             )
-        names = unique_names([photo.relative_to(self.folder).as_posix() for _, photo in there])
-        matched = [(name, item, photo) for name, (item, photo) in zip(names, there, strict=True)]
-        return matched, [said for said, _, photo in found if photo is None]
+        names = unique_names([photo.relative_to(self.folder).as_posix() for photo in used])
+        views = tuple(
+            ViewSource(name, photo, camera_of(name, item, photo), self.mask_of(photo))
+            for name, (item, photo) in zip(names, there, strict=True)
+        )
+        missing = [PurePosixPath(text).name for text, _, photo in found if photo is None]
+        unused = [name for name, path in self._photos.items() if path not in set(used)]
+        ours = notes_on({"calibrated but not on disk, left out": missing, "photos without a camera": unused})
+        return CaptureSource(self.folder, format, views, (*notes, *ours), mm_per_unit)
 
     def mask_of(self, photo: Path) -> Path | None:
-        """The mask that lies in ``masks/`` for ``photo``, or None."""
-        relative = photo.relative_to(self.folder)
-        names = (
-            f"{relative.as_posix()}.png",
-            f"{photo.name}.png",
-            f"{photo.stem}.png",
-            f"{photo.stem}_mask.png",
-        )
+        """The mask in ``masks/`` for ``photo``, or None."""
+        relative = photo.relative_to(self.folder).as_posix()
+        names = (f"{relative}.png", f"{photo.name}.png", f"{photo.stem}.png", f"{photo.stem}_mask.png")
         masks = (self.folder / MASKS / name for name in names)
         return next((mask for mask in masks if mask.is_file()), None)
 
-    def others(self, used: Iterable[Path]) -> list[str]:
-        """The photos that are not in ``used``, by their paths in the folder."""
-        known = set(used)
-        return [name for name, path in self._photos.items() if path not in known]
-
 
 def size_of(photo: Path) -> tuple[int, int]:
-    """(width, height) of a photo whose calibration does not say them.
+    """(width, height) of a photo whose calibration does not state its size.
 
     Raises:
-        CaptureError: no image, or one with an EXIF orientation, of which the calibration may be either way.
+        CaptureError: not an image, or one with an EXIF orientation, which may be in the calibration or not.
     """
     header = read_header(photo)
     if header.orientation != 1:
         raise CaptureError(
-            f"the photo is to be turned (EXIF orientation {header.orientation}), and its calibration does "
-            "not say whether it is of the turned one",
+            f"the photo has EXIF orientation {header.orientation}, and its calibration does not state "
+            "whether its pixels were turned",
             path=photo,
-            remedy="turn the pixels as they were at calibration and remove the orientation tag",
+            remedy=TURN_PIXELS,
         )
     return header.size
 
 
-def _folders_shared(said: PurePosixPath, photo: PurePosixPath) -> int:
-    """How many of the innermost folders are the same."""
+def _folders_shared(described: PurePosixPath, photo: PurePosixPath) -> int:
+    """The number of innermost folders that are the same."""
     count = 0
-    for a, b in zip(said.parts[-2::-1], photo.parts[-2::-1], strict=False):
+    for a, b in zip(described.parts[-2::-1], photo.parts[-2::-1], strict=False):
         if a.lower() != b.lower():
             break
         count += 1

@@ -1,4 +1,4 @@
-"""``capture.json``: mesoface's own capture file, plain JSON with a schema (`mesoface schema` prints it).
+"""``capture.json``: mesoface's own capture file, plain JSON with a schema that `mesoface schema` prints.
 
 Nothing in it is converted: OpenCV axes (x right, y down, z forward), ``x_cam = R x + t``, pixels with the
 centre of the top-left one at (0, 0). The names are those of ``cameras.json`` in results.
@@ -15,9 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.brown_lens import BrownLens
-from mesoface.captures.formats.colmap_lens import ColmapLens
-from mesoface.captures.formats.files import inside, make_camera, read_json, validated
+from mesoface.captures.formats.files import Side, inside, make_camera, read_json, refused, required, validated
+from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.errors import CaptureError
 from mesoface.files.atomic import atomic_file
 from mesoface.geometry.lens import Lens, OpenCVLens
@@ -43,7 +42,7 @@ LensModel = Literal[
 ]
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Row = tuple[_Number, _Number, _Number]
-_Size = Annotated[int, Field(strict=True, ge=1, le=1 << 20)]
+_Size = Annotated[Side, Field(strict=True)]
 _Path = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
@@ -97,25 +96,20 @@ def capture_schema() -> dict[str, Any]:
 
 def detect(path: Path) -> bool:
     """Whether ``path`` has a ``capture.json``."""
-    return (path / "capture.json").is_file()
+    return (path / LOOKS_FOR).is_file()
 
 
 def read(path: Path) -> CaptureSource:
-    """Read a folder with a ``capture.json``. All views stay in: loading one whose photo is missing fails.
+    """Read a folder with a ``capture.json``. All views are kept: loading one whose photo is missing fails.
 
     Raises:
         CaptureError: no such file, or one that does not follow the schema or has impossible numbers.
     """
-    file = path / "capture.json"
-    if not file.is_file():
+    file = required(path, LOOKS_FOR)
+    content = validated(CaptureFile, read_json(file), file=file)
+    if twice := _repeated([view.name for view in content.views]):
         raise CaptureError(
-            "no capture.json here", path=path, remedy="name a folder that has one, see docs/formats.md"
-        )
-    content = validated(CaptureFile, read_json(file), said_by=file)
-    names = [view.name for view in content.views]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise CaptureError(
-            f"two views have the name {twice[0]!r}", path=file, remedy="give each view its own name"
+            f"two views have the name {twice!r}", path=file, remedy="give each view its own name"
         )
     views = tuple(_view(path, view, file) for view in content.views)
     return CaptureSource(path, NAME, views, mm_per_unit=content.mm_per_unit)
@@ -135,12 +129,12 @@ def write_capture_json(
         The file.
 
     Raises:
-        ValueError: a photo or a mask lies outside of ``folder``, two views have one name, or the file has
+        ValueError: a photo or a mask is outside of ``folder``, two views have one name, or the file has
             no name for a lens.
         MesofaceError: the file cannot be written.
     """
     folder = Path(folder)
-    if _repeat([view.name for view in views]):
+    if _repeated([view.name for view in views]):
         raise ValueError("two views have the same name")
     content = CaptureFile(
         format=FORMAT,
@@ -168,23 +162,19 @@ def write_capture_json(
     return path
 
 
-def _repeat(names: list[str]) -> bool:
-    return len(set(names)) != len(names)
+def _repeated(names: list[str]) -> str | None:
+    """The first name that is there twice, or None."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
-def _view(folder: Path, view: CapturedView, said_by: Path) -> ViewSource:
+def _view(folder: Path, view: CapturedView, file: Path) -> ViewSource:
     """One view as the pipeline takes it."""
-    try:
+    remedy = "see docs/formats.md for the coefficients of each model"
+    with refused(file, remedy, about=f"view {view.name}: "):
         lens = None if view.distortion is None else _lens(view.distortion)
-    except ValueError as error:
-        raise CaptureError(
-            f"view {view.name}: {error}",
-            path=said_by,
-            remedy="see docs/formats.md for the coefficients of each model",
-        ) from error
-    camera = make_camera(view.name, view.K, view.R, view.t, (view.width, view.height), lens, said_by=said_by)
-    mask = None if view.mask is None else inside(folder, view.mask, said_by=said_by)
-    return ViewSource(view.name, inside(folder, view.image, said_by=said_by), camera, mask)
+    camera = make_camera(view.name, view.K, view.R, view.t, (view.width, view.height), lens, file=file)
+    mask = None if view.mask is None else inside(folder, view.mask, file=file)
+    return ViewSource(view.name, inside(folder, view.image, file=file), camera, mask)
 
 
 def _lens(distortion: Distortion) -> Lens:
@@ -197,13 +187,12 @@ def _lens(distortion: Distortion) -> Lens:
 
 
 def _distortion(lens: Lens | None) -> Distortion | None:
-    """The entry that :func:`_lens` makes ``lens`` of."""
+    """The entry from which :func:`_lens` makes ``lens``."""
     if lens is None:
         return None
-    if isinstance(lens, OpenCVLens):
-        return Distortion(model="opencv", coefficients=list(lens.coefficients))
-    if isinstance(lens, BrownLens):
-        return Distortion(model="brown", coefficients=list(lens.coefficients))
+    if isinstance(lens, OpenCVLens | BrownLens):
+        model: LensModel = "opencv" if isinstance(lens, OpenCVLens) else "brown"
+        return Distortion(model=model, coefficients=list(lens.coefficients))
     if isinstance(lens, ColmapLens):
         return Distortion.model_validate({"model": lens.model.lower(), "coefficients": list(lens.parameters)})
     raise ValueError(f"capture.json has no name for the lens {type(lens).__name__}")

@@ -1,23 +1,42 @@
 """RealityCapture and RealityScan: XMP files beside the photos, or the registration as CSV.
 
-As in "RealityCapture XMP Camera Math": rotation world → camera, row by row, OpenCV's axes, and the camera's
-place; the focal length is for a film of 36 mm on the photo's longer side, the principal point a share of that
-side, from the middle of the image. The tangential terms t1 and t2 are OpenCV's p2 and p1: the program swaps
-them itself where it exports for OpenCV.
+XMP files follow "RealityCapture XMP Camera Math": rotation world → camera, row by row, OpenCV's axes, and the
+camera's position; the focal length is for a film of 36 mm on the photo's longer side, the principal point a
+share of that side, from the middle of the image. The tangential terms t1 and t2 are OpenCV's p2 and p1: the
+program swaps them itself when exporting for OpenCV.
+
+The CSV is "Internal/External camera parameters". Heading, pitch and roll, in degrees, turn a camera with y up
+that looks along −z; in the world z is up, and the heading counts clockwise from above. Users may change the
+columns: those of the lens and the principal point may be missing, in any order, or named as in RealityScan.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 
-from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.brown_lens import brown_lens
-from mesoface.captures.formats.files import head_of, list_files, listed, make_camera, parted
+import numpy as np
+
+from mesoface.captures.capture import CaptureSource
+from mesoface.captures.formats.files import (
+    floats,
+    head_of,
+    list_files,
+    make_camera,
+    notes_on,
+    number,
+    only_file,
+    read_limited,
+    read_xml,
+    refused,
+)
+from mesoface.captures.formats.lenses import brown_lens
 from mesoface.captures.formats.photos import Photos, size_of
-from mesoface.captures.formats.realitycapture_csv import Registered, number, read_table, tables
-from mesoface.captures.formats.xml_files import floats, read_xml
-from mesoface.errors import CaptureError
+from mesoface.geometry.camera import Camera
+from mesoface.geometry.lens import Array
 
 NAME = "realitycapture"
 LOOKS_FOR = ".xmp files in the folder, images/ or photos/, or a .csv with #name,x,y,alt,heading,pitch,roll,f"
@@ -29,44 +48,64 @@ RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _MODELS = ("", "none", "perspective", "brown3", "brown4", "brown3t2", "brown4t2")
 _REMEDY = "export the metadata (XMP) again, with the camera poses"
 
+_NEEDED = ("name", "x", "y", "alt", "heading", "pitch", "roll", "f")
+_SAME = {"yaw": "heading", "f_35mm": "f", "px_norm": "px", "py_norm": "py"}  # RealityScan's names of them
+_MAX_TABLE_BYTES = 16 * 2**20
+_TABLE_REMEDY = "export the registration again, as Internal/External camera parameters"
+
+
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """A photo's calibration in the program's own terms.
+
+    Args:
+        file: the file that holds it.
+        focal: for a film of 36 mm on the photo's longer side, mm.
+        principal: from the middle of the photo, as a share of its longer side.
+        aspect: fy / fx.
+        coefficients: k1 k2 k3 k4 t1 t2.
+        R: (3, 3) world → camera, OpenCV's axes.
+        center: (3,) world units.
+    """
+
+    file: Path
+    focal: float
+    principal: tuple[float, float]
+    aspect: float
+    coefficients: tuple[float, ...]
+    R: Array
+    center: Array
+
 
 def detect(path: Path) -> bool:
     """Whether ``path`` has XMP files of the program, or a registration as CSV."""
-    return bool(tables(path)) or bool(_sidecars(path))
+    return bool(_tables(path)) or bool(_sidecars(path))
 
 
 def read(path: Path) -> CaptureSource:
     """Read a folder with RealityCapture's XMP files, or else its CSV. What has no pose is left out and noted.
 
     Raises:
-        CaptureError: neither is there, or one is damaged, has no poses, or a lens there is no model for.
+        CaptureError: neither is there, or one is damaged, or has a lens that is not supported.
     """
-    sidecars, registrations, notes = _sidecars(path), tables(path), []
+    sidecars, tables, notes = _sidecars(path), _tables(path), []
     if sidecars:
-        rows = []
-        for file in sidecars:
-            if (row := _read_sidecar(file)) is not None:
-                rows.append((file.relative_to(path).with_suffix("").as_posix(), row))
-        _, unposed = parted(sidecars, {row.said_by for _, row in rows}.__contains__)
-        if unposed:
-            notes.append(f"XMP files without a pose, left out: {listed([file.name for file in unposed])}")
-        if registrations:
-            notes.append(f"not read, as there are XMP files: {listed([file.name for file in registrations])}")
-    elif len(registrations) == 1:
-        rows = read_table(registrations[0])
-    else:
-        found = f"found {listed([file.name for file in registrations])}" if registrations else "found none"
-        raise CaptureError(
-            f"XMP files or one registration as CSV were expected, {found}", path=path, remedy=_REMEDY
+        found = {file: _read_sidecar(file) for file in sidecars}
+        rows = [
+            (file.relative_to(path).with_suffix("").as_posix(), row)
+            for file, row in found.items()
+            if row is not None
+        ]
+        notes = notes_on(
+            {
+                "XMP files without a pose, left out": [file.name for file in sidecars if found[file] is None],
+                "not read, as there are XMP files": [file.name for file in tables],
+            }
         )
-    photos = Photos(path)
-    matched, missing = photos.match(rows, said_by=path)
-    if missing:
-        notes.append(f"posed but not on disk, left out: {listed([PurePosixPath(m).name for m in missing])}")
-    if extra := photos.others(photo for _, _, photo in matched):
-        notes.append(f"photos without a pose: {listed(extra)}")
-    views = tuple(_view(name, row, photo, photos) for name, row, photo in matched)
-    return CaptureSource(path, NAME, views, tuple(notes))
+    else:
+        what = "XMP files or one registration as CSV"
+        rows = _read_table(only_file(tables, what, folder=path, remedy=_REMEDY))
+    return Photos(path).source(NAME, rows, _camera, file=path, notes=notes)
 
 
 def _sidecars(path: Path) -> list[Path]:
@@ -74,39 +113,36 @@ def _sidecars(path: Path) -> list[Path]:
     return [file for file in files if XCR in head_of(file)]
 
 
-def _view(name: str, row: Registered, photo: Path, photos: Photos) -> ViewSource:
-    """One view, in pixels."""
+def _camera(name: str, row: Registered, photo: Path) -> Camera:
+    """A view's camera, in pixels of its photo."""
     width, height = size = size_of(photo)
     longer, (u, v) = max(size), row.principal
     f = row.focal / FILM * longer
     K = [[f, 0, u * longer + width / 2 - 0.5], [0, f * row.aspect, v * longer + height / 2 - 0.5], [0, 0, 1]]
     k1, k2, k3, k4, t1, t2 = row.coefficients
     lens = brown_lens(k1, k2, k3, k4, t2, t1)
-    camera = make_camera(name, K, row.R, -row.R @ row.center, size, lens, said_by=row.said_by)
-    return ViewSource(name, photo, camera, photos.mask_of(photo))
+    return make_camera(name, K, row.R, -row.R @ row.center, size, lens, file=row.file)
 
 
 def _read_sidecar(file: Path) -> Registered | None:
-    """What an XMP file says, or None without a pose."""
+    """The calibration in an XMP file, or None without a pose."""
     values = _values(file)
     if "Rotation" not in values or "Position" not in values:
         return None
-    try:
+    with refused(file, _REMEDY):
         return _registered(file, values)
-    except ValueError as error:
-        raise CaptureError(str(error), path=file, remedy=_REMEDY) from error
 
 
 def _registered(file: Path, values: Mapping[str, str]) -> Registered:
     """The values of an XMP file as numbers.
 
     Raises:
-        ValueError: one is missing, is no number, or belongs to a camera that there is no model for.
+        ValueError: one is missing, is not a number, or belongs to a camera that is not supported.
     """
     model = values.get("DistortionModel", "").lower()
     coefficients = floats(values.get("DistortionCoeficients", "0 0 0 0 0 0"), 6, "DistortionCoeficients")
     if model not in _MODELS and coefficients.any():
-        raise ValueError(f"the distortion model {model} has no counterpart here, choose Brown3 or Brown4")
+        raise ValueError(f"the distortion model {model} is not supported, choose Brown3 or Brown4")
     if skew := number(values, "Skew", 0.0):
         raise ValueError(f"Skew is {skew:g}, only pixels without skew are read")
     return Registered(
@@ -121,10 +157,71 @@ def _registered(file: Path, values: Mapping[str, str]) -> Registered:
 
 
 def _values(file: Path) -> dict[str, str]:
-    """What stands in the program's own namespace, as attributes or as elements."""
+    """The values in the program's own namespace, as attributes or as elements."""
     prefix = "{" + XCR + "}"
     values: dict[str, str] = {}
     for description in read_xml(file).iter("{" + RDF + "}Description"):
         ours = [*description.items(), *((element.tag, element.text or "") for element in description)]
         values |= {key.removeprefix(prefix): text for key, text in ours if key.startswith(prefix)}
     return values
+
+
+def _tables(path: Path) -> list[Path]:
+    """The CSV files in the folder that begin as a registration with intrinsics does."""
+    return [file for file in list_files(path, ".csv") if _begins_as_table(file)]
+
+
+def _read_table(file: Path) -> list[tuple[str, Registered]]:
+    """The photos' names and calibrations in a registration.
+
+    Raises:
+        CaptureError: it is damaged, lacks a column, or has something else where a number was expected.
+    """
+    with refused(file, _TABLE_REMEDY):
+        header, *lines = _lines(read_limited(file, _MAX_TABLE_BYTES).decode("utf-8-sig"))
+        reader = csv.DictReader(io.StringIO("\n".join([_columns(header), *lines])), restval="")
+        try:
+            return [(cells["name"], _row(file, cells)) for cells in reader]
+        except csv.Error as error:
+            raise ValueError(str(error)) from error
+
+
+def rotation_of(heading: float, pitch: float, roll: float) -> Array:
+    """(3, 3) camera → world: roll about y, then pitch about x, then heading about −z; radians."""
+    (cz, cx, cy), (sz, sx, sy) = np.cos([-heading, pitch, roll]), np.sin([-heading, pitch, roll])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    return about_z @ about_x @ about_y
+
+
+def _row(file: Path, cells: Mapping[str, str]) -> Registered:
+    try:
+        turned = rotation_of(*(np.radians(number(cells, key)) for key in ("heading", "pitch", "roll")))
+        return Registered(
+            file,
+            number(cells, "f"),
+            (number(cells, "px", 0.0), number(cells, "py", 0.0)),
+            1.0,
+            tuple(number(cells, key, 0.0) for key in ("k1", "k2", "k3", "k4", "t1", "t2")),
+            np.diag([1.0, -1.0, -1.0]) @ turned.T,
+            np.array([number(cells, key) for key in ("x", "y", "alt")]),
+        )
+    except ValueError as error:
+        raise ValueError(f"{cells['name']}: {error}") from error
+
+
+def _begins_as_table(file: Path) -> bool:
+    lines = _lines(head_of(file))
+    return bool(lines) and set(_NEEDED) <= set(_columns(lines[0]).split(","))
+
+
+def _lines(text: str) -> list[str]:
+    """The lines that are not empty, without the count of cameras that may be the first."""
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("#cameras")]
+
+
+def _columns(header: str) -> str:
+    """The header, with the names of the columns that are used here."""
+    names = [name.strip().lstrip("#").strip().lower() for name in header.split(",")]
+    return ",".join(_SAME.get(name, name) for name in names)

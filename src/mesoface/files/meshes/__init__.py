@@ -1,7 +1,8 @@
 """Meshes in and out of files: OBJ, PLY and STL in, OBJ and binary PLY out.
 
-Files are untrusted: sizes are checked before anything is allocated, indices before they are used, and
-no other file (a material, a texture) is ever opened on behalf of one.
+Files are untrusted: sizes are checked before memory is allocated, indices before they are used, and no other
+file that one names (a material, a texture) is opened. The readers are our own because trimesh 4 accepts
+truncated ASCII files in silence, refuses binary PLY with polygons of several sizes and drops PLY's ``s t``.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import IO
 
@@ -11,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.files.atomic import atomic_file
-from mesoface.files.meshes.polygons import fan
-from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.mesh import Mesh, fan, unit
 
 _CHUNK = 1 << 16
 _SPACE, _SLASH = b" /"
@@ -21,10 +19,10 @@ _SPACE, _SLASH = b" /"
 def parse_obj(data: bytes) -> Mesh:
     """The mesh in an OBJ file's bytes.
 
-    Normals that differ between a vertex's faces (hard edges) are averaged: :class:`Mesh` keeps one a vertex.
+    Normals that differ between a vertex's faces (hard edges) are averaged: a mesh stores one per vertex.
 
     Raises:
-        ValueError: a line is not understood, or an index points nowhere.
+        ValueError: a line is not understood, or an index is out of range.
     """
     if b"\\\n" in data or b"\\\r\n" in data:
         data = data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
@@ -67,23 +65,15 @@ def _numbers(lines: list[bytes], key: str, at_least: int) -> NDArray[np.float64]
     if not lines:
         return np.zeros((0, at_least))
     width = len(lines[0].split())
-    values = _parse(b" ".join(lines), float)
-    if values is None:
-        raise ValueError(f"an OBJ '{key}' line holds something that is not a number")
-    if width < at_least or len(values) != width * len(lines):
+    try:
+        values = np.loadtxt(lines, ndmin=2, comments=None)
+    except ValueError as error:
+        if "could not convert" in str(error):
+            raise ValueError(f"an OBJ '{key}' line holds something that is not a number") from None
+        values = np.zeros((0, 0))  # lines of several lengths
+    if width < at_least or values.shape != (len(lines), width):
         raise ValueError(f"the OBJ '{key}' lines do not all have {max(width, at_least)} numbers")
-    return values.reshape(-1, width)
-
-
-def _parse(text: bytes, dtype: type) -> NDArray | None:
-    """The numbers in ``text``, or None where something else is among them."""
-    with warnings.catch_warnings():
-        # NumPy warns of what it cannot parse and returns what stood before it
-        warnings.simplefilter("error", DeprecationWarning)
-        try:
-            return np.fromstring(text, dtype, sep=" ")
-        except (DeprecationWarning, ValueError):
-            return None
+    return values
 
 
 def _corners(
@@ -108,10 +98,12 @@ def _corners(
     if not alike or text.count(b"//") != len(words) * empty_uv or b"/ " in text or text.endswith(b"/"):
         raise ValueError("OBJ faces mix corners with and without UVs or normals")
     width = 1 + has_uv + has_normal
-    flat = _parse(text.replace(b"/", b" "), np.int64)
-    if flat is None or len(flat) != width * len(words):
-        raise ValueError("an OBJ face index is not a whole number")
-    table = flat.reshape(-1, width)
+    try:
+        if text.translate(None, b"+-0123456789 /"):  # loadtxt would round 1.5
+            raise ValueError
+        table = np.loadtxt([text.replace(b"/", b" ")], np.int64, ndmin=1, comments=None).reshape(-1, width)
+    except (ValueError, OverflowError):
+        raise ValueError("an OBJ face index is not a whole number") from None
     columns = [0, 1 if has_uv else None, width - 1 if has_normal else None]
     if (table == 0).any():
         raise ValueError("an OBJ face index is 0 (they begin at 1)")
@@ -129,7 +121,7 @@ def _corners(
 def _per_vertex(
     normals: NDArray[np.float64], normal_faces: NDArray[np.int64], faces: NDArray[np.int64], count: int
 ) -> NDArray[np.float64]:
-    """(count, 3) one unit normal a vertex, the mean of those its corners name."""
+    """(count, 3) one unit normal per vertex: the mean of the normals of its corners."""
     for what, index, size in (("normal", normal_faces, len(normals)), ("face", faces, count)):
         if len(index) and (index.min() < 0 or index.max() >= size):
             raise ValueError(f"a {what} index is out of range (there are {size})")
@@ -149,7 +141,7 @@ def write_obj(path: str | os.PathLike[str], mesh: Mesh, *, material: str | None 
     Args:
         path: the file.
         mesh: what is written.
-        material: name of the material, and of the ``.mtl`` file beside it that has it; None: none is named.
+        material: name of the material and of its ``.mtl`` file, which is beside the OBJ; or None.
 
     Raises:
         MesofaceError: the file cannot be written.

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.files.atomic import atomic_file
-from mesoface.files.meshes.polygons import fan
-from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.mesh import Mesh, fan, unit
 
 _TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
     "float": "f4", "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2",
     "int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8",
 }  # fmt: skip
-_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": ""}
+_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": None}
 _UV_NAMES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"))
 _MAX_HEADER = 1 << 16
 
@@ -49,39 +48,37 @@ def parse_ply(data: bytes) -> Mesh:
     """The mesh in a PLY file's bytes.
 
     Raises:
-        ValueError: the header or the body is not what PLY says it is.
+        ValueError: the header or the body is not valid PLY.
     """
-    order, elements, body = _parse_header(data)
+    order, elements, offset = _parse_header(data)
+    if order is None:  # ASCII: from here on a binary file in which every number is a double
+        data, offset, order = np.array(data[offset:].split(), "S32").astype("<f8").tobytes(), 0, "<"
+        for p in (p for element in elements for p in element.properties):
+            p.dtype, p.count_dtype = "f8", p.count_dtype and "f8"
     tables: dict[str, dict[str, _Column]] = {}
-    tokens = np.array(data[body:].split(), "S32") if order == "" else None
-    position = 0 if tokens is not None else body
     for element in elements:
-        if tokens is not None:
-            columns, position = _read_ascii(tokens, position, element)
-        else:
-            columns, position = _read_binary(data, position, element, order)
-        tables[element.name] = columns
+        tables[element.name], offset = _read_element(data, offset, element, order)
     if "vertex" not in tables or "face" not in tables:
         raise ValueError("no vertex or no face element in the PLY header")
     return _assemble(tables["vertex"], tables["face"])
 
 
-def _parse_header(data: bytes) -> tuple[str, list[_Element], int]:
-    """Byte order ("" for ASCII), elements, and where the body begins."""
+def _parse_header(data: bytes) -> tuple[str | None, list[_Element], int]:
+    """Byte order (None for ASCII), elements, and where the body begins."""
     if not data.startswith(b"ply"):
         raise ValueError("it does not begin with 'ply'")
     end = data.find(b"end_header", 0, _MAX_HEADER)
     newline = data.find(b"\n", end) if end >= 0 else -1
     if newline < 0:
         raise ValueError("the PLY header has no end_header line")
-    order, elements = None, list[_Element]()
+    orders, elements = list[str | None](), list[_Element]()
     for line in data[:end].decode("ascii", "replace").splitlines()[1:]:
         words = line.split()
         if not words or words[0] in ("comment", "obj_info"):
             continue
         try:
             if words[0] == "format":
-                order = _ORDERS[words[1]]
+                orders.append(_ORDERS[words[1]])
             elif words[0] == "element":
                 elements.append(_Element(words[1], int(words[2])))
                 if elements[-1].count < 0:
@@ -97,13 +94,13 @@ def _parse_header(data: bytes) -> tuple[str, list[_Element], int]:
                 raise ValueError
         except (ValueError, KeyError, IndexError):
             raise ValueError(f"PLY header line {line[:60]!r} is not understood") from None
-    if order is None:
+    if not orders:
         raise ValueError("the PLY header names no format")
     for element in elements:
         names = [p.name for p in element.properties]
         if len(set(names)) != len(names):
             raise ValueError(f"PLY element {element.name} has two properties of one name")
-    return order, elements, newline + 1
+    return orders[-1], elements, newline + 1
 
 
 def _row_dtype(element: _Element, order: str, counts: list[int]) -> np.dtype:
@@ -130,15 +127,15 @@ def _first_counts(data: bytes, offset: int, element: _Element, order: str) -> li
         kind = np.dtype(order + p.count_dtype)
         if offset + kind.itemsize > len(data):
             raise ValueError(f"truncated: the file ends inside the {element.name} element")
-        count = int(np.frombuffer(data, kind, 1, offset)[0])
-        if count < 0:
-            raise ValueError(f"a list of {count} entries in the {element.name} element")
-        counts.append(count)
-        offset += kind.itemsize + count * np.dtype(p.dtype).itemsize
+        count = float(np.frombuffer(data, kind, 1, offset)[0])
+        if count < 0 or not count.is_integer():
+            raise ValueError(f"a list of {count:g} entries in the {element.name} element")
+        counts.append(int(min(count, len(data))))  # more are too many as well, and a size that NumPy allows
+        offset += kind.itemsize + counts[-1] * np.dtype(p.dtype).itemsize
     return counts
 
 
-def _read_binary(data: bytes, offset: int, element: _Element, order: str) -> tuple[dict[str, _Column], int]:
+def _read_element(data: bytes, offset: int, element: _Element, order: str) -> tuple[dict[str, _Column], int]:
     """Columns of ``element`` and where it ends: runs of rows with equal list lengths are read at once."""
     lists = [p.name for p in element.properties if p.count_dtype is not None]
     parts: list[NDArray] = []
@@ -152,7 +149,7 @@ def _read_binary(data: bytes, offset: int, element: _Element, order: str) -> tup
             raise ValueError(
                 f"truncated: {done} of {element.count} rows of the {element.name} element are there"
             )
-        # A mixed mesh changes its row length every few rows; look no further ahead than has paid off.
+        # A mixed mesh changes its row length every few rows; look ahead only as far as it has paid off.
         ahead = fits if not parts else min(fits, max(64, 4 * len(parts[-1])))
         rows = np.frombuffer(data, dtype, ahead, offset)
         same = np.ones(ahead, bool)
@@ -164,52 +161,13 @@ def _read_binary(data: bytes, offset: int, element: _Element, order: str) -> tup
         done += run
     columns: dict[str, _Column] = {}
     for p in element.properties:
-        if p.count_dtype is None:
-            values = [part[p.name] for part in parts]
-            columns[p.name] = _Column(np.concatenate(values) if values else np.zeros(0))
-        else:
-            values = [part[p.name].ravel() for part in parts]
-            counts = [np.full(len(part), part[p.name].shape[1], np.int64) for part in parts]
-            columns[p.name] = _Column(
-                np.concatenate(values) if values else np.zeros(0),
-                np.concatenate(counts) if counts else np.zeros(0, np.int64),
-            )
+        values = np.concatenate([part[p.name].ravel() for part in parts] or [np.zeros(0)])
+        counts = None
+        if p.count_dtype is not None:
+            lengths = [np.full(len(part), part[p.name].shape[1], np.int64) for part in parts]
+            counts = np.concatenate(lengths or [np.zeros(0, np.int64)])
+        columns[p.name] = _Column(values, counts)
     return columns, offset
-
-
-def _read_ascii(tokens: NDArray, position: int, element: _Element) -> tuple[dict[str, _Column], int]:
-    """Columns of ``element`` and the token it ends at."""
-    slots: dict[str, list] = {p.name: [] for p in element.properties}
-    counts: dict[str, list[int]] = {p.name: [] for p in element.properties if p.count_dtype is not None}
-    missing = ValueError(f"truncated: the file ends inside the {element.name} element")
-    if not counts:
-        width = len(element.properties)
-        end = position + element.count * width
-        if end > len(tokens):
-            raise missing
-        table = tokens[position:end].astype(np.float64).reshape(element.count, width)
-        return {p.name: _Column(table[:, i]) for i, p in enumerate(element.properties)}, end
-    if element.count > len(tokens) - position:
-        raise missing
-    for _ in range(element.count):
-        for p in element.properties:
-            length = 1
-            if p.count_dtype is not None:
-                if position >= len(tokens):
-                    raise missing
-                length = int(tokens[position])
-                counts[p.name].append(length)
-                position += 1
-            if length < 0 or position + length > len(tokens):
-                raise missing
-            slots[p.name].append(tokens[position : position + length])
-            position += length
-    columns = {}
-    for p in element.properties:
-        values = np.concatenate(slots[p.name]).astype(np.float64) if slots[p.name] else np.zeros(0)
-        lengths = np.array(counts[p.name], np.int64) if p.name in counts else None
-        columns[p.name] = _Column(values, lengths)
-    return columns, position
 
 
 def _assemble(vertex: dict[str, _Column], face: dict[str, _Column]) -> Mesh:

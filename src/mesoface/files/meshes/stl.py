@@ -30,7 +30,7 @@ def parse_stl(data: bytes) -> Mesh:
             raise ValueError("truncated: the last ASCII STL facet has fewer than three vertices")
     else:
         raise ValueError(
-            f"the binary STL header announces {max(count, 0)} triangles, the file's size says another number"
+            f"the binary STL header announces {max(count, 0)} triangles, which does not match the file's size"
         )
     vertices, index = np.unique(corners, axis=0, return_inverse=True)
     return Mesh(vertices, index.reshape(-1, 3))

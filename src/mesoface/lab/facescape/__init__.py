@@ -1,6 +1,6 @@
 """FaceScape (Yang et al., CVPR 2020) as a data set.
 
-:mod:`.raw` finds the captures as they are published, :mod:`.prepare` makes the prepared folder of them that
-Xiao et al. (AAAI 2022) lay out, :mod:`.layout` knows what is where in it, :mod:`.evaluate` measures the
-results of a split, :mod:`.generate` writes synthetic captures in the published layout.
+:mod:`.layout` has the names and places of captures, as published and as Xiao et al. (AAAI 2022) prepare them,
+:mod:`.prepare` makes such a prepared folder, :mod:`.evaluate` measures the results of a split,
+:mod:`.generate` writes synthetic captures in the published layout.
 """

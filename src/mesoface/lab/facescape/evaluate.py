@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,19 +19,79 @@ from mesoface.evaluation.metrics import Evaluation
 from mesoface.files.atomic import atomic_file
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.facescape.layout import PreparedFolder
+from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
 from mesoface.lab.facescape.metadata import Scales, read_splits
-from mesoface.lab.facescape.names import CaptureId
-from mesoface.lab.facescape.results import find_results
 from mesoface.lab.facescape.split_table import WORST, SplitTable, figures_of, write_tables
-from mesoface.results.folder import read_base_fit, read_record, required_file
+from mesoface.results.cameras import read_cameras
+from mesoface.results.folder import required_file
+from mesoface.results.load import load_face
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import read_manifest, resumable_folder, run_all
 from mesoface.running.workers import run_jobs
-from mesoface.save import facial_region, surface_file
 
+_MAX_BATCH = 256 << 20  # bytes; 7120 captures have 10 MB
 MANIFEST = "evaluation.json"
-_RECIPE = 1  # to be raised whenever the same result is measured otherwise
+_RECIPE = 1  # to be raised when the same result is measured differently
+
+
+def find_results(
+    folder: PreparedFolder, runs: str | Path, wanted: Collection[CaptureId]
+) -> tuple[dict[CaptureId, Path], dict[CaptureId, str]]:
+    """Find the results of captures in a folder, by the capture that each result names.
+
+    Args:
+        folder: the prepared folder.
+        runs: output of ``mesoface batch``, or any folder whose subfolders are results.
+        wanted: the captures.
+
+    Returns:
+        {capture: folder of its result}, and {capture: why it has none}.
+
+    Raises:
+        MesofaceError: ``runs`` is not a folder, or holds no result of these captures or two of one.
+    """
+    runs = Path(runs)
+    if not runs.is_dir():
+        raise MesofaceError("no such folder", path=runs, remedy="name the folder that `mesoface batch` wrote")
+    found: dict[CaptureId, Path] = {}
+    for record in sorted(runs.glob("*/run.json")):
+        if record.parent.name.startswith("."):  # not finished
+            continue
+        capture = read_cameras(record.parent / "cameras.json").capture
+        id = None if capture is None else folder.id_of(capture)
+        if id is None or id not in wanted:
+            continue
+        if id in found:
+            raise MesofaceError(
+                f"two results of capture {id}: {found[id].name} and {record.parent.name}",
+                path=runs,
+                remedy="move one of them away",
+            )
+        found[id] = record.parent
+    if not found:
+        raise MesofaceError(
+            f"holds no result of these {len(wanted)} captures",
+            path=runs,
+            remedy="reconstruct the split's list first with `mesoface batch`",
+        )
+    reasons = _failures(folder, runs / "batch.json")
+    return found, {id: reasons.get(id, "not reconstructed") for id in wanted if id not in found}
+
+
+def _failures(folder: PreparedFolder, summary: Path) -> dict[CaptureId, str]:
+    """Why captures failed, from the summary of a batch; empty if there is none."""
+    if not summary.is_file():
+        return {}
+    remedy = "run `mesoface batch --resume` again, which writes it"
+    try:
+        if summary.stat().st_size > _MAX_BATCH:
+            raise ValueError(f"larger than {_MAX_BATCH >> 20} MB")
+        rows = json.loads(summary.read_text(encoding="utf-8"))["captures"]
+        failed = [(Path(row["capture"]), str(row["reason"])) for row in rows if row["status"] == "failed"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MesofaceError(f"is not a batch summary ({error})", path=summary, remedy=remedy) from error
+    named = ((folder.id_of(capture), reason) for capture, reason in failed)
+    return {id: reason for id, reason in named if id is not None}
 
 
 @dataclass(frozen=True)
@@ -55,17 +116,17 @@ class EvaluateJob:
 
     @property
     def figures(self) -> Path:
-        """The file with what was measured."""
+        """The file with the measured figures."""
         return self.out / "captures" / f"{self.id.key}.json"
 
     @property
     def made_from(self) -> dict[str, Any]:
-        """What the figures depend on and may change: the result, and the scale."""
+        """Inputs of the figures that may change: the result and the scale."""
         digest = sha256(required_file(self.run, "run.json").read_bytes()).hexdigest()
         return {"run": digest, "mm_per_unit": self.mm_per_unit}
 
     def is_done(self) -> bool:
-        """Whether this very result was measured before."""
+        """Whether this result was measured before, unchanged."""
         return self.figures.is_file() and read_manifest(self.figures).get("made_from") == self.made_from
 
 
@@ -81,33 +142,32 @@ def evaluate_split(
 ) -> SplitTable:
     """Measure the results of a split, and write its tables and a page.
 
-    Figures that were measured of the very same results before are kept.
+    Figures of results that have not changed are kept.
 
     Args:
         prepared: a prepared folder.
-        runs: see :func:`mesoface.lab.facescape.results.find_results`.
+        runs: see :func:`find_results`.
         out: folder for the figures.
         split: a key of the prepared folder's ``id.json``.
         samples: points drawn on either surface.
         workers: processes at a time.
-        progress: told after every capture.
+        progress: called after every capture.
 
     Returns:
         the table.
 
     Raises:
-        MesofaceError: the prepared folder, the split or the results are not there; ``out`` holds other
-            things.
-        IncompleteError: some captures have no result, or theirs could not be measured; the table names them.
+        MesofaceError: the prepared folder, the split or the results are missing; ``out`` holds other files.
+        IncompleteError: some captures have no result, or it could not be measured; the table names them.
     """
     folder, out = PreparedFolder(Path(prepared)), Path(out)
     splits = read_splits(folder.splits)
     if not splits.get(split):
         there = ", ".join(name for name, ids in splits.items() if ids)
         raise MesofaceError(f"no split {split!r}", path=folder.splits, remedy=f"there are: {there}")
-    results = find_results(folder, runs, splits[split])
+    results, unmeasured = find_results(folder, runs, splits[split])
     scales = Scales(folder.scales)
-    table = SplitTable(split, unmeasured=dict(results.missing))
+    table = SplitTable(split, unmeasured=unmeasured)
     recipe = {
         "format": "mesoface evaluation of FaceScape",
         "recipe": _RECIPE,
@@ -119,7 +179,7 @@ def evaluate_split(
     }
     with resumable_folder(out, MANIFEST, recipe):
         jobs = list[EvaluateJob]()
-        for id, run in results.runs.items():
+        for id, run in results.items():
             scan = folder.scan(id)
             if scan.is_file():
                 jobs.append(EvaluateJob(id, run, scan, scales.of(id).mm_per_unit, samples, out))
@@ -166,7 +226,7 @@ def measure(job: EvaluateJob) -> None:
     """Measure one result and write its figures.
 
     Raises:
-        MesofaceError: the result or the scan cannot be used, or they are not of one world.
+        MesofaceError: the result or the scan cannot be used, or their worlds differ.
     """
     _, evaluation = _evaluated(job)
     content = {"capture": job.id.key, "made_from": job.made_from, "evaluation": evaluation.to_dict()}
@@ -175,22 +235,23 @@ def measure(job: EvaluateJob) -> None:
 
 
 def picture(job: EvaluateJob) -> tuple[CaptureId, NDArray[np.float32]]:
-    """Which capture, and (H, W, 3) the error on its surface, seen from three sides."""
+    """The capture, and an (H, W, 3) picture of the error on its surface from three sides."""
     mesh, evaluation = _evaluated(job)
-    rotation = read_base_fit(required_file(job.run, "base_fit.npz")).rotation
+    rotation = load_face(job.run).fit.rotation
     forward, up = rotation[:, 2], rotation[:, 1]
     return job.id, heatmap_picture(mesh, evaluation, forward=forward, up=up, size=(360, 480))
 
 
 def _evaluated(job: EvaluateJob) -> tuple[Mesh, Evaluation]:
     """The measured surface and how far it is from the scan, both in millimetres in the capture's world."""
-    scale = read_record(job.run).get("mm_per_unit")
+    face = load_face(job.run)
+    scale = face.record.get("mm_per_unit")
     if not isinstance(scale, int | float) or not np.isclose(scale, job.mm_per_unit, rtol=1e-6):
         raise MesofaceError(
             f"was made with {scale} mm per unit, the capture has {job.mm_per_unit}",
             path=job.run,
             remedy="reconstruct the prepared capture without --scale",
         )
-    mesh, scan = read_mesh(surface_file(job.run)), read_mesh(job.scan)
+    mesh, scan = face.surface, read_mesh(job.scan)
     scan = scan.with_vertices(scan.vertices * job.mm_per_unit)
-    return mesh, evaluate(mesh, scan, region=facial_region(job.run), samples=job.samples)
+    return mesh, evaluate(mesh, scan, region=face.region, samples=job.samples)

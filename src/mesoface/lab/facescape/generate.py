@@ -1,85 +1,35 @@
-"""Synthetic captures in FaceScape's published layout, for those who do not have the data, and for tests."""
+"""Synthetic captures in FaceScape's published layout: to try every step without the data, and for tests."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.spatial.transform import Rotation
 
 import mesoface
-from mesoface.errors import MesofaceError
+from mesoface.captures.formats import facescape
 from mesoface.files.atomic import atomic_folder
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.camera import Camera, OpenCVLens
-from mesoface.lab.facescape.metadata import SCALES, Alignment, write_scales
-from mesoface.lab.facescape.names import EXPRESSIONS, CaptureId
+from mesoface.lab.facescape.layout import SCALES, CaptureId
+from mesoface.lab.facescape.metadata import Alignment, write_scales
+from mesoface.lab.facescape.settings import GeneratorSettings
 from mesoface.lab.synthesis.capture import photograph
-from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import resumable_folder, run_all
 
 MANIFEST = "generated.json"
-_RECIPE = 1  # to be raised whenever the same seed makes other captures
-_EVERY_SIDEWAYS = 3  # of so many cameras one stands on its side
-_EVERY_WITHOUT_SCAN = 6  # of so many captures one has no scan
+_RECIPE = 1  # to be raised when the same seed makes other captures
+_EVERY_SIDEWAYS = 3  # one in so many cameras stands on its side
+_EVERY_WITHOUT_SCAN = 6  # one in so many captures has no scan
 _QUALITY = 93
 _TURN = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])  # a quarter clockwise, as the photo is turned
-
-
-@dataclass(frozen=True)
-class GeneratorSettings:
-    """What is generated.
-
-    Args:
-        people: 1, 2, … so many.
-        expressions: 1, 2, … so many, of each.
-        views: with a valid calibration; one more has none.
-        width: of a photo in portrait, pixels.
-        height: likewise.
-        detail_mm: longest triangle edge of the photographed skin.
-        face_model: that heads are drawn from.
-        seed: decides the rest.
-
-    Raises:
-        MesofaceError: a number is out of its range.
-    """
-
-    people: int = 3
-    expressions: int = 2
-    views: int = 12
-    width: int = 864
-    height: int = 1296
-    detail_mm: float = 0.6
-    face_model: str = "generic"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not (1 <= self.people <= 9999 and 1 <= self.expressions <= len(EXPRESSIONS) and self.seed >= 0):
-            raise MesofaceError(
-                f"1 to 9999 people with 1 to {len(EXPRESSIONS)} expressions and a seed ≥ 0 are possible, got "
-                f"{self.people}, {self.expressions} and {self.seed}"
-            )
-        self.synthesis(1)  # checks the others
-
-    def synthesis(self, expression: int) -> SynthesisSettings:
-        """Of one capture: the neutral face first, then ever other strengths of a person's own expression."""
-        strength = 0.0 if expression == 1 else 0.4 + 0.2 * (expression % 4)
-        return SynthesisSettings(
-            views=self.views,
-            width=self.width,
-            height=self.height,
-            spread_deg=140.0,
-            detail_mm=self.detail_mm,
-            expression=strength,
-        )
 
 
 @dataclass(frozen=True)
@@ -87,10 +37,10 @@ class GenerateJob:
     """One capture.
 
     Args:
-        id: which one.
-        root: of the layout.
+        id: person and expression.
+        root: folder of the data set.
         settings: of the data set.
-        scan: whether it has one.
+        scan: whether it has a scan.
     """
 
     id: CaptureId
@@ -100,7 +50,7 @@ class GenerateJob:
 
     @property
     def folder(self) -> Path:
-        """Of its photos."""
+        """Folder of its photos."""
         return self.root / str(self.id.person) / self.id.expression_name
 
 
@@ -111,31 +61,31 @@ def generate(
     workers: int = 1,
     progress: ProgressCallback = silent,
 ) -> Path:
-    """Write synthetic captures as FaceScape publishes its multi-view data, or go on writing.
+    """Write synthetic captures in FaceScape's layout of multi-view data, or go on writing.
 
-    As there, every capture has a world of its own with an arbitrary unit, cameras with lenses in portrait and
-    on their side, and one view whose calibration failed; some captures have no scan. ``Rt_scale_dict.json``
-    leads back to millimetres.
+    As in FaceScape, every capture has its own world with an arbitrary unit, cameras with lenses in portrait
+    and on their side, and one view whose calibration failed; some captures have no scan.
+    ``Rt_scale_dict.json`` maps to millimetres.
 
     Args:
         root: folder to fill.
         settings: see :class:`GeneratorSettings`.
         workers: processes at a time.
-        progress: told after every capture.
+        progress: called after every capture.
 
     Returns:
         ``root``.
 
     Raises:
-        MesofaceError: ``root`` holds other things, or cannot be written.
-        IncompleteError: some captures failed; the others are there.
+        MesofaceError: ``root`` holds other files, or cannot be written.
+        IncompleteError: some captures failed; the others are complete.
     """
     settings, root = settings or GeneratorSettings(), Path(root)
     recipe = {
         "format": "mesoface generated FaceScape",
         "recipe": _RECIPE,
         "mesoface": mesoface.__version__,
-        **asdict(settings),
+        **settings.model_dump(),
     }
     with resumable_folder(root, MANIFEST, recipe):
         jobs = list(_jobs(root, settings))
@@ -149,7 +99,7 @@ def generate(
             kind="captures",
             workers=workers,
             done_before=len(jobs) - len(missing),
-            preload=["mesoface.lab.synthesis"],
+            preload=["mesoface.lab.synthesis.folder"],
             progress=progress,
         )
     return root
@@ -185,7 +135,7 @@ def generate_capture(job: GenerateJob) -> None:
 def write_published(folder: Path, photos: Sequence[NDArray[np.uint8]], cameras: Sequence[Camera]) -> None:
     """Write photos and ``params.json`` as FaceScape publishes them.
 
-    Every third camera is turned onto its side, and one more view has a photo but no valid calibration, as a
+    Every third camera is turned onto its side. One more view has a photo but no valid calibration, like a
     photo that structure from motion could not place.
 
     Args:
@@ -193,21 +143,22 @@ def write_published(folder: Path, photos: Sequence[NDArray[np.uint8]], cameras: 
         photos: V × (H, W, 3).
         cameras: V, each with no lens or one of five coefficients.
     """
-    params: dict[str, Any] = {}
-    for view, (photo, camera) in enumerate(zip(photos, cameras, strict=True)):
-        if view % _EVERY_SIDEWAYS == _EVERY_SIDEWAYS - 1:
-            photo, camera = on_its_side(photo, camera)
-        params |= _entry(view, camera)
-        Image.fromarray(photo).save(folder / f"{view}.jpg", quality=_QUALITY)
+    views = [*zip(photos, cameras, strict=True), (photos[0], cameras[0])]
     lost = len(photos)
-    params |= _entry(lost, cameras[0])
+    for view in range(_EVERY_SIDEWAYS - 1, lost, _EVERY_SIDEWAYS):
+        views[view] = on_its_side(*views[view])
+    facescape.write(folder, *zip(*views, strict=True), quality=_QUALITY)
+    file = folder / "params.json"
+    params = json.loads(file.read_text(encoding="utf-8"))
+    for view in range(len(views)):
+        params[f"{view}_matches"] = 1000 + view
+        params[f"{view}_sn"], params[f"{view}_ori"] = f"{700000 + view}", f"IMG_{view:04d}.JPG"
     params |= {f"{lost}_Rt": np.zeros((3, 4)).tolist(), f"{lost}_matches": 0, f"{lost}_valid": False}
-    Image.fromarray(photos[0]).save(folder / f"{lost}.jpg", quality=_QUALITY)
-    (folder / "params.json").write_text(json.dumps(params), encoding="utf-8")
+    file.write_text(json.dumps(params), encoding="utf-8")
 
 
 def on_its_side(photo: NDArray[np.uint8], camera: Camera) -> tuple[NDArray[np.uint8], Camera]:
-    """The photo that the same lens takes with the camera turned by a quarter: ``np.rot90(photo, -1)``.
+    """The photo ``np.rot90(photo, -1)`` that the same lens takes with the camera turned by 90°.
 
     Args:
         photo: (H, W, 3).
@@ -234,24 +185,7 @@ def on_its_side(photo: NDArray[np.uint8], camera: Camera) -> tuple[NDArray[np.ui
 
 
 def _world(job: GenerateJob) -> Alignment:
-    """From the capture's own world, as structure from motion would have left it, to millimetres."""
+    """From the capture's own world, like one from structure from motion, to millimetres."""
     rng = np.random.default_rng([job.settings.seed, job.id.person, job.id.expression, crc32(b"world")])
     R = Rotation.random(random_state=rng).as_matrix()
     return Alignment(float(rng.uniform(25, 60)), R, rng.normal(0, 100, 3))
-
-
-def _entry(view: int, camera: Camera) -> dict[str, Any]:
-    """What ``params.json`` says of a view."""
-    lens = camera.lens.coefficients if isinstance(camera.lens, OpenCVLens) else (0.0,) * 5
-    values = {
-        "K": camera.K.tolist(),
-        "Rt": np.column_stack([camera.R, camera.t]).tolist(),
-        "distortion": list(lens),
-        "width": camera.width,
-        "height": camera.height,
-        "matches": 1000 + view,
-        "valid": True,
-        "sn": f"{700000 + view}",
-        "ori": f"IMG_{view:04d}.JPG",
-    }
-    return {f"{view}_{name}": value for name, value in values.items()}

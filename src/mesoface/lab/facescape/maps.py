@@ -1,8 +1,8 @@
-"""Position, normal and displacement maps of a base mesh, as the published networks are trained on them.
+"""Position, normal and displacement maps of a base mesh: the training data of the published networks.
 
-All three are float32, in the world of the capture's cameras, whose unit ``Rt_scale_dict.json`` states, and 0
-outside of the facial mask. ``mv_map`` is the signed distance along the normal to the scan, outward positive;
-as published, it is 0 also where the scan is not met within reach, here 20 mm.
+All three are float32, in the world of the capture's cameras (``Rt_scale_dict.json`` has its unit), and 0
+outside the facial mask. ``mv_map`` is the signed distance along the normal to the scan, outward positive; as
+in the published data, it is also 0 where the normal does not meet the scan within reach, here 20 mm.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ from mesoface.files.images import read_header
 from mesoface.files.maps import write_png
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.facescape.layout import MapKind, PreparedFolder
-from mesoface.lab.facescape.names import CaptureId
+from mesoface.lab.facescape.layout import CaptureId, MapKind, PreparedFolder
 from mesoface.lab.training.truth import TrueSurface
-from mesoface.matching.paper.space import SIZE, paper_space
-from mesoface.matching.paper.volume import FULL_SCALE, STEP_MM
+from mesoface.matching.paper.volume import FULL_SCALE, SIZE, STEP_MM, paper_space
 from mesoface.uvd.rasterize import rasterize_uv
 
-_FULL, _TOP, _LEFT = 512, 72, 128  # FaceScape's UV square, and where in it the face begins
+_FULL, _TOP, _LEFT = 512, 72, 128  # FaceScape's UV square, and the maps' window in it
 _REACH_MM = FULL_SCALE * STEP_MM
 _SHAPES: dict[MapKind, tuple[int, ...]] = {
     "pos_map": (SIZE, SIZE, 3),
@@ -46,7 +44,7 @@ class BaseMaps:
         position: (256, 256, 3) float32.
         normal: (256, 256, 3) float32 unit, smoothed.
         displacement: (256, 256) float32 to the scan, or None where there is no scan.
-        known: share of the facial mask from which the scan is met; 0 without a scan.
+        known: share of the facial mask whose normals meet the scan; 0 without a scan.
     """
 
     position: NDArray[np.float32]
@@ -64,7 +62,7 @@ def base_maps(
         base: with UVs, mm.
         facial: (F,) faces of the facial mask.
         scan: the true surface, wound outward, mm.
-        cameras: of the capture, mm: only what one of them sees of the scan counts.
+        cameras: of the capture, mm: only parts of the scan that one of them sees are used.
         mm_per_unit: of the maps' unit.
     """
     space = paper_space(base, facial)
@@ -92,20 +90,20 @@ def write_maps(folder: PreparedFolder, split: str, id: CaptureId, maps: BaseMaps
 
 
 def read_map(folder: PreparedFolder, kind: MapKind, split: str, id: CaptureId) -> NDArray[np.float32]:
-    """One map of a capture, ours or the published.
+    """One map of a capture, our own or a published one.
 
     Raises:
-        MesofaceError: it is missing, no ``.npy`` of numbers, or of another shape.
+        MesofaceError: it is missing, is not a ``.npy`` of numbers, or has another shape.
     """
     path = folder.map(kind, split, id)
     remedy = "prepare the capture again with `mesoface facescape prepare`"
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise MesofaceError(f"is no map that can be read ({error})", path=path, remedy=remedy) from error
+        raise MesofaceError(f"is no readable map ({error})", path=path, remedy=remedy) from error
     if values.shape != _SHAPES[kind] or values.dtype.kind != "f":
         raise MesofaceError(
-            f"holds {values.dtype} {values.shape}, a map of {_SHAPES[kind]} was expected",
+            f"contains {values.dtype} {values.shape}, a map of {_SHAPES[kind]} was expected",
             path=path,
             remedy=remedy,
         )
@@ -113,7 +111,7 @@ def read_map(folder: PreparedFolder, kind: MapKind, split: str, id: CaptureId) -
 
 
 def write_facial_mask(path: Path, model: FaceModel) -> None:
-    """Write ``facial_mask.png``: the model's facial mask, where in FaceScape's UV square the maps lie."""
+    """Write ``facial_mask.png``: the model's facial mask, in the maps' window of FaceScape's UV square."""
     topology = model.topology
     mask = rasterize_uv(topology.uv, topology.uv_faces[topology.facial], SIZE).valid
     whole = np.zeros((_FULL, _FULL), np.uint8)
@@ -122,7 +120,7 @@ def write_facial_mask(path: Path, model: FaceModel) -> None:
 
 
 def read_facial_mask(path: Path) -> NDArray[np.bool_]:
-    """(256, 256) True where the maps hold the face.
+    """(256, 256) True where the maps contain the face.
 
     Raises:
         MesofaceError: the file is missing, no image, or not 512 × 512.
@@ -136,5 +134,5 @@ def read_facial_mask(path: Path) -> NDArray[np.bool_]:
         )
     pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
     if pixels is None:
-        raise MesofaceError("is no image that can be read", path=path, remedy="prepare the folder again")
+        raise MesofaceError("is no readable image", path=path, remedy="prepare the folder again")
     return np.asarray(pixels[_TOP : _TOP + SIZE, _LEFT : _LEFT + SIZE] > 0)

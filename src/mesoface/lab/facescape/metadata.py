@@ -1,10 +1,11 @@
-"""The JSON files that go with the data set: ``id.json``, ``select_dict.json``, ``Rt_scale_dict.json``."""
+"""Metadata: ``id.json``, ``select_dict.json``, ``Rt_scale_dict.json``, and how people are split."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from mesoface.captures.formats.files import as_array, read_json
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_file
-from mesoface.lab.facescape.names import CaptureId
+from mesoface.lab.facescape.layout import CaptureId
 
-SPLITS, SELECTION, SCALES = "id.json", "select_dict.json", "Rt_scale_dict.json"
 _REMEDY = "docs/facescape.md shows the file"
+TRAIN, VALIDATION, EVAL = "train", "validation", "eval"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,7 @@ class Alignment:
     """From a capture's world, of cameras and scan, to FaceScape's template: ``x → R (mm_per_unit · x) + t``.
 
     Args:
-        mm_per_unit: millimetres per unit of that world, which structure from motion left open.
+        mm_per_unit: millimetres per unit of that world; structure from motion does not determine it.
         R: (3, 3) rotation.
         t: (3,) mm.
     """
@@ -38,7 +39,7 @@ class Alignment:
 class ById:
     """A JSON file of ``{person: {expression: value}}``, both as decimal numbers: ``{"1": {"20": …}}``.
 
-    A value is looked at when it is asked for, so that one bad value costs one capture.
+    A value is checked when it is read, so that a bad value affects one capture only.
 
     Args:
         path: the file.
@@ -54,7 +55,7 @@ class ById:
         self._content = read_json(self.path)
 
     def get(self, id: CaptureId) -> Any:
-        """The value of a capture, None where it has none."""
+        """The value of a capture, or None."""
         person = self._content.get(str(id.person))
         return person.get(str(id.expression)) if isinstance(person, dict) else None
 
@@ -66,7 +67,7 @@ class Scales(ById):
         """The alignment of a capture.
 
         Raises:
-            MesofaceError: it has none, or one that is not a scale and a rigid motion.
+            MesofaceError: there is none, or it is not a scale and a rigid motion.
         """
         value = self.get(id)
         where = f"person {id.person}, expression {id.expression}"
@@ -92,10 +93,10 @@ class Scales(ById):
 
 
 class Selection(ById):
-    """``select_dict.json``: the views of a capture that are used, a list of numbers each."""
+    """``select_dict.json``: the used views of each capture, a list of numbers."""
 
     def of(self, id: CaptureId) -> tuple[int, ...] | None:
-        """The views of a capture; None where it has none.
+        """The views of a capture, or None.
 
         Raises:
             MesofaceError: the value is no list of two or more different view numbers.
@@ -118,7 +119,7 @@ class Selection(ById):
 
 
 def read_splits(path: str | Path) -> dict[str, list[CaptureId]]:
-    """``id.json``: ``{"train": ["001_01", …], "eval": […]}``; there may be further splits.
+    """``id.json``: ``{"train": ["001_01", …], "eval": […]}``, with any further splits.
 
     Raises:
         MesofaceError: the file cannot be read, names no capture, or puts one into two splits.
@@ -172,3 +173,41 @@ def _by_person(values: Mapping[CaptureId, Any]) -> dict[str, dict[str, Any]]:
 def _write(path: Path, content: object) -> None:
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def split_people(
+    people: Collection[int],
+    *,
+    validation_share: float,
+    eval_share: float,
+    seed: int,
+    known: Mapping[int, str] | None = None,
+) -> dict[int, str]:
+    """Give every person a split, which is that of all their expressions.
+
+    People are drawn in an order that depends only on the seed and their numbers. They fill ``eval`` first,
+    then ``validation``; the others are in ``train``. People who have a split keep it, so that a data set can
+    grow. Of three people or more, each split with a share gets at least one.
+
+    Args:
+        people: their numbers.
+        validation_share: share of the people for choosing a network during training.
+        eval_share: share of the people that are held out.
+        seed: determines the order.
+        known: splits of earlier runs.
+
+    Returns:
+        {person: split}.
+    """
+    splits = {person: split for person, split in (known or {}).items() if person in people}
+    least = 1 if len(people) >= 3 else 0
+    for split, share in ((EVAL, eval_share), (VALIDATION, validation_share)):
+        wanted = max(least, round(share * len(people))) if share else 0
+        there = sum(given == split for given in splits.values())
+        free = sorted((person for person in people if person not in splits), key=lambda p: _draw(p, seed))
+        splits |= dict.fromkeys(free[: max(0, wanted - there)], split)
+    return {person: splits.get(person, TRAIN) for person in sorted(people)}
+
+
+def _draw(person: int, seed: int) -> str:
+    return sha256(f"{seed} {person}".encode()).hexdigest()

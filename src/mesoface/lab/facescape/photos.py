@@ -1,34 +1,37 @@
-"""Photos as the prepared folder has them: undistorted, the longest side 1296, the photo's own frame."""
+"""Views of a capture: which of the sixty are used, and how their photos are undistorted and scaled."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.captures.capture import View, ViewSource
+from mesoface.captures.capture import Capture, CaptureSource, View, ViewSource
 from mesoface.captures.load import decode_full_size
 from mesoface.errors import CaptureError
 from mesoface.files.images import as_float
 from mesoface.geometry.camera import Camera, OpenCVLens
+from mesoface.lab.facescape.settings import LONGEST_SIDE
+from mesoface.landmarks import MediapipeDetector, triangulate
+from mesoface.landmarks.selection import select_views
 
-LONGEST_SIDE = 1296
-"""Of a prepared photo, pixels."""
+_LOOK_AT = 648  # longest side in pixels of the photos for the choice of views
 
 
 def prepared_photo(view: ViewSource, longest_side: int = LONGEST_SIDE) -> tuple[NDArray[np.uint8], Camera]:
     """One photo scaled and undistorted.
 
-    As published, the frame and the intrinsics stay the photo's own: what a lens pulls in from the rim leaves
-    a black margin, what it pushes out is cut. The principal point is scaled about the corner of the first
-    pixel, as centres at integers ask for; the published code scales it about its centre, up to half a pixel
-    off.
+    As in the published data, frame and intrinsics are those of the photo: undistortion leaves a black margin
+    where the photo has no pixels, and cuts pixels beyond the frame. Pixel centres are at integers, so the
+    principal point is scaled about the corner of the first pixel; the published code scales it about its
+    centre, an error of up to half a pixel.
 
     Args:
-        view: of FaceScape's layout.
-        longest_side: the photo is scaled to that, enlarged if need be.
+        view: a view in FaceScape's layout.
+        longest_side: pixels after scaling, which may enlarge the photo.
 
     Returns:
         (H, W, 3) uint8 RGB, and its camera without a lens.
@@ -54,7 +57,7 @@ def prepared_photo(view: ViewSource, longest_side: int = LONGEST_SIDE) -> tuple[
 
 
 def readable_views(views: tuple[ViewSource, ...], longest_side: int) -> tuple[list[View], list[str]]:
-    """The views that can be read, scaled and undistorted, and a sentence about each of the others."""
+    """The readable views, scaled and undistorted, and a sentence about each of the others."""
     good, notes = list[View](), list[str]()
     for view in views:
         try:
@@ -64,3 +67,48 @@ def readable_views(views: tuple[ViewSource, ...], longest_side: int) -> tuple[li
             continue
         good.append(View(view.name, as_float(pixels), camera, image_path=view.image_path))
     return good, notes
+
+
+def choose_views(source: CaptureSource, count: int) -> tuple[list[int], list[str]]:
+    """The best views: spread around the face, sharp, with the whole face, consistent with the others.
+
+    Args:
+        source: a capture in FaceScape's layout.
+        count: largest number of views.
+
+    Returns:
+        their numbers, ascending, and a sentence about every photo that cannot be read.
+
+    Raises:
+        MesofaceError: fewer than two views can be used, or no face is found.
+    """
+    views, notes = readable_views(source.views, _LOOK_AT)
+    capture = Capture(tuple(_at_least_two(views, source, notes)), source.path, source.format)
+    landmarks = MediapipeDetector().detect(capture)
+    chosen = select_views(capture, landmarks, triangulate(capture.cameras, landmarks), count)
+    chosen = _at_least_two(chosen, source, ["too few show a face on which they agree"])
+    return [int(capture.names[v]) for v in chosen], notes
+
+
+def given_views(source: CaptureSource, wanted: Sequence[int]) -> tuple[list[int], list[str]]:
+    """The ``wanted`` views in their order, without those that are invalid or cannot be read."""
+    known = {int(view.name): view for view in source.views}
+    notes = [
+        f"view {number} is left out: invalid, or not in params.json"
+        for number in wanted
+        if number not in known
+    ]
+    views, unreadable = readable_views(tuple(known[number] for number in wanted if number in known), _LOOK_AT)
+    notes += unreadable
+    return [int(view.name) for view in _at_least_two(views, source, notes)], notes
+
+
+def _at_least_two(views: list, source: CaptureSource, reasons: Sequence[str]) -> list:
+    if len(views) < 2:
+        why = "; ".join([*reasons, *source.notes][:3])
+        raise CaptureError(
+            f"{len(views)} usable views, at least two are needed ({why})",
+            path=source.path,
+            remedy="put the photos back, or leave the capture out",
+        )
+    return views

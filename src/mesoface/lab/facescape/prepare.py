@@ -2,59 +2,136 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+
 import mesoface
-from mesoface.errors import IncompleteError, MesofaceError
+from mesoface.captures.formats import facescape
+from mesoface.captures.load import load_capture
+from mesoface.config import Settings
+from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
-from mesoface.files.atomic import remove_leftovers
-from mesoface.lab.facescape.layout import PreparedFolder
-from mesoface.lab.facescape.maps import write_facial_mask
-from mesoface.lab.facescape.metadata import (
+from mesoface.files.atomic import atomic_folder, remove_leftovers
+from mesoface.files.meshes import read_mesh, write_obj
+from mesoface.lab.facescape.layout import (
     SCALES,
     SELECTION,
     SPLITS,
-    Alignment,
-    Scales,
-    Selection,
-    read_splits,
+    CaptureId,
+    PreparedFolder,
+    RawCapture,
+    find_raw_captures,
 )
-from mesoface.lab.facescape.names import CaptureId
-from mesoface.lab.facescape.photos import LONGEST_SIDE
-from mesoface.lab.facescape.prepare_capture import PrepareJob, prepare_capture
-from mesoface.lab.facescape.raw import RawCapture, find_raw_captures
-from mesoface.lab.facescape.records import Record, read_records, write_summary
-from mesoface.lab.facescape.splits import split_people
+from mesoface.lab.facescape.maps import BaseMaps, base_maps, write_facial_mask, write_maps
+from mesoface.lab.facescape.metadata import Alignment, Scales, Selection, read_splits, split_people
+from mesoface.lab.facescape.photos import choose_views, given_views, prepared_photo
+from mesoface.lab.facescape.records import Record, read_records, write_record, write_summary
+from mesoface.lab.facescape.settings import PrepareSettings
+from mesoface.lab.training.truth import check_truth
+from mesoface.pipeline import reconstruct
+from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import resumable_folder
+from mesoface.running.resumable import incomplete, resumable_folder
 from mesoface.running.workers import run_jobs
 
 MANIFEST = "prepare.json"
-_RECIPE = 1  # to be raised whenever the same capture is prepared otherwise
+_RECIPE = 1  # to be raised when the same capture is prepared differently
+_QUALITY = 95  # of the JPEG files
 
 
 @dataclass(frozen=True)
-class PrepareSettings:
-    """What is the same for all captures of a prepared folder.
+class PrepareJob:
+    """One capture to prepare.
 
     Args:
-        views: of each capture, at most, where no ``select_dict.json`` says which.
-        longest_side: of the photos, pixels.
-        face_model: the base mesh's, by name or path.
-        validation_share: of the people, where no ``id.json`` says who.
-        eval_share: likewise.
-        seed: of the choice of people.
+        raw: the published capture.
+        folder: the prepared folder.
+        split: of the capture.
+        mm_per_unit: of its world.
+        views: numbers of the views to use; None to choose.
+        settings: of the folder.
     """
 
-    views: int = 10
-    longest_side: int = LONGEST_SIDE
-    face_model: str = "generic"
-    validation_share: float = 0.05
-    eval_share: float = 0.1
-    seed: int = 0
+    raw: RawCapture
+    folder: PreparedFolder
+    split: str
+    mm_per_unit: float
+    views: tuple[int, ...] | None
+    settings: PrepareSettings
+
+
+def prepare_capture(job: PrepareJob) -> None:
+    """Write the files of one capture; its record comes last.
+
+    Raises:
+        MesofaceError: its calibration, its photos, its face or its scan cannot be used.
+    """
+    source = facescape.read(job.raw.folder)
+    if job.views is None:
+        numbers, notes = choose_views(source, job.settings.views)
+    else:
+        numbers, notes = given_views(source, job.views)
+    by_number = {int(view.name): view for view in source.views}
+    id, folder = job.raw.id, job.folder
+    with atomic_folder(folder.images(id), overwrite=True) as images:
+        photos, cameras = zip(
+            *(prepared_photo(by_number[number], job.settings.longest_side) for number in numbers), strict=True
+        )
+        facescape.write(
+            images, photos, cameras, numbers=numbers, mm_per_unit=job.mm_per_unit, quality=_QUALITY
+        )
+        face = reconstruct(
+            load_capture(images),
+            Settings(
+                until="base",
+                face_model=job.settings.face_model,
+                matcher="ncc",  # nothing is matched: avoids reading weights
+                views=len(numbers),
+                threads=1,
+            ),
+        )
+        maps = _maps(job, face)
+    _link_scan(job)
+    base = face.fit.mesh
+    write_obj(folder.fit_mesh(id), base.with_vertices(base.vertices / job.mm_per_unit))
+    write_maps(folder, job.split, id, maps)
+    write_record(
+        folder,
+        Record(
+            id=id,
+            split=job.split,
+            views=tuple(numbers),
+            mm_per_unit=job.mm_per_unit,
+            scan=job.raw.scan is not None,
+            known=round(maps.known, 4),
+            landmark_error_px=round(float(np.nanmedian(face.fit.residuals)), 3),
+            notes=(*source.notes, *notes, *face.warnings),
+        ),
+    )
+
+
+def _maps(job: PrepareJob, face: Face) -> BaseMaps:
+    """UV maps of the base mesh, after a check that the photos show the scan."""
+    scan, facial = None, face.fit.model.topology.facial
+    if job.raw.scan is not None:
+        scan = read_mesh(job.raw.scan)
+        scan = scan.with_vertices(scan.vertices * job.mm_per_unit)
+        check_truth(face.capture, scan)
+        check_truth(face.capture, scan, face.landmarks3d)
+    return base_maps(face.fit.mesh, facial, scan, face.capture.cameras, job.mm_per_unit)
+
+
+def _link_scan(job: PrepareJob) -> None:
+    """Link to the scan from beside the photos: scans are large and only read."""
+    link = job.folder.scan(job.raw.id)
+    link.unlink(missing_ok=True)
+    if job.raw.scan is not None:
+        link.symlink_to(os.path.relpath(job.raw.scan.resolve(), link.parent.resolve()))
 
 
 def prepare(
@@ -70,48 +147,47 @@ def prepare(
 ) -> list[Record]:
     """Prepare every capture below ``root``, or go on preparing.
 
-    A capture that is complete and has the same scale is kept. One that fails is named in ``captures.csv``
-    with the reason, stops no other, and is tried again by the next run.
+    A complete capture with the same scale and split is kept. One that fails does not stop the others:
+    ``captures.csv`` has the reason, and the next run tries it again.
 
     Args:
-        root: as :func:`mesoface.lab.facescape.raw.find_raw_captures` takes it.
+        root: see :func:`mesoface.lab.facescape.layout.find_raw_captures`.
         out: the prepared folder.
         settings: see :class:`PrepareSettings`.
         scales: ``Rt_scale_dict.json``; None: the one in ``root``.
         selection: ``select_dict.json``; None: the one in ``root``, else views are chosen.
         splits: ``id.json``; None: the one in ``root``, else people are drawn. Captures that it does not name
-            are left alone.
+            are skipped.
         workers: processes at a time.
-        progress: told after every capture.
+        progress: called after every capture.
 
     Returns:
-        what was done for each prepared capture, sorted.
+        the record of each prepared capture, sorted.
 
     Raises:
-        MesofaceError: no capture or no scales are there, a file cannot be used, or ``out`` holds other
-            things.
+        MesofaceError: captures or scales are missing, a file cannot be used, or ``out`` holds other files.
         IncompleteError: some captures failed; the others are prepared.
     """
     settings, root = settings or PrepareSettings(), Path(root)
     folder = PreparedFolder(Path(out))
     captures = find_raw_captures(root)
     scale_table = Scales(scales or root / SCALES)
-    selection_file = _metadata(root, selection, SELECTION)
-    view_table = None if selection_file is None else Selection(selection_file)
-    splits_file = _metadata(root, splits, SPLITS)
-    given_splits = None if splits_file is None else read_splits(splits_file)
-    model = load_face_model(settings.face_model)  # a wrong name is told at once
+    files = {SELECTION: selection, SPLITS: splits}  # the given ones, else those in `root`
+    found = {name: Path(given or root / name) for name, given in files.items()}
+    found = {name: file for name, file in found.items() if files[name] or file.is_file()}
+    view_table = Selection(found[SELECTION]) if SELECTION in found else None
+    given_splits = read_splits(found[SPLITS]) if SPLITS in found else None
+    model = load_face_model(settings.face_model)  # a wrong name fails before any work
     recipe = {
         "format": "mesoface prepared FaceScape",
         "recipe": _RECIPE,
         "mesoface": mesoface.__version__,
-        **asdict(settings),
-        SELECTION: _digest(selection_file),
-        SPLITS: _digest(splits_file),
+        **settings.model_dump(),
+        **{name: sha256(found[name].read_bytes()).hexdigest() if name in found else None for name in files},
     }
     with resumable_folder(folder.root, MANIFEST, recipe):
         for below in [path for path in folder.root.rglob("*") if path.is_dir() and not path.is_symlink()]:
-            if below.exists():  # it may have been in one that was removed
+            if below.exists():  # its parent may have been removed
                 remove_leftovers(below)
         records = read_records(folder)
         split_of = _splits(captures, records, given_splits, settings)
@@ -132,9 +208,7 @@ def prepare(
         done, total = len(split_of) - len(failed) - len(jobs), len(split_of) - len(failed)
         progress("Captures", done, total)
         try:
-            outcomes = run_jobs(
-                prepare_capture, jobs, workers=workers, preload=["mesoface.lab.facescape.prepare_capture"]
-            )
+            outcomes = run_jobs(prepare_capture, jobs, workers=workers, preload=[__name__])
             for number, outcome in enumerate(outcomes, done + 1):
                 if outcome.error is not None:
                     failed[outcome.job.raw.id] = outcome.error
@@ -144,19 +218,9 @@ def prepare(
             records = {id: records[id] for id in split_of if id in records and id not in failed}
             write_summary(folder, records, failed, alignments)
     if failed:
-        raise _incomplete(folder, failed, len(split_of))
+        reasons = [f"{id}: {reason}" for id, reason in failed.items()]
+        raise incomplete(reasons, len(split_of), "captures", path=folder.table)
     return list(records.values())
-
-
-def _metadata(root: Path, given: str | Path | None, name: str) -> Path | None:
-    """A metadata file: the given one, else that in ``root``, else None."""
-    if given is not None:
-        return Path(given)
-    return root / name if (root / name).is_file() else None
-
-
-def _digest(file: Path | None) -> str | None:
-    return None if file is None else sha256(file.read_bytes()).hexdigest()
 
 
 def _splits(
@@ -165,12 +229,12 @@ def _splits(
     given: Mapping[str, list[CaptureId]] | None,
     settings: PrepareSettings,
 ) -> dict[CaptureId, str]:
-    """The split of every capture that is to be prepared."""
+    """The split of every capture to prepare."""
     if given is not None:
         named = {id: split for split, ids in given.items() for id in ids}
         if not any(id in captures for id in named):
             raise MesofaceError(
-                f"{SPLITS} names no capture that is there", remedy="give that of these people"
+                f"{SPLITS} names none of these captures", remedy="give the file of these people"
             )
         return {id: named[id] for id in captures if id in named}
     by_person = split_people(
@@ -181,13 +245,3 @@ def _splits(
         known={id.person: record.split for id, record in records.items()},
     )
     return {id: by_person[id.person] for id in captures}
-
-
-def _incomplete(folder: PreparedFolder, failed: Mapping[CaptureId, str], total: int) -> IncompleteError:
-    first = "; ".join(f"{id}: {reason}" for id, reason in sorted(failed.items())[:3])
-    more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
-    return IncompleteError(
-        f"{len(failed)} of {total} captures failed: {first}{more}",
-        path=folder.table,
-        remedy="mend them and run the same command again; the others are kept",
-    )

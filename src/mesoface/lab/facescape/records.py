@@ -1,10 +1,9 @@
-"""What was done for each prepared capture, and the data set's own files that follow from it."""
+"""The record of each prepared capture, and the files of the data set made from the records."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from mesoface.captures.lists import write_capture_list
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_file
-from mesoface.lab.facescape.layout import PreparedFolder
-from mesoface.lab.facescape.metadata import Alignment, write_scales, write_selection, write_splits
-from mesoface.lab.facescape.names import CaptureId
-from mesoface.lab.facescape.splits import TRAIN, VALIDATION
-from mesoface.report.html import facts, page, pairs, paragraph, section, table
+from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
+from mesoface.lab.facescape.metadata import (
+    TRAIN,
+    VALIDATION,
+    Alignment,
+    write_scales,
+    write_selection,
+    write_splits,
+)
+from mesoface.rendering.page import render
 
 COLUMNS = (
     "capture", "expression", "split", "status", "views", "mm_per_unit", "landmark_error_px", "known", "notes",
@@ -146,21 +150,14 @@ def _page(
     ]
     reasons = [(f"{id.key} {id.expression_name}", reason) for id, reason in sorted(failed.items())]
     left_out = [(id.key, "; ".join(record.notes)) for id, record in records.items() if record.notes]
-    return page(
-        title,
-        (
-            f"<h1>{escape(title)}</h1>",
-            facts(figures),
-            section("Failed", pairs(reasons)),
-            section(
-                "All captures",
-                paragraph(
-                    "known: share of the facial mask from which the scan is met within 20 mm", soft=True
-                ),
-                table([name.replace("_", " ") for name in COLUMNS[:-1]], [row[:-1] for row in rows]),
-            ),
-            section("Left out or adapted", pairs(left_out)),
-        ),
+    return render(
+        Path(__file__).parent / "templates" / "prepared.html",
+        title=title,
+        facts=figures,
+        failed=reasons,
+        columns=[name.replace("_", " ") for name in COLUMNS[:-1]],
+        rows=[row[:-1] for row in rows],
+        adapted=left_out,
     )
 
 

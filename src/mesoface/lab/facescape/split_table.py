@@ -6,7 +6,6 @@ import csv
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from html import escape
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,18 +15,18 @@ from numpy.typing import NDArray
 
 from mesoface.evaluation.metrics import COMPLETE_WITHIN
 from mesoface.files.atomic import atomic_file
-from mesoface.lab.facescape.names import EXPRESSIONS, CaptureId
-from mesoface.report.html import facts, gallery, page, pairs, paragraph, section, table
+from mesoface.lab.facescape.layout import EXPRESSIONS, CaptureId
+from mesoface.rendering.page import render
 
 WORST = 10
-"""How many captures are shown as the worst ones."""
+"""Number of captures shown as the worst ones."""
 
 _HEAD = ("chamfer", "mean", "median", "90 %", "≤ 0.2 mm", "normals", "complete")
 _LEGEND = (
     "Millimetres, point to surface, inside the facial region; not aligned, the frame is the capture's own. "
     "chamfer: mean of ours → scan and scan → ours. mean, median, 90 %, ≤ 0.2 mm and normals (mean angle): "
     f"ours → scan. complete: share of the scan with our surface within {COMPLETE_WITHIN:g} mm. "
-    "Rows over captures are means, each capture counting the same."
+    "Rows over captures are means with equal weights."
 )
 
 
@@ -54,7 +53,7 @@ class Figures:
     complete: float
 
     def cells(self) -> tuple[str, ...]:
-        """As people read it."""
+        """As text."""
         lengths = (self.chamfer, self.mean, self.median, self.p90)
         return (
             *(f"{length:.3f}" for length in lengths),
@@ -86,7 +85,7 @@ def mean_of(figures: Collection[Figures]) -> Figures:
 
 @dataclass
 class SplitTable:
-    """What was measured of a split.
+    """The measurements of a split.
 
     Args:
         split: its name.
@@ -214,19 +213,14 @@ def _page(split: SplitTable, pictures: Mapping[CaptureId, NDArray[np.float32]]) 
         for id in split.worst(WORST)
         if id in pictures
     ]
-    ids = sorted(split.figures)
-    return page(
-        title,
-        (
-            f"<h1>{escape(title)}</h1>",
-            facts(figures),
-            section(
-                "By expression",
-                table(("expression", "captures", *_HEAD), _expression_rows(split)),
-                paragraph(_LEGEND, soft=True),
-            ),
-            section("Not measured", pairs((f"{key} {name}", reason) for key, name, reason in rows)),
-            section("Worst captures, by chamfer distance", gallery(worst, width=520)),
-            section("All captures", table(("capture", "expression", *_HEAD), _capture_rows(split, ids))),
-        ),
+    return render(
+        Path(__file__).parent / "templates" / "split.html",
+        title=title,
+        facts=figures,
+        legend=_LEGEND,
+        head=_HEAD,
+        expressions=_expression_rows(split),
+        unmeasured=[(f"{key} {name}", reason) for key, name, reason in rows],
+        worst=worst,
+        captures=_capture_rows(split, sorted(split.figures)),
     )

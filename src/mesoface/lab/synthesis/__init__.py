@@ -1,16 +1,7 @@
-"""Captures with ground truth, made from a face model and procedural skin."""
+"""Captures with ground truth, made from a face model and procedural skin.
 
-from mesoface.lab.synthesis.capture import SyntheticCapture, make_capture, photograph
-from mesoface.lab.synthesis.folder import synthesize
-from mesoface.lab.synthesis.sequence import photograph_sequence, synthesize_sequence
-from mesoface.lab.synthesis.settings import SynthesisSettings
-
-__all__ = [
-    "SynthesisSettings",
-    "SyntheticCapture",
-    "make_capture",
-    "photograph",
-    "photograph_sequence",
-    "synthesize",
-    "synthesize_sequence",
-]
+:mod:`.capture` photographs a head, at rest or in motion, :mod:`.folder` writes such captures and sequences,
+:mod:`.dataset` makes training sets of them, :mod:`.settings` has the choices. A head is made by :mod:`.head`,
+:mod:`.missing_parts`, :mod:`.skin` and :mod:`.pigment`, and put together in :mod:`.subject`; :mod:`.scene`
+lights it and :mod:`.cameras` photographs it.
+"""

@@ -42,7 +42,7 @@ def landmark_positions(model: FaceModel, vertices: NDArray[np.float64]) -> NDArr
     """(478, 3) landmarks on the model's mesh at ``vertices`` (N, 3); NaN where the model has none.
 
     Raises:
-        FaceModelError: the model does not say where the landmarks lie that the skin is placed by.
+        FaceModelError: the model lacks landmarks that place the skin.
     """
     topology = model.topology
     points = np.full((478, 3), np.nan)
@@ -66,8 +66,8 @@ def landmark_positions(model: FaceModel, vertices: NDArray[np.float64]) -> NDArr
 class Chart:
     """A face unrolled from a cylinder: s along the circumference, y up, both mm. A canvas to draw on.
 
-    The unrolling stretches what faces up, down or sideways to the cylinder (under the nose, the side of it):
-    strokes may be drawn here, textures that must be even belong on the surface (:mod:`.noise`).
+    Unrolling stretches surfaces that face up, down or sideways (under and beside the nose). Strokes can be
+    drawn here; textures that must be even belong on the surface (:mod:`.noise`).
 
     Args:
         landmarks: (478, 3) on the reference face.

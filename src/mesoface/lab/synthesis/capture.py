@@ -1,8 +1,9 @@
-"""The whole way from a seed to photos and the surface that they show."""
+"""From a seed to photos and the surface that they show, at rest or frame by frame."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,35 +18,26 @@ from mesoface.face_models import load_face_model
 from mesoface.face_models.model import FaceModel
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.synthesis.complexion import Complexion
-from mesoface.lab.synthesis.head import Head
-from mesoface.lab.synthesis.lights import draw_lighting
-from mesoface.lab.synthesis.motion import REST, Pose
-from mesoface.lab.synthesis.render import render
-from mesoface.lab.synthesis.rig import make_rig, miscalibrate
-from mesoface.lab.synthesis.scene import LitScene, light_scene
-from mesoface.lab.synthesis.sensor import defocus, expose, meter
+from mesoface.lab.synthesis.cameras import defocus, expose, make_rig, meter, miscalibrate, render
+from mesoface.lab.synthesis.head import coarse_truth
+from mesoface.lab.synthesis.scene import LitScene, draw_lighting, light_scene
 from mesoface.lab.synthesis.settings import SynthesisSettings
-from mesoface.lab.synthesis.subject import Subject, chance, placed
-from mesoface.lab.synthesis.truth import coarse_truth
+from mesoface.lab.synthesis.subject import OTHER_EXPRESSIONS, REST, Motion, Pose, Subject, chance, placed
 from mesoface.running.progress import ProgressCallback, silent
 
 
 @dataclass(frozen=True, eq=False)
 class SyntheticCapture:
-    """Photos as a camera would write them, and what is true about them.
+    """Photos as a camera would write them, and the truth about them.
 
     Args:
-        photos: V × (H, W, 3) uint8 sRGB, distorted by the lens.
-        cameras: V, lens included, mm: those that took the photos.
-        calibration: V, likewise, as they are written down: off by ``settings.calibration_px``.
+        photos: V × (H, W, 3) uint8 sRGB, with lens distortion.
+        cameras: the V cameras that took the photos, lens included, mm.
+        calibration: the V cameras that are written, off by ``settings.calibration_px``.
         truth: the facial surface with its relief, in the cameras' world, mm.
         truth_error: (K,) distances of the truth from the photographed surface, mm; 0 when it is that surface.
         scene: everything that was photographed.
-        head: before relief, in the face model's frame.
-        complexion: of the skin.
-        seed: it all came from.
-        settings: likewise.
+        subject: the person.
         gain: exposure common to all photos.
     """
 
@@ -55,44 +47,19 @@ class SyntheticCapture:
     truth: Mesh
     truth_error: NDArray[np.float64]
     scene: LitScene
-    head: Head
-    complexion: Complexion
-    seed: int
-    settings: SynthesisSettings
+    subject: Subject
     gain: float
 
-
-def make_capture(
-    *,
-    seed: int,
-    model: str | FaceModel = "generic",
-    settings: SynthesisSettings | None = None,
-    progress: ProgressCallback = silent,
-) -> tuple[Capture, Mesh]:
-    """A synthetic capture in memory: undistorted views (without JPEG) and the true facial surface.
-
-    Args:
-        seed: decides everything that ``settings`` does not.
-        model: a face model, or what :func:`mesoface.face_models.load_face_model` takes.
-        settings: sizes, number of views, strengths.
-        progress: told about every view.
-
-    Returns:
-        The capture, in millimetres, and the truth in its world.
-
-    Raises:
-        FaceModelError: the model cannot be loaded, or has no landmarks.
-        MesofaceError: ``seed`` is negative.
-    """
-    made = photograph(seed=seed, model=model, settings=settings, progress=progress)
-    views = []
-    for i, (photo, camera) in enumerate(zip(made.photos, made.calibration, strict=True)):
-        ideal, source = camera.undistorted()
-        image = photo.astype(np.float32) / 255
-        if camera.lens is not None:
-            image = np.clip(cv2.remap(image, source, None, cv2.INTER_CUBIC), 0, 1)
-        views.append(View(str(i), image, ideal))
-    return Capture(tuple(views), format="synthetic", mm_per_unit=1.0), made.truth
+    def undistorted(self) -> Capture:
+        """The capture in memory, without JPEG: undistorted photos and their written cameras, mm."""
+        views = []
+        for i, (photo, camera) in enumerate(zip(self.photos, self.calibration, strict=True)):
+            ideal, source = camera.undistorted()
+            image = photo.astype(np.float32) / 255
+            if camera.lens is not None:
+                image = np.clip(cv2.remap(image, source, None, cv2.INTER_CUBIC), 0, 1)
+            views.append(View(str(i), image, ideal))
+        return Capture(tuple(views), format="synthetic", mm_per_unit=1.0)
 
 
 def photograph(
@@ -105,21 +72,65 @@ def photograph(
 ) -> SyntheticCapture:
     """Make a head, light it and photograph it.
 
-    Args and errors as for :func:`make_capture`; ``threads`` is how many photos are rendered at once, by
-    default as many as there are cores.
+    Args:
+        seed: determines everything that ``settings`` does not.
+        model: a face model, or an argument of :func:`mesoface.face_models.load_face_model`.
+        settings: sizes, number of views, strengths.
+        threads: photos rendered at once; None for one per core.
+        progress: called after every view.
+
+    Raises:
+        FaceModelError: the model cannot be loaded, or has no landmarks.
+        MesofaceError: ``seed`` is negative.
     """
     studio = Studio.set_up(seed=seed, model=model, settings=settings or SynthesisSettings())
     return studio.take(REST, threads=threads, progress=progress)
 
 
+def photograph_sequence(
+    frames: Sequence[int],
+    *,
+    seed: int,
+    model: str | FaceModel = "generic",
+    settings: SynthesisSettings | None = None,
+    fps: float = 30.0,
+    threads: int | None = None,
+    progress: ProgressCallback = silent,
+) -> Iterator[SyntheticCapture]:
+    """Photograph a head that turns and changes its expression, with fixed cameras and lights.
+
+    Frame 0 is the result of :func:`photograph` for the same seed and settings. A frame does not depend on
+    which others are made. The truths of all frames have the same triangles, of the same skin.
+
+    ``frames`` are numbers ≥ 0 in any order, with or without gaps. A higher ``fps``, frames per second, makes
+    smaller steps. The other arguments are those of :func:`photograph`.
+
+    Raises:
+        FaceModelError: the model cannot be loaded, or has no landmarks.
+        MesofaceError: ``seed``, a frame number or ``fps`` is out of range.
+    """
+    if not fps > 0 or any(frame < 0 for frame in frames):
+        raise MesofaceError(f"frames must not be negative, and fps positive; got fps {fps:g}")
+    settings = settings or SynthesisSettings()
+    studio = Studio.set_up(seed=seed, model=model, settings=settings, expressions=OTHER_EXPRESSIONS)
+    motion = Motion.draw(chance(seed, "motion"))
+    first = studio.take(REST, threads=threads, progress=progress)
+    for frame in frames:
+        if frame == 0:
+            yield first
+            continue
+        pose = motion.at(frame / fps)
+        yield studio.take(pose, frame=frame, gain=first.gain, threads=threads, progress=progress)
+
+
 @dataclass(frozen=True, eq=False)
 class Studio:
-    """What stays while a head moves: whose it is, the cameras, the lights, the exposure.
+    """What stays fixed while a head moves: the person and the cameras.
 
     Args:
         subject: the person.
-        cameras: V, lens included, mm.
-        calibration: V, as they are written down.
+        cameras: the V true cameras, lens included, mm.
+        calibration: the V cameras that are written.
         turn: (3, 3) rotation from the face model's frame to the world.
         shift: (3,) likewise, mm.
     """
@@ -134,13 +145,10 @@ class Studio:
     def set_up(
         cls, *, seed: int, model: str | FaceModel, settings: SynthesisSettings, expressions: int = 0
     ) -> Studio:
-        """Draw the person and put cameras around the face as it is at rest.
+        """Draw the person and put cameras around the face at rest.
 
-        Args:
-            seed: decides everything that ``settings`` does not.
-            model: a face model, or what :func:`mesoface.face_models.load_face_model` takes.
-            settings: sizes, number of views, strengths.
-            expressions: how many expressions the person can make beside the first.
+        ``expressions`` is the number of expressions that the person can make beside the first; the other
+        arguments are those of :func:`photograph`.
 
         Raises:
             FaceModelError: the model cannot be loaded, or has no landmarks.
@@ -176,11 +184,11 @@ class Studio:
         """Light the head in ``pose`` and photograph it.
 
         Args:
-            pose: what it does.
-            frame: number of the photo in a video; each has noise of its own.
+            pose: expression, turn and shift.
+            frame: number of the frame in a video; each has its own noise.
             gain: exposure; None to meter it.
-            threads: how many photos are rendered at once; None: as many as there are cores.
-            progress: told about every view.
+            threads: photos rendered at once; None for one per core.
+            progress: called after every view.
         """
         subject, head = self.subject, self.subject.head
         seed, settings = subject.seed, subject.settings
@@ -193,7 +201,11 @@ class Studio:
 
         scene = light_scene(parts, draw_lighting(chance(seed, "lights")), chance(seed, "light rays"))
         progress("synthesis", 2, settings.views + 2)
-        radiances = _render_all(scene, self.cameras, settings, threads or os.cpu_count() or 1, progress)
+        radiances = list[NDArray[np.float32]]()
+        with ThreadPoolExecutor(min(len(self.cameras), threads or os.cpu_count() or 1)) as pool:
+            for radiance in pool.map(lambda c: render(scene, c, settings.supersample), self.cameras):
+                radiances.append(radiance)
+                progress("synthesis", 2 + len(radiances), settings.views + 2)
         if gain is None:
             middle = len(self.cameras) // 2
             gain = meter(radiances[middle], _seen_pixels(truth, self.cameras[middle]))
@@ -203,33 +215,8 @@ class Studio:
             grain = chance(seed, f"grain {i} of frame {frame}") if frame else None
             photos.append(expose(seen, gain, settings, chance(seed, f"sensor {i}"), grain))
         return SyntheticCapture(
-            photos=tuple(photos),
-            cameras=self.cameras,
-            calibration=self.calibration,
-            truth=truth,
-            truth_error=truth_error,
-            scene=scene,
-            head=head,
-            complexion=subject.complexion,
-            seed=seed,
-            settings=settings,
-            gain=gain,
+            tuple(photos), self.cameras, self.calibration, truth, truth_error, scene, subject, gain
         )
-
-
-def _render_all(
-    scene: LitScene,
-    cameras: tuple[Camera, ...],
-    settings: SynthesisSettings,
-    threads: int,
-    progress: ProgressCallback,
-) -> list[NDArray[np.float32]]:
-    with ThreadPoolExecutor(min(len(cameras), threads)) as pool:
-        radiances = []
-        for radiance in pool.map(lambda camera: render(scene, camera, settings.supersample), cameras):
-            radiances.append(radiance)
-            progress("synthesis", 2 + len(radiances), settings.views + 2)
-    return radiances
 
 
 def _seen_pixels(truth: Mesh, camera: Camera) -> NDArray[np.bool_]:

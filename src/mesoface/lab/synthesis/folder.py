@@ -1,4 +1,4 @@
-"""Synthetic captures on disk, in FaceScape's layout with the truth beside the photos."""
+"""Synthetic captures and sequences on disk, in FaceScape's layout with the truth beside the photos."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from mesoface.captures.formats import facescape
+from mesoface.captures.lists import write_capture_list
+from mesoface.errors import MesofaceError
 from mesoface.face_models.model import FaceModel
 from mesoface.files.atomic import atomic_folder
 from mesoface.files.meshes import write_ply
-from mesoface.lab.synthesis.capture import SyntheticCapture, photograph
+from mesoface.lab.synthesis.capture import SyntheticCapture, photograph, photograph_sequence
 from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.running.progress import ProgressCallback, silent
+
+LIST = "frames.txt"
+"""The list of a synthetic sequence's frames, in their order."""
 
 
 def synthesize(
@@ -23,98 +28,128 @@ def synthesize(
     *,
     seed: int,
     model: str | FaceModel = "generic",
-    views: int = 10,
-    width: int = 864,
-    height: int = 1296,
-    spread_deg: float = 120.0,
-    detail_mm: float = 0.6,
-    truth_mm: float | None = None,
-    jpeg_quality: int = 93,
+    settings: SynthesisSettings | None = None,
     overwrite: bool = False,
     progress: ProgressCallback = silent,
 ) -> Path:
     """Write a synthetic capture: ``<i>.jpg``, ``params.json``, ``gt.ply`` and ``truth.json``.
 
+    The same seed, model and settings give the same bytes.
+
     Args:
         out: folder to make.
-        seed: decides everything else. The same seed and arguments give the same bytes.
-        model: a face model, or what :func:`mesoface.face_models.load_face_model` takes.
-        views: number of photos, at least 2.
-        width: of a photo, pixels.
-        height: of a photo, pixels.
-        spread_deg: angle between the outermost cameras, degrees.
-        detail_mm: longest triangle edge of the photographed surface.
-        truth_mm: longest triangle edge of ``gt.ply``, where it shall be a smaller file than that surface;
-            ``truth.json`` says how far it is off then.
-        jpeg_quality: 1–100.
-        overwrite: whether a folder in the way is replaced.
-        progress: told about every view.
+        seed: determines everything that ``settings`` does not.
+        model: a face model, or an argument of :func:`mesoface.face_models.load_face_model`.
+        settings: sizes, number of views, strengths.
+        overwrite: whether an existing folder is replaced.
+        progress: called after every view.
 
     Returns:
         ``out``.
 
     Raises:
-        MesofaceError: a number is out of its range, ``out`` is in the way or cannot be written, or the
-            model cannot be used.
+        MesofaceError: the seed is negative, ``out`` exists or cannot be written, or the model cannot be used.
     """
-    settings = SynthesisSettings(
-        views=views,
-        width=width,
-        height=height,
-        spread_deg=spread_deg,
-        detail_mm=detail_mm,
-        truth_mm=truth_mm,
-        jpeg_quality=jpeg_quality,
-    )
     with atomic_folder(out, overwrite=overwrite) as folder:
         made = photograph(seed=seed, model=model, settings=settings, progress=progress)
-        write_capture(folder, made, model if isinstance(model, str) else model.name)
+        write_capture(folder, made, _name(model))
     return Path(out)
+
+
+def synthesize_sequence(
+    out: str | Path,
+    frames: int,
+    *,
+    seed: int,
+    model: str | FaceModel = "generic",
+    settings: SynthesisSettings | None = None,
+    fps: float = 30.0,
+    overwrite: bool = False,
+    progress: ProgressCallback = silent,
+) -> Path:
+    """Write a synthetic sequence: a capture's folder for every frame (``000000``, …), and ``frames.txt``.
+
+    Each frame's ``truth.json`` has the frame number and the frames per second as well; ``truth.json`` in
+    ``out`` describes the sequence.
+
+    ``frames`` is the number of frames, at least 2, and ``fps`` the frames per second. ``progress`` is called
+    after every frame. The other arguments are those of :func:`synthesize`.
+
+    Returns:
+        the list of the frames, ``out/frames.txt``.
+
+    Raises:
+        MesofaceError: a number is out of range, or as for :func:`synthesize`.
+    """
+    if frames < 2:
+        raise MesofaceError(f"a sequence has at least 2 frames, got {frames}")
+    name = _name(model)
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        progress("Frames", 0, frames)
+        made = photograph_sequence(range(frames), seed=seed, model=model, settings=settings, fps=fps)
+        for frame, capture in enumerate(made):
+            place = folder / f"{frame:06d}"
+            place.mkdir()
+            write_capture(place, capture, name, {"frame": frame, "fps": fps})
+            progress("Frames", frame + 1, frames)
+        write_capture_list(
+            folder / LIST, sorted(folder.glob("[0-9]*")), comment="frames of a synthetic sequence"
+        )
+        _write_truth(folder, {"seed": seed, "model": name, "frames": frames, "fps": fps, "mm_per_unit": 1.0})
+    return Path(out) / LIST
 
 
 def write_capture(
     folder: Path, made: SyntheticCapture, model: str, more: Mapping[str, object] | None = None
 ) -> None:
-    """Write a synthetic capture's files into an existing ``folder``.
+    """Write a synthetic capture's files.
 
     Args:
-        folder: there already.
-        made: what is written.
-        model: its face model's name.
-        more: what ``truth.json`` shall say beside :func:`describe`.
+        folder: an existing folder.
+        made: the capture.
+        model: name of its face model.
+        more: entries of ``truth.json`` beside those of :func:`describe`.
     """
-    facescape.write(folder, made.photos, made.calibration, quality=made.settings.jpeg_quality)
+    facescape.write(folder, made.photos, made.calibration, quality=made.subject.settings.jpeg_quality)
     write_ply(folder / "gt.ply", made.truth)
-    text = json.dumps(describe(made, model) | dict(more or {}), indent=1)
-    (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
+    _write_truth(folder, describe(made, model) | dict(more or {}))
 
 
 def describe(made: SyntheticCapture, model: str) -> dict[str, object]:
-    """What ``truth.json`` says; ``error_mm`` is the distance of ``gt.ply`` from the photographed surface."""
+    """The content of ``truth.json``; ``error_mm``: distance of ``gt.ply`` from the photographed surface."""
+    subject, error = made.subject, made.truth_error
     return {
         "mm_per_unit": 1.0,
-        "seed": made.seed,
+        "seed": subject.seed,
         "model": model,
-        "settings": describe_settings(made.settings),
-        "identity": [round(float(x), 6) for x in made.head.identity],
-        "expression": [round(float(x), 6) for x in made.head.expression],
-        "complexion": {k: round(v, 4) for k, v in dataclasses.asdict(made.complexion).items()},
+        "settings": describe_settings(subject.settings),
+        "identity": [round(float(x), 6) for x in subject.head.identity],
+        "expression": [round(float(x), 6) for x in subject.head.expression],
+        "complexion": {k: round(v, 4) for k, v in dataclasses.asdict(subject.complexion).items()},
         "truth": {
             "file": "gt.ply",
             "vertices": len(made.truth.vertices),
             "faces": len(made.truth.faces),
             "error_mm": {
-                "mean": round(float(made.truth_error.mean()), 4),
-                "p95": round(float(np.percentile(made.truth_error, 95)), 4),
-                "max": round(float(made.truth_error.max()), 4),
+                "mean": round(float(error.mean()), 4),
+                "p95": round(float(np.percentile(error, 95)), 4),
+                "max": round(float(error.max()), 4),
             },
         },
     }
 
 
 def describe_settings(settings: SynthesisSettings) -> dict[str, object]:
-    """Settings as ``truth.json`` has them: flaws of the photos that are not there are not named."""
-    values = dataclasses.asdict(settings)
+    """Settings as in ``truth.json``, which omits defocus and calibration errors of 0."""
+    values = settings.model_dump()
     return {
         name: value for name, value in values.items() if value or name not in ("blur_px", "calibration_px")
     }
+
+
+def _write_truth(folder: Path, content: Mapping[str, object]) -> None:
+    (folder / "truth.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _name(model: str | FaceModel) -> str:
+    return model if isinstance(model, str) else model.name

@@ -8,19 +8,63 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix, eye, vstack
 from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import cg
 
 from mesoface.face_models.model import FaceModel
 from mesoface.geometry.mesh import Mesh, compact
 from mesoface.geometry.subdivision import grow_faces, split_long_edges, subdivide_loop
 from mesoface.lab.synthesis.anatomy import EYES, LIPS_INNER, Chart, landmark_positions
-from mesoface.lab.synthesis.cranium import close_behind
+from mesoface.lab.synthesis.missing_parts import close_behind
 from mesoface.lab.synthesis.settings import SynthesisSettings
-from mesoface.lab.synthesis.truth import CoarseFace
 
 _FINEST_CHART = 0.2  # mm per pixel
 _SMOOTH_UNTIL = 4.0  # median edge over the wanted one at which smooth subdivision stops
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseFace:
+    """The facial triangles before the last splits: a smaller mesh than the photographed one.
+
+    Args:
+        faces: (F, 3) facial triangles.
+        count: number of vertices before; they are the first ones of the finer mesh.
+        halved: for each round of splits, (K, 2) the ends of the edge that each new vertex halves.
+    """
+
+    faces: NDArray[np.int64]
+    count: int
+    halved: list[NDArray[np.int64]]
+
+
+def coarse_truth(
+    coarse: CoarseFace, mesh: Mesh, facial: NDArray[np.bool_]
+) -> tuple[Mesh, NDArray[np.float64]]:
+    """Fit the coarse triangles to a fine surface by least squares over the fine one's vertices.
+
+    Args:
+        coarse: triangles that ``mesh`` was split from.
+        mesh: the fine surface with its relief, N vertices.
+        facial: (F,) faces of ``mesh`` that lie in the coarse triangles.
+
+    Returns:
+        The coarse mesh, and how far along the normal it is from each facial vertex of the fine one, mm.
+    """
+    weights: csr_matrix = eye(coarse.count, format="csr")
+    for ends in coarse.halved:
+        weights = vstack([weights, 0.5 * (weights[ends[:, 0]] + weights[ends[:, 1]])], format="csr")
+    rows = np.unique(mesh.faces[facial])
+    faces, used = compact(coarse.faces, coarse.count)
+    weights, wanted = weights[rows][:, np.flatnonzero(used)], mesh.vertices[rows]
+    start = mesh.vertices[: coarse.count][used]
+    normal_matrix = weights.T @ weights
+    # Solved for the change, which is small: the tolerance is then relative to it.
+    miss = wanted - weights @ start
+    change = [cg(normal_matrix, weights.T @ miss[:, k], atol=1e-6)[0] for k in range(3)]
+    vertices = start + np.stack(change, 1)
+    error = ((wanted - weights @ vertices) * mesh.vertex_normals()[rows]).sum(1)
+    return Mesh(vertices, faces), np.abs(error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,20 +73,19 @@ class Head:
 
     Args:
         mesh: smooth dense surface without eyeballs and teeth; the openings of eyes and mouth are pockets.
-        reference: (N, 3) where each vertex is on the model's mean face. Skin is laid out there, so that
-            it goes with the expression.
+        reference: (N, 3) position of each vertex on the model's mean face. Skin is laid out there, so that
+            it follows the expression.
         facial: (F,) faces of the model's facial mask.
         grown: (N,) 1 on the model's own surface, 0 on what was added behind it.
-        opening: (N,) mm by which what lies between the eyelids or lips was pushed back into the head.
+        opening: (N,) mm by which the surface between eyelids or lips was pushed back into the head.
         spacing: (N,) mean length of the edges at each vertex, mm.
         landmarks: (478, 3) on this head, NaN where the model has none.
         chart: of the mean face.
         identity: coefficients it was made from.
         expression: likewise.
-        coarse: of the facial surface, where a smaller truth was asked for.
-        motions: (K, N, 3) where each vertex goes as the head makes each of the other faces that were asked
-            for, mm. They move one topology, so the skin goes with them.
-        landmark_motions: (K, 478, 3) likewise.
+        coarse: coarse triangles of the facial surface, if ``settings.truth_mm`` is set.
+        motions: (K, N, 3) displacement of each vertex in each of the K other expressions, mm.
+        landmark_motions: (K, 478, 3) the same for the landmarks.
     """
 
     mesh: Mesh
@@ -72,7 +115,7 @@ def make_head(
         model: any face model with MediaPipe landmarks.
         settings: expression strength and triangle size.
         rng: source of chance.
-        others: K further expressions that the head shall be able to make, coefficients.
+        others: coefficients of K further expressions.
 
     Raises:
         FaceModelError: the model lacks landmarks.
@@ -120,7 +163,7 @@ def make_head(
 
 
 def sample_expression(count: int, strength: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(count,) coefficients: a few modes at work, as faces do, the others at rest."""
+    """(count,) coefficients: a few modes are active, as in real expressions, the others 0."""
     active = rng.uniform(size=count) < min(1.0, 6.0 / max(count, 1))
     return np.where(active, np.clip(np.abs(rng.standard_normal(count)), 0, 2), 0.0) * strength
 
@@ -150,7 +193,7 @@ def _refine(
     facial: NDArray[np.bool_],
     settings: SynthesisSettings,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], CoarseFace | None]:
-    """Smooth subdivision of everything, then long edges in and near the facial region are split."""
+    """Subdivide everything smoothly, then split long edges in and near the facial region."""
     fine = grow_faces(faces, facial, rings=2)
     for _ in range(3):
         values, faces = subdivide_loop(values, faces)

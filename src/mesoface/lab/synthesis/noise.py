@@ -29,7 +29,7 @@ def solid_noise(
     Args:
         points: (N, 3) mm.
         wavelength: size of the coarsest octave's features, mm.
-        rng: drawn from the same number of times whatever ``points`` is.
+        rng: source of chance; the number of draws does not depend on ``points``.
         octaves: each has half the wavelength of the one before it.
         gain: amplitude of an octave over the one before it.
         spacing: (N,) distance to neighbouring points, mm. Where it is too coarse for an octave, the octave
@@ -54,13 +54,13 @@ def solid_noise(
 
 
 def scatter(
-    mesh: Mesh, density: NDArray[np.float64], rng: np.random.Generator
+    mesh: Mesh, density: NDArray[np.float64] | float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
     """Random points on a surface.
 
     Args:
         mesh: F faces.
-        density: (F,) expected points per mm².
+        density: expected points per mm², of each of the F faces or of all.
         rng: source of chance.
 
     Returns:
@@ -85,7 +85,7 @@ def cell_distances(
     Args:
         points: (N, 3).
         seeds: (K, 3), K ≥ 2.
-        reach: seeds further away than this are not looked for.
+        reach: seeds further away are ignored.
 
     Returns:
         (N, 2) distances, nearest first, inf where there is none within reach; and (N,) the nearest seed,

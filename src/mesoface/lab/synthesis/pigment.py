@@ -15,10 +15,9 @@ from scipy.spatial import cKDTree
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis import anatomy
 from mesoface.lab.synthesis.anatomy import Chart
-from mesoface.lab.synthesis.complexion import Complexion
 from mesoface.lab.synthesis.head import Head
 from mesoface.lab.synthesis.noise import scatter, solid_noise
-from mesoface.lab.synthesis.relief import Relief
+from mesoface.lab.synthesis.skin import Complexion, SkinRelief
 
 # Linear RGB of skin without either pigment, and what a unit of each absorbs.
 _BASE = np.array([0.74, 0.58, 0.48])
@@ -28,7 +27,7 @@ _BLOOD = np.array([0.10, 0.62, 0.58])
 CLOTH = 0.05  # albedo of caps and collars
 
 
-def paint(head: Head, relief: Relief, skin: Complexion, rng: np.random.Generator) -> NDArray[np.float64]:
+def paint(head: Head, relief: SkinRelief, skin: Complexion, rng: np.random.Generator) -> NDArray[np.float64]:
     """(N, 3) linear RGB albedo of a head's skin, brows and lips.
 
     Args:

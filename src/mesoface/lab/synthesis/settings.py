@@ -2,78 +2,95 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
 
-import numpy as np
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 
+from mesoface.config import option
 from mesoface.errors import MesofaceError
 
 
-@dataclass(frozen=True)
-class SynthesisSettings:
-    """How a synthetic capture is made. The seed decides everything else.
-
-    Args:
-        views: number of photos, at least 2.
-        width: of a photo, pixels.
-        height: of a photo, pixels.
-        spread_deg: angle between the outermost cameras, seen from the face, degrees.
-        distance_mm: from the cameras to the face.
-        detail_mm: longest triangle edge of the true facial surface: its finest relief is about twice that.
-        truth_mm: longest triangle edge of the truth that is handed out, where it shall be smaller than what
-            is photographed; None hands out the photographed triangles themselves.
-        expression: strength of the facial expression; 0 is the neutral face.
-        supersample: rays per pixel and axis.
-        noise: strength of shot and read noise; 1 is a good camera at base sensitivity, 0 none.
-        exposure_jitter: standard deviation of each view's exposure, relative.
-        white_balance_jitter: standard deviation of each view's red and blue gain, relative.
-        jpeg_quality: 1–100.
-        lens: whether the cameras distort.
-        blur_px: typical standard deviation of a view's defocus, pixels; each view has its own.
-        calibration_px: typical error of the cameras that are written down, pixels in the middle of the face.
+class CheckedSettings(BaseModel):
+    """Settings that refuse unknown names and values out of range.
 
     Raises:
-        MesofaceError: a number is out of its range.
+        MesofaceError: a value cannot be used; the message names the setting.
     """
 
-    views: int = 10
-    width: int = 864
-    height: int = 1296
-    spread_deg: float = 120.0
-    distance_mm: float = 900.0
-    detail_mm: float = 0.6
-    truth_mm: float | None = None
-    expression: float = 0.6
-    supersample: int = 2
-    noise: float = 1.0
-    exposure_jitter: float = 0.06
-    white_balance_jitter: float = 0.02
-    jpeg_quality: int = 93
-    lens: bool = True
-    blur_px: float = 0.0
-    calibration_px: float = 0.0
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    def __post_init__(self) -> None:
-        ranges: dict[str, tuple[float, float]] = {
-            "views": (2, 200),
-            "width": (64, 8192),
-            "height": (64, 8192),
-            "spread_deg": (5, 180),
-            "distance_mm": (300, 5000),
-            "detail_mm": (0.2, 5),
-            "truth_mm": (self.detail_mm, 20),
-            "expression": (0, 2),
-            "supersample": (1, 4),
-            "noise": (0, 100),
-            "exposure_jitter": (0, 0.5),
-            "white_balance_jitter": (0, 0.3),
-            "jpeg_quality": (30, 100),
-            "blur_px": (0, 5),
-            "calibration_px": (0, 5),
-        }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not (np.isfinite(value) and low <= value <= high):
-                raise MesofaceError(f"{name} must be between {low:g} and {high:g}, got {value!r}")
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_one_line(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            if not problem["loc"]:
+                raise MesofaceError("an object of settings was expected") from None
+            name = ".".join(map(str, problem["loc"]))
+            raise MesofaceError(f"{name}: {problem['msg']}, got {problem['input']!r}") from None
+
+
+def number(
+    panel: str, default: float | None, low: float, high: float, unit: str, help: str, name: str | None = None
+) -> Any:
+    """A field, and an option in ``panel`` of the help: a number from ``low`` to ``high`` in ``unit``."""
+    return option(default, help, panel=panel, metavar=unit, name=name, ge=low, le=high)
+
+
+_photos, _head, _flaws = (partial(number, panel) for panel in ("Photos", "Head", "Flaws of the photos"))
+
+
+class SynthesisSettings(CheckedSettings):
+    """How a synthetic capture is made. The seed determines everything else.
+
+    The options of ``mesoface synth`` are made from these fields.
+    """
+
+    views: int = _photos(10, 2, 200, "N", "Number of cameras.")
+    width: int = _photos(864, 64, 8192, "PIXELS", "Width of a photo in portrait.")
+    height: int = _photos(1296, 64, 8192, "PIXELS", "Height of a photo in portrait.")
+    spread_deg: float = _photos(
+        120.0, 5, 180, "DEGREES", "Angle between the outermost cameras, seen from the face.", "spread"
+    )
+    distance_mm: float = _photos(900.0, 300, 5000, "MM", "From the cameras to the face.", "distance")
+    detail_mm: float = _head(
+        *(0.6, 0.2, 5, "MM"),
+        "Longest triangle edge of the photographed skin; its finest relief is about twice that.",
+        "detail",
+    )
+    truth_mm: float | None = _head(
+        *(None, 0.2, 20, "MM"),
+        "Longest triangle edge of gt.ply, for a smaller file; truth.json states its error. Left out: gt.ply "
+        "has the photographed triangles.",
+        "truth_detail",
+    )
+    expression: float = _head(0.6, 0, 2, "N", "Strength of the facial expression; 0 is the neutral face.")
+    supersample: int = _photos(2, 1, 4, "N", "Rays per pixel and axis.")
+    noise: float = _flaws(
+        1.0, 0, 100, "N", "Strength of shot and read noise: 0 none, 1 a good camera at base sensitivity."
+    )
+    exposure_jitter: float = _flaws(0.06, 0, 0.5, "N", "Relative standard deviation of each view's exposure.")
+    white_balance_jitter: float = _flaws(
+        0.02, 0, 0.3, "N", "Relative standard deviation of each view's red and blue gain."
+    )
+    jpeg_quality: int = _flaws(93, 30, 100, "N", "Quality of the JPEG files.")
+    lens: bool = option(True, "Give the cameras lens distortion.", panel="Flaws of the photos")
+    blur_px: float = _flaws(
+        0.0, 0, 5, "PIXELS", "Typical standard deviation of the defocus; it differs between views.", "blur"
+    )
+    calibration_px: float = _flaws(
+        0.0, 0, 5, "PIXELS", "Typical error of the written cameras, mid-face.", "calibration_error"
+    )
+
+    @model_validator(mode="after")
+    def _check_truth(self) -> Self:
+        if self.truth_mm is not None and self.truth_mm < self.detail_mm:
+            raise MesofaceError(
+                f"truth_mm (--truth-detail {self.truth_mm}) is finer than the photographed surface, "
+                f"detail_mm (--detail {self.detail_mm})",
+                remedy="make it larger, or leave it out",
+            )
+        return self

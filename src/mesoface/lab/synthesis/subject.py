@@ -1,30 +1,95 @@
-"""A person: a head with its skin, and what of it there is to photograph in a pose."""
+"""A person: a head with its skin, how it moves, and its surfaces in a pose."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from mesoface.face_models.model import FaceModel
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis import anatomy
-from mesoface.lab.synthesis.complexion import Complexion
-from mesoface.lab.synthesis.cranium import make_neck
-from mesoface.lab.synthesis.eyes import make_eyes
 from mesoface.lab.synthesis.head import Head, make_head, sample_expression
-from mesoface.lab.synthesis.motion import PIVOT, Pose
+from mesoface.lab.synthesis.missing_parts import make_eyes, make_neck
 from mesoface.lab.synthesis.pigment import CLOTH, paint
-from mesoface.lab.synthesis.relief import Relief, make_relief
 from mesoface.lab.synthesis.scene import Part
 from mesoface.lab.synthesis.settings import SynthesisSettings
+from mesoface.lab.synthesis.skin import Complexion, SkinRelief, make_relief
+
+OTHER_EXPRESSIONS = 3
+"""Number of further expressions of a moving head; they overlap."""
+# Ranges in seconds: of the time that an expression takes, and of the time at which it first begins.
+_LASTS, _BEGINS = (0.8, 2.0), (0.0, 0.6)
+# Standard deviations of the head's swing, and its period in seconds.
+_TURN_DEG, _SHIFT_MM, _PERIOD = np.array([5.0, 3.5, 2.5]), np.array([4.0, 3.0, 3.0]), (1.5, 4.0)
+# Centre of the head's rotation, about the top of the spine, in a face model's frame, mm.
+PIVOT = np.array([0.0, -60.0, -60.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """Expression and placement of a head at one moment.
+
+    Args:
+        weights: (K,) weight of each further expression.
+        turn: (3, 3) rotation about :data:`PIVOT`.
+        shift: (3,) mm.
+    """
+
+    weights: NDArray[np.float64]
+    turn: NDArray[np.float64]
+    shift: NDArray[np.float64]
+
+
+REST = Pose(np.zeros(0), np.eye(3), np.zeros(3))
+"""The head at rest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """A head's movement; at time 0 it is at rest.
+
+    Each expression's weight follows sin² with its own period; the head swings about three axes.
+
+    Args:
+        periods: (K,) seconds.
+        begins: (K,) seconds at which each expression first begins.
+        strength: (K,) largest weight of each expression.
+        swing: (6,) amplitudes of turn (degrees, about y, x and z) and shift (mm, x, y, z).
+        swing_periods: (6,) seconds.
+    """
+
+    periods: NDArray[np.float64]
+    begins: NDArray[np.float64]
+    strength: NDArray[np.float64]
+    swing: NDArray[np.float64]
+    swing_periods: NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Motion:
+        """A random movement."""
+        return cls(
+            rng.uniform(*_LASTS, OTHER_EXPRESSIONS),
+            rng.uniform(*_BEGINS, OTHER_EXPRESSIONS),
+            rng.uniform(0.6, 1.0, OTHER_EXPRESSIONS),
+            rng.normal(0, 1, 6) * np.concatenate([_TURN_DEG, _SHIFT_MM]),
+            rng.uniform(*_PERIOD, 6),
+        )
+
+    def at(self, seconds: float) -> Pose:
+        """The head's pose at a time ≥ 0."""
+        since = np.maximum(seconds - self.begins, 0)
+        weights = self.strength * np.sin(np.pi * since / self.periods) ** 2
+        swing = self.swing * np.sin(2 * np.pi * seconds / self.swing_periods)
+        return Pose(weights, Rotation.from_euler("yxz", swing[:3], degrees=True).as_matrix(), swing[3:])
 
 
 def chance(seed: int, purpose: str) -> np.random.Generator:
-    """A stream of its own for every purpose: changing the number of views must not change the face."""
+    """An independent random stream for each purpose: the number of views must not change the face."""
     return np.random.default_rng([seed, crc32(purpose.encode())])
 
 
@@ -37,47 +102,39 @@ class Subject:
         complexion: of the skin.
         relief: of the skin.
         albedo: (N, 3) linear RGB of the skin.
-        seed: it all came from.
-        settings: likewise.
+        seed: of the person.
+        settings: of the capture.
     """
 
     head: Head
     complexion: Complexion
-    relief: Relief
+    relief: SkinRelief
     albedo: NDArray[np.float64]
     seed: int
     settings: SynthesisSettings
 
     @classmethod
     def draw(cls, seed: int, model: FaceModel, settings: SynthesisSettings, expressions: int = 0) -> Subject:
-        """Draw a person who can make so many further ``expressions`` than the first.
+        """Draw a person who has so many further ``expressions``.
 
         Raises:
             FaceModelError: the model lacks landmarks.
         """
-        others = chance(seed, "expressions")
-        faces = [
-            sample_expression(model.n_expression, settings.expression, others) for _ in range(expressions)
-        ]
-        head = make_head(model, settings, chance(seed, "head"), faces)
+        rng, count = chance(seed, "expressions"), model.n_expression
+        others = [sample_expression(count, settings.expression, rng) for _ in range(expressions)]
+        head = make_head(model, settings, chance(seed, "head"), others)
         skin = Complexion.draw(chance(seed, "complexion"))
         relief = make_relief(head, skin, chance(seed, "relief"))
         return cls(head, skin, relief, paint(head, relief, skin, chance(seed, "pigment")), seed, settings)
 
-    def landmarks(self, pose: Pose) -> NDArray[np.float64]:
-        """(478, 3) as the expression has them; the head's turn is left to :func:`placed`."""
-        return self.head.landmarks + _mixed(pose.weights, self.head.landmark_motions)
-
     def parts(self, pose: Pose) -> list[Part]:
-        """Skin, eyeballs and, below a face without one, a neck; the skin first, and its vertices always the
-        same.
-        """
+        """Skin, eyeballs and, for models without one, a neck; the skin first, its vertices in one order."""
         head, relief = self.head, self.relief
         mesh = head.mesh.with_vertices(head.mesh.vertices + _mixed(pose.weights, head.motions))
         mesh = mesh.with_vertices(mesh.vertices + relief.height[:, None] * mesh.vertex_normals())
         shine = (0.5 + self.complexion.oil) * (1 + 1.5 * relief.lips) * head.grown
         parts = [Part(mesh, self.albedo, shine, np.full(len(shine), 22.0))]
-        landmarks = self.landmarks(pose)
+        landmarks = head.landmarks + _mixed(pose.weights, head.landmark_motions)
         audience = self.middle + np.array([0, 0, self.settings.distance_mm])
         parts += make_eyes(landmarks, audience, chance(self.seed, "eyes"))
         if not head.grown.all():
@@ -100,19 +157,15 @@ class Subject:
 def placed(
     parts: Sequence[Part], pose: Pose, turn: NDArray[np.float64], shift: NDArray[np.float64]
 ) -> list[Part]:
-    """The parts in ``pose``, then in the world that is turned (3, 3) and shifted (3,), mm, against the face
-    model's frame.
-    """
+    """The parts in ``pose``, in a world turned (3, 3) and shifted (3,), mm, from the face model's frame."""
     together = turn @ pose.turn
     offset = turn @ (PIVOT - pose.turn @ PIVOT + pose.shift) + shift
 
-    def moved(part: Part) -> Part:
-        mesh = part.mesh
+    def moved(mesh: Mesh) -> Mesh:
         normals = None if mesh.normals is None else mesh.normals @ together.T
-        moved_mesh = Mesh(mesh.vertices @ together.T + offset, mesh.faces, normals=normals)
-        return Part(moved_mesh, part.albedo, part.gloss, part.sharpness)
+        return Mesh(mesh.vertices @ together.T + offset, mesh.faces, normals=normals)
 
-    return [moved(part) for part in parts]
+    return [replace(part, mesh=moved(part.mesh)) for part in parts]
 
 
 def _mixed(weights: NDArray[np.float64], motions: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,7 @@
-"""Tiles from a capture whose true surface is known: what the cascade would see on its way down."""
+"""Tiles from a capture whose true surface is known, cut from the inputs of the cascade's levels.
+
+Rough parts of the surface are cut more often than smooth ones.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,63 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from mesoface.captures.capture import Capture, View
 from mesoface.config import Settings
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.training.checks import check_truth
-from mesoface.lab.training.squares import choose_squares
 from mesoface.lab.training.tile import Tile, make_tile
-from mesoface.lab.training.truth import TrueSurface
+from mesoface.lab.training.truth import TrueSurface, check_truth
 from mesoface.matching.cascade import match
 from mesoface.matching.classical import ClassicalMatcher
 from mesoface.matching.learned.matcher import LearnedMatcher
-from mesoface.matching.levels import Level, LevelInput, levels_for
+from mesoface.matching.matcher import Level, LevelInput, levels_for
 from mesoface.pipeline import reconstruct
 from mesoface.uvd.space import UVDSpace, build_uvd_space
 from mesoface.uvd.visibility import SEEN
+
+# Texels of a square whose truth is known, at least.
+_LEAST_KNOWN = 0.4
+# Chance of a flat square against one whose surface is tilted by a right angle to its base all over.
+_FLAT = 0.08
+# Chance that is left to a square which overlaps one that was chosen before.
+_AGAIN = 0.05
+
+
+def choose_squares(
+    tilt: NDArray[np.float32], size: int, count: int, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Draw squares of a map, rather where the surface is rough than on a cheek, and rather side by side.
+
+    Args:
+        tilt: (H, W) angle of the true surface to its base, radians; NaN where the truth is not known.
+        size: side of a square, texels of ``tilt``.
+        count: of squares, at most: fewer where less is known.
+        rng: of the choice.
+
+    Returns:
+        (row, column) of each square's first texel.
+    """
+    known = np.isfinite(tilt)
+    share = _corner_means(known.astype(np.float32), size)
+    chance = _FLAT + _corner_means(np.where(known, tilt, 0), size) / (np.pi / 2)
+    chance[share < _LEAST_KNOWN] = 0
+    squares: list[tuple[int, int]] = []
+    while len(squares) < count and chance.any():
+        pick = int(rng.choice(chance.size, p=(chance / chance.sum()).ravel()))
+        row, column = divmod(pick, chance.shape[1])
+        squares.append((row, column))
+        half = size // 2
+        chance[max(0, row - half) : row + half + 1, max(0, column - half) : column + half + 1] *= _AGAIN
+    return squares
+
+
+def _corner_means(values: NDArray[np.float32], size: int) -> NDArray[np.float64]:
+    """(H - size + 1, W - size + 1) mean of the square that begins at each texel."""
+    total = cv2.integral(values.astype(np.float64))
+    box = total[size:, size:] - total[:-size, size:] - total[size:, :-size] + total[:-size, :-size]
+    return np.maximum(box, 0) / size**2
+
 
 TILES_PER_LEVEL: Mapping[int, int] = {128: 1, 256: 2, 512: 12, 768: 16, 1024: 8}
 """Side of a level's UV maps → tiles that are cut from each of its passes: most where the network measures."""
@@ -30,7 +75,7 @@ TILES_PER_LEVEL: Mapping[int, int] = {128: 1, 256: 2, 512: 12, 768: 16, 1024: 8}
 _ALL_VIEWS = 120
 # All levels finer than this start from what it measured.
 _LAST_SIZE = 512
-# Truth is looked for beyond the reach, too: there the network shall say that it does not know.
+# Truth is looked for beyond the reach, too: there the network should have no confidence.
 _BEYOND = 3.0
 # Squares are chosen on a map of about so many texels a side.
 _OVERVIEW = 160

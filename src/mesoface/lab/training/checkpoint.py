@@ -1,4 +1,4 @@
-"""Where a training was, as one safetensors file: tensors, and a header of JSON that says which step it is.
+"""The state of a training as one safetensors file: tensors, and a JSON header with the step.
 
 What a step does depends on the seed and its number alone, so that a step, the network and the optimiser's
 moments are all there is to keep. Nothing is pickled.
@@ -7,7 +7,7 @@ moments are all there is to keep. Nothing is pickled.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ _NETWORK, _OPTIMIZER, _AVERAGE = "network/", "optimizer/", "average/"
 
 
 class Header(BaseModel):
-    """What a checkpoint says of itself beside its tensors."""
+    """What a checkpoint holds beside its tensors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -116,7 +116,7 @@ def checkpoints(folder: Path) -> list[Path]:
     )
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
@@ -129,21 +129,32 @@ def read_checkpoint(path: Path) -> Checkpoint:
             return Checkpoint(path, header, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, ValidationError, KeyError, OSError) as error:
         raise WeightsError(
-            f"is no whole checkpoint of a training ({first_line(error)})",
+            f"is not a complete checkpoint of a training ({first_line(error)})",
             path=path,
-            remedy="delete it to go on from the one before, or start again with --fresh",
+            remedy="delete it to resume from the one before, or start again with --fresh",
         ) from None
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors, on whatever device, as safetensors: all of the file or nothing."""
     plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    save_safetensors(path, lambda temporary: safetensors.torch.save_file(plain, temporary, metadata))
+
+
+def save_safetensors(path: str | Path, save: Callable[[Path], None]) -> None:
+    """Write a safetensors file by ``save``: all of it or nothing.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
     with atomic_file(path) as temporary:
         try:
-            safetensors.torch.save_file(plain, temporary, metadata)
+            save(temporary)
         except SafetensorError as error:
             raise TrainingError(
-                f"cannot be written ({first_line(error)})", path=path, remedy="free space or name another out"
+                f"cannot be written ({first_line(error)})",
+                path=path,
+                remedy="free space or name another place",
             ) from None
         temporary.chmod(0o644)  # as every other file of ours; the library's are the owner's alone
 

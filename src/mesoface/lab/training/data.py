@@ -1,48 +1,30 @@
-"""Which tile is sample k: a function of (seed, k) alone, so that a run can stop and go on anywhere."""
+"""Which tile is sample k: a function of (seed, k) alone, so that a run can be resumed anywhere."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from mesoface.errors import MesofaceError
-from mesoface.lab.training.config import PatchSource, Source, StreamSource, TileSource, TrainingError
+from mesoface.lab.training.config import AnyTileSource, PatchSource, StreamSource, TileSource, TrainingError
 from mesoface.lab.training.pack import PackedTiles, tile_files
 from mesoface.lab.training.patches import patch_tile
 from mesoface.lab.training.stream import TileStream
 from mesoface.lab.training.tile import Tile, count_tiles, read_tiles, write_tiles
+from mesoface.running.process import one_opencv_thread
 from mesoface.running.progress import ProgressCallback, silent
 
 # Part of a pool's name: to be raised whenever `patch_tile` makes another patch of the same random numbers.
 _GENERATION = 2
 # What random numbers are for: streams that never meet.
-_CHOICE, _PREPARE, _LOSS, _ORDER, _PATCH = range(5)
-
-
-class TileSet(Protocol):
-    """Tiles that are numbered from 0.
-
-    Args:
-        contents: tells them from others, in words.
-    """
-
-    contents: str
-
-    def __len__(self) -> int:
-        """How many there are."""
-        ...
-
-    def __getitem__(self, index: int) -> Tile:
-        """One of them, from disk or made."""
-        ...
+_CHOICE, _PREPARE, _ORDER, _PATCH = 0, 1, 3, 4  # 2 is the loop's
 
 
 class ShardedTiles:
@@ -92,14 +74,26 @@ class PatchPool:
             raise TrainingError(error.message, path=file, remedy="delete it; it is made again") from None
 
 
-def open_source(source: Source) -> TileSet:
+TileSet = ShardedTiles | PatchPool | PackedTiles
+"""Tiles that are numbered from 0, with ``contents`` that tell them from others."""
+
+
+def open_source(source: AnyTileSource) -> TileSet:
     """The tiles that a source of the configuration stands for."""
     if isinstance(source, PatchSource):
         return PatchPool(source)
     return ShardedTiles(source.folder) if isinstance(source, TileSource) else PackedTiles(source.folder)
 
 
-class Samples:
+def described(source: AnyTileSource) -> str:
+    """A source of tiles in words, for the card."""
+    if isinstance(source, PatchSource):
+        return f"{source.pool} skin patches of {source.size} x {source.size} texels, seed {source.seed}"
+    packed = "packed " if isinstance(source, StreamSource) else ""
+    return f"{packed}tiles of captures in {source.folder.name}"
+
+
+class TileSamples:
     """Sample k of a training, for k = 0, 1, 2, …
 
     A source is drawn by its weight. In each round of as many samples as a source has tiles, none of its tiles
@@ -110,6 +104,7 @@ class Samples:
         seed: of the training.
         prepare: what is done to a tile before it is used; see ``Recipe.prepare``.
         lanes: samples of a step; see :class:`~mesoface.lab.training.stream.TileStream`.
+        workers: processes that :meth:`load` prepares samples in.
 
     Raises:
         MesofaceError: a source is not there, or holds nothing of use.
@@ -117,26 +112,28 @@ class Samples:
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[AnyTileSource],
         seed: int,
         prepare: Callable[[Tile, np.random.Generator], Tile],
         lanes: int = 1,
+        workers: int = 0,
     ):
-        self._seed, self._prepare = seed, prepare
+        self._seed, self._prepare, self._workers = seed, prepare, workers
+        self.described = tuple(map(described, sources))
         self._sources = [_draws(source, [seed, _ORDER, n], lanes) for n, source in enumerate(sources)]
+        self.contents = tuple(source.contents for source in self._sources)
         weights = np.array([source.weight for source in sources])
         self._shares = weights / weights.sum()
-
-    @property
-    def contents(self) -> tuple[str, ...]:
-        """What each source holds, in words."""
-        return tuple(source.contents for source in self._sources)
 
     def __getitem__(self, k: int) -> Tile:
         """Sample ``k``, prepared."""
         chosen = self._chosen(k)
         tile = self._sources[chosen].tile(k, lambda k: self._chosen(k) == chosen)
         return self._prepare(tile, np.random.default_rng([self._seed, _PREPARE, k]))
+
+    def load(self, numbers: Sequence[int]) -> Generator[Tile, None, None]:
+        """The samples of these numbers; see :func:`load_samples`."""
+        return load_samples(self, numbers, self._workers)
 
     def _chosen(self, k: int) -> int:
         """The source of sample ``k``."""
@@ -145,17 +142,7 @@ class Samples:
         return int(np.random.default_rng([self._seed, _CHOICE, k]).choice(len(self._shares), p=self._shares))
 
 
-class _Draws(Protocol):
-    """Which tile of a source sample k is, if it is one of this source."""
-
-    contents: str
-
-    def tile(self, k: int, wanted: Callable[[int], bool]) -> Tile:
-        """The tile; ``wanted`` says which other samples are of this source."""
-        ...
-
-
-def _draws(source: Source, key: list[int], lanes: int) -> _Draws:
+def _draws(source: AnyTileSource, key: list[int], lanes: int) -> TileStream | _Rounds:
     if isinstance(source, StreamSource):
         return TileStream(PackedTiles(source.folder), key, lanes, source.buffer)
     return _Rounds(open_source(source), key)
@@ -168,13 +155,9 @@ class _Rounds:
         self._tiles, self._key, self.contents = tiles, key, tiles.contents
 
     def tile(self, k: int, wanted: Callable[[int], bool]) -> Tile:
+        """The tile of sample ``k``; see :meth:`TileStream.tile`."""
         turn, place = divmod(k, len(self._tiles))
         return self._tiles[int(_order((*self._key, turn), len(self._tiles))[place])]
-
-
-def loss_rng(seed: int, k: int) -> np.random.Generator:
-    """The generator for the loss of sample ``k``."""
-    return np.random.default_rng([seed, _LOSS, k])
 
 
 @lru_cache(maxsize=32)
@@ -183,27 +166,26 @@ def _order(key: tuple[int, ...], count: int) -> NDArray[np.int64]:
     return np.random.default_rng(key).permutation(count)
 
 
-def load_samples(samples: Samples, indices: Sequence[int], workers: int) -> Iterator[Tile]:
-    """The samples ``indices`` in that order, prepared in ``workers`` processes (0: here, when asked for)."""
+def load_samples(samples: TileSamples, indices: Sequence[int], workers: int) -> Generator[Tile, None, None]:
+    """The samples ``indices`` in that order, prepared in ``workers`` processes (0: in this one)."""
     listed = _Listed(samples, indices)
     loader = DataLoader(listed, batch_size=None, num_workers=workers, worker_init_fn=_start_worker)
-    before = cv2.getNumThreads()
-    if (
-        workers
-    ):  # they inherit it; asked for in a forked process, OpenCV would wait for threads that are not there
-        cv2.setNumThreads(1)
-    tiles = iter(loader)
-    cv2.setNumThreads(before)
-    for tile in tiles:
-        if isinstance(tile, MesofaceError):
-            raise tile
-        yield tile
+    # Forked workers inherit the setting: set by themselves, OpenCV would wait for threads that are not there.
+    with one_opencv_thread if workers else nullcontext():
+        tiles = iter(loader)
+    try:
+        for tile in tiles:
+            if isinstance(tile, MesofaceError):
+                raise tile
+            yield tile
+    finally:
+        del tiles  # ends the workers at once, even while a traceback keeps this frame
 
 
 class _Listed(Dataset[Tile | MesofaceError]):
     """``samples`` at ``indices``, as torch's loader wants it. It would wrap errors; they are handed over."""
 
-    def __init__(self, samples: Samples, indices: Sequence[int]):
+    def __init__(self, samples: TileSamples, indices: Sequence[int]):
         self._samples, self._indices = samples, indices
 
     def __len__(self) -> int:
@@ -217,13 +199,13 @@ class _Listed(Dataset[Tile | MesofaceError]):
 
 
 def _start_worker(_: int) -> None:
-    """Ctrl-C is the training's business: its loaders go on until it has finished its step."""
+    """Ignore Ctrl-C: the training finishes its step, for which it needs its loaders."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def validation_tiles(
-    sources: Sequence[Source], count: int, progress: ProgressCallback = silent
+    sources: Sequence[AnyTileSource], count: int, progress: ProgressCallback = silent
 ) -> list[Tile]:
     """``count`` tiles at most, the same ones every time, evenly of all sources and spread over each."""
     chosen: list[tuple[TileSet, int]] = []

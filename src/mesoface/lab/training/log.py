@@ -1,4 +1,8 @@
-"""What a training says while it runs: a bar, two tables of comma-separated values, TensorBoard if asked."""
+"""The log of a training: a progress bar, two tables of comma-separated values, TensorBoard if wanted.
+
+The tables are not Fabric's ``CSVLogger``: that one names its file itself, sorts the columns and, when a run
+resumes, keeps the rows after the checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ from rich.progress import (
 from mesoface.files.atomic import atomic_file
 from mesoface.lab.training.config import TrainingError
 
-_SPEED_OVER = 600.0  # s of the last steps that the remaining time is told from
+_SPEED_OVER = 600.0  # s of the last steps from which the remaining time is estimated
 
 LOG, VALIDATION_LOG, TENSORBOARD = "log.csv", "validation.csv", "tensorboard"
 """What there is in the run's folder."""
@@ -34,7 +38,7 @@ class Table:
     Args:
         path: the file. Rows of steps after ``step`` are dropped from one that is there: the run that wrote
             them was interrupted before they were kept.
-        step: where the training goes on from.
+        step: from which the training is resumed.
     """
 
     def __init__(self, path: Path, step: int):
@@ -69,13 +73,13 @@ class Log:
 
     Args:
         folder: the run's.
-        step: where the training goes on from.
+        step: from which the training is resumed.
         total: its last step.
         tensorboard: whether TensorBoard events are written too.
         console: for the bar and the lines; stderr.
 
     Raises:
-        TrainingError: TensorBoard was asked for and is not installed.
+        TrainingError: TensorBoard is wanted and not installed.
     """
 
     def __init__(
@@ -101,7 +105,7 @@ class Log:
         self._task = self._bars.add_task("training", total=total, completed=step, state="")
         self._loss = self._error = ""
         if step:
-            self.console.print(f"goes on at step {step} of {total}", soft_wrap=True)
+            self.console.print(f"resuming at step {step} of {total}", soft_wrap=True)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -160,14 +164,14 @@ class Log:
 
 
 class Averages:
-    """Means of what the steps since the last row of the log said."""
+    """Means of the values of the steps since the last row of the log."""
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
         self._count = 0
 
     def add(self, values: Mapping[str, float]) -> None:
-        """What one step said."""
+        """Values of one step."""
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1

@@ -1,20 +1,117 @@
-"""Tiles packed into shards that training streams, shuffled once: neighbours come from many captures."""
+"""Tiles packed into shards that training streams, shuffled once: neighbours come from many captures.
+
+A shard is one safetensors file of many tiles, in the order in which they will be read. Each tile is one
+tensor of bytes, itself a small safetensors file of the arrays of
+:func:`mesoface.lab.training.tile.to_arrays`. So a tile is one stretch of the shard, read at once, and its
+CRC-32, in the shard's header, shows whether these are the bytes that were written.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError, safe_open
 
+from mesoface.errors import MesofaceError
+from mesoface.files.checkpoints import SIZE_LIMIT, check_file, first_line
+from mesoface.lab.training.checkpoint import save_safetensors
 from mesoface.lab.training.config import TrainingError
-from mesoface.lab.training.shard import SUFFIX, Shard, write_shard
-from mesoface.lab.training.tile import Tile, count_tiles, read_tiles
+from mesoface.lab.training.tile import Tile, count_tiles, from_arrays, read_tiles, to_arrays
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import read_manifest, resumable_folder, run_all
+
+SUFFIX = ".safetensors"
+
+_SHARD_FORMAT = "mesoface shard 1"
+_LARGEST_RECORD, _LARGEST_SHARD = 256 << 20, SIZE_LIMIT - (64 << 20)  # bytes; a header has its own
+_MOST_TILES = 100_000
+
+
+def write_shard(path: str | Path, tiles: Sequence[Tile]) -> None:
+    """Write tiles as a shard: all of the file or nothing.
+
+    Raises:
+        MesofaceError: the file cannot be written, or would be larger than is ever read.
+    """
+    records = [safetensors.numpy.save(to_arrays(tile)) for tile in tiles]
+    size = sum(map(len, records))
+    if size > _LARGEST_SHARD:
+        raise MesofaceError(
+            f"would have {size >> 20} MB, {_LARGEST_SHARD >> 20} MB is the most",
+            path=path,
+            remedy="put fewer tiles in a shard",
+        )
+    # One entry: the library writes several in any order, and a shard's bytes must depend on its tiles alone.
+    header = {_SHARD_FORMAT: json.dumps([zlib.crc32(record) for record in records])}
+    tensors = {_name(n): np.frombuffer(record, np.uint8) for n, record in enumerate(records)}
+    save_safetensors(path, lambda temporary: safetensors.numpy.save_file(tensors, temporary, header))
+
+
+class Shard:
+    """A shard that is open; tiles are read from it on demand.
+
+    Raises:
+        MesofaceError: the file is missing, truncated, or no shard.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        check_file(path)
+        try:
+            # It checks that the tensors' places fill the file exactly.
+            self._file = safe_open(path, "np")
+            self._sums: list[int] = json.loads((self._file.metadata() or {}).get(_SHARD_FORMAT, "[]"))
+            names = set(self._file.keys())
+        except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
+            raise self._damaged(first_line(error)) from None
+        if not (
+            isinstance(self._sums, list)
+            and 0 < len(self._sums) <= _MOST_TILES
+            and names == {_name(n) for n in range(len(self._sums))}
+        ):
+            raise self._damaged("its header does not name its tiles")
+
+    def __len__(self) -> int:
+        """How many tiles there are."""
+        return len(self._sums)
+
+    def __getitem__(self, n: int) -> Tile:
+        """Read tile ``n``.
+
+        Raises:
+            MesofaceError: its bytes are not those that were written.
+        """
+        try:
+            record = self._file.get_slice(_name(n))
+            if record.get_dtype() != "U8" or not 0 < int(np.prod(record.get_shape())) <= _LARGEST_RECORD:
+                raise self._damaged(f"tile {n} is of no sensible size")
+            content = self._file.get_tensor(_name(n)).tobytes()
+            if zlib.crc32(content) != self._sums[n]:
+                raise self._damaged(f"the bytes of tile {n} have another checksum")
+            return from_arrays(safetensors.numpy.load(content).__getitem__)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise self._damaged(f"tile {n}: {first_line(error)}") from None
+
+    def _damaged(self, why: str) -> MesofaceError:
+        return MesofaceError(
+            f"is not a complete shard of tiles: {why}",
+            path=self.path,
+            remedy="delete it and run the same `mesoface train pack` again",
+        )
+
+
+def _name(n: int) -> str:
+    """Of a tile: as the format sorts names, so are the tiles in the file."""
+    return f"{n:06d}"
+
 
 MANIFEST = "stream.json"
 _FORMAT = "mesoface stream 1"
@@ -54,7 +151,7 @@ def pack_tiles(
         per_shard: tiles in a shard.
         seed: of the order.
         workers: processes at a time.
-        progress: told after every shard.
+        progress: called after every shard.
 
     Returns:
         how many tiles there are.
@@ -147,16 +244,14 @@ class PackedTiles:
             )
         manifest = read_manifest(folder / MANIFEST)
         if manifest.get("format") != _FORMAT:
-            raise TrainingError(
-                "is not of this version's packing", path=folder, remedy="pack the tiles again"
-            )
+            raise TrainingError("was packed by another version", path=folder, remedy="pack the tiles again")
         self.shards = sorted(folder.glob(f"[0-9]*{SUFFIX}"))
         self.counts = np.array([len(Shard(path)) for path in self.shards], np.int64)
         if self.counts.sum() != manifest.get("tiles"):
             raise TrainingError(
                 f"holds {self.counts.sum()} of {manifest.get('tiles')} tiles",
                 path=folder,
-                remedy="run the same `mesoface train pack` again: it goes on",
+                remedy="run the same `mesoface train pack` again to resume",
             )
         self.contents = f"{len(self)} packed tiles ({manifest.get('source')}, seed {manifest.get('seed')})"
         """Tells it from other tiles."""

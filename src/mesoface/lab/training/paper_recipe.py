@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from mesoface.files.weights import load_network
 from mesoface.lab.training.augment import augmented
 from mesoface.lab.training.checkpoint import load_weights
-from mesoface.lab.training.config import RegularizerConfig, TrainingConfig, TrainingError
+from mesoface.lab.training.config import MatchingConfig, RegularizerConfig, TrainingError
 from mesoface.lab.training.paper_tiles import Scene, as_in_photos, at_texels, scene_of
-from mesoface.lab.training.recipe import Recipe, Stage
 from mesoface.lab.training.tile import Tile
+from mesoface.lab.training.tile_recipe import TileRecipe
 from mesoface.matching.displacement import find_peak
-from mesoface.matching.paper import IMPLICIT_FUNCTION, STEP_MM, ImplicitFunction, Regularizer
-from mesoface.matching.paper.regularizer import displacement_loss, expected_step, probability_near
+from mesoface.matching.paper import IMPLICIT_FUNCTION, REGULARIZER, STEP_MM, ImplicitFunction, Regularizer
+from mesoface.matching.paper.network import displacement_loss, expected_step, probability_near
 from mesoface.matching.paper.volume import CONFIDENCE_RADIUS, FULL_SCALE
 
 SIGMA = 5.0
@@ -33,11 +33,11 @@ _FAR_SHARE = 5  # for so many points around the surface one over the whole range
 POINTS = 4096
 """Points of a tile around the surface; the original draws 10,000 of a face."""
 _FEATURE_GAIN = 10.0  # of the first weights: variances of skin's features are of order one then
-# How far off the base is counted to be at most, mm: with what tiles show, the whole range is asked.
+# How far off the base is counted to be at most, mm: the whole range is searched in what tiles show.
 _BASE_ERROR_MM = 15.0
 
 
-def paper_recipe(config: TrainingConfig, stage: Stage) -> Recipe:
+def paper_recipe(config: MatchingConfig) -> TileRecipe:
     """The network of a stage with first weights: random, or those of ``init``.
 
     Raises:
@@ -56,7 +56,7 @@ def paper_recipe(config: TrainingConfig, stage: Stage) -> Recipe:
     regularizer = Regularizer()
     if config.init is not None:
         load_weights(regularizer, config.init)
-    function = cast(ImplicitFunction, load_network(config.matching, IMPLICIT_FUNCTION))
+    function = cast(ImplicitFunction, load_network(config.matching, IMPLICIT_FUNCTION, others=[REGULARIZER]))
     return RegularizerRecipe(regularizer, config.augment, function)
 
 
@@ -72,8 +72,18 @@ def new_function() -> ImplicitFunction:
     return function
 
 
+class _PaperRecipe(TileRecipe):
+    """What both of them are shown."""
+
+    augment: bool
+
+    def prepare(self, tile: Tile, rng: np.random.Generator) -> Tile:
+        """See :func:`as_in_photos`."""
+        return as_in_photos(augmented(tile, rng) if self.augment else tile, rng)
+
+
 @dataclass(eq=False)
-class MatchingRecipe:
+class MatchingRecipe(_PaperRecipe):
     """Features and implicit function, trained to a Gaussian around the surface.
 
     Args:
@@ -85,18 +95,15 @@ class MatchingRecipe:
     network: nn.Module
     augment: bool = True
     points: int = POINTS
+    name: str = "implicit_function"
 
     @property
     def _function(self) -> ImplicitFunction:
         return cast(ImplicitFunction, self.network)
 
-    def prepare(self, tile: Tile, rng: np.random.Generator) -> Tile:
-        """See :class:`~mesoface.lab.training.recipe.Recipe`."""
-        return as_in_photos(augmented(tile, rng) if self.augment else tile, rng)
-
     def loss(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Mean square error of the cost at points around the surface and over the whole range."""
-        scene = scene_of(tile, _device(self.network))
+        scene = scene_of(tile, self.device())
         features = [self._function.image_filter(image[None])[0] for image in scene.images]
         if not scene.known.any():
             nothing = 0 * torch.stack([feature.sum() for feature in features]).sum()
@@ -104,7 +111,7 @@ class MatchingRecipe:
         texels, displacement = draw_points(scene, rng, self.points)
         position, normal = (values.flatten(0, 1)[texels] for values in (scene.position, scene.normal))
         points = position + normal * displacement[:, None]
-        # The same points, counted from another zero: an input that tells the surface would be believed.
+        # The same points, counted from another zero: an input that reveals the surface would be relied upon.
         base = float(rng.uniform(-_BASE_ERROR_MM, _BASE_ERROR_MM))
         costs = self._function(features, scene.projections, points, _input(displacement + base))
         truth = scene.truth.flatten()[texels]
@@ -116,7 +123,7 @@ class MatchingRecipe:
     @torch.no_grad()
     def predict(self, tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Where the cost is highest, and how high."""
-        scene = scene_of(tile, _device(self.network))
+        scene = scene_of(tile, self.device())
         steps = visible_steps(scene)
         peak = find_peak(costs_of(self._function, scene, steps).cpu().numpy(), steps.cpu().numpy() * STEP_MM)
         size = tile.truth.shape[0]
@@ -124,7 +131,7 @@ class MatchingRecipe:
 
 
 @dataclass(eq=False)
-class RegularizerRecipe:
+class RegularizerRecipe(_PaperRecipe):
     """The 3D U-Net over the costs of an implicit function that is trained already.
 
     Args:
@@ -136,16 +143,13 @@ class RegularizerRecipe:
     network: nn.Module
     augment: bool
     function: ImplicitFunction
-
-    def prepare(self, tile: Tile, rng: np.random.Generator) -> Tile:
-        """See :class:`~mesoface.lab.training.recipe.Recipe`."""
-        return as_in_photos(augmented(tile, rng) if self.augment else tile, rng)
+    name: str = "regularizer"
 
     def loss(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Mean square error of the expected displacement, in steps.
 
         The volume is a window of what the photos show, drawn anew each time: the truth of a tile is always
-        around the middle of it, and the network would learn to say so.
+        around its middle, which the network would learn.
         """
         scene = self._scene(tile)
         visible = visible_steps(scene)
@@ -174,16 +178,16 @@ class RegularizerRecipe:
         return at_texels(millimetres, size), at_texels(near[0].float().cpu().numpy(), size)
 
     def _scene(self, tile: Tile) -> Scene:
-        return scene_of(tile, _device(self.network))
+        return scene_of(tile, self.device())
 
     @torch.no_grad()
     def _volume(self, scene: Scene, steps: Tensor, base: int) -> Tensor:
         """(1, 1, D, N, N) costs; see :func:`costs_of`."""
-        return costs_of(self.function.to(_device(self.network)), scene, steps, base)[None, None]
+        return costs_of(self.function.to(self.device()), scene, steps, base)[None, None]
 
 
 def draw_points(scene: Scene, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-    """Texels whose truth is known, and displacements to ask the cost at.
+    """Texels whose truth is known, and displacements at which the cost is evaluated.
 
     ``count`` points lie around the surface (standard deviation ten steps), as many inside as outside; a fifth
     as many anywhere in what the photos show. Those that fall out of the photos are left out.
@@ -244,7 +248,3 @@ def costs_of(function: ImplicitFunction, scene: Scene, steps: Tensor, base: int 
 def _input(displacement: Tensor) -> Tensor:
     """Millimetres as the implicit function's last input: 100 steps are 1."""
     return displacement / (STEP_MM * FULL_SCALE)
-
-
-def _device(network: nn.Module) -> torch.device:
-    return next(network.parameters()).device

@@ -60,7 +60,7 @@ def scene_of(tile: Tile, device: torch.device) -> Scene:
     """Bring a tile to the paper's scale and grid: T × T texels become N × N, N = T/2.
 
     Raises:
-        MesofaceError: T is not divisible by eight, as two strides of two on the paper's grid ask for.
+        MesofaceError: T is not divisible by eight, as two strides of two on the paper's grid require.
     """
     size = tile.truth.shape[0]
     if size % (4 * STRIDE):

@@ -12,13 +12,13 @@ import numpy as np
 
 import mesoface
 from mesoface.captures.formats import facescape
-from mesoface.captures.lists import read_capture_list
+from mesoface.captures.lists import read_capture_list, search_captures
 from mesoface.captures.load import load_capture
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.meshes import read_mesh
 from mesoface.lab.training.captures import TILES_PER_LEVEL, capture_tiles
-from mesoface.lab.training.checks import TruthError
 from mesoface.lab.training.tile import write_tiles
+from mesoface.lab.training.truth import TruthError
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import read_manifest, resumable_folder, run_all
 
@@ -35,7 +35,7 @@ class TilesJob:
         capture: its folder.
         shard: the file to write.
         truth: the mesh of its true surface.
-        scale: millimetres per unit of its world; None where the capture says so itself.
+        scale: millimetres per unit of its world; None where the capture states it.
         seed: of the choice of tiles.
         size: side of a tile, texels.
         per_level: see :func:`mesoface.lab.training.captures.capture_tiles`.
@@ -74,24 +74,24 @@ def prepare_tiles(
         truth_name: file in each capture's folder that holds the true surface; None: ``gt.ply`` in it, else
             ``<its name>.ply`` beside it.
         scale: millimetres per unit of the captures' worlds, the truth's included; None: what each
-            ``params.json``, else ``truth.json`` says.
+            ``params.json``, else ``truth.json`` states.
         seed: of the choice of tiles.
         size: side of a tile, texels.
         per_level: tiles of each level; see :func:`mesoface.lab.training.captures.capture_tiles`.
-        progress: told after every capture.
+        progress: called after every capture.
 
     Returns:
         ``out``.
 
     Raises:
         MesofaceError: there is no capture, or no tile could be made of any; ``out`` holds other things.
-        IncompleteError: some captures could not be used; the error says why. The others were.
+        IncompleteError: some captures could not be used; the error gives the reasons. The others were.
     """
     jobs = [
         TilesJob(
             folder, Path(out) / f"{name}.npz", _truth_of(folder, truth_name), scale, seed, size, per_level
         )
-        for name, folder in find_captures(folders).items()
+        for name, folder in name_captures(folders).items()
     ]
     recipe = {
         "format": "mesoface tiles",
@@ -105,7 +105,7 @@ def prepare_tiles(
         missing = [job for job in jobs if not job.shard.exists()]
         try:
             run_all(
-                write_shard,
+                write_capture_tiles,
                 missing,
                 path=shards,
                 name_of=lambda job: job.capture.name,
@@ -122,7 +122,7 @@ def prepare_tiles(
     return Path(out)
 
 
-def find_captures(folders: Sequence[str | Path]) -> dict[str, Path]:
+def name_captures(folders: Sequence[str | Path]) -> dict[str, Path]:
     """{name for a shard: folder} of all captures in FaceScape's layout in ``folders``, sorted.
 
     Args:
@@ -144,8 +144,7 @@ def find_captures(folders: Sequence[str | Path]) -> dict[str, Path]:
 
 def _captures_below(root: Path) -> dict[str, Path]:
     """Captures at most :data:`_DEEPEST` folders below ``root``, or itself, named after their folders."""
-    levels = ["/".join(["*"] * depth + [facescape.LOOKS_FOR]) for depth in range(_DEEPEST + 1)]
-    captures = sorted({file.parent for level in levels for file in root.glob(level)})
+    captures = sorted(search_captures(root, facescape.detect, deepest=_DEEPEST))
     if not captures:
         raise MesofaceError(
             "no capture in FaceScape's layout here (no params.json)",
@@ -184,7 +183,7 @@ def _truth_of(folder: Path, name: str | None) -> Path:
     return beside if beside.is_file() and not (folder / "gt.ply").exists() else folder / "gt.ply"
 
 
-def write_shard(job: TilesJob) -> int:
+def write_capture_tiles(job: TilesJob) -> int:
     """Make the tiles of one capture; their number."""
     capture, truth = load_capture(job.capture), read_mesh(job.truth)
     scale = job.scale or capture.mm_per_unit or _stated_scale(job.capture)
@@ -202,12 +201,12 @@ def _stated_scale(folder: Path) -> float:
     """Millimetres per unit as a capture's ``truth.json`` has it.
 
     Raises:
-        MesofaceError: it does not say.
+        MesofaceError: it does not state it.
     """
     file = folder / "truth.json"
     scale = read_manifest(file).get("mm_per_unit") if file.is_file() else None
     if not isinstance(scale, int | float) or not 0 < scale < np.inf:
         raise MesofaceError(
-            "does not say how many millimetres a unit of its world is", path=folder, remedy="pass --scale"
+            "does not state how many millimetres a unit of its world is", path=folder, remedy="pass --scale"
         )
     return float(scale)

@@ -1,7 +1,7 @@
-"""Several processes that train as one: they fail together, stop together, and none outlives the first.
+"""How a training ends: by a signal, and in several processes together; none of them outlives the first.
 
 A process that waits for one that is gone would wait for half an hour, or for good on GPUs. So an error in any
-of them becomes the error of all, and is said once, by the first.
+of them becomes the error of all, and the first one reports it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from subprocess import Popen
+from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+import torch.distributed
 
 from mesoface.errors import MesofaceError
 from mesoface.lab.training.config import TrainingError
@@ -24,9 +27,36 @@ if TYPE_CHECKING:
 
 _LONGEST = 2048  # bytes of an error's message that travel to the other processes
 _LOOK_EVERY = 1.0  # s between two looks whether the first process is still there
+_LONGEST_WORK = timedelta(days=30)  # of the first process alone
 _DEATH_SHOWS = 2.0  # s after which a process whose connection broke is known to be gone
 
 Result = TypeVar("Result")
+
+
+class StopRequest:
+    """In its block the first Ctrl-C or SIGTERM is remembered; a second Ctrl-C interrupts as usual."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def __call__(self) -> bool:
+        """Whether a stop was requested."""
+        return self._asked
+
+    def __enter__(self) -> StopRequest:
+        self._before = {
+            number: signal.signal(number, self._remember) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self._asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._asked = True
 
 
 class Processes:
@@ -77,6 +107,30 @@ class Processes:
         rank, message = next((rank, message) for rank, message in enumerate(messages) if message)
         raise TrainingError(f"process {rank} of {self.count}: {message}")
 
+    def first(self, work: Callable[[], None]) -> None:
+        """``work`` in the first process; the others wait, however long it takes.
+
+        Raises:
+            MesofaceError: ``work`` raised it.
+        """
+        failure: MesofaceError | None = None
+        waiting = None
+        if self.count > 1:
+            waiting = torch.distributed.new_group(timeout=_LONGEST_WORK, backend="gloo")
+        if self.rank == 0:
+            try:
+                work()
+            except MesofaceError as error:
+                failure = error
+        if waiting is not None:
+            torch.distributed.barrier(waiting)
+
+        def say() -> None:
+            if failure is not None:
+                raise failure
+
+        self.together(say)
+
     def _gathered(self, message: str) -> list[str]:
         """The messages of all processes."""
         code = message.encode()[:_LONGEST]
@@ -87,14 +141,14 @@ class Processes:
 
 
 def end_helpers(fabric: Fabric) -> None:
-    """End the processes that this one started and that still run: nobody is left for them to train with."""
+    """End the processes that this one started and that still run: they cannot train alone."""
     for process in _helpers(fabric):
         process.kill()
         process.wait()
 
 
 def lost_helper(fabric: Fabric) -> str | None:
-    """Which of the processes that this one started died, in words; None when all are well."""
+    """A description of the process that this one started and that died; None when all run."""
     end = time.monotonic() + _DEATH_SHOWS
     while helpers := _helpers(fabric):
         for rank, process in enumerate(helpers, 1):
@@ -114,7 +168,7 @@ def _helpers(fabric: Fabric) -> list[Popen]:
 
 
 def _end_with(parent: int) -> None:
-    """Nobody trains on when the process that started this one was killed."""
+    """End this process when the one that started it was killed."""
     while os.getppid() == parent:
         time.sleep(_LOOK_EVERY)
     os._exit(1)

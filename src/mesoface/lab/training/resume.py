@@ -1,8 +1,7 @@
-"""The folder of a run: where it goes on from, and what may be in it."""
+"""The folder of a run: the checkpoint to resume from, and the files in it."""
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,38 +9,26 @@ from pathlib import Path
 
 from mesoface.files.atomic import remove_leftovers
 from mesoface.files.cards import CARD, WEIGHTS
-from mesoface.lab.training.checkpoint import Checkpoint, checkpoints, read_checkpoint
+from mesoface.files.lock import locked_folder
+from mesoface.lab.training.checkpoint import Checkpoint, checkpoints, load_checkpoint
 from mesoface.lab.training.config import RunConfig, TrainingError, differences
 from mesoface.lab.training.log import LOG, TENSORBOARD, VALIDATION_LOG
-from mesoface.lab.training.validator import PICTURE
+from mesoface.lab.training.validation import PICTURE
 
 CHECKPOINTS = "checkpoints"
 
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Keep other processes from training in ``out``; the lock goes with the process, however it ends.
+    """Keep other processes of this machine from training in ``out``, and clean up after one that was killed.
 
     Raises:
-        TrainingError: another one is at it, or the folder cannot be made.
+        TrainingError: another process is training in it, or the folder cannot be used.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = (out / ".lock").open("w")
-    except OSError as error:
-        raise TrainingError(
-            f"cannot be written: {error.strerror}", path=out, remedy="name another out"
-        ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingError(
-                "another process is training in it", path=out, remedy="wait for it, or name another out"
-            ) from None
+    with locked_folder(out, doing="training in it", error=TrainingError):
         for folder in (out, out / CHECKPOINTS):
             if folder.is_dir():
-                remove_leftovers(folder)  # of a run that was killed while it wrote
+                remove_leftovers(folder)
         yield
 
 
@@ -60,13 +47,12 @@ def start_afresh(out: Path) -> None:
         path.unlink()
 
 
-def last_checkpoint(config: RunConfig, stage: str, data: tuple[str, ...]) -> Checkpoint | None:
-    """Where the run in ``config.out`` goes on from; None where there is none yet.
+def last_checkpoint(config: RunConfig, data: tuple[str, ...]) -> Checkpoint | None:
+    """The checkpoint from which the run in ``config.out`` is resumed; None where there is none yet.
 
     Args:
         config: of the run.
-        stage: what is trained.
-        data: what the sources hold now; see ``Samples.contents``. With other tiles sample k is another one.
+        data: what the sources hold now; see ``TrainingData.contents``. With others sample k is another one.
 
     Raises:
         MesofaceError: the checkpoint is damaged, or of a run with another configuration, and what differs.
@@ -74,9 +60,9 @@ def last_checkpoint(config: RunConfig, stage: str, data: tuple[str, ...]) -> Che
     found = checkpoints(config.out / CHECKPOINTS)
     if not found:
         return None
-    last = read_checkpoint(found[-1])
-    if last.header.stage != stage:
-        _refuse(config.out, f"holds a training of the {last.header.stage}, not of the {stage}")
+    last = load_checkpoint(found[-1])
+    if last.header.stage != config.stage:
+        _refuse(config.out, f"holds a training of the {last.header.stage}, not of the {config.stage}")
     changed = differences(last.header.config, config)
     if changed:
         _refuse(config.out, f"holds a training with another configuration: {'; '.join(changed)}")

@@ -10,31 +10,30 @@ from typing import TYPE_CHECKING
 import torch
 
 from mesoface.errors import MesofaceError
-from mesoface.lab.training.config import Machine, TrainingConfig, TrainingError
-from mesoface.lab.training.interrupt import StopRequest
-from mesoface.lab.training.loop import Outcome, Training
-from mesoface.lab.training.processes import Processes, end_helpers, lost_helper
-from mesoface.lab.training.recipe import Recipe, Stage
+from mesoface.lab.training.config import Machine, RunConfig, TrainingError
+from mesoface.lab.training.loop import Training, TrainingOutcome
+from mesoface.lab.training.processes import Processes, StopRequest, end_helpers, lost_helper
+from mesoface.lab.training.recipe import make_data, make_recipe
 from mesoface.lab.training.resume import locked, start_afresh
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-# One of these says where the first of several machines is.
+# One of these gives the address of the first of several machines.
 _ELSEWHERE = {"MASTER_ADDR", "SLURM_JOB_ID"}
 
 
-def train(config: TrainingConfig, stage: Stage, *, fresh: bool = False) -> Outcome:
+def train(config: RunConfig, *, fresh: bool = False) -> TrainingOutcome:
     """Train, from the last checkpoint in ``config.out`` on where there is one.
 
     Args:
         config: see :mod:`mesoface.lab.training.config`.
-        stage: what is trained.
-        fresh: start again from nothing.
+        fresh: start again from nothing; samples that were generated stay.
 
     Raises:
         MesofaceError: something about configuration, data, weights or checkpoint has to be mended, or a loss
             or a gradient is not a finite number.
+        InterruptedJobsError: Ctrl-C while squares were made.
     """
     fabric = make_fabric(config.machine)
     fabric.launch()
@@ -42,53 +41,41 @@ def train(config: TrainingConfig, stage: Stage, *, fresh: bool = False) -> Outco
         torch.set_num_threads(config.machine.threads)  # after Fabric's own choice
     processes = Processes(fabric)
     try:
-        return _train(config, stage, fresh, fabric, processes)
+        return _train(config, fresh, fabric, processes)
     except MesofaceError:
         if processes.rank == 0:
             raise
-        return Outcome(0, False, None)  # the first process has it, too, and says it
+        return TrainingOutcome(0, False, None)  # the first process has it, too, and reports it
     except RuntimeError as error:
         lost = lost_helper(fabric)
         if lost is None:
             raise
         raise TrainingError(
-            f"{lost}; the last checkpoint stays",
+            f"{lost}; the last checkpoint is kept",
             path=config.out,
-            remedy="look for its message above, or whether memory ran out; the same command goes on",
+            remedy="look for its message above, or for a lack of memory; run the same command to resume",
         ) from error
     finally:
         end_helpers(fabric)
 
 
-def _train(
-    config: TrainingConfig, stage: Stage, fresh: bool, fabric: Fabric, processes: Processes
-) -> Outcome:
+def _train(config: RunConfig, fresh: bool, fabric: Fabric, processes: Processes) -> TrainingOutcome:
     def claim() -> None:
-        if processes.rank == 0:
-            held.enter_context(locked(config.out))
-            if fresh:
-                start_afresh(config.out)
+        held.enter_context(locked(config.out))
+        if fresh:
+            start_afresh(config.out)
+        make_data(config)
 
-    with ExitStack() as held, StopRequest() as stop:
-        processes.together(claim)
+    with ExitStack() as held:
+        stop = StopRequest()
+        if processes.rank:  # a Ctrl-C while data is made is the first process's to report
+            held.enter_context(stop)
+        processes.first(claim)
+        if not processes.rank:
+            held.enter_context(stop)
         torch.manual_seed(config.seed)
-        recipe = processes.together(lambda: make_recipe(config, stage))
-        return Training(config, stage, recipe, fabric, processes, stop).run()
-
-
-def make_recipe(config: TrainingConfig, stage: Stage) -> Recipe:
-    """The network of ``config`` with first weights, ready for ``stage``.
-
-    Raises:
-        MesofaceError: weights that it should start from do not fit.
-    """
-    if config.network == "paper":
-        from mesoface.lab.training.paper_recipe import paper_recipe
-
-        return paper_recipe(config, stage)
-    from mesoface.lab.training.our_recipe import our_recipe
-
-    return our_recipe(config, stage)
+        recipe = processes.together(lambda: make_recipe(config))
+        return Training(config, recipe, fabric, processes, stop).run()
 
 
 def make_fabric(machine: Machine) -> Fabric:
@@ -107,12 +94,12 @@ def make_fabric(machine: Machine) -> Fabric:
     device = ("cuda" if gpus else "cpu") if machine.device == "auto" else machine.device
     if device == "cuda" and machine.devices > gpus:
         raise MesofaceError(
-            f"machine.devices = {machine.devices} GPUs were asked for, there are {gpus}",
+            f"machine.devices = {machine.devices}, but the number of GPUs is {gpus}",
             remedy='lower machine.devices, or set machine.device = "cpu"',
         )
     if machine.nodes > 1 and not os.environ.keys() & _ELSEWHERE:
         raise TrainingError(
-            f"machine.nodes = {machine.nodes}: nothing says where the first of them is",
+            f"machine.nodes = {machine.nodes}: the address of the first machine is not set",
             remedy="set MASTER_ADDR, MASTER_PORT and NODE_RANK on each, or start it by torchrun or srun",
         )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -5,7 +5,7 @@ many equal parts as there are lanes; a lane reads its part from front to back an
 buffer of those that it has read. A process has the lanes of its share of the batch: it reads its own shards.
 
 Which tile comes out is drawn without looking at one. So sample k is a function of seed and k, whatever the
-number of processes, and a training that goes on reads just what the buffers held, and then the rest.
+number of processes, and a resumed training reads what the buffers held, and then the rest.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.lab.training.config import TrainingError
-from mesoface.lab.training.pack import PackedTiles
-from mesoface.lab.training.shard import Shard
+from mesoface.lab.training.pack import PackedTiles, Shard
 from mesoface.lab.training.tile import Tile
 
 
@@ -56,7 +55,7 @@ class TileStream:
 
         Args:
             k: of the training.
-            wanted: whether a sample will be asked for; tiles of the others are not read.
+            wanted: whether a sample will be needed; tiles of the others are not read.
 
         Raises:
             MesofaceError: a shard is damaged.
@@ -103,7 +102,7 @@ class _Lane:
         self._shard: Shard | None = None
 
     def take(self, turn: int, wanted: Callable[[int], bool]) -> Tile:
-        """The tile of ``turn``, none before ``self.next``; ``wanted`` says which turns will be asked for."""
+        """The tile of ``turn``, none before ``self.next``; ``wanted`` tells which turns will be needed."""
         place = int(self._order[turn])
         for at in range(self._read, place + 1):
             later = int(self._turns[at])

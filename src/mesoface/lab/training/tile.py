@@ -40,7 +40,7 @@ class Tile:
         texel_mm: distance between texels.
         step_mm: distance between the displacements that are tried.
         reach_mm: displacements from -reach to +reach are tried.
-        classical: the classical matcher's answer, where it was asked for. It is not written to shards.
+        classical: the classical matcher's answer, if it was computed. It is not written to shards.
     """
 
     images: tuple[NDArray[np.float16], ...]
@@ -144,7 +144,7 @@ def count_tiles(path: str | Path) -> int:
 
 @contextmanager
 def _opened_shard(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    """The arrays of a shard; what goes wrong with them is said of ``path``."""
+    """The arrays of a shard; errors in the block name ``path``."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
@@ -156,7 +156,7 @@ def _opened_shard(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
             yield arrays
     except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise MesofaceError(
-            f"is no shard of tiles: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            f"is not a shard of tiles: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             path=path,
             remedy="make the tiles again with `mesoface train tiles`",
         ) from None
@@ -184,7 +184,7 @@ def from_arrays(array: Callable[[str], NDArray]) -> Tile:
 
     Raises:
         ValueError: their shapes or numbers do not belong together.
-        KeyError: ``array`` lacks one, and says so.
+        KeyError: ``array`` lacks one.
     """
     projections, truth = array("projections"), array("truth")
     texel_mm, step_mm, reach_mm = (float(number) for number in array("numbers"))

@@ -1,130 +1,233 @@
-"""How far a network is off on tiles that it never trained on: in millimetres, and as a picture."""
+"""A validation: measure the network, averaged if it is, draw it, and write its weights and their card."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
+import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
 
-from mesoface.lab.training.contact_sheet import contact_sheet, spread_out
-from mesoface.lab.training.recipe import Recipe
-from mesoface.lab.training.tile import Tile
-from mesoface.rendering.false_color import colorize, percentile_limits
+import mesoface
+from mesoface.files.atomic import atomic_file
+from mesoface.files.cards import CARD, WEIGHTS, TrainingCard
+from mesoface.lab.training.checkpoint import save_tensors
+from mesoface.lab.training.config import RunConfig
+from mesoface.lab.training.log import Log
+from mesoface.lab.training.recipe import Answer, Recipe, Sample
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.uvd.visibility import SEEN
 
-# Texel sizes, mm, that are reported apart: levels that measure detail, and levels that find the face.
-_FINE_MM, _COARSE_MM = 0.6, 1.5
-# Share of the texels that the network is surest of, whose error is reported apart.
-_SUREST = 0.8
-_TITLES = ("photo", "truth, full reach", "answer, same scale", "error, 0 to 1 step", "confidence")
+# Rows of a picture at most, its pixels for each map, and above each column of maps.
+_SHOWN, _SIDE, _LINE = 6, 192, 20
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a network said of a tile.
+def spread_out(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples that are shown: six at most, evenly of all."""
+    return [samples[int(n)] for n in np.linspace(0, len(samples) - 1, min(_SHOWN, len(samples))).round()]
+
+
+def contact_sheet(titles: Sequence[str], rows: Sequence[Sequence[NDArray]]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB.
 
     Args:
-        tile: with the truth.
-        displacement: (T, T) mm.
-        confidence: (T, T), more is surer.
+        titles: of the columns.
+        rows: for each sample an image (h, w, 3) in [0, 1] for each column.
+    """
+    strips = [np.concatenate([_title(words) for words in titles], axis=1)]
+    strips += [np.concatenate([_square(image) for image in row], axis=1) for row in rows]
+    return np.round(np.concatenate(strips).clip(0, 1) * 255).astype(np.uint8)
+
+
+def _title(words: str) -> NDArray[np.float64]:
+    """``words`` above a column of the picture."""
+    strip = np.ones((_LINE, _SIDE, 3))
+    origin = (4, _LINE - 6)
+    cv2.putText(strip, words, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0.15,) * 3, 1, cv2.LINE_AA)
+    return strip
+
+
+def _square(image: NDArray) -> NDArray[np.float64]:
+    """``image`` fitted into a square of the picture, a white line around it."""
+    height, width = image.shape[:2]
+    inner = _SIDE - 4
+    scale = inner / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    fitted = cv2.resize(image.astype(np.float64), size, interpolation=cv2.INTER_NEAREST)
+    square = np.ones((_SIDE, _SIDE, 3))
+    top, left = (_SIDE - size[1]) // 2, (_SIDE - size[0]) // 2
+    square[top : top + size[1], left : left + size[0]] = fitted
+    return square
+
+
+PICTURE = "validation.png"
+
+
+class Validator:
+    """Measures a network on the configuration's validation samples, which are opened the first time.
+
+    Args:
+        config: of the run.
+        recipe: the network, and how its answers are judged.
+        data: what it is trained on, in words.
+        log: where figures go.
+        stop: a validation is left unfinished when a stop is requested.
     """
 
-    tile: Tile
-    displacement: NDArray[np.float32]
-    confidence: NDArray[np.float32]
+    def __init__(
+        self, config: RunConfig, recipe: Recipe, data: Sequence[str], log: Log, stop: Callable[[], bool]
+    ):
+        self._config, self._recipe, self._data, self._log, self._stop = config, recipe, data, log, stop
+        self._unseen: Sequence | None = None
+        self._reference: dict[str, float] = {}
 
-    @property
-    def known(self) -> NDArray[np.bool_]:
-        """(T, T) where the truth is known, within reach, and seen by two views at least."""
-        truth = self.tile.truth
-        with np.errstate(invalid="ignore"):
-            within = np.abs(truth) <= self.tile.reach_mm
-        return within & ((self.tile.visibility > SEEN).sum(0) >= 2)
+    def validate(self, step: int, seconds: float) -> None:
+        """Measure the network after ``step`` steps that took ``seconds``, unless that is done."""
+        if self._log.last_validation == step:
+            return
+        recipe, out = self._recipe, self._config.out
+        if self._unseen is None:
+            self._unseen = recipe.open_unseen(self._config, self._log.progress)
+            self._reference = recipe.reference(self._unseen, self._log)
+        network = recipe.network.train(False)
+        found = all_answers(recipe, self._unseen, self._stop, self._log.progress)
+        network.train()
+        if found is None:
+            return
+        measured = recipe.figures(found)
+        card = training_card(
+            self._config,
+            network,
+            name=recipe.name,
+            data=self._data,
+            steps=step,
+            seconds=seconds,
+            figures=measured | self._reference,
+        )
+        save_network(out, network, card)
+        with atomic_file(out / PICTURE) as temporary:
+            Image.fromarray(recipe.picture(found)).save(temporary)
+        # last: with it this validation is done
+        self._log.validation(step, measured, *recipe.in_words(measured))
 
-    @property
-    def error(self) -> NDArray[np.float32]:
-        """(T, T) mm, NaN where the truth is not known."""
-        return np.where(self.known, np.abs(self.displacement - self.tile.truth), np.nan).astype(np.float32)
 
-
-def answers(
-    recipe: Recipe, tiles: Sequence[Tile], stopped: Callable[[], bool], progress: ProgressCallback = silent
+def all_answers(
+    recipe: Recipe[Sample, Answer],
+    samples: Sequence[Sample],
+    stopped: Callable[[], bool],
+    progress: ProgressCallback = silent,
 ) -> list[Answer] | None:
-    """What the network says of each tile; None when it was ``stopped`` before the last one."""
+    """The network's answer to each sample; None when it was ``stopped`` before the last one."""
     found: list[Answer] = []
-    for tile in tiles:
+    while len(found) < len(samples):
         if stopped():
             return None
-        progress("validation", len(found), len(tiles))
-        found.append(Answer(tile, *recipe.predict(tile)))
-    progress("validation", len(found), len(tiles))
+        progress("validation", len(found), len(samples))
+        found += recipe.answers(samples[len(found) : len(found) + recipe.at_a_time])
+    progress("validation", len(found), len(samples))
     return found
 
 
-def figures(found: Sequence[Answer]) -> dict[str, float]:
-    """Mean and median error over all known texels, and of parts of them; NaN where there are none.
+class WeightAverage:
+    """Exponential moving average (Polyak 1992) of the trained parameters of a network.
 
-    Returns:
-        ``mean_mm``, ``median_mm``, ``mean_steps``; ``surest_mm`` of the 80 % that the network is surest of
-        (ranked in each tile), ``fine_mm`` and ``coarse_mm`` of tiles with small and large texels, and
-        ``unmeasured_mm``, the error of a displacement of zero.
+    Args:
+        network: whose parameters are averaged; frozen ones and buffers stay as they are.
+        decay: share of the average that a step keeps. Less at the beginning, so that the first weights are
+            soon forgotten.
+        state: an average to continue, as :attr:`state` gave it; empty to begin from the weights.
     """
-    errors = [answer.error[answer.known] for answer in found]
-    steps = [error / answer.tile.step_mm for error, answer in zip(errors, found, strict=True)]
-    surest = [error[_surest(answer)] for error, answer in zip(errors, found, strict=True)]
-    texels = [answer.tile.texel_mm for answer in found]
-    return {
-        "mean_mm": _mean(errors),
-        "median_mm": float(np.median(np.concatenate(errors))) if any(map(len, errors)) else float("nan"),
-        "mean_steps": _mean(steps),
-        "surest_mm": _mean(surest),
-        "fine_mm": _mean([error for error, size in zip(errors, texels, strict=True) if size < _FINE_MM]),
-        "coarse_mm": _mean([error for error, size in zip(errors, texels, strict=True) if size > _COARSE_MM]),
-        "unmeasured_mm": _mean([np.abs(answer.tile.truth[answer.known]) for answer in found]),
-    }
+
+    def __init__(self, network: nn.Module, decay: float, state: Mapping[str, Tensor]):
+        self._network, self._decay = network, decay
+        self.state = {
+            name: state.get(name, parameter).detach().to(parameter.device, copy=True)
+            for name, parameter in self._trained()
+        }
+        """{name of the parameter: its average}"""
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after ``step`` steps."""
+        decay = min(self._decay, step / (10 + step))
+        for name, parameter in self._trained():
+            self.state[name].lerp_(parameter, 1 - decay)
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """The network has the averaged weights for a block."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for name, parameter in self._trained():
+            own = parameter.clone()
+            parameter.copy_(self.state[name])
+            self.state[name] = own
+
+    def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return (item for item in self._network.named_parameters() if item[1].requires_grad)
 
 
-def in_words(values: Mapping[str, float]) -> str:
-    """:func:`figures` as a sentence."""
-    return (
-        f"error mean {values['mean_mm']:.4f} mm, median {values['median_mm']:.4f} mm, "
-        f"{values['mean_steps']:.3f} steps; surest 80 % {values['surest_mm']:.4f} mm; "
-        f"fine {values['fine_mm']:.4f} mm (unmeasured {values['unmeasured_mm']:.4f} mm)"
+def training_card(
+    config: RunConfig,
+    network: nn.Module,
+    *,
+    name: str,
+    data: Sequence[str],
+    steps: int,
+    seconds: float,
+    figures: Mapping[str, float],
+) -> TrainingCard:
+    """The card of a network after a training, or in its course.
+
+    Args:
+        config: of the run.
+        network: that was trained.
+        name: of the network, as in ``mesoface.weights.NETWORKS``.
+        data: what it was trained on, in words.
+        steps: that were done.
+        seconds: that they took.
+        figures: of the last validation.
+    """
+    return TrainingCard(
+        network=name,
+        stage=config.stage,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        data=tuple(data),
+        config=config.model_dump(mode="json"),
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        seed=config.seed,
+        steps=steps,
+        hours=round(seconds / 3600, 3),
+        machine=_machine(),
+        mesoface=mesoface.__version__,
+        torch=torch.__version__,
+        figures={name: round(value, 5) for name, value in figures.items() if math.isfinite(value)},
     )
 
 
-def picture(found: Sequence[Answer]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8: a row for a tile; its best view, truth, answer, error in steps, confidence.
-
-    Truth and answer share a scale, blue to red over what is searched; the error goes from black to white over
-    one step.
-    """
-    return contact_sheet(_TITLES, [_row(answer) for answer in spread_out(found)])
-
-
-def _row(answer: Answer) -> list[NDArray[np.float64]]:
-    reach = (-answer.tile.reach_mm, answer.tile.reach_mm)
-    best = int(answer.tile.visibility.sum((1, 2)).argmax())
-    return [
-        answer.tile.images[best].astype(np.float64),
-        colorize(np.where(answer.known, answer.tile.truth, np.nan), reach, "balance"),
-        colorize(answer.displacement, reach, "balance"),
-        colorize(answer.error / answer.tile.step_mm, (0.0, 1.0), "magma"),
-        colorize(answer.confidence, percentile_limits(answer.confidence), "viridis"),
-    ]
+def save_network(folder: Path, network: nn.Module, card: TrainingCard) -> Path:
+    """Write ``weights.safetensors`` and ``card.json``; the weights' path."""
+    save_tensors(folder / WEIGHTS, network.state_dict(), {"format": card.format, "network": card.network})
+    with atomic_file(folder / CARD) as temporary:
+        temporary.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return folder / WEIGHTS
 
 
-def _surest(answer: Answer) -> NDArray[np.bool_]:
-    """Which of the known texels, as a list, are among the 80 % of the highest confidence."""
-    confidence = answer.confidence[answer.known]
-    kept = np.zeros(len(confidence), bool)
-    kept[np.argsort(-confidence, kind="stable")[: round(_SUREST * len(confidence))]] = True
-    return kept
-
-
-def _mean(parts: Sequence[NDArray]) -> float:
-    count = sum(map(len, parts))
-    return float(sum(part.sum(dtype=np.float64) for part in parts) / count) if count else float("nan")
+def _machine() -> str:
+    cpu = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    return f"{cpu}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else cpu

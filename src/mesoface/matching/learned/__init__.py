@@ -1,4 +1,4 @@
-"""The learned matcher: features, their agreement over the views, implicit function, regulariser, read-out."""
+"""The learned matcher: a network that goes on from the classical matcher's result."""
 
 from mesoface.matching.learned.network import SURFACE_MATCHER, Prediction, SurfaceMatcher
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -18,22 +17,22 @@ from mesoface.errors import ReconstructionError
 from mesoface.files.checkpoints import WeightsError
 from mesoface.files.weights import load_network
 from mesoface.geometry.mesh import Mesh
-from mesoface.matching.paper.implicit_function import IMPLICIT_FUNCTION, ImplicitFunction
-from mesoface.matching.paper.regularizer import REGULARIZER, Regularizer
-from mesoface.matching.paper.views import LONGEST_SIDE, network_view
+from mesoface.matching.paper.network import IMPLICIT_FUNCTION, REGULARIZER, ImplicitFunction, Regularizer
 from mesoface.matching.paper.volume import (
     CHUNK,
     CONFIDENCE_RADIUS,
+    LONGEST_SIDE,
     POINT_BYTES,
     STEPS,
     Reading,
     cost_volume,
+    network_view,
     read_displacement,
 )
+from mesoface.running.process import torch_threads
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.uvd.match import Match
-from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import SEEN, cast_visibility
+from mesoface.uvd.space import Match, UVDSpace
+from mesoface.uvd.visibility import cast_visibility, seen_by_two
 
 _IMPORT = "run `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl --out DIR`, pass --weights DIR"
 # Confidence, in multiples of what a volume that prefers no step has, that half of the texels must reach.
@@ -65,8 +64,8 @@ def load_paper_networks(folder: str | Path | None) -> PaperNetworks:
     """The networks from a folder that ``mesoface weights import`` wrote.
 
     Raises:
-        WeightsError: the folder (None) or a file is missing, damaged, or of another network; says which, and
-            what to import.
+        WeightsError: the folder (None) or a file is missing, damaged, or of another network; the message
+            names it and what to import.
     """
     if folder is None:
         raise WeightsError("--preset paper needs the published weights: none are shipped", remedy=_IMPORT)
@@ -78,9 +77,10 @@ def load_paper_networks(folder: str | Path | None) -> PaperNetworks:
     for file in files.values():
         if not file.is_file():
             raise WeightsError("no such file: --preset paper needs it", path=file, remedy=_IMPORT)
+    networks = IMPLICIT_FUNCTION, REGULARIZER
     return PaperNetworks(
-        cast(ImplicitFunction, load_network(files["implicit_function"], IMPLICIT_FUNCTION)),
-        cast(Regularizer, load_network(files["regularizer"], REGULARIZER)),
+        cast(ImplicitFunction, load_network(files["implicit_function"], IMPLICIT_FUNCTION, others=networks)),
+        cast(Regularizer, load_network(files["regularizer"], REGULARIZER, others=networks)),
     )
 
 
@@ -101,10 +101,10 @@ def match_paper(
     """Measure the surface around a base mesh with the published networks.
 
     All views count everywhere, as published. Visibility, by ray casting, comes after: what two views see is
-    measured. The label of the progress says the expected time before the work begins.
+    measured. The label of the progress states the expected time before the work begins.
 
     Args:
-        space: of :func:`~mesoface.matching.paper.space.paper_space`.
+        space: of :func:`~mesoface.matching.paper.volume.paper_space`.
         views: V ≥ 2 undistorted photos in millimetres.
         networks: see :func:`load_paper_networks`.
         occluder: what hides the face beside the face itself, or None.
@@ -114,19 +114,14 @@ def match_paper(
         device: torch device of the networks.
         longest_side: of the photos as the networks see them, pixels.
         steps: D = 4k + 1 whole steps in -100…100.
-        progress: told the views, chunks of points, and the regulariser as they are done.
+        progress: called as views, chunks of points, and the regulariser are done.
 
     Raises:
-        ReconstructionError: no texel is seen by two views, or the networks have no say about most of them.
+        ReconstructionError: no texel is seen by two views, or the networks prefer no displacement for most.
     """
     visibility = cast_visibility(space, views, occluder)
-    seen = space.valid & ((visibility > SEEN).sum(0) >= 2)
-    if not seen.any():
-        raise ReconstructionError(
-            "no part of the face is seen by two photos",
-            remedy="check the calibration with `mesoface inspect`",
-        )
-    with _torch_threads(threads):
+    seen = seen_by_two(space, visibility)
+    with torch_threads(threads):
         reading = _read_volume(
             space, views, networks.to(device), memory_mb, device, longest_side, steps, progress
         )
@@ -205,17 +200,6 @@ def _read_volume(
     reading = read_displacement(networks.regularizer, volume, space, steps=steps)
     progress(label, parts, parts)
     return reading
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    """Torch computes with ``count`` threads in the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _seconds(work: Callable[[], Tensor]) -> float:

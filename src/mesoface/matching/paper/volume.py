@@ -1,19 +1,82 @@
-"""The volume of matching costs over UV × D, and the displacement read off it (Xiao et al. 2022)."""
+"""Photos and UV maps as the published networks take them, their volume of costs over UV × D, and what is read
+off it (Xiao et al. 2022).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mesoface.matching.paper.implicit_function import ImplicitFunction
-from mesoface.matching.paper.regularizer import Regularizer, expected_step, probability_near
+from mesoface.captures.capture import View
+from mesoface.geometry.mesh import Mesh, unit
+from mesoface.matching.paper.network import ImplicitFunction, Regularizer, expected_step, probability_near
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.space import UVDSpace, rasterize_base
+
+LONGEST_SIDE = 1296
+"""Pixels of the longer side of a photo."""
+
+
+def network_view(view: View, longest_side: int = LONGEST_SIDE) -> tuple[Tensor, Tensor]:
+    """Photo for the feature network, and projection into its features.
+
+    Resized to ``longest_side``; photos in portrait are transposed, and so are the rows of the projection.
+
+    Args:
+        view: undistorted.
+        longest_side: of the result, pixels.
+
+    Returns:
+        image (3, H, W) float32, blue, green, red in 0…255, W ≥ H; projection (3, 4) float64, world → pixels
+        of the half-resolution features: feature (x, y) is centred on the pixel (2x, 2y).
+
+    Raises:
+        ValueError: the view is not undistorted.
+    """
+    if view.camera.lens is not None:
+        raise ValueError(f"view {view.name} is not undistorted")
+    factor = longest_side / max(view.camera.width, view.camera.height)
+    camera, pixels = view.camera, view.image
+    if factor != 1:
+        camera = camera.scaled(factor)
+        shrink = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+        pixels = cv2.resize(pixels, (camera.width, camera.height), interpolation=shrink)
+    image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[::-1])) * 255
+    projection = torch.from_numpy(np.diag([0.5, 0.5, 1.0]) @ camera.P)
+    if camera.height > camera.width:
+        image, projection = image.transpose(1, 2).contiguous(), projection[[1, 0, 2]]
+    return image, projection
+
+
+SIZE = 256
+"""Texels of a side: FaceScape's face at 512², rows 72–327 and columns 128–383 kept."""
+_KERNEL = 21  # texels of the Gaussian on the normals; its sigma is OpenCV's for that kernel, 3.5
+
+
+def paper_space(mesh: Mesh, facial: NDArray[np.bool_], size: int = SIZE) -> UVDSpace:
+    """Base mesh to UV maps as published: positions as they are, normals continued outwards and blurred.
+
+    The published crop of FaceScape's layout is the unit square of our FaceScape model: its UVs are stretched
+    to that when the model is read. The other models' layouts fill the unit square with the face as they are.
+    So the whole square is rasterised, whatever the model.
+
+    Args:
+        mesh: base mesh with UVs, mm.
+        facial: (F,) faces of the facial mask.
+        size: side of the maps, texels.
+
+    Raises:
+        ValueError: the mesh has no UVs or no facial face covers a texel.
+    """
+    maps = rasterize_base(mesh, facial, size)
+    return replace(maps, normal=unit(cv2.GaussianBlur(maps.normal, (_KERNEL, _KERNEL), 0)))
+
 
 STEP_MM = 0.2
 """Displacement of one step, mm."""
@@ -49,7 +112,7 @@ def cost_volume(
         space: H × H texels, in the projections' world, mm.
         steps: D whole steps in -100…100.
         chunk: points at a time. Memory is some :data:`POINT_BYTES` a point, whatever the volume.
-        progress: told the points done.
+        progress: called with the number of points that are done.
 
     Returns:
         (D, H, H) float32 on the features' device; 0 outside the facial mask.
@@ -82,7 +145,7 @@ def cost_volume(
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What the regularised volume says.
+    """The displacement that the regularised volume yields.
 
     Args:
         displacement: (H, W) float32, mm along the normals; 0 outside the facial mask.

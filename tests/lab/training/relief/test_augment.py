@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mesoface.lab.synthesis.sensor import encode_srgb
-from mesoface.lab.training.relief.augment import WAYS, laid
+from mesoface.files.colour import encode_srgb
+from mesoface.lab.training.relief.data import WAYS, laid
 from mesoface.lab.training.relief.pool import Square
 from mesoface.relief.inputs import make_inputs, slopes
 

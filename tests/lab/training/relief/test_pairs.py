@@ -10,16 +10,14 @@ import pytest
 from PIL import Image
 
 from mesoface.errors import MesofaceError
+from mesoface.files.colour import encode_srgb
 from mesoface.files.dpmap import MIDDLE, SIZE, encode_dpmap
 from mesoface.files.meshes import read_mesh, write_obj
 from mesoface.geometry.mesh import Mesh, unit
-from mesoface.lab.synthesis.sensor import encode_srgb
-from mesoface.lab.training.config import TrainingError
-from mesoface.lab.training.relief.config import check_meso_config
+from mesoface.lab.training.config import ReliefConfig, TrainingError, check_config
 from mesoface.lab.training.relief.data import open_pools
-from mesoface.lab.training.relief.pair_maps import read_pair
 from mesoface.lab.training.relief.pair_squares import cut_squares
-from mesoface.lab.training.relief.pairs import find_pairs
+from mesoface.lab.training.relief.pairs import find_pairs, read_pair
 from mesoface.relief.inputs import CHANNELS, slopes
 from mesoface.uvd.rasterize import texel_centers
 
@@ -128,7 +126,7 @@ def test_without_a_mesh_the_light_is_not_known(folder, tmp_path):
 
 def test_squares_finer_than_the_maps_or_larger_than_the_skin_are_refused(folder):
     (pair,) = find_pairs(folder)
-    with pytest.raises(TrainingError, match=r"has texels of 0\.\d+ mm; squares of 0.05 mm were asked for"):
+    with pytest.raises(TrainingError, match=r"has texels of 0\.\d+ mm; squares of 0.05 mm were requested"):
         cut_squares(pair, 1, 32, 0.05, None, (0, 0))
     with pytest.raises(TrainingError, match="shows too little skin for squares of 512 texels"):
         cut_squares(pair, 1, 512, 0.8, None, (0, 0))
@@ -204,14 +202,14 @@ def test_a_mesh_in_metres_is_refused(folder, tmp_path):
     mesh = read_mesh(folder / "a.obj")
     write_obj(tmp_path / "a.obj", mesh.with_vertices(mesh.vertices / 1000))
     (pair,) = find_pairs(tmp_path)
-    with pytest.raises(TrainingError, match=r"too little skin .* and the mesh in millimetres"):
+    with pytest.raises(TrainingError, match=r"too little skin .* and that the mesh is in millimetres"):
         cut_squares(pair, 1, 32, 0.3, None, (0, 0))
 
 
-def test_a_pool_of_pairs_is_cut_by_worker_processes(folder, values, tmp_path):
+def test_a_pool_of_pairs_is_cut_by_worker_processes(folder, square_values, tmp_path):
     """Also that everything travels to them; another choice of squares is another pool."""
     source = {"kind": "pairs", "folder": str(folder), "squares": 3, "texel_mm": 0.3}
-    config = check_meso_config(values(data=[source]))
+    config = check_config(square_values(data=[source]), ReliefConfig)
     (pool,) = open_pools(config.data, config)
     assert len(pool) == 3
     assert pool[2].maps.any()

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from mesoface.errors import MesofaceError
-from mesoface.lab.training.config import TrainingError
+from mesoface.lab.training.config import ReliefConfig, TrainingError, check_config
 from mesoface.lab.training.relief import pool as pools
-from mesoface.lab.training.relief.config import check_meso_config
-from mesoface.lab.training.relief.data import Batch, Samples, open_pools
-from mesoface.lab.training.relief.pool import PoolFile, SquarePool, fill_pool, write_file
-from mesoface.lab.training.relief.skin_pool import draw_squares
+from mesoface.lab.training.relief.data import Batch, SquareSamples, open_pools
+from mesoface.lab.training.relief.pool import PoolFile, SquarePool, draw_squares, fill_pool, write_file
 from mesoface.relief.inputs import CHANNELS
 from mesoface.running.workers import End, Outcome
 
@@ -30,13 +28,15 @@ def drawn(monkeypatch) -> list[str]:
         return []
 
     monkeypatch.setattr(pools, "run_all", here)
-    monkeypatch.setattr("mesoface.lab.training.relief.skin_pool._PER_FILE", 3)
+    monkeypatch.setattr("mesoface.lab.training.relief.pool._PER_FILE", 3)
     return names
 
 
-def test_more_squares_are_the_same_ones_and_more(values, drawn):
+def test_more_squares_are_the_same_ones_and_more(square_values, drawn):
     def squares(count: int) -> SquarePool:
-        config = check_meso_config(values(data=[{"kind": "skin", "squares": count, "seed": 0}]))
+        config = check_config(
+            square_values(data=[{"kind": "skin", "squares": count, "seed": 0}]), ReliefConfig
+        )
         return open_pools(config.data, config)[0]
 
     few = squares(4)
@@ -70,7 +70,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     with pytest.raises(TrainingError, match="its arrays have other shapes — delete it; it is made again"):
         SquarePool([file], 2, 48, 0.2, "")
     file.path.write_bytes(file.path.read_bytes()[:-9])
-    with pytest.raises(TrainingError, match="is no whole file of squares"):
+    with pytest.raises(TrainingError, match="is not a complete file of squares"):
         SquarePool([file], 2, SIZE, 0.2, "")
 
 
@@ -85,23 +85,23 @@ def test_what_cannot_be_made_is_said_with_its_reason(tmp_path, monkeypatch):
         fill_pool(tmp_path / "pool", files, {"format": "test"}, workers=1)
 
 
-def test_every_square_comes_once_in_a_round_and_the_same_to_everyone(easy_pools, values):
-    config = check_meso_config(values())
+def test_every_square_comes_once_in_a_round_and_the_same_to_everyone(easy_pools, square_values):
+    config = check_config(square_values(), ReliefConfig)
     both = easy_pools(config.data) + easy_pools(config.validation.sources)
-    samples, again = Samples(both, 9), Samples(both, 9)
+    samples, again = SquareSamples(both, 9), SquareSamples(both, 9)
     count = sum(map(len, both))
     for turn in range(2):
         reliefs = [np.sort(samples[turn * count + n][0].relief, axis=None).tobytes() for n in range(count)]
         assert len(set(reliefs)) == count
     for k in (40, 3, 25):
         np.testing.assert_array_equal(samples[k][0].maps, again[k][0].maps)
-    other = Samples(both, 10)
+    other = SquareSamples(both, 10)
     assert any(not np.array_equal(samples[k][0].maps, other[k][0].maps) for k in range(5))
 
 
-def test_a_batch_has_the_shapes_that_networks_take(easy_pools, values):
-    config = check_meso_config(values())
-    samples = Samples(easy_pools(config.data), 0)
+def test_a_batch_has_the_shapes_that_networks_take(easy_pools, square_values):
+    config = check_config(square_values(), ReliefConfig)
+    samples = SquareSamples(easy_pools(config.data), 0)
     batch = Batch.of([samples[k] for k in range(3)], "cpu")
     assert batch.maps.shape == (3, CHANNELS, SIZE, SIZE)
     assert batch.color.shape == (3, 3, SIZE, SIZE)

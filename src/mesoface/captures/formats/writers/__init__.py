@@ -1,62 +1,39 @@
-"""Calibrations written in other programs' formats, beside photos: one file a format.
+"""Calibrations written beside photos in the formats of other programs: one module per format.
 
-To add one, write a module with ``NAME``, ``PHOTO``, ``MASK``, ``STATES_UNIT`` and ``write``, and name it in
-``WRITERS``. What a format cannot say is refused with
-:class:`~mesoface.captures.formats.writers.limits.Unsayable`, never approximated.
+A module here has its reader's name, and ``PHOTO``, ``MASK``, ``STATES_UNIT`` and ``write``. What a format
+cannot represent is refused with :class:`~mesoface.captures.formats.writers.terms.Unsupported`, never
+approximated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.writers import (
-    colmap,
-    facescape,
-    meshroom,
-    metashape,
-    nerfstudio,
-    opencv,
-    openmvg,
-    plain,
-    realitycapture,
-)
+from mesoface.captures.formats import FORMATS
 
 
 class CaptureWriter(Protocol):
-    """What a writer's module offers."""
+    """The interface of a writer's module."""
 
-    NAME: str
-    """as ``--to`` takes it; the reader's name"""
     PHOTO: str
-    """where a photo lies in the folder: ``{stem}`` or ``{index}``, and ``{suffix}``"""
+    """the path of a photo in the folder: with ``{stem}`` or ``{index}``, and ``{suffix}``"""
     MASK: str | None
-    """where a mask lies: as above, and ``{photo}`` for the photo's name; None: the format has none"""
+    """the path of a mask: as above, and ``{photo}`` for the photo's name; None: the format has no masks"""
     STATES_UNIT: bool
-    """whether the files say how many millimetres a world unit has"""
+    """whether the files state the millimetres per world unit"""
 
     def write(self, folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
-        """Write the calibration of ``views``, whose photos have their places in ``folder``.
+        """Write the calibration of ``views``, whose photos are in their places in ``folder``.
 
         Raises:
-            Unsayable: the format has no words for one of the cameras.
+            Unsupported: the format cannot represent one of the cameras.
         """
         ...
 
 
-WRITERS = {
-    module.NAME: cast(CaptureWriter, module)
-    for module in (
-        plain,
-        facescape,
-        colmap,
-        nerfstudio,
-        metashape,
-        realitycapture,
-        openmvg,
-        meshroom,
-        opencv,
-    )
-}
+WRITERS = {name: cast(CaptureWriter, import_module(f"{__name__}.{name}")) for name in FORMATS}
+"""{format: its writer}; every format that is read is written, too."""

@@ -9,20 +9,18 @@ import numpy as np
 import pycolmap
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.brown_lens import BrownLens
-from mesoface.captures.formats.colmap import NAME as NAME
-from mesoface.captures.formats.colmap_lens import ColmapLens
-from mesoface.captures.formats.writers.limits import Unsayable, brown_of, refuse_aspect, refuse_skew
+from mesoface.captures.formats.lenses import BrownLens, ColmapLens
+from mesoface.captures.formats.writers.terms import Unsupported, brown_of, refuse_aspect, refuse_skew
 from mesoface.geometry.lens import OpenCVLens
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 
 
 def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
-    """Write a camera and a photo a view.
+    """Write one camera and one photo per view.
 
     Raises:
-        Unsayable: COLMAP has no model for a lens, or its model has one focal length and the camera two.
+        Unsupported: COLMAP has no model for a lens, or its model has one focal length and the camera two.
     """
     model = pycolmap.Reconstruction()
     for id, view in enumerate(views, 1):
@@ -47,9 +45,9 @@ def _camera(view: ViewSource) -> dict[str, object]:
     elif isinstance(lens, OpenCVLens) and not any(lens.coefficients[8:]):
         name, coefficients = "FULL_OPENCV", (*lens.coefficients, 0.0, 0.0, 0.0)[:8]
     elif isinstance(lens, BrownLens):
-        brown_of(view)  # says what is wrong
+        brown_of(view)  # raises, with the reason
     elif lens is not None:
-        raise Unsayable(view.name, "COLMAP's lenses have neither thin prism nor tilt", undistort=True)
+        raise Unsupported(view.name, "COLMAP's lenses have neither thin prism nor tilt", undistort=True)
     kind = pycolmap.Camera.create_from_model_name(1, name, 1.0, 1, 1)
     focal = [K[0, 0], K[1, 1]]
     if len(kind.focal_length_idxs()) == 1:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.facescape import NAME as NAME
 from mesoface.captures.formats.facescape import write_params
-from mesoface.captures.formats.writers.limits import brown_of
+from mesoface.captures.formats.writers.terms import brown_of
 
 PHOTO, MASK, STATES_UNIT = "{index}{suffix}", None, True
 
@@ -17,7 +16,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     """Write ``params.json``, with our own key ``mm_per_unit`` where the unit is known.
 
     Raises:
-        Unsayable: a lens is not k1, k2, p1, p2, k3.
+        Unsupported: a lens is not k1, k2, p1, p2, k3.
     """
     for view in views:
         brown_of(view)

@@ -1,4 +1,4 @@
-"""Metashape's XML (in Metashape: File > Import > Import Cameras), a sensor a view."""
+"""Metashape's XML (in Metashape: File > Import > Import Cameras), one sensor per view."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.colmap_lens import ColmapLens
+from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.metashape import MM_PER_METRE
-from mesoface.captures.formats.metashape import NAME as NAME
-from mesoface.captures.formats.writers.limits import brown_of, fisheye_of
+from mesoface.captures.formats.writers.terms import as_texts, brown_of, fisheye_of
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{stem}.png", True
 
@@ -22,7 +21,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     """Write ``cameras.xml``. Where the unit is known, the chunk is in millimetres and scaled to metres.
 
     Raises:
-        Unsayable: a lens is neither Brown's nor a fisheye.
+        Unsupported: a lens is neither Brown's nor a fisheye.
     """
     root = Element("document", version="2.0.0")
     chunk = SubElement(root, "chunk", label="mesoface", enabled="true")
@@ -77,4 +76,4 @@ def _fisheye(view: ViewSource) -> tuple[float, ...] | None:
 
 
 def _add(parent: Element, tag: str, values: ArrayLike) -> None:
-    SubElement(parent, tag).text = " ".join(repr(float(value)) for value in np.ravel(values))
+    SubElement(parent, tag).text = " ".join(as_texts(values))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.nerfstudio import NAME as NAME
-from mesoface.captures.formats.writers.limits import brown_of, fisheye_of, refuse_skew
+from mesoface.captures.formats.writers.terms import brown_or_fisheye, refuse_skew, write_json
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{stem}.png", False
 
@@ -20,34 +18,30 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     """Write ``transforms.json``.
 
     Raises:
-        Unsayable: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, or there is skew.
+        Unsupported: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, or there is skew.
     """
     content = {"frames": [_frame(folder, view) for view in views]}
-    (folder / "transforms.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "transforms.json", content)
 
 
 def _frame(folder: Path, view: ViewSource) -> dict[str, Any]:
     refuse_skew(view)
-    camera, fisheye = view.camera, fisheye_of(view)
+    camera, (is_fisheye, coefficients) = view.camera, brown_or_fisheye(view)
     pose = np.eye(4)
     pose[:3, :3] = camera.R.T @ np.diag([1.0, -1.0, -1.0])  # OpenCV → OpenGL axes, camera → world
     pose[:3, 3] = camera.center
-    if fisheye is not None:
-        lens = dict(zip(("k1", "k2", "k3", "k4"), fisheye, strict=True))
-    else:
-        k1, k2, k3, _, p1, p2 = brown_of(view)
-        lens = {"k1": k1, "k2": k2, "k3": k3, "p1": p1, "p2": p2}
+    keys = ("k1", "k2", "k3", "k4") if is_fisheye else ("k1", "k2", "k3", "p1", "p2")
     masked = {} if view.mask_path is None else {"mask_path": view.mask_path.relative_to(folder).as_posix()}
     return {
         "file_path": view.image_path.relative_to(folder).as_posix(),
         **masked,
-        "camera_model": "OPENCV" if fisheye is None else "OPENCV_FISHEYE",
+        "camera_model": "OPENCV_FISHEYE" if is_fisheye else "OPENCV",
         "w": camera.width,
         "h": camera.height,
         "fl_x": camera.K[0, 0],
         "fl_y": camera.K[1, 1],
         "cx": camera.K[0, 2] + 0.5,
         "cy": camera.K[1, 2] + 0.5,
-        **lens,
+        **dict(zip(keys, coefficients, strict=True)),
         "transform_matrix": pose.tolist(),
     }

@@ -1,4 +1,4 @@
-"""OpenCV's FileStorage, ``calibration/<view>.yml`` a camera."""
+"""OpenCV's FileStorage, ``calibration/<view>.yml`` per camera."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import cv2
 import numpy as np
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.opencv import NAME as NAME
-from mesoface.captures.formats.writers.limits import Unsayable, fisheye_of
+from mesoface.captures.formats.writers.terms import Unsupported, fisheye_of
 from mesoface.geometry.lens import OpenCVLens
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 
 
 def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
-    """Write a file a view, named as its photo.
+    """Write one file per view, with the name of its photo.
 
     Raises:
-        Unsayable: a lens is not OpenCV's.
+        Unsupported: a lens is not OpenCV's.
     """
     (folder / "calibration").mkdir(exist_ok=True)
     for view in views:
@@ -46,4 +45,4 @@ def _lens(view: ViewSource) -> tuple[str, tuple[float, ...]]:
         return "plumb_bob", (0.0,) * 5
     if isinstance(lens, OpenCVLens):
         return "plumb_bob" if len(lens.coefficients) <= 5 else "rational_polynomial", lens.coefficients
-    raise Unsayable(view.name, f"OpenCV has no lens like {type(lens).__name__}", undistort=True)
+    raise Unsupported(view.name, f"OpenCV has no counterpart of {type(lens).__name__}", undistort=True)

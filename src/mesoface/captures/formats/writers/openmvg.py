@@ -1,16 +1,19 @@
-"""OpenMVG's ``sfm_data.json``, an intrinsic a view, without points."""
+"""OpenMVG's ``sfm_data.json``, one intrinsic per view, without points."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.openmvg import NAME as NAME
 from mesoface.captures.formats.openmvg import NEW_NAME
-from mesoface.captures.formats.writers.limits import brown_of, fisheye_of, refuse_aspect, refuse_skew
+from mesoface.captures.formats.writers.terms import (
+    brown_or_fisheye,
+    refuse_aspect,
+    refuse_skew,
+    write_json,
+)
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 _NO_NAME = 1 << 30  # cereal's number for an object whose class is the declared one
@@ -20,7 +23,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     """Write ``sfm_data.json``; paths are relative to ``images``, which ``root_path`` names.
 
     Raises:
-        Unsayable: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, pixels are not
+        Unsupported: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, pixels are not
             square, or there is skew.
     """
     intrinsics = [_intrinsic(view) for view in views]
@@ -37,7 +40,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
         named.add(name)
         pose = {"rotation": view.camera.R.tolist(), "center": view.camera.center.tolist()}
         content["extrinsics"].append({"key": id, "value": pose})
-    (folder / "sfm_data.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "sfm_data.json", content)
 
 
 def _pointer(data: dict[str, Any], number: int, kind: int) -> dict[str, Any]:
@@ -62,7 +65,6 @@ def _intrinsic(view: ViewSource) -> tuple[str, dict[str, Any]]:
         "focal_length": K[0, 0],
         "principal_point": [K[0, 2], K[1, 2]],
     }
-    if (fisheye := fisheye_of(view)) is not None:
-        return "fisheye", data | {"fisheye": list(fisheye)}
-    k1, k2, k3, _, p1, p2 = brown_of(view)
-    return "pinhole_brown_t2", data | {"disto_t2": [k1, k2, k3, p1, p2]}
+    is_fisheye, coefficients = brown_or_fisheye(view)
+    name, key = ("fisheye", "fisheye") if is_fisheye else ("pinhole_brown_t2", "disto_t2")
+    return name, data | {key: list(coefficients)}

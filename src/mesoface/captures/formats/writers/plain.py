@@ -1,4 +1,4 @@
-"""``capture.json``, which can say everything."""
+"""``capture.json``, which represents every camera."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mesoface.captures.capture import ViewSource
-from mesoface.captures.formats.plain import NAME as NAME
 from mesoface.captures.formats.plain import write_capture_json
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", True

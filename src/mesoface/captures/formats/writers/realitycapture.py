@@ -1,4 +1,4 @@
-"""RealityCapture's XMP files beside the photos, where it looks for them when photos are added."""
+"""RealityCapture's XMP files beside the photos, where it reads them when photos are added."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement, register_namespace
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.realitycapture import FILM, RDF, XCR
-from mesoface.captures.formats.realitycapture import NAME as NAME
-from mesoface.captures.formats.writers.limits import brown_of, refuse_skew
+from mesoface.captures.formats.writers.terms import as_texts, brown_of, refuse_skew
 
 PHOTO, MASK, STATES_UNIT = "{stem}{suffix}", "masks/{photo}.png", False
 _XMP = "adobe:ns:meta/"
@@ -24,7 +22,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     """Write ``<photo's stem>.xmp`` beside every photo, poses and intrinsics as exact.
 
     Raises:
-        Unsayable: a lens is not Brown's, or there is skew.
+        Unsupported: a lens is not Brown's, or there is skew.
     """
     for view in views:
         refuse_skew(view)
@@ -64,4 +62,4 @@ def _document(view: ViewSource) -> Element:
 
 
 def _text(values: ArrayLike) -> str:
-    return " ".join(repr(float(value)) for value in np.ravel(values))
+    return " ".join(as_texts(values))

@@ -1,4 +1,4 @@
-"""Random fields on a square grid: waves of a power law, spots, wrinkles, hairs."""
+"""Random fields on a square grid (waves of a power law, spots, wrinkles, hairs), and random magnitudes."""
 
 from __future__ import annotations
 
@@ -119,3 +119,13 @@ def hairs(
     lines = [line.reshape(-1, 1, 2) for line in np.round(knots * (1 << shift)).astype(np.int32)]
     cv2.polylines(picture, lines, False, 255, max(1, round(width)), cv2.LINE_AA, shift)
     return picture.astype(np.float32) / 255
+
+
+def rms_slope(field: NDArray[np.float32]) -> float:
+    """Root mean square of the gradient's length, per sample."""
+    return float(np.sqrt(np.mean(np.diff(field, axis=0) ** 2) + np.mean(np.diff(field, axis=1) ** 2)))
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number whose logarithm is uniform."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -1,4 +1,7 @@
-"""Photos of a patch with the flaws that photos have."""
+"""Photos of a patch: where rays meet the surface, the flaws that photos have, and occluders.
+
+The rays of a camera meet a height field by a march on few rays, then secants on all of them.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,135 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.geometry.camera import Camera
-from mesoface.lab.synthesis.lights import Lighting
-from mesoface.lab.synthesis.sensor import defocus, expose, noise_strength
+from mesoface.lab.synthesis.cameras import defocus, expose, noise_strength
+from mesoface.lab.synthesis.scene import Lighting
 from mesoface.lab.synthesis.settings import SynthesisSettings
-from mesoface.lab.training.patches.height import HeightField
-from mesoface.lab.training.patches.hit import first_hits, look_up
-from mesoface.lab.training.patches.light import Gloss, highlights
-from mesoface.lab.training.patches.scale import Scale, log_uniform
-from mesoface.lab.training.patches.surface import SAMPLES
+from mesoface.lab.training.patches.appearance import Gloss, highlights
+from mesoface.lab.training.patches.fields import log_uniform, waves
+from mesoface.lab.training.patches.surface import SAMPLES, HeightField, Scale
+
+# One ray of so many in both directions is marched along the smoothed surface.
+_STRIDE = 4
+_MOST_STEPS = 64
+# Rays rise at least so much per unit of length: those that graze the plane would run on forever.
+_FLATTEST = 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class Rays:
+    """Rays down to a height field: at height z they are at ``start + z · lean``. All in samples.
+
+    Args:
+        column: (h, w) float32 at z = 0.
+        row: (h, w) float32 at z = 0.
+        lean_column: (h, w) float32 columns per sample of height.
+        lean_row: (h, w) float32 rows per sample of height.
+    """
+
+    column: NDArray[np.float32]
+    row: NDArray[np.float32]
+    lean_column: NDArray[np.float32]
+    lean_row: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, camera: Camera, heights: HeightField, x: NDArray, y: NDArray) -> Rays:
+        """Rays through the pixels at columns ``x`` (w,) and rows ``y`` (h,) of a camera above the field."""
+        inverse = camera.R.T @ np.linalg.inv(camera.K)
+        dx, dy, dz = (
+            (inverse[k, 0] * x[None] + inverse[k, 1] * y[:, None] + inverse[k, 2]) for k in range(3)
+        )
+        length = np.sqrt(dx * dx + dy * dy + dz * dz)
+        dz = np.minimum(dz, -_FLATTEST * length)
+        center = camera.center / heights.spacing
+        middle = (heights.size - 1) / 2
+        lean_x, lean_y = dx / dz, -dy / dz
+        start_x, start_y = middle + center[0] - center[2] * lean_x, middle - center[1] - center[2] * lean_y
+        return cls(*(a.astype(np.float32) for a in (start_x, start_y, lean_x, lean_y)))
+
+    def at(self, z: NDArray[np.float32] | np.float32) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(h, w) columns and rows at height ``z``, samples."""
+        return self.column + z * self.lean_column, self.row + z * self.lean_row
+
+
+def look_up(values: NDArray[np.float32], column: NDArray, row: NDArray, border: int) -> NDArray[np.float32]:
+    """Bilinear ``values`` (n, n[, C]) at columns and rows (h, w); ``border``: OpenCV's rule for beyond."""
+    return cv2.remap(values, column, row, cv2.INTER_LINEAR, borderMode=border)
+
+
+def first_hits(
+    camera: Camera, heights: HeightField, supersample: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where each ray first meets the surface.
+
+    Args:
+        camera: above the field, its size a multiple of four.
+        heights: the surface.
+        supersample: rays per pixel and axis.
+
+    Returns:
+        columns and rows of the height field, each (s·H, s·W) float32.
+    """
+    z = heights.z / np.float32(heights.spacing)
+    smooth = cv2.GaussianBlur(z, (0, 0), SAMPLES)
+    x, y = ((np.arange(n * supersample) + 0.5) / supersample - 0.5 for n in (camera.width, camera.height))
+    rays = Rays.of(camera, heights, x, y)
+    few = Rays.of(camera, heights, *(line.reshape(-1, _STRIDE).mean(1) for line in (x, y)))
+    coarse = cv2.resize(_march(few, smooth), rays.column.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    height = _refine(rays, z, coarse, float(np.abs(z - smooth).max()) + 0.5 * SAMPLES)
+    return rays.at(height)
+
+
+def _march(rays: Rays, z: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w) height, samples, at which the rays first dip below ``z`` (n, n)."""
+    top, bottom = float(z.max()) + 0.5, float(z.min()) - 0.5
+    lean = float(np.hypot(rays.lean_column, rays.lean_row).max())
+    count = int(np.clip((top - bottom) * lean / (2 * SAMPLES), 6, _MOST_STEPS))
+    return _descend(rays, z, np.full_like(rays.row, top), (top - bottom) / count, count)
+
+
+def _refine(
+    rays: Rays, z: NDArray[np.float32], guess: NDArray[np.float32], band: float
+) -> NDArray[np.float32]:
+    """(h, w) height, samples, of the first meeting with ``z`` from ``band`` above ``guess`` down."""
+    lean = float(np.median(np.hypot(rays.lean_column, rays.lean_row)))
+    count = int(np.clip(2 * band * lean / (2 * SAMPLES), 2, 8))
+    return _descend(rays, z, guess + np.float32(band), 2 * band / count, count, secants=3)
+
+
+def _descend(
+    rays: Rays,
+    z: NDArray[np.float32],
+    start: NDArray[np.float32],
+    step: float,
+    count: int,
+    secants: int = 1,
+) -> NDArray[np.float32]:
+    """Go down from ``start`` in ``count`` steps; in the one that crosses ``z``, close in by regula falsi.
+
+    The weight of an end that stays is halved (the Illinois rule), so that both ends close in.
+    """
+
+    def clearance(height: NDArray[np.float32]) -> NDArray[np.float32]:
+        return height - look_up(z, *rays.at(height), cv2.BORDER_REPLICATE)
+
+    high, low = start, start
+    above = below = clearance(start)
+    for k in range(1, count + 1):
+        at = start - np.float32(k * step)
+        clear = clearance(at)
+        going = below > 0  # not crossed yet
+        high, above = np.where(going, low, high), np.where(going, below, above)
+        low, below = np.where(going, at, low), np.where(going, clear, below)
+    for _ in range(secants):
+        share = np.clip(above / np.maximum(above - below, 1e-6), 0, 1)
+        at = high + share * (low - high)
+        clear = clearance(at)
+        over = clear > 0
+        high, above = np.where(over, at, high), np.where(over, clear, 0.5 * above)
+        low, below = np.where(over, low, at), np.where(over, 0.5 * below, clear)
+    share = np.clip(above / np.maximum(above - below, 1e-6), 0, 1)
+    return high + share * (low - high)
+
 
 # Even the sharpest lens and sensor blur by this much, pixels.
 _SHARPEST = 0.35
@@ -124,3 +248,40 @@ def _radiance(skin: Skin, camera: Camera) -> NDArray[np.float32]:
         view = (camera.center / np.linalg.norm(camera.center)).astype(np.float32)
         radiance += highlights(normals, view, skin.gloss, skin.lighting)
     return cv2.resize(radiance, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+
+
+def hide_part(
+    photo: NDArray[np.float32], camera: Camera, position: NDArray, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Put an occluder with a wavy edge over one side of a photo.
+
+    Args:
+        photo: (H, W, 3) sRGB.
+        camera: of the photo.
+        position: (T, T, 3) of the patch, mm.
+        rng: source of chance.
+
+    Returns:
+        the photo, and (T, T) in [0, 1] how well the camera is believed to see each texel past the occluder:
+        as ray casting against a base mesh finds it, to within a few texels.
+    """
+    height, width = photo.shape[:2]
+    pixels, _ = camera.project(position.astype(np.float64))
+    angle = rng.uniform(0, 2 * np.pi)
+    across = np.array([np.cos(angle), np.sin(angle)])
+    edge = float(np.percentile(pixels @ across, rng.uniform(5, 60)))
+    n = 128
+    wavy = 6 * waves(rng, n, shortest=n / 4, longest=n, slope=3)
+    x, y = np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
+    distance = x * np.float32(across[0]) + y * np.float32(across[1]) - np.float32(edge)
+    distance += cv2.resize(wavy, (width, height), interpolation=cv2.INTER_LINEAR)
+    cover = np.clip(0.5 - distance / np.float32(rng.uniform(0.8, 4)), 0, 1)[..., None]
+    tone = photo.mean((0, 1)) * np.float32(rng.uniform(0.2, 1.3))
+    texture = 1 + np.float32(rng.uniform(0, 0.2)) * waves(rng, n, shortest=6, longest=n, slope=2)
+    occluder = np.clip(tone * cv2.resize(texture, (width, height))[..., None], 0, 1)
+    photo = photo + cover * (occluder - photo)
+
+    texel = float(np.median(np.linalg.norm(np.diff(pixels, axis=1), axis=-1)))
+    believed = pixels @ across - edge + texel * rng.normal(0, 2)
+    hidden = (believed < 0).astype(np.float32)
+    return photo, 1 - cv2.GaussianBlur(hidden, (0, 0), 1.5, borderType=cv2.BORDER_REPLICATE)

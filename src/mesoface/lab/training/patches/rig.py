@@ -1,16 +1,22 @@
-"""Cameras round a face that see a patch of it, each cut to what it sees of the patch."""
+"""Cameras round a face that see a patch of it, each cut to what it sees, and their visibility."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import unit
-from mesoface.lab.training.patches.scale import Scale, log_uniform
+from mesoface.lab.training.patches.fields import log_uniform
+from mesoface.lab.training.patches.surface import MARGIN, Scale
+from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.visibility import cast_visibility
 
 # Numbers of cameras and how often each is drawn.
 _COUNTS = np.arange(2, 13)
@@ -67,7 +73,7 @@ def draw_cameras(
 
     Args:
         rng: source of chance.
-        scale: says what a pixel spans.
+        scale: has what a pixel spans.
         directions: (V, 3) towards the cameras, in the patch's frame.
         position: (H, H, 3) of the patch, mm, around the origin.
         normal: (H, H, 3).
@@ -110,3 +116,32 @@ def _cut(R: NDArray, t: NDArray, focal: float, points: NDArray[np.float64], bord
     low = np.floor(pixels.min(0) - max(border, 6.0))
     width, height = (4 * np.ceil((pixels.max(0) + max(border, 6.0) - low) / 4)).astype(int)
     return replace(whole.cropped(int(low[0]), int(low[1]), int(width), int(height)))
+
+
+# The cascade casts some 192² rays over a whole face, whatever its level.
+_RAY_MM = 1.1
+
+
+def believed_visibility(around: UVDSpace, cameras: Sequence[Camera]) -> NDArray[np.float32]:
+    """Ray cast visibility of the middle of a space.
+
+    Args:
+        around: (H, H) texels: the patch and :data:`~mesoface.lab.training.patches.surface.MARGIN` around it,
+            which may hide parts of it.
+        cameras: V cameras whose photos show the patch.
+
+    Returns:
+        (V, T, T) float32 in [0, 1] for the T × T texels of the patch.
+    """
+    rays = int(np.clip(np.ceil(around.size * around.texel_mm / _RAY_MM), 8, around.size))
+    visibility = cast_visibility(around.resized(rays), [_uncut(camera) for camera in cameras])
+    inner = slice(MARGIN, around.size - MARGIN)
+    whole = (around.size, around.size)
+    return np.stack([cv2.resize(v, whole, interpolation=cv2.INTER_LINEAR)[inner, inner] for v in visibility])
+
+
+def _uncut(camera: Camera) -> View:
+    """An empty photo that extends beyond the cut: the cascade has the whole photo."""
+    width, height = camera.width, camera.height
+    whole = camera.cropped(-width, -height, 3 * width, 3 * height)
+    return View("", np.broadcast_to(np.float32(0), (whole.height, whole.width, 3)), whole)

@@ -1,4 +1,4 @@
-"""The true surface of a patch: a bent base, creases and relief, and how UV lies on it."""
+"""The true surface of a patch at a level of the cascade: base, creases, relief, and how UV lies on it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,115 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
-from mesoface.lab.training.patches.fields import spots, waves, wrinkles
-from mesoface.lab.training.patches.height import HeightField
-from mesoface.lab.training.patches.scale import Scale, log_uniform
+from mesoface.geometry.mesh import unit
+from mesoface.lab.training.patches.fields import log_uniform, rms_slope, spots, waves, wrinkles
+
+# Texels finer than this are detail levels: a few short steps. Coarser levels search further.
+_DETAIL_MM = 0.6
+# Photos are rendered no finer than this, texels a pixel: matching would only shrink them again.
+_FINEST_PIXEL = 0.45
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The sizes that a level of the cascade works with.
+
+    Args:
+        size: side of the patch, texels.
+        texel_mm: distance between texels, along the surface.
+        step: distance between the displacements that are tried, texels.
+        reach: displacements from -reach to +reach are tried, steps.
+        base_sigma: standard deviation of the smoothing of the surface that is searched around, texels.
+        normal_sigma: of the smoothing of its normals, texels.
+        photo_mm: what a pixel of the photos spans where the skin faces the camera.
+    """
+
+    size: int
+    texel_mm: float
+    step: float
+    reach: int
+    base_sigma: float
+    normal_sigma: float
+    photo_mm: float
+
+    @property
+    def pixel_mm(self) -> float:
+        """What a pixel of the *rendered* photos spans, mm."""
+        return max(self.photo_mm, _FINEST_PIXEL * self.texel_mm)
+
+    @property
+    def shrink(self) -> float:
+        """Size of the photos' flaws in rendered pixels, relative to photo pixels."""
+        return self.photo_mm / self.pixel_mm
+
+
+def draw_scale(rng: np.random.Generator, size: int) -> Scale:
+    """A level like those of :data:`mesoface.matching.classical.PRESETS`, nearly always a detail level.
+
+    Args:
+        rng: source of chance.
+        size: side of the patch, texels.
+    """
+    texel = log_uniform(rng, 0.18, 1.0) if rng.uniform() < 0.9 else log_uniform(rng, 1.0, 3.5)
+    detail = texel < _DETAIL_MM
+    photo = min(texel * log_uniform(rng, 0.4, 1.8), log_uniform(rng, 0.12, 0.8))
+    return Scale(
+        size=size,
+        texel_mm=texel,
+        step=rng.uniform(0.25, 0.6) if detail else rng.uniform(0.22, 0.4),
+        reach=int(rng.integers(4, 7)) if detail else int(rng.integers(5, 13)),
+        base_sigma=rng.uniform(1.5, 6.0),
+        normal_sigma=rng.uniform(2.5, 9.0),
+        photo_mm=photo,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class HeightField:
+    """Heights z over a square of the plane z = 0, bilinear between samples, constant beyond the rim.
+
+    Columns run along +x, rows along -y: seen from +z it looks as the array is printed.
+
+    Args:
+        z: (n, n) float32 mm.
+        spacing: distance between samples, mm.
+    """
+
+    z: NDArray[np.float32]
+    spacing: float
+
+    @property
+    def size(self) -> int:
+        """Samples a side."""
+        return self.z.shape[0]
+
+    def plane(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(1, n) x and (n, 1) y of the samples, mm."""
+        line = ((np.arange(self.size) - (self.size - 1) / 2) * self.spacing).astype(np.float32)
+        return line[None], -line[:, None]
+
+    def index(self, xy: NDArray) -> NDArray:
+        """(..., 2) mm → (..., 2) column and row."""
+        middle = (self.size - 1) / 2
+        return np.stack([middle + xy[..., 0] / self.spacing, middle - xy[..., 1] / self.spacing], -1)
+
+    def at(self, xy: NDArray) -> NDArray[np.float64]:
+        """(..., 2) mm → (...,) heights, mm."""
+        column, row = np.moveaxis(self.index(xy), -1, 0)
+        return map_coordinates(self.z, [row, column], np.float64, order=1, mode="nearest")
+
+    def normals(self) -> NDArray[np.float32]:
+        """(n, n, 3) unit normals at the samples, upwards."""
+        down, right = np.gradient(self.z, np.float32(self.spacing))
+        return unit(np.stack([-right, down, np.ones_like(down)], -1))
+
 
 # Samples of the height field per texel. Relief has waves from two texels on: eight samples, so that
 # bilinear interpolation is true to about a hundredth of a texel.
 SAMPLES = 4
-# Texels by which the surface goes on beyond the patch.
+# Texels by which the surface extends beyond the patch.
 MARGIN = 16
 # No base is steeper than this, however far from the middle: it stays a height field.
 _STEEPEST = 1.6
@@ -46,7 +146,7 @@ class Bend:
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class PatchSurface:
     """The true surface and its UV layout.
 
     Args:
@@ -79,7 +179,7 @@ class Surface:
         return np.concatenate([xy, self.heights.at(xy)[..., None]], -1)
 
 
-def draw_surface(rng: np.random.Generator, scale: Scale) -> Surface:
+def draw_surface(rng: np.random.Generator, scale: Scale) -> PatchSurface:
     """Draw a patch of skin: bent as a part of a face, often wrinkled, pitted or bumpy, sometimes smooth."""
     n = SAMPLES * (scale.size + 2 * MARGIN)
     heights = HeightField(np.zeros((n, n), np.float32), scale.texel_mm / SAMPLES)
@@ -96,7 +196,7 @@ def draw_surface(rng: np.random.Generator, scale: Scale) -> Surface:
     stretch = scale.texel_mm * np.array([[aspect, shear], [shear, 1 / aspect]])
     depth = cv2.GaussianBlur(relief, (0, 0), 1.5 * SAMPLES) - relief
     cavity = np.clip(depth / np.float32(0.25 * scale.texel_mm), 0, 1)
-    return Surface(replace(heights, z=(z + relief).astype(np.float32)), cavity, bends, turn, stretch)
+    return PatchSurface(replace(heights, z=(z + relief).astype(np.float32)), cavity, bends, turn, stretch)
 
 
 def _draw_bends(rng: np.random.Generator, half: float) -> tuple[Bend, Bend]:
@@ -117,7 +217,7 @@ def _relief(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
     smooth = rng.uniform() < 0.12
     field = waves(rng, n, shortest=2 * SAMPLES, longest=n, slope=rng.uniform(2.5, 5.5))
     slope = log_uniform(rng, 0.004, 0.015) if smooth else log_uniform(rng, 0.015, 0.3)
-    relief = field * np.float32(slope / (SAMPLES * _rms_slope(field)))
+    relief = field * np.float32(slope / (SAMPLES * rms_slope(field)))
     if smooth:
         return relief
     if rng.uniform() < 0.35:
@@ -135,11 +235,6 @@ def _relief(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
         height = sigma * log_uniform(rng, 0.08, 0.5)
         relief += height * spots(rng, n, sigma=sigma * SAMPLES, density=log_uniform(rng, 0.002, 0.03))
     return relief
-
-
-def _rms_slope(field: NDArray[np.float32]) -> float:
-    """Root mean square of the gradient's length, per sample."""
-    return float(np.sqrt(np.mean(np.diff(field, axis=0) ** 2) + np.mean(np.diff(field, axis=1) ** 2)))
 
 
 def _crease(

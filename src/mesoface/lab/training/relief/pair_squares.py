@@ -8,21 +8,14 @@ from numpy.typing import NDArray
 
 from mesoface.geometry.mesh import unit
 from mesoface.lab.training.config import TrainingError
-from mesoface.lab.training.relief.pair_maps import PairMaps, read_pair
-from mesoface.lab.training.relief.pairs import Pair
-from mesoface.lab.training.relief.relief import Relief, measured
-from mesoface.lab.training.relief.skin import SkinSquare
-from mesoface.relief.inputs import high_pass, make_inputs
-from mesoface.relief.light import light_slopes
+from mesoface.lab.training.relief.pairs import Pair, PairMaps, read_pair
+from mesoface.lab.training.relief.skin import MARGIN, SkinSquare, make_square, measured
+from mesoface.relief.inputs import light_slopes
 
-# Texels beyond a square, so that filters have no rim.
-_MARGIN = 24
-# Share of a square that is skin, at least, and how much coarser than asked for a map's texels may be.
+# Share of a square that is skin, at least, and how much coarser than requested a map's texels may be.
 _LEAST_SKIN, _COARSEST = 0.7, 1.5
 # How much larger or smaller than usual texels are, at most, where a square may lie.
 _MOST_STRETCHED = 3.0
-# Blur of the truth: finer than about a texel nothing can be told.
-_FINEST = 0.6
 # Spread of a box as wide as one texel: what is blurred before every so manieth texel is taken.
 _BOX = 12**-0.5
 
@@ -47,7 +40,7 @@ def cut_squares(
     coarsest = maps.skin_span_mm / min(len(maps.height), len(maps.color))
     if coarsest > _COARSEST * texel_mm:
         raise TrainingError(
-            f"has texels of {coarsest:.3g} mm; squares of {texel_mm:g} mm were asked for",
+            f"has texels of {coarsest:.3g} mm; squares of {texel_mm:g} mm were requested",
             path=pair.texture,
             remedy=f"set texel_mm = {coarsest:.2g} or more",
         )
@@ -56,7 +49,8 @@ def cut_squares(
         raise TrainingError(
             f"shows too little skin for squares of {size} texels of {texel_mm:g} mm",
             path=pair.dpmap,
-            remedy="ask for smaller ones; or check that the map is not empty, and the mesh in millimetres",
+            remedy="request smaller ones; or check that the map is not empty, "
+            "and that the mesh is in millimetres",
         )
     squares = []
     for n in range(count):
@@ -81,7 +75,7 @@ def _cut(
     maps: PairMaps, row: int, column: int, size: int, texel_mm: float, rng: np.random.Generator
 ) -> SkinSquare:
     """The square around the middle of a texel of ``maps.skin``."""
-    n, coarse = size + 2 * _MARGIN, len(maps.skin)
+    n, coarse = size + 2 * MARGIN, len(maps.skin)
     # In shares of the unit square, from its top left.
     side = n * texel_mm / float(maps.span_mm[row, column])
     left, top = (column + 0.5) / coarse - side / 2, (row + 0.5) / coarse - side / 2
@@ -96,18 +90,11 @@ def _cut(
     if maps.form is not None:
         position, normal = window(maps.form.position), unit(window(maps.form.normal))
         light = light_slopes(maps.form.light, position, normal, texel_mm)
-    nothing = np.zeros_like(height)
-    seen = measured(Relief(height, nothing, nothing, nothing), rng)
-    missed = high_pass(cv2.GaussianBlur(height, (0, 0), _FINEST) - seen, valid)
-    inputs = make_inputs(color, light, seen, valid)
-    inside = slice(_MARGIN, n - _MARGIN)
-    return SkinSquare(
-        inputs[:, inside, inside], missed[inside, inside], valid[inside, inside], color[inside, inside]
-    )
+    return make_square(color, light, height, measured(height, rng), valid)
 
 
 def _resampled(values: NDArray, left: float, top: float, side: float, n: int) -> NDArray[np.float32]:
-    """(n, n[, C]) a window of a map over the unit square; beyond the square the rim goes on."""
+    """(n, n[, C]) a window of a map over the unit square; beyond the square the rim is repeated."""
     step = side * len(values) / n  # texels of the map for one of the window
     sigma = _BOX * step if step > 1 else 0.0
     around = int(np.ceil(3 * sigma)) + 2

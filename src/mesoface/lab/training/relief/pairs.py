@@ -1,4 +1,4 @@
-"""Textures whose displacement map is known, as people have them on disk."""
+"""Pairs of texture and displacement map, found on disk and read, with the mesh under them if there is one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.files.dpmap import MIDDLE, SIZE, decode_dpmap, read_dpmap
+from mesoface.files.images import as_float, decode_photo, read_header
+from mesoface.files.meshes import read_mesh
+from mesoface.geometry.mesh import unit
 from mesoface.lab.training.config import TrainingError
+from mesoface.relief.inputs import Illumination, fit_illumination
+from mesoface.uvd.maps import dilate, erode, smooth_form
+from mesoface.uvd.rasterize import rasterize_uv
 
 _DEEPEST = 3  # folders below the one that is named in which pairs are looked for
 _TEXTURES = (".jpg", ".jpeg", ".png")
@@ -104,3 +115,118 @@ def _refuse_map(dpmap: Path, texture: str) -> NoReturn:
 
 def _below(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for depth in range(_DEEPEST + 1) for path in folder.glob("*/" * depth + pattern))
+
+
+# Side of the maps of form and skin, which are smooth; it divides a dpmap's.
+_COARSE = 1024
+_SMALLEST_TEXTURE, _LARGEST_TEXTURE = 512, 8192
+# Texels of these maps: holes among displaced texels that are skin, and how far form is smoothed.
+_HOLES, _SMOOTH = 6, 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """The smooth surface that a displacement map belongs to.
+
+    Args:
+        position: (1024, 1024, 3) mm, continued beyond the mesh.
+        normal: (1024, 1024, 3) unit, outward.
+        light: estimated from the texture; None where it cannot be.
+    """
+
+    position: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    light: Illumination | None
+
+
+@dataclass(frozen=True, eq=False)
+class PairMaps:
+    """A pair, all maps over the same unit square of UV.
+
+    Args:
+        color: (T, T, 3) sRGB as stored, 8 or 16 bits: as floats a large one would fill a gigabyte.
+        height: (4096, 4096) mm, row r at v = 1 - (r + 0.5) / 4096.
+        skin: (1024, 1024) where a displacement was measured.
+        span_mm: (1024, 1024) how many mm the whole side of the square would be at the scale of each texel.
+        form: None without a mesh.
+    """
+
+    color: NDArray[np.uint8] | NDArray[np.uint16]
+    height: NDArray[np.float32]
+    skin: NDArray[np.bool_]
+    span_mm: NDArray[np.float32]
+    form: Form | None
+
+    @property
+    def skin_span_mm(self) -> float:
+        """The usual span of the skin; NaN where there is none."""
+        return float(np.median(self.span_mm[self.skin])) if self.skin.any() else float("nan")
+
+
+def read_pair(pair: Pair, map_texel_mm: float | None) -> PairMaps:
+    """Read a pair.
+
+    Args:
+        pair: its files.
+        map_texel_mm: size of the displacement map's texels where no mesh gives it.
+
+    Raises:
+        MesofaceError: a file is missing, damaged or of another size or pixel type than expected, the mesh has
+            no UVs, or the size of a texel is not given.
+    """
+    color = _read_texture(pair.texture)
+    stored = read_dpmap(pair.dpmap)
+    # FaceScape looks v up in row H - int(v H), one below the texel that v lies in.
+    values = np.concatenate([stored[1:], stored[-1:]])
+    height = decode_dpmap(values).astype(np.float32)
+    factor = SIZE // _COARSE
+    displaced = (values != MIDDLE).reshape(_COARSE, factor, _COARSE, factor).any((1, 3))
+    skin = erode(dilate(displaced, _HOLES), _HOLES)
+    if pair.mesh is None:
+        if map_texel_mm is None:
+            raise TrainingError(
+                "no mesh beside the texture gives the size of a texel",
+                path=pair.texture,
+                remedy="add the .obj, or state map_texel_mm",
+            )
+        span = np.full((_COARSE, _COARSE), map_texel_mm * SIZE, np.float32)
+        return PairMaps(color, height, skin, span, None)
+    position, normal, covered = _rasterized(pair.mesh)
+    skin &= covered
+    small = as_float(cv2.resize(color, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA))
+    form = Form(position, normal, fit_illumination(small, normal, skin))
+    return PairMaps(color, height, skin, _span(position), form)
+
+
+def _read_texture(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """(T, T, 3) sRGB as stored."""
+    header = read_header(path)
+    if header.width != header.height or not _SMALLEST_TEXTURE <= header.width <= _LARGEST_TEXTURE:
+        raise TrainingError(
+            f"is {header.width} × {header.height} pixels; a texture over the displacement map's unit square, "
+            f"{_SMALLEST_TEXTURE} to {_LARGEST_TEXTURE} on each side, was expected",
+            path=path,
+            remedy="give the texture in the UV layout of its dpmap",
+        )
+    return decode_photo(path)[0]
+
+
+def _rasterized(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Positions and unit normals as smooth UV maps, and where the mesh is."""
+    mesh = read_mesh(path)
+    if mesh.uv is None:
+        raise TrainingError("the mesh has no UVs", path=path, remedy="give the mesh that the texture is of")
+    raster = rasterize_uv(mesh.uv, mesh.uv_index, _COARSE)
+    covered = raster.valid
+    if not covered.any():
+        raise TrainingError("the mesh's UVs cover no texel", path=path, remedy="check its UVs")
+    position = smooth_form(raster.interpolate(mesh.vertices, mesh.faces), covered, _SMOOTH)
+    normal = smooth_form(raster.interpolate(mesh.vertex_normals(), mesh.faces), covered, _SMOOTH)
+    return position, unit(normal), covered
+
+
+def _span(position: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, H) mm along the side of the unit square, from the area of each texel."""
+    across, down = np.gradient(position, axis=1), np.gradient(position, axis=0)
+    area = np.linalg.norm(np.cross(across, down), axis=-1)
+    return (np.sqrt(area) * len(position)).astype(np.float32)

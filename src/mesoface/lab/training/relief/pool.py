@@ -1,11 +1,13 @@
 """Squares on disk: drawn or cut once, by several processes, and read from there at random.
 
-A file holds a few dozen squares as arrays, uncompressed, so that one square is a few stretches of bytes; how
-large a pool may be is a matter of the disk, not of memory.
+A file holds a few dozen squares as arrays, uncompressed, so that one square is a few stretches of bytes. The
+size of a pool is limited by the disk, not by memory.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from mesoface.errors import IncompleteError, MesofaceError
-from mesoface.files.atomic import atomic_file
 from mesoface.files.checkpoints import check_file, first_line
-from mesoface.lab.training.config import TrainingError
-from mesoface.lab.training.relief.skin import SkinSquare
+from mesoface.lab.training.checkpoint import save_safetensors
+from mesoface.lab.training.config import PairSource, ReliefConfig, SkinSource, TrainingError
+from mesoface.lab.training.relief.pair_squares import cut_squares
+from mesoface.lab.training.relief.pairs import Pair, find_pairs
+from mesoface.lab.training.relief.skin import SkinSquare, draw_square
 from mesoface.relief.inputs import CHANNELS
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import resumable_folder, run_all
@@ -36,7 +40,7 @@ class Square:
 
     Args:
         maps: (11, n, n) float16, see :func:`mesoface.relief.inputs.make_inputs`.
-        relief: (n, n) float16, what the network shall say, texels.
+        relief: (n, n) float16, what the network should predict, texels.
         valid: (n, n) bool, where there is skin.
         color: (n, n, 3) uint8 sRGB.
     """
@@ -72,7 +76,7 @@ class SquarePool:
         count: how many of their squares, the first ones, belong to it.
         size: side of a square, texels.
         texel_mm: size of a texel, mm.
-        contents: tells them from others, in words.
+        contents: a description that differs from that of other samples.
 
     Raises:
         TrainingError: a file is missing or damaged.
@@ -108,11 +112,11 @@ def fill_pool(
         files: in it.
         recipe: what all of its files, now and later, have in common; JSON.
         workers: processes at a time.
-        progress: told after every file.
+        progress: called after every file.
 
     Raises:
         MesofaceError: the folder holds other things, another process is filling it, or squares could not be
-            made: the error says why.
+            made; the error gives the reason.
     """
     with resumable_folder(folder, MANIFEST, recipe):
         missing = [file for file in files if not file.path.exists()]
@@ -143,9 +147,7 @@ def write_file(file: PoolFile) -> None:
         "valid": np.stack([square.valid for square in squares]).astype(np.uint8),
         "color": np.rint(np.stack([square.color for square in squares]) * 255).astype(np.uint8),
     }
-    with atomic_file(file.path) as temporary:
-        safetensors.numpy.save_file(arrays, temporary)
-        temporary.chmod(0o644)  # as every other file of ours; the library's are the owner's alone
+    save_safetensors(file.path, lambda temporary: safetensors.numpy.save_file(arrays, temporary))
 
 
 class _OpenFile:
@@ -177,5 +179,80 @@ class _OpenFile:
 
     def _damaged(self, why: str) -> MesofaceError:
         return TrainingError(
-            f"is no whole file of squares: {why}", path=self._path, remedy="delete it; it is made again"
+            f"is not a complete file of squares: {why}", path=self._path, remedy="delete it; it is made again"
         )
+
+
+# To be raised whenever `draw_square` draws another square of the same random numbers.
+_SKIN_GENERATION = 2
+_PER_FILE = 40
+
+
+def skin_pool(source: SkinSource, config: ReliefConfig, progress: ProgressCallback = silent) -> SquarePool:
+    """The squares of a source, drawn first where they are not there; more of them is the same and more.
+
+    Raises:
+        MesofaceError: they cannot be written, or their files are damaged.
+    """
+    folder = config.cache / f"skin-generation{_SKIN_GENERATION}-seed{source.seed}-size{config.size}"
+    files = [
+        PoolFile(
+            folder / f"{first:07d}.safetensors",
+            draw_squares,
+            (source.seed, first, _PER_FILE, config.size),
+            _PER_FILE,
+        )
+        for first in range(0, source.squares, _PER_FILE)
+    ]
+    recipe = {
+        "format": "mesoface skin",
+        "generation": _SKIN_GENERATION,
+        "seed": source.seed,
+        "size": config.size,
+    }
+    fill_pool(folder, files, recipe, workers=config.machine.workers, progress=progress)
+    contents = f"{source.squares} squares of skin of generation {_SKIN_GENERATION}, seed {source.seed}"
+    return SquarePool(files, source.squares, config.size, source.texel_mm, contents)
+
+
+def draw_squares(seed: int, first: int, count: int, size: int) -> list[SkinSquare]:
+    """Squares number ``first`` and following of a seed; each depends on its number alone."""
+    return [draw_square(np.random.default_rng([seed, first + n]), size) for n in range(count)]
+
+
+# To be raised whenever `cut_squares` cuts other squares of the same files.
+_PAIRS_GENERATION = 1
+
+
+def pair_pool(source: PairSource, config: ReliefConfig, progress: ProgressCallback = silent) -> SquarePool:
+    """The squares of a source, as evenly of its pairs as can be; cut first where they are not there.
+
+    Raises:
+        MesofaceError: pairs are missing or not what they should be, or squares cannot be written.
+    """
+    pairs = find_pairs(source.folder)[: source.squares]
+    recipe = {
+        "format": "mesoface pairs",
+        "generation": _PAIRS_GENERATION,
+        "squares": source.squares,
+        "seed": source.seed,
+        "size": config.size,
+        "texel_mm": source.texel_mm,
+        "map_texel_mm": source.map_texel_mm,
+        "pairs": {pair.name: _sizes(pair) for pair in pairs},
+    }
+    digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
+    folder = config.cache / f"pairs-{digest}"
+    files = []
+    for number, pair in enumerate(pairs):
+        count = source.squares // len(pairs) + (number < source.squares % len(pairs))
+        arguments = (pair, count, config.size, source.texel_mm, source.map_texel_mm, (source.seed, number))
+        files.append(PoolFile(folder / f"{number:06d}.safetensors", cut_squares, arguments, count))
+    fill_pool(folder, files, recipe, workers=config.machine.workers, progress=progress)
+    contents = f"{source.squares} squares of {len(pairs)} pairs in {source.folder.name} ({digest})"
+    return SquarePool(files, source.squares, config.size, source.texel_mm, contents)
+
+
+def _sizes(pair: Pair) -> list[int]:
+    """Bytes of its files: they identify the files that squares were cut from, with near certainty."""
+    return [path.stat().st_size for path in (pair.texture, pair.dpmap, pair.mesh) if path is not None]

@@ -1,82 +1,166 @@
-"""The two networks that may be trained, behind one face: a batch of squares to relief in texels."""
+"""The two networks of relief that may be trained: a batch of squares to relief in texels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mesoface.errors import InterruptedJobsError
+from mesoface.files.atomic import atomic_file
 from mesoface.files.dpmap import FULL_SCALE_MM
 from mesoface.lab.training.checkpoint import load_weights
-from mesoface.lab.training.relief.config import MesoConfig
-from mesoface.lab.training.relief.data import Batch
-from mesoface.lab.training.relief.loss import high_pass
-from mesoface.relief.generator import MesoGenerator
-from mesoface.relief.network import ReliefGenerator
+from mesoface.lab.training.config import ReliefConfig, ReliefLoss, RunConfig
+from mesoface.lab.training.log import Log
+from mesoface.lab.training.relief.data import Batch, PlacedSquare, SquareSamples, open_pools
+from mesoface.lab.training.relief.errors import (
+    ReliefError,
+    SquareAnswer,
+    figures,
+    high_pass,
+    in_words,
+    picture,
+    relief_error,
+)
+from mesoface.relief.network import MesoGenerator, ReliefGenerator
+from mesoface.running.progress import ProgressCallback, progress_bars
 
 # Standard deviation of first weights: of all layers (Isola et al., CVPR 2017), and of the last one, so that
-# an untrained network says next to nothing.
+# an untrained network predicts next to nothing.
 _SPREAD, _LAST_SPREAD = 0.02, 1e-4
 
 
-class Recipe(Protocol):
-    """A network, and how its answer is read."""
+class ReliefRecipe(ABC):
+    """A :class:`~mesoface.lab.training.recipe.Recipe` for squares of skin.
 
-    @property
-    def network(self) -> nn.Module:
-        """What is trained."""
-        ...
+    Args:
+        network: with first weights.
+        at_a_time: squares that go through it together.
+        weights: of the parts of the loss.
+    """
 
-    @property
-    def name(self) -> str:
-        """Of the network, as in ``mesoface.weights.NETWORKS``."""
-        ...
+    name: str
 
+    def __init__(self, network: nn.Module, at_a_time: int = 1, weights: ReliefLoss = ReliefLoss()):  # noqa: B008
+        self.network, self.at_a_time, self._weights = network, at_a_time, weights
+
+    @abstractmethod
     def relief(self, batch: Batch) -> Tensor:
         """(B, 1, n, n) relief in texels, with a gradient, as a result would use it."""
-        ...
+
+    def open_data(self, config: RunConfig) -> SquareSamples:
+        """Squares that :func:`make_squares` made."""
+        config = cast(ReliefConfig, config)
+        return SquareSamples(open_pools(config.data, config), config.seed)
+
+    def open_unseen(self, config: RunConfig, progress: ProgressCallback) -> list[PlacedSquare]:
+        """All squares of all sources."""
+        config = cast(ReliefConfig, config)
+        pools = open_pools(config.validation.sources, config)
+        return [(pool[n], pool.texel_mm) for pool in pools for n in range(len(pool))]
+
+    def batch_loss(
+        self, samples: Sequence[PlacedSquare], rng: np.random.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The loss of all squares together, and the share of the missing slope that is left."""
+        _, error = self._compared(samples)
+        return error.loss(self._weights), {"slope_left": error.left}
+
+    @torch.inference_mode()
+    def answers(self, samples: Sequence[PlacedSquare]) -> list[SquareAnswer]:
+        """See :meth:`relief`."""
+        relief, error = self._compared(samples)
+        return [
+            SquareAnswer(
+                square, relief[n, 0].cpu().numpy(), float(error.slope[n]), float(error.slope_missing[n])
+            )
+            for n, (square, _) in enumerate(samples)
+        ]
+
+    def _compared(self, samples: Sequence[PlacedSquare]) -> tuple[Tensor, ReliefError]:
+        batch = Batch.of(samples, next(self.network.parameters()).device)
+        relief = self.relief(batch).float()
+        return relief, relief_error(relief, batch.relief, batch.valid)
+
+    figures = staticmethod(figures)
+    in_words = staticmethod(in_words)
+    picture = staticmethod(picture)
+
+    def reference(self, unseen: Sequence[PlacedSquare], log: Log) -> dict[str, float]:
+        """Nothing: the figures compare with predicting no relief."""
+        return {}
+
+    def write_samples(self, path: Path, samples: Sequence[PlacedSquare]) -> None:
+        """The stacked arrays of the squares, and the sizes of their texels."""
+        arrays = {
+            name: np.stack([getattr(square, name) for square, _ in samples])
+            for name in ("maps", "relief", "valid", "color")
+        }
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, texel_mm=[texel for _, texel in samples], **arrays)
 
 
-@dataclass(frozen=True, eq=False)
-class LightRecipe:
+class LightRecipe(ReliefRecipe):
     """The light network; what is smooth in its answer does not count, as it is taken away later."""
 
-    network: ReliefGenerator
-    name: str = "relief_generator"
+    name = "relief_generator"
 
     def relief(self, batch: Batch) -> Tensor:
-        """See :class:`Recipe`."""
-        return high_pass(self.network(batch.maps), batch.valid)
+        """See :class:`ReliefRecipe`."""
+        answer = self.network(batch.maps)
+        with torch.autocast(answer.device.type, enabled=False):  # a small difference of large numbers
+            return high_pass(answer.float(), batch.valid)
 
 
-@dataclass(frozen=True, eq=False)
-class PaperRecipe:
+class PaperRecipe(ReliefRecipe):
     """The published architecture: colour alone to displacement, whose full scale is FaceScape's."""
 
-    network: MesoGenerator
-    name: str = "meso_generator"
+    name = "meso_generator"
 
     def relief(self, batch: Batch) -> Tensor:
-        """See :class:`Recipe`."""
+        """See :class:`ReliefRecipe`."""
         return self.network(2 * batch.color - 1) * (FULL_SCALE_MM / batch.texel_mm) * batch.valid
 
 
-def make_recipe(config: MesoConfig) -> Recipe:
+def relief_recipe(config: ReliefConfig) -> ReliefRecipe:
     """The network of ``config`` with first weights, drawn by torch's global generator or those of ``init``.
 
     Raises:
         MesofaceError: ``init`` does not fit.
     """
-    recipe: Recipe
+    recipe: ReliefRecipe
     if config.network == "paper":
-        recipe = PaperRecipe(_with_small_weights(MesoGenerator(config.width)))
+        generator = _with_small_weights(MesoGenerator(config.width))
+        recipe = PaperRecipe(generator, config.batch, config.loss)
     else:
-        recipe = LightRecipe(ReliefGenerator())
+        recipe = LightRecipe(ReliefGenerator(), config.batch, config.loss)
     if config.init is not None:
         load_weights(recipe.network, config.init)
     return recipe
+
+
+def make_squares(config: ReliefConfig) -> None:
+    """Make the squares to train and to validate on that are not there yet.
+
+    Raises:
+        MesofaceError: pairs are missing or not what they should be, or squares cannot be written.
+        InterruptedJobsError: Ctrl-C; squares that were made are kept.
+    """
+    try:
+        with progress_bars(remaining=True) as progress:
+            open_pools(config.data, config, progress)
+            open_pools(config.validation.sources, config, progress)
+    except KeyboardInterrupt as stop:
+        raise InterruptedJobsError(
+            "interrupted; finished squares are kept",
+            path=config.cache,
+            remedy="run the same command again to go on",
+        ) from stop
 
 
 @torch.no_grad()

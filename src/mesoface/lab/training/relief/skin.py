@@ -1,7 +1,8 @@
-"""Squares of textured skin whose relief is known, drawn straight in UV: what the relief network learns from.
+"""Squares of textured skin with known relief, drawn in UV: the training data of the relief network.
 
-A texture is the mean of several photos, so nothing has to be photographed here: skin is lit, its highlights
-are averaged over cameras, and the result is blurred and made noisy as a blend of photos is.
+A texture is the mean of several photos, so no photo is rendered: skin is lit, its highlights are averaged
+over cameras, and the result is blurred and made noisy as a blend of photos is. The relief is drawn at the
+scale of texels, once as it is and once as a matcher measures it.
 """
 
 from __future__ import annotations
@@ -13,21 +14,86 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mesoface.files.colour import LUMINANCE
+from mesoface.files.colour import LUMINANCE, encode_srgb
 from mesoface.geometry.mesh import unit
-from mesoface.lab.synthesis.lights import Lighting
 from mesoface.lab.synthesis.pigment import skin_albedo
-from mesoface.lab.synthesis.sensor import encode_srgb
-from mesoface.lab.training.patches.fields import hairs, spots, waves
-from mesoface.lab.training.patches.light import Gloss, diffuse, draw_light, highlights
-from mesoface.lab.training.patches.scale import log_uniform
-from mesoface.lab.training.relief.relief import Relief, draw_relief, measured
+from mesoface.lab.synthesis.scene import Lighting
+from mesoface.lab.training.patches.appearance import Gloss, diffuse, draw_light, highlights
+from mesoface.lab.training.patches.fields import hairs, log_uniform, rms_slope, spots, waves, wrinkles
 from mesoface.relief.inputs import high_pass, make_inputs, slopes
 
-# Texels beyond the square, so that filters have no rim.
-_MARGIN = 24
+MARGIN = 24
+"""Texels beyond a square, so that filters have no rim."""
+
+
+@dataclass(frozen=True, eq=False)
+class SkinRelief:
+    """A square of skin.
+
+    Args:
+        height: (n, n) over a smooth ground, texels.
+        pore: (n, n) 0…1, how deep in a pore.
+        furrow: (n, n) 0…1, how deep in a wrinkle.
+        cavity: (n, n) 0…1, how far below its surroundings.
+    """
+
+    height: NDArray[np.float32]
+    pore: NDArray[np.float32]
+    furrow: NDArray[np.float32]
+    cavity: NDArray[np.float32]
+
+
+def draw_relief(rng: np.random.Generator, n: int) -> SkinRelief:
+    """From nearly smooth to rough: waves of a power law, and often wrinkles, pores or bumps."""
+    field = waves(rng, n, shortest=rng.uniform(2, 5), longest=n, slope=rng.uniform(2.2, 5))
+    height = field * np.float32(log_uniform(rng, 0.01, 0.2) / rms_slope(field))
+    pore, furrow = np.zeros_like(height), np.zeros_like(height)
+    if rng.uniform() < 0.45:
+        spacing = log_uniform(rng, 3, 40)
+        width = max(spacing * rng.uniform(0.06, 0.2), 0.7)
+        for _ in range(1 + int(rng.uniform() < 0.5)):
+            furrow = np.maximum(furrow, wrinkles(rng, n, spacing=spacing, width=width))
+        furrow = cv2.GaussianBlur(furrow, (0, 0), 0.5)
+        height = height - width * log_uniform(rng, 0.05, 0.45) * furrow
+    if rng.uniform() < 0.45:
+        sigma = log_uniform(rng, 0.8, 2.5)
+        pore = np.clip(spots(rng, n, sigma=sigma, density=log_uniform(rng, 0.005, 0.06)), 0, 1)
+        height = height - sigma * log_uniform(rng, 0.05, 0.4) * pore
+    if rng.uniform() < 0.25:
+        sigma = log_uniform(rng, 1.2, 8)
+        bump = spots(rng, n, sigma=sigma, density=log_uniform(rng, 0.002, 0.03))
+        height = height + sigma * log_uniform(rng, 0.05, 0.35) * bump
+    if rng.uniform() < 0.3:
+        height = height + _crease(rng, n)
+    depth = cv2.GaussianBlur(height, (0, 0), rng.uniform(2, 6)) - height
+    cavity = np.clip(depth / np.float32(log_uniform(rng, 0.08, 0.6)), 0, 1)
+    return SkinRelief(height.astype(np.float32), pore.astype(np.float32), furrow.astype(np.float32), cavity)
+
+
+def _crease(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
+    """(n, n) texels, along a curve: a rounded step as at a nose wing, or a groove as between lips."""
+    field = waves(rng, n, shortest=n / 2, longest=2 * n, slope=3)
+    # The field's own slope makes a distance of it; smoothed, or the grid that it was drawn on would show.
+    slope = cv2.GaussianBlur(np.hypot(*np.gradient(field)), (0, 0), n / 16)
+    distance = field / np.maximum(slope, 0.3 * rms_slope(field))
+    width, steepness = np.float32(log_uniform(rng, 1.2, 8)), np.float32(rng.uniform(0.1, 0.8))
+    if rng.uniform() < 0.5:
+        return width * steepness * np.tanh(distance / width)
+    return -width * steepness * np.exp(-((distance / width) ** 2))
+
+
+def measured(height: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """(n, n) the height as a matcher measures it: smoothed over its window, and with smooth errors."""
+    n = len(height)
+    blurred = cv2.GaussianBlur(height, (0, 0), log_uniform(rng, 1.8, 7))
+    error = waves(rng, n, shortest=log_uniform(rng, 5, 14), longest=n, slope=rng.uniform(1.5, 4))
+    return blurred + error * np.float32(log_uniform(rng, 0.008, 0.15) / rms_slope(error))
+
+
+# Blur of the truth: nothing finer than about a texel can be predicted.
+_FINEST = 0.6
 _TILT = 1e-2
-_NOBODY_KNOWS = 0.1  # share of squares of whose light nothing is known
+_UNKNOWN_LIGHT = 0.1  # share of squares whose light is unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +102,7 @@ class SkinSquare:
 
     Args:
         maps: (11, n, n) see :func:`mesoface.relief.inputs.make_inputs`.
-        relief: (n, n) what the network shall say, texels: what the measurement has missed, high-passed.
+        relief: (n, n) what the network should predict, texels: what the measurement has missed, high-passed.
         valid: (n, n) where there is skin.
         color: (n, n, 3) sRGB in [0, 1], to look at.
     """
@@ -75,7 +141,7 @@ def draw_square(rng: np.random.Generator, size: int) -> SkinSquare:
         rng: source of chance.
         size: side, texels.
     """
-    n = size + 2 * _MARGIN
+    n = size + 2 * MARGIN
     relief, ground, lighting = draw_relief(rng, n), _draw_ground(rng, n), _draw_light(rng)
     normals = ground.normals(*slopes(relief.height))
     radiance = diffuse(_draw_albedo(rng, relief), normals, rng.uniform(0, 1.2) ** 2 * relief.cavity, lighting)
@@ -83,23 +149,38 @@ def draw_square(rng: np.random.Generator, size: int) -> SkinSquare:
     radiance += _mean_highlight(rng, normals, ground, lighting)
     color = _blended(rng, np.maximum(radiance, 0))
 
-    height = measured(relief, rng)
+    seen = measured(relief.height, rng)
     valid = _draw_valid(rng, n)
     light = _guessed(rng, _light_slopes(ground, lighting))
-    maps = make_inputs(color, light, height, valid)
-    # Finer than about a texel nothing can be told.
-    missed = high_pass(cv2.GaussianBlur(relief.height, (0, 0), 0.6) - height, valid)
-    inside = slice(_MARGIN, n - _MARGIN)
+    return make_square(color, light, relief.height, seen, valid)
+
+
+def make_square(
+    color: NDArray[np.float32],
+    light: NDArray[np.float32],
+    height: NDArray[np.float32],
+    seen: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+) -> SkinSquare:
+    """The middle of a square that was drawn or cut with :data:`MARGIN` texels around it.
+
+    Args:
+        color: (n, n, 3) sRGB.
+        light: (n, n, 2) see :func:`mesoface.relief.inputs.make_inputs`.
+        height: (n, n) true relief, texels.
+        seen: (n, n) what a measurement has of it.
+        valid: (n, n) where there is skin.
+    """
+    maps = make_inputs(color, light, seen, valid)
+    missed = high_pass(cv2.GaussianBlur(height, (0, 0), _FINEST) - seen, valid)
+    inside = slice(MARGIN, len(height) - MARGIN)
     return SkinSquare(
-        np.ascontiguousarray(maps[:, inside, inside]),
-        np.ascontiguousarray(missed[inside, inside]),
-        np.ascontiguousarray(valid[inside, inside]),
-        color[inside, inside],
+        maps[:, inside, inside], missed[inside, inside], valid[inside, inside], color[inside, inside]
     )
 
 
 def _draw_light(rng: np.random.Generator) -> Lighting:
-    """As photos of patches have it; often from one side, which is where shading tells form."""
+    """As photos of patches have it; often from one side, where shading shows form."""
     lighting = draw_light(rng)
     if rng.uniform() < 0.4:
         return lighting
@@ -124,7 +205,7 @@ def _draw_ground(rng: np.random.Generator, n: int) -> _Ground:
     return _Ground(np.stack([along_columns, down]), outward, np.clip(lean, -1, 1))
 
 
-def _draw_albedo(rng: np.random.Generator, relief: Relief) -> NDArray[np.float32]:
+def _draw_albedo(rng: np.random.Generator, relief: SkinRelief) -> NDArray[np.float32]:
     """(n, n, 3) linear RGB: uneven pigments, freckles, dark pores and furrows, sometimes hairs."""
     n = len(relief.height)
 
@@ -209,7 +290,7 @@ def _light_slopes(ground: _Ground, lighting: Lighting) -> NDArray[np.float32]:
 
 def _guessed(rng: np.random.Generator, light: NDArray[np.float32]) -> NDArray[np.float32]:
     """The light as it is estimated from a face: too strong or weak, turned, or not known at all."""
-    if rng.uniform() < _NOBODY_KNOWS:
+    if rng.uniform() < _UNKNOWN_LIGHT:
         return np.zeros_like(light)
     turn, strength = rng.normal(0, 0.35), np.exp(rng.normal(0, 0.3))
     c, s = strength * np.cos(turn), strength * np.sin(turn)

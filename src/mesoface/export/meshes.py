@@ -1,0 +1,101 @@
+"""Meshes in millimetres: ``face.obj``, ``face.ply``, ``base.obj``.
+
+The first is in the face model's topology, the second is the dense UV grid of what was measured, the third is
+the base mesh with the face model's coefficients.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.export.asset import CLAY, detailed_mesh, make_asset, size_in_words
+from mesoface.export.normals import encode_normals
+from mesoface.export.options import Topology
+from mesoface.export.source import ExportSource
+from mesoface.files.atomic import atomic_file
+from mesoface.files.maps import write_png
+from mesoface.files.meshes import write_obj, write_ply
+from mesoface.geometry.mesh import Mesh
+from mesoface.uvd.maps import sample_map
+
+_EDGE_MM = 1.0  # on the skin, in the model's topology
+
+
+def export_obj(source: ExportSource, folder: Path) -> list[str]:
+    """Write ``face.obj``, ``face.mtl`` and its images: one unit is a millimetre, UVs from the bottom left.
+
+    Raises:
+        MesofaceError: a file cannot be written, or the mesh cannot be made.
+    """
+    asset = make_asset(source, edge_mm=_EDGE_MM)
+    write_obj(folder / "face.obj", asset.mesh, material="face")
+    lines = ["newmtl face", "Ka 0 0 0", "Ks 0.04 0.04 0.04", "Ns 20", "illum 2"]
+    if asset.color is None:
+        lines.append("Kd {:.3f} {:.3f} {:.3f}".format(*CLAY))
+    else:
+        write_png(folder / "face_color.png", asset.color)
+        lines += ["Kd 1 1 1", "map_Kd face_color.png"]
+    if asset.normals is not None:
+        write_png(folder / "face_normal.png", encode_normals(asset.normals, np.uint8))
+        lines.append("norm face_normal.png")
+    with atomic_file(folder / "face.mtl") as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="ascii")
+    return [f"face.obj: {asset.about}, millimetres"]
+
+
+def export_ply(source: ExportSource, folder: Path) -> list[str]:
+    """Write ``face.ply``: binary, millimetres, normals, ``s t`` UVs, and colours where there is a texture.
+
+    Raises:
+        MesofaceError: it cannot be written, or the mesh cannot be made.
+    """
+    topology: Topology = "model" if source.detail is None else "grid"
+    mesh, _ = detailed_mesh(source, edge_mm=_EDGE_MM, topology=topology)
+    if source.color is not None:
+        mesh = _colored(mesh, source.color)
+    write_ply(folder / "face.ply", mesh)
+    size = size_in_words(len(mesh.vertices), len(mesh.faces), colored=mesh.colors is not None)
+    return [f"face.ply: {size}, millimetres"]
+
+
+def _colored(mesh: Mesh, color: NDArray[np.uint8]) -> Mesh:
+    """``mesh`` with the texture's colours at its vertices."""
+    mesh = mesh.with_one_index()
+    assert mesh.uv is not None
+    return replace(mesh, colors=np.rint(sample_map(color, mesh.uv)).astype(np.uint8))
+
+
+def export_base(source: ExportSource, folder: Path) -> list[str]:
+    """Write the base mesh and the model's coefficients.
+
+    The mesh follows the measured surface without its detail, so it is nearer to the face than the model with
+    these coefficients; they serve to animate it and to compare faces.
+
+    Raises:
+        MesofaceError: a file cannot be written.
+    """
+    write_obj(folder / "base.obj", source.base)
+    fit = source.face.fit
+    # From the model's own axes to those of the exported mesh.
+    rotation, translation = source.world
+    content = {
+        "face_model": fit.model.name,
+        "identity": fit.identity.tolist(),
+        "expression": fit.expression.tolist(),
+        "coefficients": "identity in standard deviations; expression too, or weights 0 to 1 of blendshapes",
+        "unit": "mm",
+        "rotation": (rotation.T @ fit.rotation).tolist(),
+        "translation": (rotation.T @ (fit.translation - translation)).tolist(),
+        "formula": "base.obj is about rotation @ model(identity, expression) + translation",
+    }
+    with atomic_file(folder / "base_fit.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return [
+        f"base.obj: {len(source.base.vertices):,} vertices; base_fit.json: {len(fit.identity)} identity and "
+        f"{len(fit.expression)} expression weights of {fit.model.name}"
+    ]

@@ -1,0 +1,293 @@
+"""``load_face``: the one reader of a result folder."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from mesoface.captures.capture import Capture
+from mesoface.config import MAX_TEXTURE, Settings
+from mesoface.errors import MesofaceError
+from mesoface.face_models.model import FaceFit
+from mesoface.face_models.scale import ScaleEstimate
+from mesoface.files.images import as_float, decode_photo, read_header
+from mesoface.files.maps import read_exr
+from mesoface.files.meshes import read_mesh
+from mesoface.geometry.mesh import Mesh
+from mesoface.landmarks.types import Landmarks2D, Landmarks3D
+from mesoface.relief.predict import MesoRelief
+from mesoface.results.arrays import read_fit, read_landmarks, read_space
+from mesoface.results.cameras import RunCameras, load_photos, read_cameras
+from mesoface.results.face import Face
+from mesoface.results.folder import AGAIN, read_record, required_file
+from mesoface.running.stages import Stage
+from mesoface.texture import Texture
+from mesoface.uvd.space import FineSurface, UVDSpace
+
+_OFF_CENTRE = 0.01  # how far from a texel's centre, in texels, a vertex of fine.ply may lie
+
+
+def load_face(folder: str | Path, *, photos: str | Path | None = None) -> SavedFace:
+    """The face that :func:`mesoface.save_face` wrote. Each member is read when it is first used.
+
+    Args:
+        folder: the result.
+        photos: the capture's folder; None: where it was when the result was written. It is opened only for
+            :attr:`SavedFace.capture`.
+
+    Raises:
+        MesofaceError: ``folder`` is not a result, or has another layout. Members raise it, naming the file,
+            when a file of theirs is missing, damaged, or does not fit the others.
+    """
+    return SavedFace(Path(folder), None if photos is None else Path(photos))
+
+
+class SavedFace(Face):
+    """A face in a result folder; ``dataclasses.replace`` makes a plain :class:`.face.Face` of it.
+
+    It differs from the face that was saved in what the files do not hold:
+
+    * ``base`` has the decimals of ``base.obj``, ``fine.mesh`` the 32-bit floats of ``fine.ply``.
+    * ``fine.confidence``, ``texture.color`` and ``fine.visibility`` have 8 bits. ``fine.space`` and
+      ``fine.visibility`` are interpolated where they are larger than 512² texels; ``fine.mesh`` is still at
+      ``space.position + space.normal * displacement``.
+    * ``fit.model`` has a name and a topology, but neither basis nor landmarks: a :class:`.arrays.SavedModel`.
+    * ``capture`` reads the photos from where they are; its views have the result's cameras.
+    * ``stages`` ends with the stages of writing; times are rounded.
+
+    Args:
+        folder: the result.
+        photos: the capture's folder, or None for the recorded one.
+
+    Attributes:
+        folder: the result.
+        record: what ``run.json`` holds.
+    """
+
+    def __new__(cls, *args: Any, **members: Any) -> Face:  # type: ignore[misc]
+        """``dataclasses.replace`` passes all members: then it is a face in memory."""
+        return Face(*args, **members) if members else super().__new__(cls)
+
+    def __init__(self, folder: Path, photos: Path | None) -> None:
+        vars(self).update(folder=folder, record=read_record(folder), _photos=photos)
+
+    folder: Path
+    record: dict[str, Any]
+    _photos: Path | None
+
+    @cached_property
+    def base(self) -> Mesh:
+        """See :class:`.face.Face`."""
+        path = required_file(self.folder, "base.obj")
+        mesh = read_mesh(path)
+        if mesh.uv is None:
+            raise MesofaceError("has no UVs", path=path, remedy=AGAIN)
+        return mesh
+
+    @cached_property
+    def surface(self) -> Mesh:
+        """See :class:`.face.Face`."""
+        if "surface" not in self.record:
+            return self.base
+        return read_mesh(required_file(self.folder, "fine.ply"))
+
+    @cached_property
+    def region(self) -> Mesh:
+        """See :class:`.face.Face`."""
+        return read_mesh(required_file(self.folder, "region.ply"))
+
+    @cached_property
+    def fine(self) -> FineSurface | None:
+        """See :class:`.face.Face`."""
+        if "surface" not in self.record:
+            return None
+        mesh, displacement = self.surface, self._map("displacement.exr")
+        try:
+            row, column = texels_of(mesh, len(displacement))
+        except ValueError as error:
+            raise MesofaceError(f"{error}", path=self.folder / "fine.ply", remedy=AGAIN) from error
+        kept = np.isfinite(displacement)
+        displacement = np.where(kept, displacement, 0).astype(np.float32)
+        views = len(self.cameras.views)
+        path = required_file(self.folder, "space.npz")
+        space, filled, visibility = read_space(path, len(kept), views)
+        # What was interpolated gives way to what the mesh itself says.
+        offset = space.normal[row, column] * displacement[row, column, None]
+        space.position[row, column] = mesh.vertices - offset
+        return FineSurface(
+            mesh,
+            UVDSpace(space.position, space.normal, space.valid),
+            displacement,
+            kept,
+            filled,
+            self._confidence(len(kept)),
+            visibility,
+            left_out=float(1 - kept.sum() / max(space.valid.sum(), 1)),
+        )
+
+    @cached_property
+    def texture(self) -> Texture | None:
+        """See :class:`.face.Face`."""
+        if "texture" not in self.record:
+            return None
+        seen = self._square("texture_seen.png")[..., 0] > 127
+        color = as_float(self._square("texture.png"))
+        if len(seen) != len(color):
+            raise MesofaceError("has another size than texture.png", path=self.folder / "texture_seen.png")
+        return Texture(color, seen)
+
+    @cached_property
+    def relief(self) -> MesoRelief | None:
+        """See :class:`.face.Face`."""
+        if "meso" not in self.record:
+            return None
+        height = self._map("meso.exr")
+        valid = np.isfinite(height)
+        source, texel = self._recorded(str, "meso", "source"), self._recorded(float, "meso", "texel_mm")
+        return MesoRelief(np.where(valid, height, 0).astype(np.float32), valid, source, texel)
+
+    @cached_property
+    def fit(self) -> FaceFit:
+        """See :class:`.face.Face`."""
+        path = required_file(self.folder, "base_fit.npz")
+        return read_fit(path, self.base, self._recorded(str, "face_model"))
+
+    @cached_property
+    def cameras(self) -> RunCameras:
+        """Cameras of the views, and where the photos were."""
+        return read_cameras(required_file(self.folder, "cameras.json"))
+
+    @cached_property
+    def capture(self) -> Capture:
+        """See :class:`.face.Face`.
+
+        Raises:
+            MesofaceError: the photos are not there, or are not those that were used.
+        """
+        cameras = self.cameras
+        views = []
+        for view, known in zip(load_photos(cameras, self._photos), cameras.views, strict=True):
+            if view is None:
+                raise MesofaceError(
+                    f"the photo of view {known.name} has another size than the one that was used",
+                    path=self._photos or cameras.capture,
+                    remedy="name the folder with the photos of this result",
+                )
+            views.append(view)
+        return Capture(tuple(views), self._photos or cameras.capture, cameras.format, mm_per_unit=1.0)
+
+    @cached_property
+    def landmarks2d(self) -> Landmarks2D:
+        """See :class:`.face.Face`."""
+        return self._landmarks[0]
+
+    @cached_property
+    def landmarks3d(self) -> Landmarks3D:
+        """See :class:`.face.Face`."""
+        return self._landmarks[1]
+
+    @cached_property
+    def scale(self) -> ScaleEstimate:
+        """See :class:`.face.Face`."""
+        whole = self.record.get("scale")
+        scale = {"mm_per_unit": self.record.get("mm_per_unit"), **(whole if isinstance(whole, dict) else {})}
+        return self._valid(ScaleEstimate, scale, "scale")
+
+    @cached_property
+    def settings(self) -> Settings:
+        """See :class:`.face.Face`."""
+        return self._recorded(Settings, "settings")
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """See :class:`.face.Face`."""
+        return self._recorded(tuple[Stage, ...], "stages")
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """See :class:`.face.Face`."""
+        return self._recorded(tuple[str, ...], "warnings")
+
+    @cached_property
+    def errors(self) -> NDArray[np.float32] | None:
+        """(H, H) distance of ``fine.mesh`` to the true surface, mm, NaN where unknown; or None."""
+        return self._map("error.exr") if (self.folder / "error.exr").is_file() else None
+
+    @cached_property
+    def _landmarks(self) -> tuple[Landmarks2D, Landmarks3D]:
+        path = required_file(self.folder, "landmarks.npz")
+        scheme = self._recorded(str, "landmarks", "scheme")
+        notes = self._recorded(tuple[str, ...], "landmarks", "notes")
+        return read_landmarks(path, len(self.cameras.views), scheme, notes)
+
+    def _recorded(self, kind: Any, *keys: str) -> Any:
+        """A value of ``run.json``."""
+        value: Any = self.record
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return self._valid(kind, value, ".".join(keys))
+
+    def _valid(self, kind: Any, value: object, name: str) -> Any:
+        try:
+            return TypeAdapter(kind).validate_python(value)
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+            path = self.folder / "run.json"
+            raise MesofaceError(f"{name!r} cannot be used: {problem}", path=path, remedy=AGAIN) from error
+
+    def _map(self, name: str) -> NDArray[np.float32]:
+        """(H, H) a map of one channel."""
+        path = required_file(self.folder, name)
+        values = read_exr(path)
+        if values.ndim != 2 or values.shape[0] != values.shape[1]:
+            raise MesofaceError(
+                f"is a map of {values.shape}, a square of one channel was expected", path=path, remedy=AGAIN
+            )
+        return values
+
+    def _square(self, name: str) -> NDArray[np.uint8]:
+        """(H, H, 3) a picture of 8 bits a channel."""
+        path = required_file(self.folder, name)
+        header = read_header(path)
+        if header.width != header.height or header.width > MAX_TEXTURE:
+            raise MesofaceError(
+                f"is {header.width} × {header.height} pixels, a square of at most {MAX_TEXTURE} was expected",
+                path=path,
+                remedy=AGAIN,
+            )
+        pixels, _ = decode_photo(path)
+        if pixels.dtype != np.uint8:
+            raise MesofaceError("has 16 bits a channel, 8 were expected", path=path, remedy=AGAIN)
+        return pixels.astype(np.uint8, copy=False)
+
+    def _confidence(self, size: int) -> NDArray[np.float32]:
+        """(H, H) in [0, 1]."""
+        confidence = as_float(self._square("confidence.png")[..., 0])
+        if len(confidence) != size:
+            raise MesofaceError(
+                f"is {len(confidence)}², displacement.exr is {size}²",
+                path=self.folder / "confidence.png",
+                remedy=AGAIN,
+            )
+        return confidence
+
+
+def texels_of(mesh: Mesh, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(N,) row and (N,) column of the texel that each vertex lies on, of a map of ``size``².
+
+    Raises:
+        ValueError: the mesh's UVs are not the centres of the map's texels.
+    """
+    if mesh.uv is None or mesh.uv_faces is not None:
+        raise ValueError("its vertices have no UVs")
+    column, row = mesh.uv[:, 0] * size - 0.5, (1 - mesh.uv[:, 1]) * size - 0.5
+    c, r = np.rint(column).astype(np.int64), np.rint(row).astype(np.int64)
+    off = max(np.abs(column - c).max(), np.abs(row - r).max())
+    if off > _OFF_CENTRE or min(c.min(), r.min()) < 0 or max(c.max(), r.max()) >= size:
+        raise ValueError(f"its vertices are not the texels of displacement.exr, {size}²")
+    return r, c

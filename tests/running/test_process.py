@@ -1,0 +1,107 @@
+"""Settings of the whole process: two threads that overlap leave them as the first one found them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import cv2
+import pytest
+import torch
+
+from mesoface.running.process import (
+    Shared,
+    ignored_warnings,
+    no_native_logs,
+    one_opencv_thread,
+    torch_threads,
+)
+
+
+def overlap(first: AbstractContextManager, second: AbstractContextManager, within=lambda: None) -> None:
+    """Enter ``first``, enter ``second`` in a thread, leave ``first``, call ``within``, leave ``second``."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with second:
+            entered.set()
+            go_on.wait(10)
+            within()
+
+    thread = threading.Thread(target=other)
+    with first:
+        thread.start()
+        assert entered.wait(10)
+    go_on.set()
+    thread.join()
+
+
+def test_opencv_s_threads_are_what_they_were() -> None:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    seen = []
+    overlap(one_opencv_thread, one_opencv_thread, lambda: seen.append(cv2.getNumThreads()))
+    assert (seen, cv2.getNumThreads()) == ([1], 2), "one thread until the last has left"
+    cv2.setNumThreads(before)
+
+
+def test_torch_s_threads_are_what_they_were_in_every_thread() -> None:
+    before, seen = torch.get_num_threads(), []
+    overlap(
+        torch_threads(before + 1), torch_threads(before + 2), lambda: seen.append(torch.get_num_threads())
+    )
+    new = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    new.start()
+    new.join()
+    assert (seen, torch.get_num_threads()) == ([before + 2, before], before)
+
+
+def test_warnings_are_reported_again() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        filters = list(warnings.filters)
+        overlap(
+            ignored_warnings(), ignored_warnings(UserWarning), lambda: warnings.warn("quiet", stacklevel=1)
+        )
+        assert warnings.filters == filters
+        with pytest.raises(RuntimeWarning), ignored_warnings(UserWarning):
+            warnings.warn("not meant", RuntimeWarning, stacklevel=1)
+        assert warnings.filters == filters
+
+
+def test_stderr_comes_back(capfd: pytest.CaptureFixture[str]) -> None:
+    overlap(no_native_logs, no_native_logs, lambda: os.write(2, b"lost"))
+    os.write(2, b"kept")
+    assert capfd.readouterr().err == "kept"
+
+
+def test_without_stderr_nothing_is_to_be_done() -> None:
+    script = (
+        "import os; os.close(2)\nfrom mesoface.running.process import no_native_logs\n"
+        "with no_native_logs: pass\nprint('done')"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "done\n"
+
+
+def test_the_first_enters_and_the_last_leaves_whatever_happens_between() -> None:
+    steps: list[str] = []
+
+    @contextmanager
+    def change() -> Iterator[int]:
+        steps.append("in")
+        yield 5
+        steps.append("out")
+
+    shared = Shared(change)
+    for _ in range(2):
+        with shared as outer:
+            with pytest.raises(KeyError), shared as inner:
+                raise KeyError
+            assert (outer, inner, steps) == (5, 5, ["in"])
+        assert steps == ["in", "out"]
+        steps.clear()
