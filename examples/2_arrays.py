@@ -22,7 +22,7 @@ for name in ("1", "3", "4", "6"):
     Rt = np.array(numbers[f"{name}_Rt"])  # world → camera; x right, y down, z forward
     lens = mesoface.OpenCVLens(numbers[f"{name}_distortion"])
     camera = mesoface.Camera(np.array(numbers[f"{name}_K"]), Rt[:, :3], Rt[:, 3], width, height, lens)
-    views.append(mesoface.View.from_photo(name, photo, camera))  # undistorted; pixel centres at integers
+    views.append(mesoface.make_view(name, photo, camera))  # undistorted; pixel centres at integers
 
 capture = mesoface.Capture(tuple(views), mm_per_unit=1.0)
 face = mesoface.reconstruct(capture, mesoface.Settings(until="base"))

@@ -10,15 +10,18 @@ if TYPE_CHECKING:
     from mesoface.batch.run import run_batch
     from mesoface.calibration.write import calibrate_folder as calibrate
     from mesoface.captures.capture import Capture, View
-    from mesoface.captures.load import load_capture
+    from mesoface.captures.load import load_capture, make_view
     from mesoface.config import Settings
     from mesoface.errors import MesofaceError
     from mesoface.evaluation import evaluate
     from mesoface.export import export_face
+    from mesoface.face_models.model import FaceModel
     from mesoface.files.meshes import read_mesh
     from mesoface.geometry.camera import Camera
     from mesoface.geometry.lens import OpenCVLens
     from mesoface.inspection.inspect import inspect
+    from mesoface.landmarks.types import LandmarkDetector
+    from mesoface.matching.matcher import Matcher
     from mesoface.pipeline import find_face, finish_face, measure_face, reconstruct
     from mesoface.results.face import Face
     from mesoface.results.load import load_face
@@ -30,6 +33,9 @@ _HOME = {
     "Camera": ("geometry.camera", "Camera"),
     "Capture": ("captures.capture", "Capture"),
     "Face": ("results.face", "Face"),
+    "FaceModel": ("face_models.model", "FaceModel"),
+    "LandmarkDetector": ("landmarks.types", "LandmarkDetector"),
+    "Matcher": ("matching.matcher", "Matcher"),
     "MesofaceError": ("errors", "MesofaceError"),
     "OpenCVLens": ("geometry.lens", "OpenCVLens"),
     "Settings": ("config", "Settings"),
@@ -42,6 +48,7 @@ _HOME = {
     "inspect": ("inspection.inspect", "inspect"),
     "load_capture": ("captures.load", "load_capture"),
     "load_face": ("results.load", "load_face"),
+    "make_view": ("captures.load", "make_view"),
     "measure_face": ("pipeline", "measure_face"),
     "read_mesh": ("files.meshes", "read_mesh"),
     "reconstruct": ("pipeline", "reconstruct"),
@@ -52,6 +59,9 @@ __all__ = [
     "Camera",
     "Capture",
     "Face",
+    "FaceModel",
+    "LandmarkDetector",
+    "Matcher",
     "MesofaceError",
     "OpenCVLens",
     "Settings",
@@ -64,6 +74,7 @@ __all__ = [
     "inspect",
     "load_capture",
     "load_face",
+    "make_view",
     "measure_face",
     "read_mesh",
     "reconstruct",

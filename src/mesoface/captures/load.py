@@ -173,12 +173,31 @@ def _load(view: ViewSource, header: ImageHeader, max_size: int) -> View:
         camera = camera.scaled(factor)
         pixels = cv2.resize(pixels, _size_of(camera), interpolation=cv2.INTER_AREA)
         mask = None if mask is None else _resize_mask(mask, _size_of(camera))
-    image = as_float(pixels)
+    with refused(view.image_path, f"check the calibration of view {view.name}"):
+        made = make_view(view.name, as_float(pixels), camera, mask)
+    return replace(made, image_path=view.image_path, full_size=view if factor < 1 else None)
+
+
+def make_view(
+    name: str, photo: NDArray[np.float32], camera: Camera, mask: NDArray[np.bool_] | None = None
+) -> View:
+    """A view from arrays: the photo and its mask undistorted, where the camera has a lens.
+
+    Args:
+        name: unique in the capture.
+        photo: (H, W, 3) RGB float32 in [0, 1], as the camera took it.
+        camera: of the photo's size; pixel centres at integers.
+        mask: (H, W), True on the subject.
+
+    Raises:
+        ValueError: a shape or a type is another one, or the lens leaves nothing of the image.
+    """
     if camera.lens is not None:
-        camera, where = undistort_camera(replace(view, camera=camera))
-        image, mask = undistort_pixels(image, mask, where)
-        np.clip(image, 0, 1, out=image)
-    return View(view.name, image, camera, mask, view.image_path, view if factor < 1 else None)
+        View(name, photo, replace(camera, lens=None), mask)  # checks shapes and types
+        camera, where = camera.undistorted()
+        photo, mask = undistort_pixels(photo, mask, where)
+        np.clip(photo, 0, 1, out=photo)
+    return View(name, photo, camera, mask)
 
 
 def undistort_camera(view: ViewSource) -> tuple[Camera, NDArray[np.float32]]:
