@@ -160,7 +160,7 @@ def capture_folder(tmp_path: Path) -> Callable[..., Path]:
         rig = draw_rig(views, lens=None if lens is None else tuple(lens), **kwargs)
         folder = tmp_path / "capture"
         folder.mkdir()
-        facescape.write(folder, rig.photos, rig.cameras, quality=98)
+        facescape.write_photos(folder, rig.photos, rig.cameras, quality=98)
         return folder
 
     return make
@@ -172,5 +172,5 @@ def small_capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small") / "capture"
     folder.mkdir()
     rig = draw_rig(2, (48, 64), arc=30.0)
-    facescape.write(folder, rig.photos, rig.cameras)
+    facescape.write_photos(folder, rig.photos, rig.cameras)
     return folder

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats import read_source
-from mesoface.captures.formats.writers import WRITERS
+from mesoface.captures.formats import WRITERS, read_source
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera
 

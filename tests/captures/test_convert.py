@@ -8,9 +8,8 @@ from PIL import Image
 import mesoface
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.convert import convert
-from mesoface.captures.formats import read_source
+from mesoface.captures.formats import WRITERS, read_source
 from mesoface.captures.formats.plain import write_capture_json
-from mesoface.captures.formats.writers import WRITERS
 from mesoface.errors import CaptureError, MesofaceError
 
 

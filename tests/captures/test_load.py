@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mesoface.captures.formats import facescape
-from mesoface.captures.formats.writers import WRITERS
+from mesoface.captures.formats import WRITERS, facescape
 from mesoface.captures.load import load_capture
 from mesoface.errors import CaptureError
 from mesoface.files.images import read_header, turn_upright
@@ -23,7 +22,7 @@ LENS = (-0.08, 0.05, 0.0005, -0.0004, 0.0)
 def pair(drawn_rig, tmp_path):
     """The drawn rig of a capture of two views without a lens, in tmp_path, whose first photo is missing."""
     rig = drawn_rig(2)
-    facescape.write(tmp_path, rig.photos, rig.cameras)
+    facescape.write_photos(tmp_path, rig.photos, rig.cameras)
     (tmp_path / "0.jpg").unlink()
     return rig
 
@@ -322,7 +321,7 @@ def test_the_same_view_named_twice_is_one_view(capture_folder):
 
 def write_cameras(folder, rig, change):
     cameras = [change(camera) for camera in rig.cameras]
-    facescape.write(folder, rig.photos, cameras)
+    facescape.write_photos(folder, rig.photos, cameras)
     return folder
 
 

@@ -70,7 +70,7 @@ def test_a_photo_that_changed_is_not_shown(ball_run, drawn_rig):
     rig = drawn_rig(4, size=(60, 80))
     shutil.rmtree(ball_run.capture)
     ball_run.capture.mkdir()
-    facescape.write(ball_run.capture, rig.photos, rig.cameras)
+    facescape.write_photos(ball_run.capture, rig.photos, rig.cameras)
     result = read_result(ball_run.run)
     assert result.photos == {}
     assert sum("no longer the one" in note for note in result.notes) == 4

@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats import read_source
+from mesoface.captures.formats import WRITERS, CaptureWriter, read_source
 from mesoface.captures.formats.files import notes_on
-from mesoface.captures.formats.writers import WRITERS, CaptureWriter
-from mesoface.captures.formats.writers.terms import Unsupported
+from mesoface.captures.formats.terms import Unsupported
 from mesoface.captures.load import read_full_size, undistort_camera, undistort_pixels
 from mesoface.errors import CaptureError, MesofaceError
 from mesoface.files.atomic import atomic_folder
@@ -63,7 +62,7 @@ def convert(
     Args:
         source: the capture's folder.
         target: the new capture's folder; it appears when it is complete.
-        to: a key of :data:`~mesoface.captures.formats.writers.WRITERS`.
+        to: a key of :data:`~mesoface.captures.formats.WRITERS`.
         format: the source's format, or None to recognise it from the files.
         undistort: write undistorted photos (PNG, with the same bit depth) and pinhole cameras.
         overwrite: whether a ``target`` that is not empty may be replaced.

@@ -13,7 +13,7 @@ from mesoface.geometry.camera import Camera, OpenCVLens
 
 @pytest.fixture
 def folder(rig, tmp_path):
-    facescape.write(tmp_path, rig.photos, rig.cameras)
+    facescape.write_photos(tmp_path, rig.photos, rig.cameras)
     return tmp_path
 
 
@@ -33,7 +33,7 @@ def test_written_views_read_back(folder, rig, assert_cameras):
 
 
 def test_numbers_and_scale_are_written_and_read(rig, tmp_path):
-    facescape.write(tmp_path, rig.photos, rig.cameras, numbers=[7, 30, 12], mm_per_unit=41.5)
+    facescape.write_photos(tmp_path, rig.photos, rig.cameras, numbers=[7, 30, 12], mm_per_unit=41.5)
     source = read_source(tmp_path)
     assert {view.name: view.camera.center.tolist() for view in source.views} == {
         name: pytest.approx(camera.center.tolist())
@@ -96,7 +96,7 @@ def test_any_other_photo_is_noted(folder):
 
 def test_views_are_in_numerical_order(drawn_rig, tmp_path):
     rig = drawn_rig(11, size=(24, 32))
-    facescape.write(tmp_path, rig.photos, rig.cameras)
+    facescape.write_photos(tmp_path, rig.photos, rig.cameras)
     assert [view.name for view in read_source(tmp_path).views] == [str(i) for i in range(11)]
 
 
@@ -156,9 +156,9 @@ def test_write_refuses_what_the_layout_cannot_hold(rig, tmp_path):
     camera = rig.cameras[0]
     rational = Camera(camera.K, camera.R, camera.t, camera.width, camera.height, OpenCVLens((0.1,) * 8))
     with pytest.raises(ValueError, match="k1, k2, p1, p2, k3"):
-        facescape.write(tmp_path, rig.photos[:1], [rational])
+        facescape.write_photos(tmp_path, rig.photos[:1], [rational])
     with pytest.raises(ValueError, match="photo 0 is"):
-        facescape.write(tmp_path, [rig.photos[0][:-1]], [camera])
+        facescape.write_photos(tmp_path, [rig.photos[0][:-1]], [camera])
     with pytest.raises(ValueError, match="2 photos but 1 cameras"):
-        facescape.write(tmp_path, rig.photos[:2], [camera])
+        facescape.write_photos(tmp_path, rig.photos[:2], [camera])
     assert not list(tmp_path.iterdir())

@@ -19,8 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mesoface.captures.formats import FORMATS, CaptureFormat
-from mesoface.captures.formats.writers import WRITERS
+from mesoface.captures.formats import FORMATS, WRITERS, CaptureFormat
 from mesoface.errors import MesofaceError
 
 CHILD = Path(__file__).with_name("fuzz_child.py")

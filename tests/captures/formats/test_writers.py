@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from mesoface.captures.formats import FORMATS
+from mesoface.captures.formats import FORMATS, WRITERS
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens
-from mesoface.captures.formats.writers import WRITERS
-from mesoface.captures.formats.writers.terms import Unsupported
+from mesoface.captures.formats.terms import Unsupported
 from mesoface.geometry.lens import OpenCVLens
 
 BROWN = OpenCVLens((-0.08, 0.05, 0.0005, -0.0004, 0.01))

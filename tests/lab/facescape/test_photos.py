@@ -19,7 +19,7 @@ def views(drawn_rig, tmp_path: Path):
 
     def make(lens):
         rig = drawn_rig(3, lens=lens, size=(240, 320))
-        facescape.write(tmp_path, rig.photos, rig.cameras, quality=98)
+        facescape.write_photos(tmp_path, rig.photos, rig.cameras, quality=98)
         return facescape.read(tmp_path).views, drawn_rig(3, size=(240, 320)).photos
 
     return make

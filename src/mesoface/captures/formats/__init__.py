@@ -1,16 +1,17 @@
-"""Capture formats: a module each recognises its folders and reads them, one in ``writers`` writes them.
+"""Capture formats: one module each recognises its folders, reads them and writes them.
 
-To add one, write a module with ``NAME``, ``LOOKS_FOR``, ``detect`` and ``read``, a module of the same name in
-``writers``, and add the name to ``_NAMES``.
+To add one, write a module that follows :class:`CaptureFormat` and, where it is also written,
+:class:`CaptureWriter`, and add its name to ``_NAMES``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
-from mesoface.captures.capture import CaptureSource
+from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats.files import list_photos
 from mesoface.errors import CaptureError
 
@@ -48,7 +49,30 @@ class CaptureFormat(Protocol):
         ...
 
 
+class CaptureWriter(Protocol):
+    """The part of a format's module that writes."""
+
+    PHOTO: str
+    """the path of a photo in the folder: with ``{stem}`` or ``{index}``, and ``{suffix}``"""
+    MASK: str | None
+    """the path of a mask: as above, and ``{photo}`` for the photo's name; None: the format has no masks"""
+    STATES_UNIT: bool
+    """whether the files state the millimetres per world unit"""
+
+    def write(self, folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> object:
+        """Write the calibration of ``views``, whose photos are in their places in ``folder``.
+
+        What the format cannot represent is refused, never approximated.
+
+        Raises:
+            Unsupported: the format cannot represent one of the cameras, see :mod:`.terms`.
+        """
+        ...
+
+
 FORMATS = {name: cast(CaptureFormat, import_module(f"{__name__}.{name}")) for name in _NAMES}
+WRITERS = {name: cast(CaptureWriter, module) for name, module in FORMATS.items() if hasattr(module, "write")}
+"""{format: its writer}; so far, every format that is read is written, too."""
 
 
 def read_source(path: str | Path, format: str | None = None) -> CaptureSource:

@@ -29,11 +29,13 @@ from mesoface.captures.formats.files import (
     refused,
     required,
 )
+from mesoface.captures.formats.terms import brown_of
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera, OpenCVLens
 
 NAME = "facescape"
 LOOKS_FOR = "params.json"
+PHOTO, MASK, STATES_UNIT = "{index}{suffix}", None, True
 MM_PER_UNIT = "mm_per_unit"
 """Our own key in ``params.json``; programs that do not know it ignore it."""
 _KEY = re.compile(r"(\d{1,6})_(K|Rt|distortion|width|height|valid)")
@@ -79,7 +81,7 @@ def read(path: Path) -> CaptureSource:
     return CaptureSource(path, NAME, views, tuple(notes), _scale(content, file))
 
 
-def write(
+def write_photos(
     path: str | Path,
     photos: Sequence[NDArray[np.uint8]],
     cameras: Sequence[Camera],
@@ -123,7 +125,7 @@ def write_params(
 
     Args:
         path: an existing folder.
-        cameras: as :func:`write` takes them.
+        cameras: as :func:`write_photos` takes them.
         numbers: the views' numbers, which are their photos' names.
         mm_per_unit: millimetres per world unit, to be stated in the file, or None.
 
@@ -187,3 +189,14 @@ def _camera(view: str, values: dict[str, Any], file: Path) -> Camera:
         lens = OpenCVLens(tuple(distortion.tolist())) if len(distortion) == 0 or distortion.any() else None
     size = (values["width"], values["height"])
     return make_camera(view, values["K"], Rt[:, :3], Rt[:, 3], size, lens, file=file)
+
+
+def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
+    """Write ``params.json``, with our own key ``mm_per_unit`` where the unit is known.
+
+    Raises:
+        Unsupported: a lens is not k1, k2, p1, p2, k3.
+    """
+    for view in views:
+        brown_of(view)
+    write_params(folder, [view.camera for view in views], range(len(views)), mm_per_unit=mm_per_unit)

@@ -9,13 +9,14 @@ top-left pixel at (0, 0).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import AliasPath, Field, FiniteFloat, field_validator
 
-from mesoface.captures.capture import CaptureSource
+from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats.files import (
     Lenient,
     Positive,
@@ -33,11 +34,13 @@ from mesoface.captures.formats.files import (
 )
 from mesoface.captures.formats.lenses import ColmapLens, brown_lens
 from mesoface.captures.formats.photos import Photos
+from mesoface.captures.formats.terms import as_texts, brown_or_fisheye, refuse_skew, write_json
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Array, Lens
 
 NAME = "meshroom"
 LOOKS_FOR = "one .sfm file, or sfm.json, of Meshroom or AliceVision"
+PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 
 # The names of the lenses before and after 1.2.7, which separated cameras from their distortion.
 _NONE, _RADIAL = ("pinhole", "none"), ("radial1", "radialk1", "radial3", "radialk3")
@@ -183,3 +186,61 @@ def _lens(one: _Intrinsic) -> Lens | None:
         raise ValueError(f"the distortion {kind} does not take {len(k)} coefficients")
     k1, k2, k3, t1, t2 = (*k, 0.0, 0.0, 0.0, 0.0)[:5]
     return brown_lens(k1, k2, k3, 0.0, t1, t2)
+
+
+SENSOR = 36.0  # mm; the file has the focal length in millimetres of a sensor, of which only the ratio counts
+
+
+def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
+    """Write ``cameras.sfm``; all its numbers are text.
+
+    Raises:
+        Unsupported: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, or there is skew.
+    """
+    content: dict[str, Any] = {"version": ["1", "2", "8"]}
+    content["views"] = [_view(folder, id, view) for id, view in enumerate(views, 1)]
+    content["intrinsics"] = [_intrinsic(id, view) for id, view in enumerate(views, 1)]
+    content["poses"] = [_pose(id, view) for id, view in enumerate(views, 1)]
+    write_json(folder / "cameras.sfm", content)
+
+
+def _view(folder: Path, id: int, view: ViewSource) -> dict[str, Any]:
+    ids = {key: str(id) for key in ("viewId", "poseId", "intrinsicId", "frameId")}
+    path = view.image_path.relative_to(folder).as_posix()
+    return {**ids, "path": path, "width": str(view.camera.width), "height": str(view.camera.height)}
+
+
+def _intrinsic(id: int, view: ViewSource) -> dict[str, Any]:
+    refuse_skew(view)
+    is_fisheye, coefficients = brown_or_fisheye(view)
+    kind = "fisheye" if is_fisheye else "brown" if any(coefficients) else "none"
+    K, width, height = view.camera.K, view.camera.width, view.camera.height
+    focal = repr(float(K[0, 0] / width * SENSOR))
+    return {
+        "intrinsicId": str(id),
+        "width": str(width),
+        "height": str(height),
+        "sensorWidth": repr(SENSOR),
+        "sensorHeight": repr(SENSOR * height / width),
+        "serialNumber": "",
+        "type": "pinhole",
+        "initializationMode": "calibrated",
+        "initialFocalLength": focal,
+        "focalLength": focal,
+        "pixelRatio": repr(float(K[1, 1] / K[0, 0])),
+        "pixelRatioLocked": "false",
+        "principalPoint": as_texts([K[0, 2] - width / 2, K[1, 2] - height / 2]),
+        "distortionInitializationMode": "calibrated",
+        "distortionParams": as_texts(coefficients) if kind != "none" else "",
+        "undistortionOffset": ["0", "0"],
+        "undistortionParams": "",
+        "distortionType": kind,
+        "undistortionType": "none",
+        "locked": "true",
+    }
+
+
+def _pose(id: int, view: ViewSource) -> dict[str, Any]:
+    """A pose; the rotation column by column."""
+    transform = {"rotation": as_texts(view.camera.R.T), "center": as_texts(view.camera.center)}
+    return {"poseId": str(id), "pose": {"transform": transform, "locked": "1"}}

@@ -8,14 +8,14 @@ and cv2.solvePnP, and of this package: world → camera, pixel centres at intege
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from mesoface.captures.capture import CaptureSource
+from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats.files import (
     as_array,
     head_of,
@@ -27,6 +27,7 @@ from mesoface.captures.formats.files import (
 )
 from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.photos import Photos, size_of
+from mesoface.captures.formats.terms import Unsupported, fisheye_of
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Array, Lens, OpenCVLens
@@ -35,6 +36,7 @@ NAME = "opencv"
 LOOKS_FOR = (
     "a .yml, .yaml or .json file per camera with camera_matrix, in the folder, calibration/ or cameras/"
 )
+PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 _SUFFIXES = (".yml", ".yaml", ".json")
 FOLDERS = ("", "calibration", "cameras")
 
@@ -166,3 +168,36 @@ def _lens(content: Mapping[str, Any]) -> Lens | None:
             f"the distortion model {model!r} is not known: {', '.join((*_BROWN[:-1], *_FISHEYE))}"
         )
     return OpenCVLens(tuple(coefficients.tolist())) if coefficients.any() else None
+
+
+def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
+    """Write one file per view, with the name of its photo.
+
+    Raises:
+        Unsupported: a lens is not OpenCV's.
+    """
+    (folder / "calibration").mkdir(exist_ok=True)
+    for view in views:
+        model, coefficients = _named_lens(view)
+        storage = cv2.FileStorage(".yml", cv2.FILE_STORAGE_WRITE | cv2.FILE_STORAGE_MEMORY)
+        storage.write("image_width", view.camera.width)
+        storage.write("image_height", view.camera.height)
+        storage.write("camera_matrix", np.array(view.camera.K))
+        storage.write("distortion_model", model)
+        storage.write("distortion_coefficients", np.array([coefficients]))
+        storage.write("R", np.array(view.camera.R))
+        storage.write("T", np.array(view.camera.t).reshape(3, 1))
+        text = storage.releaseAndGetString()
+        (folder / "calibration" / f"{view.image_path.stem}.yml").write_text(text, encoding="utf-8")
+
+
+def _named_lens(view: ViewSource) -> tuple[str, tuple[float, ...]]:
+    """The name of the model, as ROS has it, and its coefficients."""
+    lens = view.camera.lens
+    if (fisheye := fisheye_of(view)) is not None:
+        return "fisheye", fisheye
+    if lens is None:
+        return "plumb_bob", (0.0,) * 5
+    if isinstance(lens, OpenCVLens):
+        return "plumb_bob" if len(lens.coefficients) <= 5 else "rational_polynomial", lens.coefficients
+    raise Unsupported(view.name, f"OpenCV has no counterpart of {type(lens).__name__}", undistort=True)

@@ -7,13 +7,14 @@ of a class has the name of the class, the others have its number.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import AliasPath, Field, FiniteFloat
 
-from mesoface.captures.capture import CaptureSource
+from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats.files import (
     Lenient,
     Positive,
@@ -28,12 +29,19 @@ from mesoface.captures.formats.files import (
 )
 from mesoface.captures.formats.lenses import ColmapLens, brown_lens
 from mesoface.captures.formats.photos import Photos
+from mesoface.captures.formats.terms import (
+    brown_or_fisheye,
+    refuse_aspect,
+    refuse_skew,
+    write_json,
+)
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Lens
 
 NAME = "openmvg"
 LOOKS_FOR = "sfm_data.json"
+PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 NEW_NAME = 1 << 31  # cereal marks a number that it names for the first time
 
 BASES = 4  # of how many base classes the fields are looked up
@@ -164,3 +172,57 @@ def _lens(kind: str, k: tuple[float, ...]) -> Lens | None:
         return ColmapLens("OPENCV_FISHEYE", k)
     k1, k2, k3, t1, t2 = (*k, 0.0, 0.0, 0.0, 0.0, 0.0)[:5]
     return brown_lens(k1, k2, k3, 0.0, t1, t2)
+
+
+_NO_NAME = 1 << 30  # cereal's number for an object whose class is the declared one
+
+
+def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
+    """Write ``sfm_data.json``; paths are relative to ``images``, which ``root_path`` names.
+
+    Raises:
+        Unsupported: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, pixels are not
+            square, or there is skew.
+    """
+    intrinsics = [_intrinsic(view) for view in views]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in intrinsics), 1)}
+    named: set[str] = set()
+    content: dict[str, Any] = {"sfm_data_version": "0.3", "root_path": "images"}
+    content |= {"views": [], "intrinsics": [], "extrinsics": [], "structure": [], "control_points": []}
+    for id, (view, (name, data)) in enumerate(zip(views, intrinsics, strict=True)):
+        content["views"].append({"key": id, "value": _pointer(_view(folder, id, view), id, _NO_NAME)})
+        kind = _pointer(data, len(views) + id, numbers[name] | (0 if name in named else NEW_NAME))
+        content["intrinsics"].append(
+            {"key": id, "value": kind if name in named else {"polymorphic_name": name, **kind}}
+        )
+        named.add(name)
+        pose = {"rotation": view.camera.R.tolist(), "center": view.camera.center.tolist()}
+        content["extrinsics"].append({"key": id, "value": pose})
+    write_json(folder / "sfm_data.json", content)
+
+
+def _pointer(data: dict[str, Any], number: int, kind: int) -> dict[str, Any]:
+    """An object as cereal wraps it."""
+    return {"polymorphic_id": kind, "ptr_wrapper": {"id": NEW_NAME | (number + 1), "data": data}}
+
+
+def _view(folder: Path, id: int, view: ViewSource) -> dict[str, Any]:
+    size = {"width": view.camera.width, "height": view.camera.height}
+    name = view.image_path.relative_to(folder / "images").as_posix()
+    return {"local_path": "", "filename": name, **size, "id_view": id, "id_intrinsic": id, "id_pose": id}
+
+
+def _intrinsic(view: ViewSource) -> tuple[str, dict[str, Any]]:
+    """The name of OpenMVG's class, and the object."""
+    refuse_skew(view)
+    refuse_aspect(view)
+    K = view.camera.K
+    data: dict[str, Any] = {
+        "width": view.camera.width,
+        "height": view.camera.height,
+        "focal_length": K[0, 0],
+        "principal_point": [K[0, 2], K[1, 2]],
+    }
+    is_fisheye, coefficients = brown_or_fisheye(view)
+    name, key = ("fisheye", "fisheye") if is_fisheye else ("pinhole_brown_t2", "disto_t2")
+    return name, data | {key: list(coefficients)}

@@ -23,6 +23,7 @@ from mesoface.geometry.lens import Lens, OpenCVLens
 
 NAME = "plain"
 LOOKS_FOR = "capture.json"
+PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", True
 FORMAT, VERSION = "mesoface-capture", 1
 
 LensModel = Literal[
@@ -196,3 +197,8 @@ def _distortion(lens: Lens | None) -> Distortion | None:
     if isinstance(lens, ColmapLens):
         return Distortion.model_validate({"model": lens.model.lower(), "coefficients": list(lens.parameters)})
     raise ValueError(f"capture.json has no name for the lens {type(lens).__name__}")
+
+
+def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
+    """Write ``capture.json``."""
+    write_capture_json(folder, views, mm_per_unit=mm_per_unit)

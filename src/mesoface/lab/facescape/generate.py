@@ -147,7 +147,7 @@ def write_published(folder: Path, photos: Sequence[NDArray[np.uint8]], cameras: 
     lost = len(photos)
     for view in range(_EVERY_SIDEWAYS - 1, lost, _EVERY_SIDEWAYS):
         views[view] = on_its_side(*views[view])
-    facescape.write(folder, *zip(*views, strict=True), quality=_QUALITY)
+    facescape.write_photos(folder, *zip(*views, strict=True), quality=_QUALITY)
     file = folder / "params.json"
     params = json.loads(file.read_text(encoding="utf-8"))
     for view in range(len(views)):

@@ -82,7 +82,7 @@ def prepare_capture(job: PrepareJob) -> None:
         photos, cameras = zip(
             *(prepared_photo(by_number[number], job.settings.longest_side) for number in numbers), strict=True
         )
-        facescape.write(
+        facescape.write_photos(
             images, photos, cameras, numbers=numbers, mm_per_unit=job.mm_per_unit, quality=_QUALITY
         )
         face = reconstruct(

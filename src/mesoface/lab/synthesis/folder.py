@@ -110,7 +110,7 @@ def write_capture(
         model: name of its face model.
         more: entries of ``truth.json`` beside those of :func:`describe`.
     """
-    facescape.write(folder, made.photos, made.calibration, quality=made.subject.settings.jpeg_quality)
+    facescape.write_photos(folder, made.photos, made.calibration, quality=made.subject.settings.jpeg_quality)
     write_ply(folder / "gt.ply", made.truth)
     _write_truth(folder, describe(made, model) | dict(more or {}))
 
