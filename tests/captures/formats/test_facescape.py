@@ -155,7 +155,7 @@ def test_a_file_that_is_no_params_is_refused(folder, content, words, assert_refu
 def test_write_refuses_what_the_layout_cannot_hold(rig, tmp_path):
     camera = rig.cameras[0]
     rational = Camera(camera.K, camera.R, camera.t, camera.width, camera.height, OpenCVLens((0.1,) * 8))
-    with pytest.raises(ValueError, match="k1, k2, p1, p2, k3"):
+    with pytest.raises(ValueError, match="is not Brown's with 3 radial terms at most"):
         facescape.write_photos(tmp_path, rig.photos[:1], [rational])
     with pytest.raises(ValueError, match="photo 0 is"):
         facescape.write_photos(tmp_path, [rig.photos[0][:-1]], [camera])

@@ -20,14 +20,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.files import (
-    inside,
-    list_photos,
-    make_camera,
-    notes_on,
-    refused,
-    unique_names,
-)
+from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.captures.formats.terms import Unsupported, brown_of, refuse_aspect, refuse_skew
 from mesoface.errors import CaptureError
@@ -43,9 +36,7 @@ _CAMERA = struct.Struct("<IiQQ")  # id, model, width, height; then 8 bytes a par
 _IMAGE = struct.Struct("<I7dI")  # id, pose, camera; then the name, a zero byte, and a count of 2D points
 _POINT = struct.Struct("<Q3d3BdQ")  # id, position, colour, error, track length; then 8 bytes an observation
 _FRAME = struct.Struct("<II7dI")  # id, rig, pose, count of photos; then 16 bytes a photo
-_RIG = struct.Struct(
-    "<II"
-)  # id, count of sensors; then 8 bytes for the first, 9 and an optional pose for others
+_RIG = struct.Struct("<II")  # id, count of sensors; then 8 bytes for the first, 9 and maybe a pose for others
 _COUNT = struct.Struct("<Q")
 
 
@@ -66,18 +57,18 @@ def read(path: Path) -> CaptureSource:
         raise CaptureError(
             "has a COLMAP model but no folder images", path=path, remedy="put the photos into images/"
         )
-    on_disk = list_photos(images, deep=True)
+    on_disk = files.list_photos(images, deep=True)
     registered = [model.images[i] for i in sorted(model.images, key=lambda i: model.images[i].name)]
     names = [image.name for image in registered]
-    missing = [name for name in dict.fromkeys(names) if not inside(images, name, file=folder).is_file()]
+    missing = [name for name in dict.fromkeys(names) if not files.inside(images, name, file=folder).is_file()]
     posed = [image for image in registered if image.has_pose and image.name not in missing]
     views = []
-    for name, image in zip(unique_names([image.name for image in posed]), posed, strict=True):
-        mask = inside(path / "masks", f"{image.name}.png", file=folder)
+    for name, image in zip(files.unique_names([image.name for image in posed]), posed, strict=True):
+        mask = files.inside(path / "masks", f"{image.name}.png", file=folder)
         camera = _camera(image, model.cameras[image.camera_id], folder)
         views.append(ViewSource(name, images / image.name, camera, mask if mask.is_file() else None))
     bare = [view.name for view in views if view.mask_path is None]
-    notes += notes_on(
+    notes += files.notes_on(
         {
             "in the COLMAP model but not in images/, left out": missing,
             "without a pose in the COLMAP model, left out": [i.name for i in registered if not i.has_pose],
@@ -160,11 +151,11 @@ def _open_model(folder: Path) -> Any:
 def _camera(image: Any, camera: Any, folder: Path) -> Camera:
     """A photo's camera."""
     remedy = "undistort the photos with COLMAP's image_undistorter"
-    with refused(folder, remedy, about=f"camera {camera.camera_id}: "):
+    with files.refused(folder, remedy, about=f"camera {camera.camera_id}: "):
         K, lens = intrinsics(camera)
     pose = image.cam_from_world().matrix()
     size = (camera.width, camera.height)
-    return make_camera(image.name, K, pose[:, :3], pose[:, 3], size, lens, file=folder)
+    return files.make_camera(image.name, K, pose[:, :3], pose[:, 3], size, lens, file=folder)
 
 
 def intrinsics(camera: Any) -> tuple[Array, Lens | None]:
@@ -201,8 +192,7 @@ def _check_binary(folder: Path) -> None:
     Raises:
         CaptureError: one is missing, or is shorter or longer than its own counts require.
     """
-    walks = {"cameras": _cameras, "images": _images, "points3D": _points, "rigs": _rigs, "frames": _frames}
-    for name, walk in walks.items():
+    for name, end_of in _ENDS.items():
         path = folder / f"{name}.bin"
         if not path.is_file():
             if name in ("rigs", "frames"):
@@ -210,8 +200,10 @@ def _check_binary(folder: Path) -> None:
             raise CaptureError("is missing from the COLMAP model", path=path, remedy="export the model again")
         data = path.read_bytes()
         try:
-            end = walk(data)
-        except (struct.error, ValueError, KeyError, OverflowError):
+            (count,), end = _COUNT.unpack_from(data, 0), _COUNT.size
+            for _ in range(count):
+                end = end_of(data, end)
+        except (struct.error, ValueError, KeyError, IndexError, OverflowError):
             end = -1
         if end != len(data):
             raise CaptureError(
@@ -221,57 +213,41 @@ def _check_binary(folder: Path) -> None:
             )
 
 
-def _cameras(data: bytes) -> int:
-    (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
-    for _ in range(count):
-        model = _CAMERA.unpack_from(data, at)[1]
-        at += _CAMERA.size + 8 * _parameter_count(model)
-        if at > len(data):
-            raise ValueError
+def _camera_end(data: bytes, at: int) -> int:
+    model = pycolmap.CameraModelId(_CAMERA.unpack_from(data, at)[1])
+    parameters = pycolmap.Camera.create_from_model_id(1, model, 1.0, 1, 1).params
+    return at + _CAMERA.size + 8 * len(parameters)
+
+
+def _image_end(data: bytes, at: int) -> int:
+    name_end = data.index(b"\0", at + _IMAGE.size) + 1
+    return name_end + _COUNT.size + 24 * _COUNT.unpack_from(data, name_end)[0]
+
+
+def _point_end(data: bytes, at: int) -> int:
+    return at + _POINT.size + 8 * _POINT.unpack_from(data, at)[-1]
+
+
+def _rig_end(data: bytes, at: int) -> int:
+    sensors = _RIG.unpack_from(data, at)[1]
+    at += _RIG.size + 8 * min(sensors, 1)
+    for _ in range(sensors - 1):
+        at += 9 + 56 * (data[at + 8] != 0)
     return at
 
 
-def _parameter_count(model: int) -> int:
-    kind = pycolmap.CameraModelId(model)
-    return len(pycolmap.Camera.create_from_model_id(1, kind, 1.0, 1, 1).params)
+def _frame_end(data: bytes, at: int) -> int:
+    return at + _FRAME.size + 16 * _FRAME.unpack_from(data, at)[-1]
 
 
-def _images(data: bytes) -> int:
-    (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
-    for _ in range(count):
-        _IMAGE.unpack_from(data, at)
-        at = data.index(b"\0", at + _IMAGE.size) + 1
-        at += _COUNT.size + 24 * _COUNT.unpack_from(data, at)[0]
-    return at
-
-
-def _rigs(data: bytes) -> int:
-    (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
-    for _ in range(count):
-        sensors = _RIG.unpack_from(data, at)[1]
-        at += _RIG.size + 8 * min(sensors, 1)
-        for _ in range(sensors - 1):
-            has_pose = data[at + 8 : at + 9]
-            if not has_pose:
-                raise ValueError
-            at += 9 + 56 * (has_pose != b"\0")
-    return at
-
-
-def _points(data: bytes) -> int:
-    return _counted(data, _POINT, 8)
-
-
-def _frames(data: bytes) -> int:
-    return _counted(data, _FRAME, 16)
-
-
-def _counted(data: bytes, record: struct.Struct, size: int) -> int:
-    """Skip records whose last field counts the items of ``size`` bytes that follow."""
-    (count,), at = _COUNT.unpack_from(data, 0), _COUNT.size
-    for _ in range(count):
-        at += record.size + size * record.unpack_from(data, at)[-1]
-    return at
+_ENDS = {
+    "cameras": _camera_end,
+    "images": _image_end,
+    "points3D": _point_end,
+    "rigs": _rig_end,
+    "frames": _frame_end,
+}
+"""{file: where a record ends that begins at some place}."""
 
 
 def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:

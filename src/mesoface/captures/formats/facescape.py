@@ -18,17 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.files import (
-    LAYOUT,
-    as_array,
-    list_photos,
-    listed,
-    make_camera,
-    notes_on,
-    read_json,
-    refused,
-    required,
-)
+from mesoface.captures.formats import files
 from mesoface.captures.formats.terms import brown_of
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera, OpenCVLens
@@ -55,26 +45,25 @@ def read(path: Path) -> CaptureSource:
     Raises:
         CaptureError: no ``params.json``, or one that is not JSON, lacks keys or has impossible numbers.
     """
-    file = required(path, LOOKS_FOR)
-    content = read_json(file)
+    file = files.required(path, LOOKS_FOR)
+    content = files.read_json(file)
     params = _by_view(content)
     if not params:
-        raise CaptureError('describes no view: no key like "0_K"', path=file, remedy=LAYOUT)
+        raise CaptureError('describes no view: no key like "0_K"', path=file, remedy=files.LAYOUT)
     photos: dict[str, Path] = {}
-    for photo in list_photos(path).values():
+    for photo in files.list_photos(path).values():
         photos.setdefault(photo.stem, photo)
-    valid = {str(i): values for i, values in params.items() if values.get("valid", True)}
+    valid = {name: values for name, values in params.items() if values.get("valid", True)}
     views = tuple(
         ViewSource(name, photos.get(name, path / f"{name}.jpg"), _camera(name, values, file))
         for name, values in valid.items()
     )
-    described = [str(i) for i in params]
-    notes = notes_on(
+    notes = files.notes_on(
         {
-            "left out, marked invalid in params.json": [name for name in described if name not in valid],
+            "left out, marked invalid in params.json": [name for name in params if name not in valid],
             "in params.json without a photo": [name for name in valid if name not in photos],
             "photos that params.json does not describe": [
-                photo.name for stem, photo in photos.items() if stem not in described
+                photo.name for stem, photo in photos.items() if stem not in params
             ],
         }
     )
@@ -113,51 +102,37 @@ def write_photos(
             raise ValueError(
                 f"photo {i} is {photo.dtype} {photo.shape}, its camera {camera.width}×{camera.height}"
             )
-    write_params(path, cameras, numbers, mm_per_unit=mm_per_unit)
-    for i, photo in zip(numbers, photos, strict=True):
-        Image.fromarray(photo).save(path / f"{i}.jpg", quality=quality)
+    names = [str(i) for i in numbers]
+    views = [ViewSource(i, path / f"{i}.jpg", camera) for i, camera in zip(names, cameras, strict=True)]
+    write(path, views, mm_per_unit)
+    for view, photo in zip(views, photos, strict=True):
+        Image.fromarray(photo).save(view.image_path, quality=quality)
 
 
-def write_params(
-    path: Path, cameras: Sequence[Camera], numbers: Sequence[int], *, mm_per_unit: float | None = None
-) -> None:
-    """Write ``params.json`` beside photos that are there already.
-
-    Args:
-        path: an existing folder.
-        cameras: as :func:`write_photos` takes them.
-        numbers: the views' numbers, which are their photos' names.
-        mm_per_unit: millimetres per world unit, to be stated in the file, or None.
+def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
+    """Write ``params.json``, with our own key ``mm_per_unit`` where the unit is known.
 
     Raises:
-        ValueError: a lens does not fit the layout.
+        Unsupported: a lens is not k1, k2, p1, p2, k3.
     """
     params: dict[str, Any] = {} if mm_per_unit is None else {MM_PER_UNIT: mm_per_unit}
-    for i, camera in zip(numbers, cameras, strict=True):
+    for view in views:
+        i, camera, (k1, k2, k3, _, p1, p2) = view.image_path.stem, view.camera, brown_of(view)
         params[f"{i}_K"] = camera.K.tolist()
         params[f"{i}_Rt"] = np.column_stack([camera.R, camera.t]).tolist()
-        params[f"{i}_distortion"] = _five(camera)
+        params[f"{i}_distortion"] = [k1, k2, p1, p2, k3]
         params[f"{i}_width"], params[f"{i}_height"] = camera.width, camera.height
         params[f"{i}_valid"] = True
-    (path / "params.json").write_text(json.dumps(params), encoding="utf-8")
+    (folder / LOOKS_FOR).write_text(json.dumps(params), encoding="utf-8")
 
 
-def _five(camera: Camera) -> list[float]:
-    """The lens as (k1, k2, p1, p2, k3)."""
-    if camera.lens is None:
-        return [0.0] * 5
-    if not isinstance(camera.lens, OpenCVLens) or any(camera.lens.coefficients[5:]):
-        raise ValueError("FaceScape's layout only has the lens coefficients k1, k2, p1, p2, k3")
-    return [*camera.lens.coefficients, 0.0][:5]
-
-
-def _by_view(content: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """{view: {"K": …, "Rt": …, …}}, sorted by view; other keys are ignored."""
+def _by_view(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """{view: {"K": …, "Rt": …, …}}, sorted by number; other keys are ignored."""
     params: dict[int, dict[str, Any]] = {}
     for key, value in content.items():
         if match := _KEY.fullmatch(key):
             params.setdefault(int(match[1]), {})[match[2]] = value
-    return dict(sorted(params.items()))
+    return {str(i): values for i, values in sorted(params.items())}
 
 
 def _scale(content: dict[str, Any], file: Path) -> float | None:
@@ -178,25 +153,15 @@ def _camera(view: str, values: dict[str, Any], file: Path) -> Camera:
     """The camera of one view."""
     if lacking := [key for key in ("K", "Rt", "width", "height") if key not in values]:
         raise CaptureError(
-            f"view {view} has no {listed([f'{view}_{key}' for key in lacking])}",
+            f"view {view} has no {files.listed([f'{view}_{key}' for key in lacking])}",
             path=file,
             remedy=f'add it, or mark the view as invalid with "{view}_valid": false',
         )
-    with refused(file, f'correct it, or set "{view}_valid": false', about=f"view {view}: "):
-        Rt, distortion = as_array(values["Rt"]), as_array(values.get("distortion", [0.0] * 5)).ravel()
+    with files.refused(file, f'correct it, or set "{view}_valid": false', about=f"view {view}: "):
+        Rt = files.as_array(values["Rt"])
+        distortion = files.as_array(values.get("distortion", [0.0] * 5)).ravel()
         if Rt.shape != (3, 4):
             raise ValueError(f"Rt must have the shape (3, 4), got {Rt.shape}")
         lens = OpenCVLens(tuple(distortion.tolist())) if len(distortion) == 0 or distortion.any() else None
     size = (values["width"], values["height"])
-    return make_camera(view, values["K"], Rt[:, :3], Rt[:, 3], size, lens, file=file)
-
-
-def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
-    """Write ``params.json``, with our own key ``mm_per_unit`` where the unit is known.
-
-    Raises:
-        Unsupported: a lens is not k1, k2, p1, p2, k3.
-    """
-    for view in views:
-        brown_of(view)
-    write_params(folder, [view.camera for view in views], range(len(views)), mm_per_unit=mm_per_unit)
+    return files.make_camera(view, values["K"], Rt[:, :3], Rt[:, 3], size, lens, file=file)

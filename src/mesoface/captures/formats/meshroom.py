@@ -17,21 +17,7 @@ import numpy as np
 from pydantic import AliasPath, Field, FiniteFloat, field_validator
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.files import (
-    Lenient,
-    Positive,
-    Side,
-    Three,
-    head_of,
-    list_files,
-    make_camera,
-    notes_on,
-    only_file,
-    parted,
-    read_json,
-    refused,
-    validated,
-)
+from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import ColmapLens, brown_lens
 from mesoface.captures.formats.photos import Photos
 from mesoface.captures.formats.terms import as_texts, brown_or_fisheye, refuse_skew, write_json
@@ -50,22 +36,22 @@ _Pair = tuple[FiniteFloat, FiniteFloat]
 _Version = tuple[int, int, int]
 
 
-class _View(Lenient):
+class _View(files.Lenient):
     poseId: str = ""
     intrinsicId: str = ""
     path: str = ""
     rigId: str | None = None
 
 
-class _Intrinsic(Lenient):
+class _Intrinsic(files.Lenient):
     intrinsicId: str
-    width: Side
-    height: Side
-    sensorWidth: Positive = 36.0
+    width: files.Side
+    height: files.Side
+    sensorWidth: files.Positive = 36.0
     type: str
     focalLength: FiniteFloat | None = None
     pxFocalLength: _Pair | FiniteFloat | None = None
-    pixelRatio: Positive = 1.0
+    pixelRatio: files.Positive = 1.0
     principalPoint: _Pair
     distortionType: str | None = None
     distortionParams: tuple[FiniteFloat, ...] = ()
@@ -77,16 +63,16 @@ class _Intrinsic(Lenient):
         return () if value == "" else value  # the writing library's empty list
 
 
-class _Pose(Lenient):
+class _Pose(files.Lenient):
     poseId: str
     rotation: Annotated[
         list[FiniteFloat],
         Field(min_length=9, max_length=9, validation_alias=AliasPath("pose", "transform", "rotation")),
     ]
-    center: Three = Field(validation_alias=AliasPath("pose", "transform", "center"))
+    center: files.Three = Field(validation_alias=AliasPath("pose", "transform", "center"))
 
 
-class _SfmData(Lenient):
+class _SfmData(files.Lenient):
     version: _Version
     views: tuple[_View, ...] = ()
     intrinsics: tuple[_Intrinsic, ...] = ()
@@ -105,17 +91,17 @@ def read(path: Path) -> CaptureSource:
         CaptureError: no such file or several, one that is damaged, or a lens that is not supported.
     """
     remedy = "keep the one of StructureFromMotion, or of ConvertSfMFormat with .sfm as its type"
-    file = only_file(_files(path), "one file of cameras", folder=path, remedy=remedy)
-    content = validated(_SfmData, read_json(file), file=file)
+    file = files.only_file(_files(path), "one file of cameras", folder=path, remedy=remedy)
+    content = files.validated(_SfmData, files.read_json(file), file=file)
     intrinsics = {intrinsic.intrinsicId: intrinsic for intrinsic in content.intrinsics}
     poses = {pose.poseId: pose for pose in content.poses}
-    posed, unposed = parted(content.views, lambda v: v.poseId in poses and v.intrinsicId in intrinsics)
-    usable, rigged = parted(posed, lambda view: view.rigId is None)
+    posed, unposed = files.parted(content.views, lambda v: v.poseId in poses and v.intrinsicId in intrinsics)
+    usable, rigged = files.parted(posed, lambda view: view.rigId is None)
 
     def camera_of(name: str, view: _View, photo: Path) -> Camera:
         return _camera(name, intrinsics[view.intrinsicId], poses[view.poseId], content.version, file)
 
-    notes = notes_on(
+    notes = files.notes_on(
         {
             "left out, views without a pose": [PurePosixPath(view.path).name for view in unposed],
             "left out, views with the pose of a rig": [PurePosixPath(view.path).name for view in rigged],
@@ -127,14 +113,14 @@ def read(path: Path) -> CaptureSource:
 
 def _files(path: Path) -> list[Path]:
     """The files of SfMData in the folder: .sfm, or sfm.json."""
-    candidates = [*list_files(path, ".sfm"), path / "sfm.json"]
-    return [file for file in candidates if '"version"' in head_of(file)]
+    candidates = [*files.list_files(path, ".sfm"), path / "sfm.json"]
+    return [file for file in candidates if '"version"' in files.head_of(file)]
 
 
 def _camera(name: str, one: _Intrinsic, pose: _Pose, version: _Version, file: Path) -> Camera:
     """A view's camera."""
     remedy = "calibrate with a pinhole or fisheye camera and radial or Brown distortion"
-    with refused(file, remedy, about=f"intrinsic {one.intrinsicId}: "):
+    with files.refused(file, remedy, about=f"intrinsic {one.intrinsicId}: "):
         fx, fy = _focal_lengths(one, version)
         lens = _lens(one)
     cx, cy = one.principalPoint
@@ -142,7 +128,7 @@ def _camera(name: str, one: _Intrinsic, pose: _Pose, version: _Version, file: Pa
         cx, cy = cx + one.width / 2, cy + one.height / 2
     R: Array = np.array(pose.rotation).reshape(3, 3).T  # column by column
     K = [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]
-    return make_camera(name, K, R, -R @ pose.center, (one.width, one.height), lens, file=file)
+    return files.make_camera(name, K, R, -R @ pose.center, (one.width, one.height), lens, file=file)
 
 
 def _focal_lengths(one: _Intrinsic, version: _Version) -> tuple[float, float]:

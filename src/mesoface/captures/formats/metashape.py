@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
@@ -17,17 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.files import (
-    floats,
-    head_of,
-    list_files,
-    make_camera,
-    notes_on,
-    only_file,
-    parted,
-    read_xml,
-    refused,
-)
+from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import ColmapLens, brown_lens
 from mesoface.captures.formats.photos import Photos
 from mesoface.captures.formats.terms import as_texts, brown_of, fisheye_of
@@ -38,7 +27,7 @@ from mesoface.geometry.lens import Array, Lens
 NAME = "metashape"
 LOOKS_FOR = "an .xml file that Metashape exported cameras to"
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{stem}.png", True
-MM_PER_METRE = 1000.0
+_MM_PER_METRE = 1000.0
 _FISHEYES = ("fisheye", "equidistant_fisheye")  # one projection under an old and a new name
 _REMEDY = "export the cameras again from Metashape, as Agisoft XML"
 
@@ -55,8 +44,12 @@ def read(path: Path) -> CaptureSource:
         CaptureError: no such file or several, one that is damaged, or a lens that is not supported.
     """
     what = "one .xml file of cameras from Metashape"
-    file = only_file(_files(path), what, folder=path, remedy="leave one there, with exported cameras")
-    chunk = _only_chunk(read_xml(file), file)
+    file = files.only_file(_files(path), what, folder=path, remedy="leave one there, with exported cameras")
+    chunks = files.read_xml(file).findall("chunk")
+    if len(chunks) != 1:
+        what = f"holds {len(chunks)} chunks, one was expected"
+        raise CaptureError(what, path=file, remedy="export one chunk's cameras")
+    chunk = chunks[0]
     sensors = {sensor.get("id"): sensor for sensor in chunk.iterfind("sensors/sensor")}
     cameras, notes = _usable(chunk, file)
     world, world_notes = _world(chunk, cameras[0].get("component_id"), file)
@@ -65,42 +58,33 @@ def read(path: Path) -> CaptureSource:
 
     def camera_of(name: str, camera: Element, photo: Path) -> Camera:
         K, size, lens = intrinsics[camera.get("sensor_id")]
-        return make_camera(name, K, *_pose(camera, world, file), size, lens, file=file)
+        return files.make_camera(name, K, *_pose(camera, world, file), size, lens, file=file)
 
     described = [(camera.get("label", ""), camera) for camera in cameras]
-    notes += world_notes
+    unit = None if world[-1] == 1 else _MM_PER_METRE
     return Photos(path).source(
-        NAME, described, camera_of, file=file, notes=notes, mm_per_unit=world.mm_per_unit
+        NAME, described, camera_of, file=file, notes=[*notes, *world_notes], mm_per_unit=unit
     )
 
 
 def _files(path: Path) -> list[Path]:
     """The XML files in the folder that begin as Metashape's do."""
-    heads = {file: head_of(file) for file in list_files(path, ".xml")}
+    heads = {file: files.head_of(file) for file in files.list_files(path, ".xml")}
     return [file for file, head in heads.items() if "<document" in head and "<chunk" in head]
-
-
-def _only_chunk(root: Element, file: Path) -> Element:
-    chunks = root.findall("chunk")
-    if len(chunks) != 1:
-        raise CaptureError(
-            f"holds {len(chunks)} chunks, one was expected", path=file, remedy="export one chunk's cameras"
-        )
-    return chunks[0]
 
 
 def _usable(chunk: Element, file: Path) -> tuple[list[Element], list[str]]:
     """The cameras that are enabled, aligned and in the largest component, and notes on the others."""
-    enabled, disabled = parted(
+    enabled, disabled = files.parted(
         chunk.iterfind("cameras//camera"), lambda c: c.get("enabled", "true").lower() not in ("false", "0")
     )
-    aligned, unaligned = parted(enabled, lambda c: c.find("transform") is not None)
+    aligned, unaligned = files.parted(enabled, lambda c: c.find("transform") is not None)
     components = Counter(camera.get("component_id") for camera in aligned)
     largest = max(components, key=lambda id: components[id]) if components else None
-    usable, stray = parted(aligned, lambda c: c.get("component_id") == largest)
+    usable, stray = files.parted(aligned, lambda c: c.get("component_id") == largest)
     left_out = {"disabled in Metashape": disabled, "not aligned in Metashape": unaligned}
     left_out["in another component than most"] = stray
-    notes = notes_on(
+    notes = files.notes_on(
         {f"left out, {why}": [one.get("label", "?") for one in those] for why, those in left_out.items()}
     )
     if not usable:
@@ -109,47 +93,43 @@ def _usable(chunk: Element, file: Path) -> tuple[list[Element], list[str]]:
     return usable, notes
 
 
-@dataclass(frozen=True, eq=False)
-class _World:
-    """From the chunk's coordinates to the world's: ``scale · rotation · x + translation``."""
-
-    rotation: Array
-    translation: Array
-    scale: float
-    mm_per_unit: float | None
+_World = tuple[Array, Array, float]  # rotation, translation and scale: scale · rotation · x + translation
 
 
 def _world(chunk: Element, component: str | None, file: Path) -> tuple[_World, list[str]]:
-    """The transform of the cameras' component, or of the chunk, and a note where it is not all applied."""
+    """Chunk → world, of the cameras' component or of the chunk, and notes on its unit and place."""
     inner = chunk.find(f"components/component[@id='{component}']/transform") if component else None
     transform = inner if inner is not None else chunk.find("transform")
     if transform is None:
-        return _World(np.eye(3), np.zeros(3), 1.0, None), []
-    with refused(file, _REMEDY):
-        rotation = floats(transform.findtext("rotation", "1 0 0 0 1 0 0 0 1"), 9, "the chunk's rotation")
-        translation = floats(transform.findtext("translation", "0 0 0"), 3, "the chunk's translation")
-        scale = float(floats(transform.findtext("scale", "1"), 1, "the chunk's scale")[0])
+        return (np.eye(3), np.zeros(3), 1.0), []
+    with files.refused(file, _REMEDY):
+        turn = transform.findtext("rotation", "1 0 0 0 1 0 0 0 1")
+        rotation = files.floats(turn, 9, "the chunk's rotation").reshape(3, 3)
+        translation = files.floats(transform.findtext("translation", "0 0 0"), 3, "the chunk's translation")
+        scale = float(files.floats(transform.findtext("scale", "1"), 1, "the chunk's scale")[0])
         if scale <= 0:
             raise ValueError("the chunk's scale must be positive")
+    world = rotation, translation, scale
     if scale == 1:  # what a chunk has that was never scaled
-        return _World(rotation.reshape(3, 3), translation, 1.0, None), []
+        return world, []
     notes = ["the unit is the metre, as Metashape scaled the chunk; pass --scale if it was scaled by hand"]
-    if not chunk.findtext("reference", "LOCAL_CS").lstrip().startswith("LOCAL_CS"):
-        # Thousands of kilometres from the middle of the Earth, single precision has steps of half a metre.
-        notes.append("georeferenced: the chunk's scale is applied, its place and direction on Earth are not")
-        return _World(np.eye(3), np.zeros(3), scale, MM_PER_METRE), notes
-    return _World(rotation.reshape(3, 3), translation, scale, MM_PER_METRE), notes
+    if chunk.findtext("reference", "LOCAL_CS").lstrip().startswith("LOCAL_CS"):
+        return world, notes
+    # Thousands of kilometres from the middle of the Earth, single precision has steps of half a metre.
+    notes.append("georeferenced: the chunk's scale is applied, its place and direction on Earth are not")
+    return (np.eye(3), np.zeros(3), scale), notes
 
 
 def _pose(camera: Element, world: _World, file: Path) -> tuple[Array, Array]:
     """R (3, 3) and t (3,) of a camera, world → camera."""
     what = f"the transform of camera {camera.get('label', '?')}"
-    with refused(file, _REMEDY):
-        pose = floats(camera.findtext("transform"), 16, what).reshape(4, 4)
+    with files.refused(file, _REMEDY):
+        pose = files.floats(camera.findtext("transform"), 16, what).reshape(4, 4)
         if not np.allclose(pose[3], [0, 0, 0, 1]):
             raise ValueError(f"{what} does not end in 0 0 0 1")
-    R = (world.rotation @ pose[:3, :3]).T
-    return R, -R @ (world.scale * world.rotation @ pose[:3, 3] + world.translation)
+    rotation, translation, scale = world
+    R = (rotation @ pose[:3, :3]).T
+    return R, -R @ (scale * rotation @ pose[:3, 3] + translation)
 
 
 _Intrinsics = tuple[Array, tuple[int, int], Lens | None]  # K with pixel centres at integers; width, height
@@ -157,7 +137,7 @@ _Intrinsics = tuple[Array, tuple[int, int], Lens | None]  # K with pixel centres
 
 def _intrinsics(sensor: Element | None, id: str | None, file: Path) -> _Intrinsics:
     """A sensor's intrinsics: the adjusted ones, or the initial ones of a sensor that was fixed."""
-    with refused(file, _REMEDY, about=f"sensor {id}: "):
+    with files.refused(file, _REMEDY, about=f"sensor {id}: "):
         if sensor is None:
             raise ValueError("is missing")
         by_class = {found.get("class", "adjusted"): found for found in sensor.iterfind("calibration")}
@@ -180,7 +160,7 @@ def _parsed(calibration: Element, kind: str) -> _Intrinsics:
         raise ValueError("has no resolution")
 
     def number(key: str) -> float:
-        return float(floats(calibration.findtext(key, "0"), 1, key)[0])
+        return float(files.floats(calibration.findtext(key, "0"), 1, key)[0])
 
     width, height = (int(resolution.get(side, "0")) for side in ("width", "height"))
     f, b1, b2 = number("f"), number("b1"), number("b2")
@@ -218,7 +198,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
         transform = SubElement(chunk, "transform")
         _add(transform, "rotation", np.eye(3))
         _add(transform, "translation", np.zeros(3))
-        _add(transform, "scale", 1 / MM_PER_METRE)
+        _add(transform, "scale", 1 / _MM_PER_METRE)
     indent(root, " ")
     ElementTree(root).write(folder / "cameras.xml", encoding="UTF-8", xml_declaration=True)
 

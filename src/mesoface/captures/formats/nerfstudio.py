@@ -15,19 +15,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.files import (
-    Lenient,
-    Positive,
-    inside,
-    list_photos,
-    make_camera,
-    notes_on,
-    read_json,
-    refused,
-    required,
-    unique_names,
-    validated,
-)
+from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import ColmapLens, brown_lens
 from mesoface.captures.formats.terms import brown_or_fisheye, refuse_skew, write_json
 from mesoface.errors import CaptureError
@@ -44,14 +32,14 @@ _Pixels = Annotated[int, Field(gt=0)]
 _Angle = Annotated[FiniteFloat, Field(gt=0, lt=math.pi)]
 
 
-class _Intrinsics(Lenient):
+class _Intrinsics(files.Lenient):
     """Intrinsics at the top or in a frame."""
 
     camera_model: str | None = None
     w: _Pixels | None = None
     h: _Pixels | None = None
-    fl_x: Positive | None = None
-    fl_y: Positive | None = None
+    fl_x: files.Positive | None = None
+    fl_y: files.Positive | None = None
     cx: FiniteFloat | None = None
     cy: FiniteFloat | None = None
     camera_angle_x: _Angle | None = None
@@ -91,19 +79,19 @@ def read(path: Path) -> CaptureSource:
     Raises:
         CaptureError: no such file, or one that is not JSON, lacks keys or has impossible numbers.
     """
-    file = required(path, LOOKS_FOR)
-    transforms = validated(_Transforms, read_json(file), file=file)
+    file = files.required(path, LOOKS_FOR)
+    transforms = files.validated(_Transforms, files.read_json(file), file=file)
     found = [(frame, _photo(path, frame.file_path, file)) for frame in transforms.frames]
     there = [(frame, photo) for frame, photo in found if photo is not None]
-    names = unique_names([photo.relative_to(path).as_posix() for _, photo in there])
+    names = files.unique_names([photo.relative_to(path).as_posix() for _, photo in there])
     views, bare = [], []
     for name, (frame, photo) in zip(names, there, strict=True):
-        mask = inside(path, frame.mask_path, file=file) if frame.mask_path else None
+        mask = files.inside(path, frame.mask_path, file=file) if frame.mask_path else None
         if mask is not None and not mask.is_file():
             bare.append(frame.mask_path or "")
             mask = None
         views.append(ViewSource(name, photo, _camera(name, frame, transforms, photo, file), mask))
-    notes = notes_on(
+    notes = files.notes_on(
         {
             "in transforms.json but not on disk, left out": [
                 f.file_path for f, photo in found if photo is None
@@ -121,7 +109,7 @@ def read(path: Path) -> CaptureSource:
 
 def _photo(path: Path, name: str, file: Path) -> Path | None:
     """A frame's photo, or None where it is missing; the NeRF synthetic data has names without a suffix."""
-    exact = inside(path, name, file=file)
+    exact = files.inside(path, name, file=file)
     candidates = [exact, *(exact.with_name(exact.name + suffix) for suffix in SUFFIXES)]
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
@@ -129,16 +117,14 @@ def _photo(path: Path, name: str, file: Path) -> Path | None:
 def _undescribed(photos: list[Path], path: Path) -> list[str]:
     """The photos in the folders of the described ones that are not described."""
     folders = sorted({photo.parent for photo in photos})
-    beside = [photo for folder in folders for photo in list_photos(folder).values()]
+    beside = [photo for folder in folders for photo in files.list_photos(folder).values()]
     return [photo.relative_to(path).as_posix() for photo in beside if photo not in photos]
 
 
 def _camera(name: str, frame: _Frame, top: _Transforms, photo: Path, file: Path) -> Camera:
     """A frame's camera."""
-    keys = _Intrinsics.model_fields
-    one = _Intrinsics(
-        **{key: getattr(frame, key) if getattr(frame, key) is not None else getattr(top, key) for key in keys}
-    )
+    shared = top.model_dump(exclude={"frames"}, exclude_none=True)
+    one = _Intrinsics.model_validate(shared | frame.model_dump(exclude_none=True))
     width, height = (one.w, one.h) if one.w and one.h else read_header(photo).upright_size
     fx = one.fl_x or _focal(width, one.camera_angle_x)
     fy = one.fl_y or _focal(height, one.camera_angle_y) or fx
@@ -151,11 +137,11 @@ def _camera(name: str, frame: _Frame, top: _Transforms, photo: Path, file: Path)
     cx = width / 2 if one.cx is None else one.cx
     cy = height / 2 if one.cy is None else one.cy
     K = [[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]]
-    with refused(file, "use OPENCV, OPENCV_FISHEYE or PINHOLE", about=f"frame {frame.file_path}: "):
+    with files.refused(file, "use OPENCV, OPENCV_FISHEYE or PINHOLE", about=f"frame {frame.file_path}: "):
         lens = _lens(one)
     pose = np.array(frame.transform_matrix[:3])
     R = np.diag([1.0, -1.0, -1.0]) @ pose[:, :3].T  # OpenGL → OpenCV axes, camera → world inverted
-    return make_camera(name, K, R, -R @ pose[:, 3], (width, height), lens, file=file)
+    return files.make_camera(name, K, R, -R @ pose[:, 3], (width, height), lens, file=file)
 
 
 def _focal(size: int, angle: float | None) -> float | None:
@@ -183,8 +169,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     Raises:
         Unsupported: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, or there is skew.
     """
-    content = {"frames": [_frame(folder, view) for view in views]}
-    write_json(folder / "transforms.json", content)
+    write_json(folder / LOOKS_FOR, {"frames": [_frame(folder, view) for view in views]})
 
 
 def _frame(folder: Path, view: ViewSource) -> dict[str, Any]:

@@ -16,15 +16,7 @@ import cv2
 import numpy as np
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.files import (
-    as_array,
-    head_of,
-    list_files,
-    make_camera,
-    read_json,
-    read_yaml,
-    refused,
-)
+from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.captures.formats.photos import Photos, size_of
 from mesoface.captures.formats.terms import Unsupported, fisheye_of
@@ -38,7 +30,7 @@ LOOKS_FOR = (
 )
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 _SUFFIXES = (".yml", ".yaml", ".json")
-FOLDERS = ("", "calibration", "cameras")
+_FOLDERS = ("", "calibration", "cameras")
 
 _K = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "intrinsic_matrix", "K")
 _LENS = ("distortion_coefficients", "Distortion_Coefficients", "dist_coeffs", "distCoeffs", "dist", "D")
@@ -64,43 +56,44 @@ def read(path: Path) -> CaptureSource:
     Raises:
         CaptureError: no such file, or one that lacks a matrix or has impossible numbers.
     """
-    files = _files(path)
-    if not files:
+    found = _files(path)
+    if not found:
         raise CaptureError(
             f"no calibration here, looked for {LOOKS_FOR}", path=path, remedy="see docs/formats.md"
         )
-    return Photos(path).source(NAME, [(file.stem, file) for file in files], _camera, file=path)
+    return Photos(path).source(NAME, [(file.stem, file) for file in found], _camera, file=path)
 
 
 def _files(path: Path) -> list[Path]:
     """The files that name a camera matrix, from the first of the folders that has any."""
-    for folder in FOLDERS:
-        if found := [file for file in list_files(path / folder, *_SUFFIXES) if _has_camera_matrix(file)]:
+    for folder in _FOLDERS:
+        candidates = files.list_files(path / folder, *_SUFFIXES)
+        if found := [file for file in candidates if _has_camera_matrix(file)]:
             return found
     return []
 
 
 def _has_camera_matrix(file: Path) -> bool:
     """Whether a camera matrix is among the outermost names of a file."""
-    if not _BEGINS.search(head_of(file, 1 << 16)):
+    if not _BEGINS.search(files.head_of(file, 1 << 16)):
         return False
     if file.suffix.lower() != ".json":
         return True
     try:
-        return not set(_K).isdisjoint(read_json(file))
+        return not set(_K).isdisjoint(files.read_json(file))
     except CaptureError:
         return True  # reading it reports what is wrong
 
 
 def _camera(name: str, file: Path, photo: Path) -> Camera:
     """The camera that ``file`` describes."""
-    content = read_json(file) if file.suffix.lower() == ".json" else read_yaml(file)
-    with refused(file, "see docs/formats.md for the names and shapes that are read"):
+    content = files.read_json(file) if file.suffix.lower() == ".json" else files.read_yaml(file)
+    with files.refused(file, "see docs/formats.md for the names and shapes that are read"):
         K = _matrix(_first(content, _K, "camera matrix"))
         R, t = _pose(content)
         size = _size(content, photo)
         lens = _lens(content)
-    return make_camera(name, K, R, t, size, lens, file=file)
+    return files.make_camera(name, K, R, t, size, lens, file=file)
 
 
 def _first(content: Mapping[str, Any], names: tuple[str, ...], what: str | None = None) -> Any:
@@ -116,10 +109,10 @@ def _first(content: Mapping[str, Any], names: tuple[str, ...], what: str | None 
 def _matrix(value: object) -> Array:
     """A matrix as nested lists, or as FileStorage and ROS write it: rows, cols and all data in a list."""
     if not isinstance(value, Mapping):
-        return as_array(value)
+        return files.as_array(value)
     if not {"rows", "cols", "data"} <= set(value):
         raise ValueError("a matrix needs rows, cols and data")
-    rows, cols, data = int(value["rows"]), int(value["cols"]), as_array(value["data"])
+    rows, cols, data = int(value["rows"]), int(value["cols"]), files.as_array(value["data"])
     if rows < 0 or cols < 0 or data.size != rows * cols:
         raise ValueError(f"a matrix of {rows}×{cols} has {data.size} numbers")
     return data.reshape(rows, cols)
@@ -146,7 +139,7 @@ def _size(content: Mapping[str, Any], photo: Path) -> tuple[int, int]:
     """Width and height as the file states them, else the photo's."""
     both = _first(content, _SIZE)
     if both is not None:
-        sides = as_array(both).ravel()
+        sides = files.as_array(both).ravel()
         if len(sides) != 2 or not np.isfinite(sides).all():
             raise ValueError("the image size must be width and height")
         return int(sides[0]), int(sides[1])

@@ -15,26 +15,10 @@ import numpy as np
 from pydantic import AliasPath, Field, FiniteFloat
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.files import (
-    Lenient,
-    Positive,
-    Side,
-    Three,
-    make_camera,
-    notes_on,
-    parted,
-    read_json,
-    required,
-    validated,
-)
+from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import ColmapLens, brown_lens
 from mesoface.captures.formats.photos import Photos
-from mesoface.captures.formats.terms import (
-    brown_or_fisheye,
-    refuse_aspect,
-    refuse_skew,
-    write_json,
-)
+from mesoface.captures.formats.terms import brown_or_fisheye, refuse_aspect, refuse_skew, write_json
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Lens
@@ -42,15 +26,15 @@ from mesoface.geometry.lens import Lens
 NAME = "openmvg"
 LOOKS_FOR = "sfm_data.json"
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
-NEW_NAME = 1 << 31  # cereal marks a number that it names for the first time
-
-BASES = 4  # of how many base classes the fields are looked up
+_NEW_NAME = 1 << 31  # cereal marks a number that it names for the first time
+_BASES = 4  # of how many base classes the fields are looked up
 
 _Numbers = Annotated[list[FiniteFloat], Field(max_length=16)]
+_Rows = tuple[files.Three, files.Three, files.Three]
 _Id = Annotated[int, Field(ge=0, lt=1 << 33)]
 
 
-class _Object(Lenient):
+class _Object(files.Lenient):
     """cereal's pointer to an object of some class."""
 
     key: _Id
@@ -59,13 +43,13 @@ class _Object(Lenient):
     data: dict[str, Any] = Field(validation_alias=AliasPath("value", "ptr_wrapper", "data"))
 
 
-class _Pose(Lenient):
+class _Pose(files.Lenient):
     key: _Id
-    rotation: tuple[Three, Three, Three] = Field(validation_alias=AliasPath("value", "rotation"))
-    center: Three = Field(validation_alias=AliasPath("value", "center"))
+    rotation: _Rows = Field(validation_alias=AliasPath("value", "rotation"))
+    center: files.Three = Field(validation_alias=AliasPath("value", "center"))
 
 
-class _SfmData(Lenient):
+class _SfmData(files.Lenient):
     """The whole file except its points."""
 
     root_path: str = ""
@@ -74,19 +58,19 @@ class _SfmData(Lenient):
     extrinsics: list[_Pose]
 
 
-class _View(Lenient):
+class _View(files.Lenient):
     local_path: str = ""
     filename: Annotated[str, Field(min_length=1)]
     id_intrinsic: _Id
     id_pose: _Id
 
 
-class _Intrinsic(Lenient):
+class _Intrinsic(files.Lenient):
     """All of OpenMVG's camera classes; each has one of the last four."""
 
-    width: Side
-    height: Side
-    focal_length: Positive
+    width: files.Side
+    height: files.Side
+    focal_length: files.Positive
     principal_point: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
     disto_k1: Annotated[_Numbers, Field(min_length=1, max_length=1)] | None = None
     disto_k3: Annotated[_Numbers, Field(min_length=3, max_length=3)] | None = None
@@ -114,8 +98,8 @@ def read(path: Path) -> CaptureSource:
     Raises:
         CaptureError: no such file, or one that is damaged, or a camera model that is not supported.
     """
-    file = required(path, LOOKS_FOR)
-    content = validated(_SfmData, read_json(file), file=file)
+    file = files.required(path, LOOKS_FOR)
+    content = files.validated(_SfmData, files.read_json(file), file=file)
     classes = {_number_of(one): one.class_name for one in content.intrinsics if one.class_name is not None}
     intrinsics = {one.key: one for one in content.intrinsics}
     poses = {pose.key: pose for pose in content.extrinsics}
@@ -124,21 +108,21 @@ def read(path: Path) -> CaptureSource:
         one = intrinsics[view.id_intrinsic]
         return _camera(name, one, classes.get(_number_of(one)), poses[view.id_pose], file)
 
-    every = [validated(_View, _flat(one.data), file=file) for one in content.views]
-    posed, unposed = parted(every, lambda v: v.id_pose in poses and v.id_intrinsic in intrinsics)
+    every = [files.validated(_View, _flat(one.data), file=file) for one in content.views]
+    posed, unposed = files.parted(every, lambda v: v.id_pose in poses and v.id_intrinsic in intrinsics)
     described = [(f"{content.root_path}/{view.local_path}/{view.filename}", view) for view in posed]
-    notes = notes_on({"without a pose in sfm_data.json, left out": [view.filename for view in unposed]})
+    notes = files.notes_on({"without a pose in sfm_data.json, left out": [view.filename for view in unposed]})
     return Photos(path).source(NAME, described, camera_of, file=file, notes=notes)
 
 
 def _number_of(one: _Object) -> int:
     """The number of an object's class."""
-    return one.class_number & ~NEW_NAME
+    return one.class_number & ~_NEW_NAME
 
 
 def _flat(data: dict[str, Any]) -> dict[str, Any]:
     """An object's fields and those of its base classes, which cereal nests as ``value0``."""
-    for _ in range(BASES):
+    for _ in range(_BASES):
         base = data.get("value0")
         if not isinstance(base, dict):
             break
@@ -154,7 +138,7 @@ def _camera(name: str, entry: _Object, kind: str | None, pose: _Pose, file: Path
             path=file,
             remedy=f"calibrate with one of {', '.join(_COEFFICIENTS)}",
         )
-    one = validated(_Intrinsic, _flat(entry.data), file=file)
+    one = files.validated(_Intrinsic, _flat(entry.data), file=file)
     key = _COEFFICIENTS[kind]
     k = getattr(one, key) if key is not None else []
     if k is None:
@@ -164,7 +148,7 @@ def _camera(name: str, entry: _Object, kind: str | None, pose: _Pose, file: Path
     (cx, cy), f, R = one.principal_point, one.focal_length, np.array(pose.rotation)
     K = [[f, 0, cx], [0, f, cy], [0, 0, 1]]
     size = (one.width, one.height)
-    return make_camera(name, K, R, -R @ pose.center, size, _lens(kind, tuple(k)), file=file)
+    return files.make_camera(name, K, R, -R @ pose.center, size, _lens(kind, tuple(k)), file=file)
 
 
 def _lens(kind: str, k: tuple[float, ...]) -> Lens | None:
@@ -191,7 +175,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     content |= {"views": [], "intrinsics": [], "extrinsics": [], "structure": [], "control_points": []}
     for id, (view, (name, data)) in enumerate(zip(views, intrinsics, strict=True)):
         content["views"].append({"key": id, "value": _pointer(_view(folder, id, view), id, _NO_NAME)})
-        kind = _pointer(data, len(views) + id, numbers[name] | (0 if name in named else NEW_NAME))
+        kind = _pointer(data, len(views) + id, numbers[name] | (0 if name in named else _NEW_NAME))
         content["intrinsics"].append(
             {"key": id, "value": kind if name in named else {"polymorphic_name": name, **kind}}
         )
@@ -203,7 +187,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
 
 def _pointer(data: dict[str, Any], number: int, kind: int) -> dict[str, Any]:
     """An object as cereal wraps it."""
-    return {"polymorphic_id": kind, "ptr_wrapper": {"id": NEW_NAME | (number + 1), "data": data}}
+    return {"polymorphic_id": kind, "ptr_wrapper": {"id": _NEW_NAME | (number + 1), "data": data}}
 
 
 def _view(folder: Path, id: int, view: ViewSource) -> dict[str, Any]:

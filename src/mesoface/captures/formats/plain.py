@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.files import Side, inside, make_camera, read_json, refused, required, validated
+from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.errors import CaptureError
 from mesoface.files.atomic import atomic_file
@@ -43,7 +43,7 @@ LensModel = Literal[
 ]
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Row = tuple[_Number, _Number, _Number]
-_Size = Annotated[Side, Field(strict=True)]
+_Size = Annotated[files.Side, Field(strict=True)]
 _Path = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
@@ -106,8 +106,8 @@ def read(path: Path) -> CaptureSource:
     Raises:
         CaptureError: no such file, or one that does not follow the schema or has impossible numbers.
     """
-    file = required(path, LOOKS_FOR)
-    content = validated(CaptureFile, read_json(file), file=file)
+    file = files.required(path, LOOKS_FOR)
+    content = files.validated(CaptureFile, files.read_json(file), file=file)
     if twice := _repeated([view.name for view in content.views]):
         raise CaptureError(
             f"two views have the name {twice!r}", path=file, remedy="give each view its own name"
@@ -117,7 +117,7 @@ def read(path: Path) -> CaptureSource:
 
 
 def write_capture_json(
-    folder: str | Path, views: Sequence[ViewSource], *, mm_per_unit: float | None = None
+    folder: str | Path, views: Sequence[ViewSource], mm_per_unit: float | None = None
 ) -> Path:
     """Write ``capture.json`` beside photos that are in place already.
 
@@ -156,11 +156,14 @@ def write_capture_json(
             for view in views
         ],
     )
-    path = folder / "capture.json"
+    path = folder / LOOKS_FOR
     with atomic_file(path) as temporary:
         text = json.dumps(content.model_dump(exclude_none=True), indent=1, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
     return path
+
+
+write = write_capture_json  # the name that it has in all formats
 
 
 def _repeated(names: list[str]) -> str | None:
@@ -171,11 +174,11 @@ def _repeated(names: list[str]) -> str | None:
 def _view(folder: Path, view: CapturedView, file: Path) -> ViewSource:
     """One view as the pipeline takes it."""
     remedy = "see docs/formats.md for the coefficients of each model"
-    with refused(file, remedy, about=f"view {view.name}: "):
+    with files.refused(file, remedy, about=f"view {view.name}: "):
         lens = None if view.distortion is None else _lens(view.distortion)
-    camera = make_camera(view.name, view.K, view.R, view.t, (view.width, view.height), lens, file=file)
-    mask = None if view.mask is None else inside(folder, view.mask, file=file)
-    return ViewSource(view.name, inside(folder, view.image, file=file), camera, mask)
+    camera = files.make_camera(view.name, view.K, view.R, view.t, (view.width, view.height), lens, file=file)
+    mask = None if view.mask is None else files.inside(folder, view.mask, file=file)
+    return ViewSource(view.name, files.inside(folder, view.image, file=file), camera, mask)
 
 
 def _lens(distortion: Distortion) -> Lens:
@@ -197,8 +200,3 @@ def _distortion(lens: Lens | None) -> Distortion | None:
     if isinstance(lens, ColmapLens):
         return Distortion.model_validate({"model": lens.model.lower(), "coefficients": list(lens.parameters)})
     raise ValueError(f"capture.json has no name for the lens {type(lens).__name__}")
-
-
-def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
-    """Write ``capture.json``."""
-    write_capture_json(folder, views, mm_per_unit=mm_per_unit)

@@ -15,26 +15,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree.ElementTree import Element, ElementTree, SubElement, register_namespace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mesoface.captures.capture import CaptureSource, ViewSource
-from mesoface.captures.formats.files import (
-    floats,
-    head_of,
-    list_files,
-    make_camera,
-    notes_on,
-    number,
-    only_file,
-    read_limited,
-    read_xml,
-    refused,
-)
+from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import brown_lens
 from mesoface.captures.formats.photos import Photos, size_of
 from mesoface.captures.formats.terms import as_texts, brown_of, refuse_skew
@@ -44,11 +33,11 @@ from mesoface.geometry.lens import Array
 NAME = "realitycapture"
 LOOKS_FOR = ".xmp files in the folder, images/ or photos/, or a .csv with #name,x,y,alt,heading,pitch,roll,f"
 PHOTO, MASK, STATES_UNIT = "{stem}{suffix}", "masks/{photo}.png", False
-FOLDERS = ("", "images", "photos")
-FILM = 36.0
-"""The longer side of 35 mm film, mm."""
-XCR = "http://www.capturingreality.com/ns/xcr/1.1#"
-RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_FOLDERS = ("", "images", "photos")
+_FILM = 36.0  # the longer side of 35 mm film, mm
+_XMP = "adobe:ns:meta/"
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_XCR = "http://www.capturingreality.com/ns/xcr/1.1#"
 _MODELS = ("", "none", "perspective", "brown3", "brown4", "brown3t2", "brown4t2")
 _REMEDY = "export the metadata (XMP) again, with the camera poses"
 
@@ -58,27 +47,16 @@ _MAX_TABLE_BYTES = 16 * 2**20
 _TABLE_REMEDY = "export the registration again, as Internal/External camera parameters"
 
 
-@dataclass(frozen=True, eq=False)
-class Registered:
-    """A photo's calibration in the program's own terms.
+class _Registered(NamedTuple):
+    """A photo's calibration in the program's own terms."""
 
-    Args:
-        file: the file that holds it.
-        focal: for a film of 36 mm on the photo's longer side, mm.
-        principal: from the middle of the photo, as a share of its longer side.
-        aspect: fy / fx.
-        coefficients: k1 k2 k3 k4 t1 t2.
-        R: (3, 3) world → camera, OpenCV's axes.
-        center: (3,) world units.
-    """
-
-    file: Path
-    focal: float
-    principal: tuple[float, float]
-    aspect: float
-    coefficients: tuple[float, ...]
-    R: Array
-    center: Array
+    file: Path  # that holds it
+    focal: float  # for a film of 36 mm on the photo's longer side, mm
+    principal: tuple[float, float]  # from the middle of the photo, as a share of its longer side
+    aspect: float  # fy / fx
+    coefficients: tuple[float, ...]  # k1 k2 k3 k4 t1 t2
+    R: Array  # (3, 3) world → camera, OpenCV's axes
+    center: Array  # (3,) world units
 
 
 def detect(path: Path) -> bool:
@@ -92,79 +70,66 @@ def read(path: Path) -> CaptureSource:
     Raises:
         CaptureError: neither is there, or one is damaged, or has a lens that is not supported.
     """
-    sidecars, tables, notes = _sidecars(path), _tables(path), []
-    if sidecars:
-        found = {file: _read_sidecar(file) for file in sidecars}
-        rows = [
-            (file.relative_to(path).with_suffix("").as_posix(), row)
-            for file, row in found.items()
-            if row is not None
-        ]
-        notes = notes_on(
-            {
-                "XMP files without a pose, left out": [file.name for file in sidecars if found[file] is None],
-                "not read, as there are XMP files": [file.name for file in tables],
-            }
-        )
-    else:
-        what = "XMP files or one registration as CSV"
-        rows = _read_table(only_file(tables, what, folder=path, remedy=_REMEDY))
+    sidecars, tables = _sidecars(path), _tables(path)
+    if not sidecars:
+        table = files.only_file(tables, "XMP files or one registration as CSV", folder=path, remedy=_REMEDY)
+        return Photos(path).source(NAME, _read_table(table), _camera, file=path)
+    found = {file: _read_sidecar(file) for file in sidecars}
+    rows = [(file.relative_to(path).with_suffix("").as_posix(), row) for file, row in found.items() if row]
+    notes = files.notes_on(
+        {
+            "XMP files without a pose, left out": [file.name for file in sidecars if found[file] is None],
+            "not read, as there are XMP files": [file.name for file in tables],
+        }
+    )
     return Photos(path).source(NAME, rows, _camera, file=path, notes=notes)
 
 
 def _sidecars(path: Path) -> list[Path]:
-    files = [file for folder in FOLDERS for file in list_files(path / folder, ".xmp")]
-    return [file for file in files if XCR in head_of(file)]
+    every = [file for folder in _FOLDERS for file in files.list_files(path / folder, ".xmp")]
+    return [file for file in every if _XCR in files.head_of(file)]
 
 
-def _camera(name: str, row: Registered, photo: Path) -> Camera:
+def _camera(name: str, row: _Registered, photo: Path) -> Camera:
     """A view's camera, in pixels of its photo."""
     width, height = size = size_of(photo)
     longer, (u, v) = max(size), row.principal
-    f = row.focal / FILM * longer
+    f = row.focal / _FILM * longer
     K = [[f, 0, u * longer + width / 2 - 0.5], [0, f * row.aspect, v * longer + height / 2 - 0.5], [0, 0, 1]]
     k1, k2, k3, k4, t1, t2 = row.coefficients
     lens = brown_lens(k1, k2, k3, k4, t2, t1)
-    return make_camera(name, K, row.R, -row.R @ row.center, size, lens, file=row.file)
+    return files.make_camera(name, K, row.R, -row.R @ row.center, size, lens, file=row.file)
 
 
-def _read_sidecar(file: Path) -> Registered | None:
+def _read_sidecar(file: Path) -> _Registered | None:
     """The calibration in an XMP file, or None without a pose."""
     values = _values(file)
-    if "Rotation" not in values or "Position" not in values:
+    if not {"Rotation", "Position"} <= values.keys():
         return None
-    with refused(file, _REMEDY):
-        return _registered(file, values)
-
-
-def _registered(file: Path, values: Mapping[str, str]) -> Registered:
-    """The values of an XMP file as numbers.
-
-    Raises:
-        ValueError: one is missing, is not a number, or belongs to a camera that is not supported.
-    """
-    model = values.get("DistortionModel", "").lower()
-    coefficients = floats(values.get("DistortionCoeficients", "0 0 0 0 0 0"), 6, "DistortionCoeficients")
-    if model not in _MODELS and coefficients.any():
-        raise ValueError(f"the distortion model {model} is not supported, choose Brown3 or Brown4")
-    if skew := number(values, "Skew", 0.0):
-        raise ValueError(f"Skew is {skew:g}, only pixels without skew are read")
-    return Registered(
-        file,
-        number(values, "FocalLength35mm"),
-        (number(values, "PrincipalPointU", 0.0), number(values, "PrincipalPointV", 0.0)),
-        number(values, "AspectRatio", 1.0),
-        tuple(coefficients.tolist()),
-        floats(values["Rotation"], 9, "Rotation").reshape(3, 3),
-        floats(values["Position"], 3, "Position"),
-    )
+    with files.refused(file, _REMEDY):
+        model = values.get("DistortionModel", "").lower()
+        terms = values.get("DistortionCoeficients", "0 0 0 0 0 0")
+        coefficients = files.floats(terms, 6, "DistortionCoeficients")
+        if model not in _MODELS and coefficients.any():
+            raise ValueError(f"the distortion model {model} is not supported, choose Brown3 or Brown4")
+        if skew := files.number(values, "Skew", 0.0):
+            raise ValueError(f"Skew is {skew:g}, only pixels without skew are read")
+        return _Registered(
+            file,
+            files.number(values, "FocalLength35mm"),
+            (files.number(values, "PrincipalPointU", 0.0), files.number(values, "PrincipalPointV", 0.0)),
+            files.number(values, "AspectRatio", 1.0),
+            tuple(coefficients.tolist()),
+            files.floats(values["Rotation"], 9, "Rotation").reshape(3, 3),
+            files.floats(values["Position"], 3, "Position"),
+        )
 
 
 def _values(file: Path) -> dict[str, str]:
     """The values in the program's own namespace, as attributes or as elements."""
-    prefix = "{" + XCR + "}"
+    prefix = "{" + _XCR + "}"
     values: dict[str, str] = {}
-    for description in read_xml(file).iter("{" + RDF + "}Description"):
+    for description in files.read_xml(file).iter("{" + _RDF + "}Description"):
         ours = [*description.items(), *((element.tag, element.text or "") for element in description)]
         values |= {key.removeprefix(prefix): text for key, text in ours if key.startswith(prefix)}
     return values
@@ -172,17 +137,17 @@ def _values(file: Path) -> dict[str, str]:
 
 def _tables(path: Path) -> list[Path]:
     """The CSV files in the folder that begin as a registration with intrinsics does."""
-    return [file for file in list_files(path, ".csv") if _begins_as_table(file)]
+    return [file for file in files.list_files(path, ".csv") if _begins_as_table(file)]
 
 
-def _read_table(file: Path) -> list[tuple[str, Registered]]:
+def _read_table(file: Path) -> list[tuple[str, _Registered]]:
     """The photos' names and calibrations in a registration.
 
     Raises:
         CaptureError: it is damaged, lacks a column, or has something else where a number was expected.
     """
-    with refused(file, _TABLE_REMEDY):
-        header, *lines = _lines(read_limited(file, _MAX_TABLE_BYTES).decode("utf-8-sig"))
+    with files.refused(file, _TABLE_REMEDY):
+        header, *lines = _lines(files.read_limited(file, _MAX_TABLE_BYTES).decode("utf-8-sig"))
         reader = csv.DictReader(io.StringIO("\n".join([_columns(header), *lines])), restval="")
         try:
             return [(cells["name"], _row(file, cells)) for cells in reader]
@@ -199,24 +164,24 @@ def rotation_of(heading: float, pitch: float, roll: float) -> Array:
     return about_z @ about_x @ about_y
 
 
-def _row(file: Path, cells: Mapping[str, str]) -> Registered:
+def _row(file: Path, cells: Mapping[str, str]) -> _Registered:
     try:
-        turned = rotation_of(*(np.radians(number(cells, key)) for key in ("heading", "pitch", "roll")))
-        return Registered(
+        turned = rotation_of(*(np.radians(files.number(cells, key)) for key in ("heading", "pitch", "roll")))
+        return _Registered(
             file,
-            number(cells, "f"),
-            (number(cells, "px", 0.0), number(cells, "py", 0.0)),
+            files.number(cells, "f"),
+            (files.number(cells, "px", 0.0), files.number(cells, "py", 0.0)),
             1.0,
-            tuple(number(cells, key, 0.0) for key in ("k1", "k2", "k3", "k4", "t1", "t2")),
+            tuple(files.number(cells, key, 0.0) for key in ("k1", "k2", "k3", "k4", "t1", "t2")),
             np.diag([1.0, -1.0, -1.0]) @ turned.T,
-            np.array([number(cells, key) for key in ("x", "y", "alt")]),
+            np.array([files.number(cells, key) for key in ("x", "y", "alt")]),
         )
     except ValueError as error:
         raise ValueError(f"{cells['name']}: {error}") from error
 
 
 def _begins_as_table(file: Path) -> bool:
-    lines = _lines(head_of(file))
+    lines = _lines(files.head_of(file))
     return bool(lines) and set(_NEEDED) <= set(_columns(lines[0]).split(","))
 
 
@@ -231,8 +196,7 @@ def _columns(header: str) -> str:
     return ",".join(_SAME.get(name, name) for name in names)
 
 
-_XMP = "adobe:ns:meta/"
-for _prefix, _uri in (("x", _XMP), ("rdf", RDF), ("xcr", XCR)):
+for _prefix, _uri in (("x", _XMP), ("rdf", _RDF), ("xcr", _XCR)):
     register_namespace(_prefix, _uri)
 
 
@@ -256,7 +220,7 @@ def _document(view: ViewSource) -> Element:
         "PosePrior": "exact",
         "Coordinates": "absolute",
         "DistortionModel": "brown4t2" if any((k1, k2, k3, k4, p1, p2)) else "perspective",
-        "FocalLength35mm": _text(camera.K[0, 0] / longer * FILM),
+        "FocalLength35mm": _text(camera.K[0, 0] / longer * _FILM),
         "Skew": "0",
         "AspectRatio": _text(camera.K[1, 1] / camera.K[0, 0]),
         "PrincipalPointU": _text((camera.K[0, 2] + 0.5 - camera.width / 2) / longer),
@@ -268,14 +232,14 @@ def _document(view: ViewSource) -> Element:
         "InMeshing": "1",
     }
     root = Element(f"{{{_XMP}}}xmpmeta")
-    inner = {f"{{{XCR}}}{key}": value for key, value in attributes.items()}
-    description = SubElement(SubElement(root, f"{{{RDF}}}RDF"), f"{{{RDF}}}Description", inner)
+    inner = {f"{{{_XCR}}}{key}": value for key, value in attributes.items()}
+    description = SubElement(SubElement(root, f"{{{_RDF}}}RDF"), f"{{{_RDF}}}Description", inner)
     for key, values in (
         ("Rotation", camera.R),
         ("Position", camera.center),
         ("DistortionCoeficients", (k1, k2, k3, k4, p2, p1)),  # the program's t1 is p2, its t2 p1
     ):
-        SubElement(description, f"{{{XCR}}}{key}").text = _text(values)
+        SubElement(description, f"{{{_XCR}}}{key}").text = _text(values)
     return root
 
 
