@@ -138,7 +138,8 @@ def _stems(views: Sequence[ViewSource]) -> list[str]:
 def _write(to: str, folder: Path, views: Sequence[ViewSource], captured: CaptureSource) -> None:
     """Write the calibration. This precedes the photos, so that unsupported cameras are found at once."""
     for view in views:
-        view.image_path.parent.mkdir(parents=True, exist_ok=True)
+        for path in filter(None, (view.image_path, view.mask_path)):
+            path.parent.mkdir(exist_ok=True)
     try:
         WRITERS[to].write(folder, views, captured.mm_per_unit)
     except Unsupported as error:
@@ -154,7 +155,6 @@ def _copy(before: ViewSource, after: ViewSource) -> None:
     shutil.copyfile(before.image_path, after.image_path)
     if before.mask_path is None or after.mask_path is None:
         return
-    after.mask_path.parent.mkdir(exist_ok=True)
     if before.mask_path.suffix.lower() == after.mask_path.suffix:
         shutil.copyfile(before.mask_path, after.mask_path)
     else:
@@ -167,7 +167,6 @@ def _write_undistorted(before: ViewSource, after: ViewSource) -> None:
     pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     if mask is not None:
         if after.mask_path is not None:
-            after.mask_path.parent.mkdir(exist_ok=True)
             _save(after.mask_path, mask * np.uint8(255))
         elif before.mask_path is None:  # an alpha channel remains one
             pixels = np.dstack([pixels, mask * pixels.dtype.type(np.iinfo(pixels.dtype).max)])

@@ -187,11 +187,7 @@ def _lens(model: str, k: tuple[float, ...]) -> Lens | None:
 
 
 def _check_binary(folder: Path) -> None:
-    """Check that the model's files are complete; ``rigs.bin`` and ``frames.bin`` came with COLMAP 3.12.
-
-    Raises:
-        CaptureError: one is missing, or is shorter or longer than its own counts require.
-    """
+    """Refuse files that are not as long as their counts require. COLMAP 3.12 introduced rigs and frames."""
     for name, end_of in _ENDS.items():
         path = folder / f"{name}.bin"
         if not path.is_file():

@@ -208,11 +208,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _check_events(text: str) -> None:
-    """Check, before anything is built, that the YAML document is shallow and has no references to itself.
-
-    Raises:
-        ValueError: it is deeper, or has one.
-    """
+    """Refuse, before anything is built, YAML that is nested deeply or has references to itself."""
     depth = 0
     for event in yaml.parse(text, Loader=_YamlLoader):
         if isinstance(event, yaml.AliasEvent):

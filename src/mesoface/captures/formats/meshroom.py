@@ -132,11 +132,7 @@ def _camera(name: str, one: _Intrinsic, pose: _Pose, version: _Version, file: Pa
 
 
 def _focal_lengths(one: _Intrinsic, version: _Version) -> tuple[float, float]:
-    """Fx and fy, pixels.
-
-    Raises:
-        ValueError: the file has none of the kind that its version has.
-    """
+    """Fx and fy, pixels, from the key that the file's version has them under."""
     if version < (1, 2, 2):
         if one.pxFocalLength is None:
             raise ValueError("has no pxFocalLength")
@@ -149,11 +145,6 @@ def _focal_lengths(one: _Intrinsic, version: _Version) -> tuple[float, float]:
 
 
 def _lens(one: _Intrinsic) -> Lens | None:
-    """The lens.
-
-    Raises:
-        ValueError: it is not supported, or has another number of coefficients.
-    """
     kind, k = (one.distortionType or one.type).lower(), tuple(one.distortionParams)
     if one.undistortionType.lower() != "none":
         raise ValueError(f"undistortion {one.undistortionType} is not supported")

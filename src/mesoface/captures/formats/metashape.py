@@ -148,11 +148,7 @@ def _intrinsics(sensor: Element | None, id: str | None, file: Path) -> _Intrinsi
 
 
 def _parsed(calibration: Element, kind: str) -> _Intrinsics:
-    """The intrinsics in an element ``calibration`` of a camera of the type ``kind``.
-
-    Raises:
-        ValueError: a number is missing or impossible, or the type is not supported.
-    """
+    """The intrinsics in an element ``calibration`` of a camera of the type ``kind``."""
     if calibration.find("fx") is not None:
         raise ValueError("has fx and fy, as PhotoScan before 1.2 wrote them")
     resolution = calibration.find("resolution")

@@ -141,11 +141,7 @@ def _tables(path: Path) -> list[Path]:
 
 
 def _read_table(file: Path) -> list[tuple[str, _Registered]]:
-    """The photos' names and calibrations in a registration.
-
-    Raises:
-        CaptureError: it is damaged, lacks a column, or has something else where a number was expected.
-    """
+    """The photos' names and calibrations in a registration."""
     with files.refused(file, _TABLE_REMEDY):
         header, *lines = _lines(files.read_limited(file, _MAX_TABLE_BYTES).decode("utf-8-sig"))
         reader = csv.DictReader(io.StringIO("\n".join([_columns(header), *lines])), restval="")
