@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,11 +45,20 @@ def folder(rig, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def assert_cameras(points) -> Callable[..., None]:
-    """``assert_cameras(source, cameras)``: same names, sizes, projections; points may be in other units."""
+    """``assert_cameras(source, cameras)``: same names, sizes, projections; points may be in other units.
+
+    With ``format``, also that the source has this format, and no notes.
+    """
 
     def check(
-        source: CaptureSource, cameras: Sequence[Camera], *, units_per_mm: float = 1.0, names: str = "cam{}"
+        source: CaptureSource,
+        cameras: Sequence[Camera],
+        format: str | None = None,
+        *,
+        units_per_mm: float = 1.0,
+        names: str = "cam{}",
     ) -> None:
+        assert format is None or (source.format, source.notes) == (format, ())
         assert [view.name for view in source.views] == [names.format(i) for i in range(len(cameras))]
         for view, camera in zip(source.views, cameras, strict=True):
             assert (view.camera.width, view.camera.height) == (camera.width, camera.height)
@@ -57,6 +68,24 @@ def assert_cameras(points) -> Callable[..., None]:
             assert (depth > 0).all()
 
     return check
+
+
+def edit(file: Path, change: Callable[[Any], Any]) -> Path:
+    """The file after ``change``: of JSON's content in place, of a text to what it returns."""
+    text = file.read_text()
+    if file.suffix in (".json", ".sfm"):
+        change(content := json.loads(text))
+        file.write_text(json.dumps(content))
+    else:
+        file.write_text(change(text))
+    return file
+
+
+def edit_params(folder: Path, **changes: Any) -> None:
+    """Change keys of params.json, which are written with a ``v`` in front; None removes one."""
+    path = folder / "params.json"
+    params = json.loads(path.read_text()) | {key.removeprefix("v"): new for key, new in changes.items()}
+    path.write_text(json.dumps({key: value for key, value in params.items() if value is not None}))
 
 
 @pytest.fixture

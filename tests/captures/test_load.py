@@ -1,6 +1,5 @@
 """Loading: pixels are the camera's, and every bad input is refused in one line that names it."""
 
-import json
 import struct
 import zlib
 
@@ -14,6 +13,7 @@ from mesoface.captures.load import load_capture
 from mesoface.errors import CaptureError
 from mesoface.files.images import read_header, turn_upright
 from mesoface.geometry.camera import Camera, OpenCVLens
+from tests.captures.conftest import edit_params
 
 LENS = (-0.08, 0.05, 0.0005, -0.0004, 0.0)
 
@@ -25,13 +25,6 @@ def pair(drawn_rig, tmp_path):
     facescape.write_photos(tmp_path, rig.photos, rig.cameras)
     (tmp_path / "0.jpg").unlink()
     return rig
-
-
-def edit(folder, **changes):
-    """Change keys of params.json, which are written with a ``v`` in front."""
-    path = folder / "params.json"
-    changes = {key.removeprefix("v"): value for key, value in changes.items()}
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def refused(folder, words, path=None, **kwargs):
@@ -105,7 +98,7 @@ def test_progress_is_told(capture_folder):
 
 def test_notes_of_the_format_are_kept(capture_folder):
     folder = capture_folder()
-    edit(folder, v1_valid=False)
+    edit_params(folder, v1_valid=False)
     capture = load_capture(folder)
     assert capture.names == ("0", "2", "3")
     assert "marked invalid" in capture.notes[0]
@@ -158,13 +151,6 @@ def test_an_alpha_channel_is_the_mask_where_there_is_none(pair, tmp_path):
     assert views[1].mask is None
 
 
-def test_float_pixels_are_refused(capture_folder):
-    folder = capture_folder()
-    (folder / "1.jpg").unlink()
-    cv2.imwrite(str(folder / "1.tif"), np.zeros((128, 96), np.float32))
-    refused(folder, "32-bit pixels", folder / "1.tif")
-
-
 # ---------------------------------------------------------------- masks
 
 
@@ -192,12 +178,6 @@ def test_a_mask_of_another_size_is_refused(masked):
 # ---------------------------------------------------------------- bad photos
 
 
-def test_a_missing_photo_is_refused(capture_folder):
-    folder = capture_folder()
-    (folder / "2.jpg").unlink()
-    refused(folder, "the image is missing", folder / "2.jpg")
-
-
 @pytest.mark.parametrize(("suffix", "bits"), [(".jpg", 8), (".png", 8), (".png", 16)])
 def test_a_truncated_photo_is_refused(capture_folder, drawn_rig, suffix, bits):
     folder, photo = capture_folder(), drawn_rig(4, lens=LENS).photos[2]
@@ -206,20 +186,6 @@ def test_a_truncated_photo_is_refused(capture_folder, drawn_rig, suffix, bits):
     cv2.imwrite(str(path), photo if bits == 8 else as_16_bit(photo))
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     refused(folder, "truncated or corrupt", path)
-
-
-def test_a_photo_that_is_none_is_refused(capture_folder):
-    folder = capture_folder()
-    (folder / "2.jpg").write_bytes(b"GIF? no." * 20)
-    refused(folder, "is not an image that can be read", folder / "2.jpg")
-    (folder / "2.jpg").write_bytes(b"")
-    refused(folder, "is not an image that can be read", folder / "2.jpg")
-
-
-def test_a_photo_of_another_size_is_refused_with_both_sizes(capture_folder):
-    folder = capture_folder()
-    Image.new("RGB", (48, 64)).save(folder / "2.jpg")
-    refused(folder, r"the image is 48×64, but its camera was calibrated at 96×128", folder / "2.jpg")
 
 
 def png_header(width, height):
@@ -231,21 +197,46 @@ def png_header(width, height):
     return out
 
 
+def encoded(suffix, dtype, width, height):
+    return cv2.imencode(suffix, np.zeros((height, width), dtype))[1].tobytes()
+
+
 @pytest.mark.parametrize("size", [(30_000, 30_000), (13_400, 13_400)])
 def test_a_huge_header_is_refused_before_decoding(capture_folder, monkeypatch, size):
     folder = capture_folder()
     (folder / "2.jpg").unlink()
     (folder / "2.png").write_bytes(png_header(*size))
-    edit(folder, v2_width=size[0], v2_height=size[1])
+    edit_params(folder, v2_width=size[0], v2_height=size[1])
     monkeypatch.setattr("mesoface.captures.load.decode_photo", lambda path: pytest.fail("decoded"))
     refused(folder, "claims more than 178 megapixels", folder / "2.png")
 
 
-def test_a_huge_header_that_matches_no_camera(capture_folder):
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 96 128\n%%EndComments\nshowpage\n"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "words"),
+    [
+        (".jpg", None, "the image is missing"),
+        (".jpg", b"GIF? no." * 20, "is not an image that can be read"),
+        (".jpg", b"", "is not an image that can be read"),
+        (".jpg", POSTSCRIPT, "is not an image that can be read"),  # Pillow has Ghostscript run it
+        (
+            ".jpg",
+            encoded(".jpg", "u1", 48, 64),
+            "the image is 48×64, but its camera was calibrated at 96×128",
+        ),
+        (".png", png_header(10_000, 10_000), "the image is 10000×10000, but its camera"),
+        (".tif", encoded(".tif", "f4", 96, 128), "32-bit pixels"),
+    ],
+    ids=["missing", "not an image", "empty", "program", "small", "huge", "float"],
+)
+def test_what_is_not_the_photo_is_refused_with_the_reason(capture_folder, suffix, content, words):
     folder = capture_folder()
     (folder / "2.jpg").unlink()
-    (folder / "2.png").write_bytes(png_header(10_000, 10_000))
-    refused(folder, "the image is 10000×10000, but its camera", folder / "2.png")
+    if content is not None:
+        (folder / f"2{suffix}").write_bytes(content)
+    refused(folder, words, folder / f"2{suffix}")
 
 
 # ---------------------------------------------------------------- EXIF orientation
@@ -311,7 +302,7 @@ def test_a_turn_that_the_size_does_not_tell_is_refused(pair, tmp_path, orientati
 def test_one_view_is_refused(capture_folder):
     folder = capture_folder()
     refused(folder, "only 1 usable view, at least two are needed", names=["2"])
-    edit(folder, **{f"v{i}_valid": False for i in range(3)})
+    edit_params(folder, **{f"v{i}_valid": False for i in range(3)})
     refused(folder, r"only 1 usable view.*marked invalid in params\.json: 0, 1, 2")
 
 
@@ -362,12 +353,3 @@ def test_captures_at_hand(shared, name, format, views):
         assert view.mask is None or 0.1 < view.mask.mean() < 0.9
         # the strong lens of the phone costs a margin, not the picture
         assert view.image.shape[0] * view.image.shape[1] > 0.85 * 480 * 270
-
-
-def test_a_photo_that_is_a_program_is_no_photo(capture_folder):
-    """Pillow has Ghostscript run PostScript, whatever the file's suffix."""
-    folder = capture_folder()
-    (folder / "0.jpg").write_bytes(
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 96 128\n%%EndComments\nshowpage\n"
-    )
-    refused(folder, "is not an image that can be read", folder / "0.jpg")

@@ -17,6 +17,7 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -41,7 +42,6 @@ TOKENS = [
     *(b"[" * 3000, b"{" * 3000, b'{"a":' * 2000, b"<a>" * 3000, b"- " * 3000, b"\xff" * 8, b"9" * 5000),
     *(b"\n", b",", b":", b" "),
 ]
-NUMBER = re.compile(rb"-?\d+\.?\d*(?:[eE][-+]?\d+)?")
 
 
 class Hang(Exception):
@@ -173,22 +173,20 @@ def _overwrite(content: bytes, rng: random.Random) -> bytes:
     return content[:a] + token + content[a + len(token) :]
 
 
-def _number(content: bytes, rng: random.Random) -> bytes:
-    found = list(NUMBER.finditer(content))
-    if not found:
-        return _overwrite(content, rng)
-    one = rng.choice(found)
-    return content[: one.start()] + rng.choice(TOKENS) + content[one.end() :]
+def _instead_of(pattern: str) -> Callable[[bytes, random.Random], bytes]:
+    """Puts a token in the place of something that the pattern finds."""
+
+    def mutate(content: bytes, rng: random.Random) -> bytes:
+        found = list(re.finditer(pattern.encode(), content))
+        if not found:
+            return _overwrite(content, rng)
+        one = rng.choice(found)
+        return content[: one.start()] + rng.choice(TOKENS) + content[one.end() :]
+
+    return mutate
 
 
-def _word(content: bytes, rng: random.Random) -> bytes:
-    found = list(re.finditer(rb"[A-Za-z_][\w./]*", content))
-    if not found:
-        return _overwrite(content, rng)
-    one = rng.choice(found)
-    return content[: one.start()] + rng.choice(TOKENS) + content[one.end() :]
-
-
+_number, _word = _instead_of(r"-?\d+\.?\d*(?:[eE][-+]?\d+)?"), _instead_of(r"[A-Za-z_][\w./]*")
 MUTATIONS = (_flip, _truncate, _delete, _repeat, _insert, _overwrite, _number, _number, _word)
 
 if __name__ == "__main__":

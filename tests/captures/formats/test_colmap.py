@@ -13,6 +13,7 @@ from mesoface.captures.formats import colmap, read_source
 from mesoface.captures.formats.colmap import intrinsics
 from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.geometry.lens import OpenCVLens
+from tests.captures.conftest import edit
 
 MODELS = {
     "SIMPLE_PINHOLE": (500, 49, 62),
@@ -197,11 +198,9 @@ def test_a_rig_of_several_cameras_is_read(rig, tmp_path):
     """Photos of one frame share its pose; each camera's own place in the rig comes on top."""
     reconstruction, (first, second, _) = pycolmap.Reconstruction(), rig.cameras
     colmap_rig = pycolmap.Rig(rig_id=1)
+    pinhole = {"model": "PINHOLE", "width": 96, "height": 128, "params": MODELS["PINHOLE"]}
     for i in (1, 2):
-        params = MODELS["PINHOLE"]
-        reconstruction.add_camera(
-            pycolmap.Camera(model="PINHOLE", width=96, height=128, params=params, camera_id=i)
-        )
+        reconstruction.add_camera(pycolmap.Camera(**pinhole, camera_id=i))
     relative = second.R @ first.R.T
     pose = pycolmap.Rigid3d(pycolmap.Rotation3d(relative), second.t - relative @ first.t)
     colmap_rig.add_ref_sensor(pycolmap.sensor_t(type=pycolmap.SensorType.CAMERA, id=1))
@@ -250,8 +249,7 @@ def test_damaged_text_models_are_named(rig, tmp_path, name, content, assert_refu
 
 def test_numbers_that_are_not_finite_are_refused(rig, tmp_path, assert_refused):
     folder = write(tmp_path, rig, text=True) / "sparse/0"
-    text = (folder / "cameras.txt").read_text()
-    (folder / "cameras.txt").write_text(text.replace("500", "nan"))
+    edit(folder / "cameras.txt", lambda t: t.replace("500", "nan"))
     assert_refused(tmp_path, str(folder))
 
 

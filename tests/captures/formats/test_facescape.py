@@ -9,6 +9,7 @@ from PIL import Image
 
 from mesoface.captures.formats import facescape, read_source
 from mesoface.geometry.camera import Camera, OpenCVLens
+from tests.captures.conftest import edit_params
 
 
 @pytest.fixture
@@ -17,19 +18,10 @@ def folder(rig, tmp_path):
     return tmp_path
 
 
-def edit(folder, **changes):
-    """Change keys of params.json; None removes one."""
-    path = folder / "params.json"
-    params = {**json.loads(path.read_text()), **{key.lstrip("v"): value for key, value in changes.items()}}
-    path.write_text(json.dumps({key: value for key, value in params.items() if value is not None}))
-
-
 def test_written_views_read_back(folder, rig, assert_cameras):
     source = read_source(folder)
-    assert source.format == "facescape"
-    assert source.notes == ()
     assert source.mm_per_unit is None
-    assert_cameras(source, rig.cameras, names="{}")
+    assert_cameras(source, rig.cameras, "facescape", names="{}")
 
 
 def test_numbers_and_scale_are_written_and_read(rig, tmp_path):
@@ -56,7 +48,7 @@ def test_what_the_papers_code_writes_is_enough(folder):
 
 @pytest.mark.parametrize("scale", [0, -1.0, "41", True, float("inf"), [1]])
 def test_a_scale_that_is_none_is_refused(folder, scale, assert_refused):
-    edit(folder, mm_per_unit=scale)
+    edit_params(folder, mm_per_unit=scale)
     assert_refused(folder, "mm_per_unit must be a number above 0")
 
 
@@ -78,14 +70,14 @@ def test_photos_are_written_as_given(folder, rig):
 
 
 def test_invalid_views_are_left_out_and_noted(folder):
-    edit(folder, v1_valid=False)
+    edit_params(folder, v1_valid=False)
     source = read_source(folder)
     assert [view.name for view in source.views] == ["0", "2"]
     assert source.notes == ("left out, marked invalid in params.json: 1",)
 
 
 def test_an_invalid_view_may_have_garbage(folder):
-    edit(folder, v1_valid=False, v1_K=[[0]], v1_Rt=None)
+    edit_params(folder, v1_valid=False, v1_K=[[0]], v1_Rt=None)
     assert len(read_source(folder).views) == 2
 
 
@@ -132,7 +124,7 @@ ROTATED = np.column_stack([2 * np.eye(3), np.zeros(3)]).tolist()
     ],
 )
 def test_wrong_numbers_name_the_file_and_the_view(folder, changes, words, assert_refused):
-    edit(folder, **changes)
+    edit_params(folder, **changes)
     assert_refused(folder, words, folder / "params.json")
 
 

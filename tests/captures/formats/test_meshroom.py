@@ -7,6 +7,7 @@ import pytest
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.geometry.lens import OpenCVLens
+from tests.captures.conftest import edit
 
 SENSOR = 23.5  # mm
 FISHEYE = ColmapLens("OPENCV_FISHEYE", (0, 2, 3, 4))
@@ -55,10 +56,7 @@ def write(folder, content, name="cameras.sfm"):
 
 @pytest.mark.parametrize("version", [(1, 0, 0), *((1, 2, minor) for minor in (0, 1, 2, 4, 5, 8))])
 def test_convention_of_every_version(folder, rig, version, assert_cameras):
-    source = read_source(write(folder, by_hand(rig, version)))
-    assert source.format == "meshroom"
-    assert source.notes == ()
-    assert_cameras(source, rig.cameras)
+    assert_cameras(read_source(write(folder, by_hand(rig, version))), rig.cameras, "meshroom")
 
 
 @pytest.mark.parametrize("version", [(1, 2, 1), (1, 2, 4), (1, 2, 6), (1, 2, 8)])
@@ -84,7 +82,7 @@ def test_the_old_name_of_the_file(folder, rig, assert_cameras):
 )
 def test_lenses(folder, rig, changes, lens):
     content = by_hand(rig)
-    content["intrinsics"][0] |= changes
+    first(content).update(changes)
     assert read_source(write(folder, content)).views[0].camera.lens == lens
 
 
@@ -108,18 +106,9 @@ def test_what_has_no_pose_or_photo_is_left_out(folder, rig):
         (lambda c: c.update(version=["1"]), "version.1: Field required"),
         (lambda c: first(c).pop("focalLength"), "intrinsic 0: has no focalLength"),
         (lambda c: first(c).update(sensorWidth="0"), "intrinsics.0.sensorWidth"),
-        (
-            lambda c: first(c).update(type="equidistant"),
-            "the camera type equidistant is not supported",
-        ),
-        (
-            lambda c: first(c).update(distortionType="3deanamorphic4"),
-            "3deanamorphic4 is not supported",
-        ),
-        (
-            lambda c: first(c).update(undistortionType="radialk3"),
-            "undistortion radialk3 is not supported",
-        ),
+        (lambda c: first(c).update(type="equidistant"), "the camera type equidistant is not supported"),
+        (lambda c: first(c).update(distortionType="3deanamorphic4"), "3deanamorphic4 is not supported"),
+        (lambda c: first(c).update(undistortionType="radialk3"), "undistortion radialk3 is not supported"),
         (lambda c: first(c).update(distortionParams=["1"]), "brown does not take 1 coefficients"),
         (lambda c: first(c).update(focalLength="nan"), "intrinsics.0.focalLength"),
         (lambda c: c["poses"][0]["pose"]["transform"]["rotation"].pop(), "poses.0.pose.transform.rotation"),
@@ -127,9 +116,7 @@ def test_what_has_no_pose_or_photo_is_left_out(folder, rig):
     ],
 )
 def test_damaged_files_are_refused_in_words(folder, rig, change, words, assert_refused):
-    content = by_hand(rig)
-    change(content)
-    assert_refused(write(folder, content), words, folder / "cameras.sfm")
+    assert_refused(folder, words, edit(write(folder, by_hand(rig)) / "cameras.sfm", change))
 
 
 def test_two_files_are_one_too_many(folder, rig, assert_refused):

@@ -1,6 +1,7 @@
 """Metashape's XML: transforms of chunk and component, units, lenses, and what is left out or refused."""
 
 import re
+import shutil
 from xml.sax.saxutils import quoteattr
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.lenses import ColmapLens
+from tests.captures.conftest import edit
 
 WORLD_R = cv2.Rodrigues(np.array([0.3, -0.2, 0.5]))[0]
 WORLD_T, SCALE = np.array([0.4, -0.3, 0.2]), 0.025
@@ -176,14 +178,12 @@ BOMB = '<?xml version="1.0"?><!DOCTYPE d [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">
     ],
 )
 def test_damaged_files_are_refused_in_words(folder, rig, change, words, assert_refused):
-    file = write(folder, rig) / "cameras.xml"
-    file.write_text(change(file.read_text()))
+    file = edit(write(folder, rig) / "cameras.xml", change)
     assert_refused(folder, words, file, format="metashape")
 
 
 def test_two_files_are_one_too_many(folder, rig, assert_refused):
-    text = (write(folder, rig) / "cameras.xml").read_text()
-    (folder / "old.xml").write_text(text)
+    shutil.copy(write(folder, rig) / "cameras.xml", folder / "old.xml")
     assert_refused(folder, re.compile(r"one \.xml file .* found cameras\.xml, old\.xml"))
 
 

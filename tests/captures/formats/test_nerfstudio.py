@@ -9,6 +9,7 @@ from PIL import Image
 
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.lenses import ColmapLens
+from tests.captures.conftest import edit
 
 LENS = {"k1": -0.08, "k2": 0.05, "k3": 0.01, "p1": 0.0005, "p2": -0.0004}
 
@@ -43,10 +44,7 @@ def write(folder, rig, content=None):
 
 
 def test_convention_opengl_poses_and_half_pixels(rig, tmp_path, assert_cameras):
-    source = read_source(write(tmp_path, rig))
-    assert source.format == "nerfstudio"
-    assert source.notes == ()
-    assert_cameras(source, rig.cameras, names="{}")
+    assert_cameras(read_source(write(tmp_path, rig)), rig.cameras, "nerfstudio", names="{}")
 
 
 def test_a_frames_intrinsics_win(rig, tmp_path):
@@ -130,9 +128,7 @@ def drop(content, *keys):
     ],
 )
 def test_wrong_files_are_refused_in_words(rig, tmp_path, change, words, assert_refused):
-    content = transforms_of(rig)
-    change(content)
-    assert_refused(write(tmp_path, rig, content), words, tmp_path / "transforms.json")
+    assert_refused(tmp_path, words, edit(write(tmp_path, rig) / "transforms.json", change))
 
 
 def test_not_json_is_refused(tmp_path, assert_refused):

@@ -10,6 +10,7 @@ import pytest
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.files import read_yaml
 from mesoface.captures.formats.lenses import ColmapLens
+from tests.captures.conftest import edit
 
 
 def values_of(camera) -> dict[str, np.ndarray]:
@@ -75,10 +76,7 @@ def write(folder, rig, way="storage.yml", below="calibration"):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_convention_is_opencvs_own(folder, rig, way, assert_cameras):
-    source = read_source(write(folder, rig, way))
-    assert source.format == "opencv"
-    assert source.notes == ()
-    assert_cameras(source, rig.cameras)
+    assert_cameras(read_source(write(folder, rig, way)), rig.cameras, "opencv")
 
 
 def test_matrices_further_inside_are_not_a_camera(folder, rig, assert_refused):
@@ -127,9 +125,7 @@ def test_a_mask_beside(folder, rig):
     ],
 )
 def test_damaged_files_are_refused_in_words(folder, rig, change, words, assert_refused):
-    file = write(folder, rig) / "calibration/cam1.yml"
-    file.write_text(change(file.read_text()))
-    assert_refused(folder, words, file)
+    assert_refused(folder, words, edit(write(folder, rig) / "calibration/cam1.yml", change))
 
 
 def test_nothing_is_constructed_from_tags(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.geometry.lens import OpenCVLens
+from tests.captures.conftest import edit
 
 NEW = 1 << 31
 UNDEFINED = 4294967295
@@ -49,10 +50,7 @@ def lens_of(content, i=0) -> dict:
 
 
 def test_convention_world_to_camera_and_integer_pixels(folder, rig, assert_cameras):
-    source = read_source(write(folder, by_hand(rig)))
-    assert source.format == "openmvg"
-    assert source.notes == ()
-    assert_cameras(source, rig.cameras)
+    assert_cameras(read_source(write(folder, by_hand(rig))), rig.cameras, "openmvg")
 
 
 @pytest.mark.parametrize(
@@ -129,9 +127,7 @@ def test_photos_of_one_name_are_told_apart_by_their_folders(folder, rig):
     ],
 )
 def test_damaged_files_are_refused_in_words(folder, rig, change, words, assert_refused):
-    content = by_hand(rig)
-    change(content)
-    assert_refused(write(folder, content), words, folder / "sfm_data.json")
+    assert_refused(folder, words, edit(write(folder, by_hand(rig)) / "sfm_data.json", change))
 
 
 def test_photos_that_cannot_be_told_apart_are_an_error(folder, rig, assert_refused):

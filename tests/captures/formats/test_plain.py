@@ -11,6 +11,7 @@ from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats import plain, read_source
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.geometry.lens import OpenCVLens
+from tests.captures.conftest import edit
 
 LENSES = [
     None,
@@ -48,17 +49,10 @@ def folder(folder, rig):
     return folder
 
 
-def edit(folder, change):
-    content = json.loads((folder / "capture.json").read_text())
-    change(content)
-    (folder / "capture.json").write_text(json.dumps(content))
-
-
 def test_convention_nothing_is_converted(folder, rig, assert_cameras):
     source = read_source(folder)
-    assert source.format == "plain"
     assert source.mm_per_unit == 1.0
-    assert_cameras(source, rig.cameras)
+    assert_cameras(source, rig.cameras, "plain")
     for view, camera in zip(source.views, rig.cameras, strict=True):
         np.testing.assert_array_equal(view.camera.K, camera.K)
         np.testing.assert_array_equal(view.camera.t, camera.t)
@@ -87,10 +81,9 @@ def test_every_lens_is_written_and_read_back(lens, rig, tmp_path):
 
 
 def test_a_scale_that_is_not_known_is_none(folder):
-    edit(folder, lambda c: c.update(mm_per_unit=None))
-    assert read_source(folder).mm_per_unit is None
-    edit(folder, lambda c: c.pop("mm_per_unit"))
-    assert read_source(folder).mm_per_unit is None
+    for change in (lambda c: c.update(mm_per_unit=None), lambda c: c.pop("mm_per_unit")):
+        edit(folder / "capture.json", change)
+        assert read_source(folder).mm_per_unit is None
 
 
 def test_writing_refuses_what_the_file_cannot_say(rig, tmp_path):
@@ -132,8 +125,7 @@ def test_writing_refuses_what_the_file_cannot_say(rig, tmp_path):
     ],
 )
 def test_wrong_files_are_refused_in_words(folder, change, words, assert_refused):
-    edit(folder, change)
-    assert_refused(folder, words, folder / "capture.json")
+    assert_refused(folder, words, edit(folder / "capture.json", change))
 
 
 def test_the_schema_names_every_key_and_refuses_others():

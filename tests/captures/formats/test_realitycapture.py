@@ -9,6 +9,7 @@ from PIL import Image
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.lenses import BrownLens
 from mesoface.captures.formats.realitycapture import rotation_of
+from tests.captures.conftest import edit
 
 HEADER = "#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"
 
@@ -81,10 +82,8 @@ def with_csv(folder, rig):
 
 def test_convention_xmp_film_of_36_mm_and_half_pixels(with_xmp, rig, assert_cameras):
     source = read_source(with_xmp)
-    assert source.format == "realitycapture"
-    assert source.notes == ()
     assert source.mm_per_unit is None
-    assert_cameras(source, rig.cameras)
+    assert_cameras(source, rig.cameras, "realitycapture")
 
 
 def test_convention_csv_is_the_same_cameras(with_csv, rig, assert_cameras):
@@ -132,8 +131,7 @@ def test_xmp_wins_over_csv_and_says_so(with_xmp, rig):
 
 def test_what_has_no_pose_or_photo_is_left_out(with_xmp):
     (with_xmp / "photos/cam1.png").unlink()
-    file = with_xmp / "photos/cam2.xmp"
-    file.write_text(file.read_text().replace("xcr:Position", "xcr:Place"))
+    edit(with_xmp / "photos/cam2.xmp", lambda t: t.replace("xcr:Position", "xcr:Place"))
     source = read_source(with_xmp)
     assert [view.name for view in source.views] == ["cam0"]
     assert source.notes == (
@@ -162,9 +160,7 @@ def test_other_xmp_files_are_not_ours(folder, assert_refused):
     ],
 )
 def test_damaged_xmp_is_refused_in_words(with_xmp, change, words, assert_refused):
-    file = with_xmp / "photos/cam0.xmp"
-    file.write_text(change(file.read_text()))
-    assert_refused(with_xmp, words, file)
+    assert_refused(with_xmp, words, edit(with_xmp / "photos/cam0.xmp", change))
 
 
 @pytest.mark.parametrize(
@@ -177,8 +173,7 @@ def test_damaged_xmp_is_refused_in_words(with_xmp, change, words, assert_refused
     ],
 )
 def test_damaged_csv_is_refused_in_words(with_csv, change, words, assert_refused):
-    file = with_csv / "registration.csv"
-    file.write_text(change(file.read_text()))
+    edit(with_csv / "registration.csv", change)
     assert_refused(with_csv, words)
 
 
