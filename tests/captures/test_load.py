@@ -197,10 +197,6 @@ def png_header(width, height):
     return out
 
 
-def encoded(suffix, dtype, width, height):
-    return cv2.imencode(suffix, np.zeros((height, width), dtype))[1].tobytes()
-
-
 @pytest.mark.parametrize("size", [(30_000, 30_000), (13_400, 13_400)])
 def test_a_huge_header_is_refused_before_decoding(capture_folder, monkeypatch, size):
     folder = capture_folder()
@@ -211,6 +207,8 @@ def test_a_huge_header_is_refused_before_decoding(capture_folder, monkeypatch, s
     refused(folder, "claims more than 178 megapixels", folder / "2.png")
 
 
+SMALL = cv2.imencode(".jpg", np.zeros((64, 48), np.uint8))[1].tobytes()
+FLOATS = cv2.imencode(".tif", np.zeros((128, 96), np.float32))[1].tobytes()
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 96 128\n%%EndComments\nshowpage\n"
 
 
@@ -221,13 +219,9 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 96 128\n%%EndComments
         (".jpg", b"GIF? no." * 20, "is not an image that can be read"),
         (".jpg", b"", "is not an image that can be read"),
         (".jpg", POSTSCRIPT, "is not an image that can be read"),  # Pillow has Ghostscript run it
-        (
-            ".jpg",
-            encoded(".jpg", "u1", 48, 64),
-            "the image is 48×64, but its camera was calibrated at 96×128",
-        ),
+        (".jpg", SMALL, "the image is 48×64, but its camera was calibrated at 96×128"),
         (".png", png_header(10_000, 10_000), "the image is 10000×10000, but its camera"),
-        (".tif", encoded(".tif", "f4", 96, 128), "32-bit pixels"),
+        (".tif", FLOATS, "32-bit pixels"),
     ],
     ids=["missing", "not an image", "empty", "program", "small", "huge", "float"],
 )

@@ -29,16 +29,8 @@ SECONDS, BYTES = 5.0, 1 << 30
 CALIBRATIONS = (".json", ".xml", ".xmp", ".csv", ".sfm", ".yml", ".bin", ".txt")
 TOKENS = [
     *b'NaN 1e999 -1 0 1e-300 1e300 99999999999999999999 null true [] {} "" .. ../../../etc/passwd'.split(),
-    *(
-        b"/etc/passwd",
-        b"\0",
-        b"\xff\xfe",
-        b"<!DOCTYPE a>",
-        b'<!DOCTYPE a [<!ENTITY b "c">]>&b;',
-        b"&b;",
-        b"*a",
-    ),
-    *(b"&a ", b"!!python/object:os.system ", b"\n", b","),
+    *(b"/etc/passwd", b"\0", b"\xff\xfe", b"<!DOCTYPE a>", b'<!DOCTYPE a [<!ENTITY b "c">]>&b;', b"&b;"),
+    *(b"*a", b"&a ", b"!!python/object:os.system ", b"\n", b","),
     *(b"[" * 3000, b"{" * 3000, b'{"a":' * 2000, b"<a>" * 3000, b"- " * 3000, b"\xff" * 8, b"9" * 5000),
     *(b"\n", b",", b":", b" "),
 ]

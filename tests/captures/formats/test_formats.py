@@ -1,12 +1,16 @@
-"""Finding the format of a folder."""
+"""All formats: finding the one of a folder, paths and XML from anywhere, files of ours read back or refused."""
 
 import re
 
+import numpy as np
 import pytest
 
-from mesoface.captures.formats import FORMATS, read_source
+from mesoface.captures.formats import FORMATS, WRITERS, read_source
 from mesoface.captures.formats.files import inside, read_xml, unique_names
+from mesoface.captures.formats.lenses import BrownLens, ColmapLens
+from mesoface.captures.formats.terms import Unsupported
 from mesoface.errors import CaptureError
+from mesoface.geometry.lens import OpenCVLens
 
 
 def test_an_empty_folder_is_refused_with_what_was_looked_for(tmp_path, assert_refused):
@@ -88,3 +92,111 @@ def test_inner_paths_are_taken(tmp_path):
 def test_names_are_stems_where_they_tell_views_apart():
     assert unique_names(["a/0.jpg", "b/1.jpg"]) == ["0", "1"]
     assert unique_names(["a/0.jpg", "b/0.jpg"]) == ["a/0.jpg", "b/0.jpg"]
+
+
+BROWN = OpenCVLens((-0.08, 0.05, 0.0005, -0.0004, 0.01))
+RATIONAL = OpenCVLens((-0.08, 0.05, 0.0005, -0.0004, 0.01, 0.001, 0.002, 0.003))
+PRISM = OpenCVLens((-0.08, 0.05, 0.0005, -0.0004, 0.01, 0, 0, 0, 0.001, 0, 0, 0))
+BROWN4 = BrownLens((-0.08, 0.05, 0.01, -0.02, 0.0005, -0.0004))
+FISHEYE = ColmapLens("OPENCV_FISHEYE", (0.05, 0.01, -0.004, 0.001))
+FOV = ColmapLens("FOV", (0.4,))
+SUPPORTED = {
+    "plain": (None, BROWN, RATIONAL, PRISM, BROWN4, FISHEYE, FOV),
+    "facescape": (None, BROWN),
+    "colmap": (None, BROWN, RATIONAL, FISHEYE, FOV),
+    "nerfstudio": (None, BROWN, FISHEYE),
+    "metashape": (None, BROWN, BROWN4, FISHEYE),
+    "realitycapture": (None, BROWN, BROWN4),
+    "openmvg": (None, BROWN, FISHEYE),
+    "meshroom": (None, BROWN, FISHEYE),
+    "opencv": (None, BROWN, RATIONAL, PRISM, FISHEYE),
+}
+ALL = (None, BROWN, RATIONAL, PRISM, BROWN4, FISHEYE, FOV)
+PAIRS = [(name, lens) for name in WRITERS for lens in ALL]
+
+
+def test_every_reader_has_a_writer():
+    assert set(WRITERS) == set(FORMATS) == set(SUPPORTED)
+
+
+@pytest.mark.parametrize(("name", "lens"), PAIRS, ids=str)
+def test_what_is_written_reads_back_or_is_refused(name, lens, rig, tmp_path, place, assert_cameras):
+    views = place(rig, tmp_path, name, lens=lens)
+    if lens not in SUPPORTED[name]:
+        with pytest.raises(Unsupported, match="view cam0: ") as error:
+            WRITERS[name].write(tmp_path, views, None)
+        assert error.value.undistort
+        return
+    WRITERS[name].write(tmp_path, views, None)
+    source = FORMATS[name].read(tmp_path)
+    assert source.mm_per_unit is None
+    assert [view.image_path for view in source.views] == [view.image_path for view in views]
+    assert [view.mask_path for view in source.views] == [view.mask_path for view in views]
+    assert {view.camera.lens is None for view in source.views} == {lens is None}
+    assert_cameras(source, [view.camera for view in views], names="{}" if name == "facescape" else "cam{}")
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_the_unit_comes_back_where_it_can_be_stated(name, rig, tmp_path, place):
+    views = place(rig, tmp_path, name, masks=False)
+    WRITERS[name].write(tmp_path, views, 10.0)
+    source = FORMATS[name].read(tmp_path)
+    if not WRITERS[name].STATES_UNIT:
+        assert source.mm_per_unit is None
+        return
+    center = source.views[1].camera.center * source.mm_per_unit  # metres in one, units of 10 mm in another
+    np.testing.assert_allclose(center, views[1].camera.center * 10.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_skew_and_aspect_are_kept_or_refused(name, rig, tmp_path, place):
+    K = rig.cameras[0].K
+    for change, supported in (
+        ({(0, 0): 1.02 * K[0, 0]}, name != "openmvg"),
+        ({(0, 1): 0.5}, name in ("plain", "facescape", "metashape", "opencv")),
+    ):
+        changed = K.copy()
+        for at, value in change.items():
+            changed[at] = value
+        views = place(rig, tmp_path, name, lens=None, K=changed, masks=False)
+        if supported:
+            WRITERS[name].write(tmp_path, views, None)
+            np.testing.assert_allclose(FORMATS[name].read(tmp_path).views[0].camera.K, changed, atol=1e-9)
+        else:
+            with pytest.raises(Unsupported, match="pixels are") as error:
+                WRITERS[name].write(tmp_path, views, None)
+            assert not error.value.undistort
+
+
+CALIBRATED, BARE = "calibrated but not on disk, left out:", "photos without a camera:"
+NOTES = {
+    "plain": (),  # the missing photo is an error when it is loaded, also of facescape
+    "facescape": (
+        "in params.json without a photo: 1",
+        "photos that params.json does not describe: other.png",
+    ),
+    "colmap": (
+        "in the COLMAP model but not in images/, left out: cam1.png",
+        "in images/ but not in the COLMAP model: other.png",
+    ),
+    "nerfstudio": (
+        "in transforms.json but not on disk, left out: images/cam1.png",
+        "photos that transforms.json does not describe: images/other.png",
+    ),
+    "metashape": (f"{CALIBRATED} cam1", f"{BARE} images/other.png"),
+    "realitycapture": (f"{CALIBRATED} cam1", f"{BARE} other.png"),
+    "openmvg": (f"{CALIBRATED} cam1.png", f"{BARE} images/other.png"),
+    "meshroom": (f"{CALIBRATED} cam1.png", f"{BARE} images/other.png"),
+    "opencv": (f"{CALIBRATED} cam1", f"{BARE} images/other.png"),
+}
+
+
+@pytest.mark.parametrize(("name", "notes"), NOTES.items())
+def test_photos_and_cameras_that_do_not_meet_are_noted(name, notes, rig, tmp_path, place):
+    views = place(rig, tmp_path, name, masks=False)
+    WRITERS[name].write(tmp_path, views, None)
+    views[1].image_path.rename(views[1].image_path.with_name("other.png"))
+    source = FORMATS[name].read(tmp_path)
+    assert source.notes == notes
+    photos = [view.image_path.stem[-1] for view in source.views]
+    assert photos == (["0", "1", "2"] if name in ("plain", "facescape") else ["0", "2"])
