@@ -77,7 +77,10 @@ def convert(
         remedy = f"there are: {', '.join(WRITERS)}"
         raise MesofaceError(f"no format {to!r} to write", path=target, remedy=remedy)
     captured = read_source(source, format)
-    _check_apart(source, target)
+    a, b = source.resolve(), target.resolve()
+    if a.is_relative_to(b) or b.is_relative_to(a):
+        what, remedy = "lies in the capture to be converted, or contains it", "name a folder beside it"
+        raise MesofaceError(what, path=target, remedy=remedy)
     if not captured.views:
         raise CaptureError("has no usable view", path=source, remedy="see `mesoface inspect`")
     with atomic_folder(target, overwrite=overwrite) as folder:
@@ -88,13 +91,6 @@ def convert(
             (_write_undistorted if undistort else _copy)(before, after)
         progress("Writing photos", len(planned), len(planned))
     return Conversion(target, to, len(planned), (*captured.notes, *_notes(captured, to, planned)))
-
-
-def _check_apart(source: Path, target: Path) -> None:
-    a, b = source.resolve(), target.resolve()
-    if a.is_relative_to(b) or b.is_relative_to(a):
-        what, remedy = "lies in the capture to be converted, or contains it", "name a folder beside it"
-        raise MesofaceError(what, path=target, remedy=remedy)
 
 
 def _planned(

@@ -106,7 +106,12 @@ def find_captures(inputs: Sequence[str | Path], *, out: str | Path) -> dict[str,
         for capture, name in members:
             found.setdefault(Path(os.path.abspath(capture)), name)
     for capture in found:
-        _check_apart(results, capture)
+        if results.is_relative_to(capture) or capture.is_relative_to(results):
+            raise MesofaceError(
+                f"the results would be written into the capture {capture}, or over it",
+                path=results,
+                remedy="name a folder outside of the captures",
+            )
     taken = Counter(found.values())
     return {name if taken[name] == 1 else _distinct(name, path): path for path, name in found.items()}
 
@@ -183,12 +188,3 @@ def _name(parts: Iterable[str]) -> str:
 
 def _distinct(name: str, path: object) -> str:
     return f"{name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-
-
-def _check_apart(results: Path, capture: Path) -> None:
-    if results == capture or results in capture.parents or capture in results.parents:
-        raise MesofaceError(
-            f"the results would be written into the capture {capture}, or over it",
-            path=results,
-            remedy="name a folder outside of the captures",
-        )

@@ -172,7 +172,8 @@ def _load(view: ViewSource, header: ImageHeader, max_size: int) -> View:
     if factor < 1:
         camera = camera.scaled(factor)
         pixels = cv2.resize(pixels, _size_of(camera), interpolation=cv2.INTER_AREA)
-        mask = None if mask is None else _resize_mask(mask, _size_of(camera))
+        if mask is not None:
+            mask = cv2.resize(mask.astype(np.float32), _size_of(camera), interpolation=cv2.INTER_AREA) >= 0.5
     with refused(view.image_path, f"check the calibration of view {view.name}"):
         made = make_view(view.name, as_float(pixels), camera, mask)
     return replace(made, image_path=view.image_path, full_size=view if factor < 1 else None)
@@ -223,17 +224,11 @@ def undistort_pixels(
     return pixels, mask
 
 
-def decode_full_size(view: ViewSource) -> Pixels:
-    """(H, W, 3) RGB pixels of a photo at the size that it was calibrated at, upright, not undistorted.
-
-    Raises:
-        CaptureError: the file is missing, or is no longer the photo that was calibrated.
-    """
-    return read_full_size(view)[0]
-
-
 def read_full_size(view: ViewSource) -> tuple[Pixels, NDArray[np.bool_] | None]:
-    """A photo as :func:`decode_full_size`, and its mask (H, W): that of the file, or the alpha channel.
+    """A photo at the size that it was calibrated at, upright, not undistorted, and its mask.
+
+    Returns:
+        (H, W, 3) RGB pixels, and (H, W), True on the subject: of the mask's file, or of the alpha channel.
 
     Raises:
         CaptureError: a file is missing, or is no longer the photo that was calibrated.
@@ -253,11 +248,6 @@ def _decode(view: ViewSource, header: ImageHeader) -> tuple[Pixels, NDArray[np.b
         if header.size != _size_of(view.camera):
             mask = turn_upright(mask, header.orientation)
     return pixels, mask
-
-
-def _resize_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return np.asarray(share >= 0.5)
 
 
 def _is_turned(header: ImageHeader, camera: Camera) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.captures.load import decode_full_size
+from mesoface.captures.load import read_full_size
 from mesoface.geometry.camera import Camera
 from mesoface.uvd.photos import pixel_footprint, resample_photo
 
@@ -39,7 +39,7 @@ def face_photo(view: View, points: NDArray, texel_mm: float) -> tuple[NDArray[np
     if view.full_size is not None and footprint * _OVERSAMPLE > texel_mm:
         full = view.full_size.camera
         camera = Camera(full.K, view.camera.R, view.camera.t, full.width, full.height, full.lens)
-        pixels = decode_full_size(view.full_size)
+        pixels = read_full_size(view.full_size)[0]
         brightest = float(np.iinfo(pixels.dtype).max)
         footprint *= view.camera.K[0, 0] / full.K[0, 0]
     oversample = min(_OVERSAMPLE, texel_mm / footprint)  # never enlarged: look_up interpolates well

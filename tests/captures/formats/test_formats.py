@@ -1,4 +1,4 @@
-"""All formats: finding the one of a folder, paths and XML from anywhere, files of ours read back or refused."""
+"""All formats: which one a folder has, untrusted paths and XML, and that our own files read back."""
 
 import re
 

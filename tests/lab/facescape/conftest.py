@@ -11,7 +11,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mesoface.captures.formats import facescape
-from mesoface.captures.load import decode_full_size
+from mesoface.captures.load import read_full_size
 from mesoface.errors import IncompleteError
 from mesoface.files.meshes import read_mesh, write_ply
 from mesoface.geometry.camera import Camera
@@ -41,7 +41,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, sample_capture: Path) ->
     """FaceScape as it is unpacked, with ``Rt_scale_dict.json`` and ``id.json``."""
     root = tmp_path_factory.mktemp("facescape") / "published"
     views = facescape.read(sample_capture).views
-    photos = [np.asarray(decode_full_size(view), np.uint8) for view in views]
+    photos = [np.asarray(read_full_size(view)[0], np.uint8) for view in views]
     cameras = in_world([view.camera for view in views])
     good = root / "1" / "1_neutral"
     good.mkdir(parents=True)

@@ -27,6 +27,7 @@ NAME = "openmvg"
 LOOKS_FOR = "sfm_data.json"
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 _NEW_NAME = 1 << 31  # cereal marks a number that it names for the first time
+_NO_NAME = 1 << 30  # its number for an object whose class is the declared one
 _BASES = 4  # of how many base classes the fields are looked up
 
 _Numbers = Annotated[list[FiniteFloat], Field(max_length=16)]
@@ -158,9 +159,6 @@ def _lens(kind: str, k: tuple[float, ...]) -> Lens | None:
     return brown_lens(k1, k2, k3, 0.0, t1, t2)
 
 
-_NO_NAME = 1 << 30  # cereal's number for an object whose class is the declared one
-
-
 def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) -> None:
     """Write ``sfm_data.json``; paths are relative to ``images``, which ``root_path`` names.
 
@@ -168,21 +166,22 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
         Unsupported: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, pixels are not
             square, or there is skew.
     """
-    intrinsics = [_intrinsic(view) for view in views]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in intrinsics), 1)}
-    named: set[str] = set()
+    numbers: dict[str, int] = {}
     content: dict[str, Any] = {"sfm_data_version": "0.3", "root_path": "images"}
     content |= {"views": [], "intrinsics": [], "extrinsics": [], "structure": [], "control_points": []}
-    for id, (view, (name, data)) in enumerate(zip(views, intrinsics, strict=True)):
+    for id, view in enumerate(views):
         content["views"].append({"key": id, "value": _pointer(_view(folder, id, view), id, _NO_NAME)})
-        kind = _pointer(data, len(views) + id, numbers[name] | (0 if name in named else _NEW_NAME))
-        content["intrinsics"].append(
-            {"key": id, "value": kind if name in named else {"polymorphic_name": name, **kind}}
-        )
-        named.add(name)
+        name, data = _intrinsic(view)
+        if name in numbers:
+            value = _pointer(data, len(views) + id, numbers[name])
+        else:
+            numbers[name] = len(numbers) + 1
+            value = _pointer(data, len(views) + id, numbers[name] | _NEW_NAME)
+            value = {"polymorphic_name": name, **value}
+        content["intrinsics"].append({"key": id, "value": value})
         pose = {"rotation": view.camera.R.tolist(), "center": view.camera.center.tolist()}
         content["extrinsics"].append({"key": id, "value": pose})
-    write_json(folder / "sfm_data.json", content)
+    write_json(folder / LOOKS_FOR, content)
 
 
 def _pointer(data: dict[str, Any], number: int, kind: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import Capture, CaptureSource, View, ViewSource
-from mesoface.captures.load import decode_full_size
+from mesoface.captures.load import read_full_size
 from mesoface.errors import CaptureError
 from mesoface.files.images import as_float
 from mesoface.geometry.camera import Camera, OpenCVLens
@@ -39,7 +39,7 @@ def prepared_photo(view: ViewSource, longest_side: int = LONGEST_SIDE) -> tuple[
     Raises:
         CaptureError: the photo is missing or damaged, or not of its camera's size.
     """
-    stored = decode_full_size(view)
+    stored = read_full_size(view)[0]
     pixels: NDArray[np.uint8] = np.asarray(stored if stored.dtype == np.uint8 else stored >> 8, np.uint8)
     factor = longest_side / max(view.camera.width, view.camera.height)
     camera = view.camera.scaled(factor)
