@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mesoface.captures.lists import find_captures, read_capture_list, write_capture_list
 from mesoface.errors import MesofaceError
-
-
-@pytest.fixture
-def small_capture(capture_folder: Callable[..., Path]) -> Path:
-    return capture_folder(2, size=(48, 64))
 
 
 @pytest.fixture
@@ -30,12 +24,9 @@ def shoot(tmp_path: Path, small_capture: Path) -> Path:
 
 
 def test_a_tree_is_searched(shoot: Path, tmp_path: Path) -> None:
+    folders = {"anna-1_neutral": "anna/1_neutral", "anna-2_smile": "anna/2_smile", "ben": "ben"}
     found = find_captures([shoot], out=tmp_path / "out")
-    assert found == {
-        "anna-1_neutral": shoot / "anna" / "1_neutral",
-        "anna-2_smile": shoot / "anna" / "2_smile",
-        "ben": shoot / "ben",
-    }
+    assert found == {name: shoot / folder for name, folder in folders.items()}
 
 
 def test_a_capture_without_its_calibration_is_not_missed(shoot: Path, tmp_path: Path) -> None:
@@ -71,11 +62,8 @@ def test_a_list_names_captures_whether_they_exist_or_not(shoot: Path, tmp_path: 
 
 
 def test_a_capture_that_is_named_twice_is_one(shoot: Path, tmp_path: Path) -> None:
-    assert list(find_captures([shoot / "ben", shoot], out=tmp_path / "out")) == [
-        "ben",
-        "anna-1_neutral",
-        "anna-2_smile",
-    ]
+    found = find_captures([shoot / "ben", shoot], out=tmp_path / "out")
+    assert list(found) == ["ben", "anna-1_neutral", "anna-2_smile"]
 
 
 def test_captures_of_the_same_name_are_told_apart(shoot: Path, tmp_path: Path, small_capture: Path) -> None:

@@ -27,6 +27,12 @@ def pair(drawn_rig, tmp_path):
     return rig
 
 
+@pytest.fixture
+def folder(capture_folder):
+    """The drawn capture of four views, with a lens."""
+    return capture_folder()
+
+
 def refused(folder, words, path=None, **kwargs):
     """Loading fails in one line that has ``words``, names the file and a remedy."""
     with pytest.raises(CaptureError, match=words) as error:
@@ -82,8 +88,7 @@ def test_large_photos_are_scaled_down_with_their_camera(capture_folder):
     np.testing.assert_allclose(small.views[0].image, mean, atol=1 / 255)
 
 
-def test_named_views_in_the_order_asked_for(capture_folder):
-    folder = capture_folder()
+def test_named_views_in_the_order_asked_for(folder):
     (folder / "1.jpg").write_bytes(b"broken")  # a view that is not asked for is not looked at
     assert load_capture(folder, names=["3", "0"]).names == ("3", "0")
     refused(folder, r"no view named 7 — there are: 0, 1, 2, 3", names=["0", "7"])
@@ -96,8 +101,7 @@ def test_progress_is_told(capture_folder):
     assert calls[-1] == ("Reading photos", 4, 4)
 
 
-def test_notes_of_the_format_are_kept(capture_folder):
-    folder = capture_folder()
+def test_notes_of_the_format_are_kept(folder):
     edit_params(folder, v1_valid=False)
     capture = load_capture(folder)
     assert capture.names == ("0", "2", "3")
@@ -198,8 +202,7 @@ def png_header(width, height):
 
 
 @pytest.mark.parametrize("size", [(30_000, 30_000), (13_400, 13_400)])
-def test_a_huge_header_is_refused_before_decoding(capture_folder, monkeypatch, size):
-    folder = capture_folder()
+def test_a_huge_header_is_refused_before_decoding(folder, monkeypatch, size):
     (folder / "2.jpg").unlink()
     (folder / "2.png").write_bytes(png_header(*size))
     edit_params(folder, v2_width=size[0], v2_height=size[1])
@@ -225,8 +228,7 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 96 128\n%%EndComments
     ],
     ids=["missing", "not an image", "empty", "program", "small", "huge", "float"],
 )
-def test_what_is_not_the_photo_is_refused_with_the_reason(capture_folder, suffix, content, words):
-    folder = capture_folder()
+def test_what_is_not_the_photo_is_refused_with_the_reason(folder, suffix, content, words):
     (folder / "2.jpg").unlink()
     if content is not None:
         (folder / f"2{suffix}").write_bytes(content)
@@ -293,8 +295,7 @@ def test_a_turn_that_the_size_does_not_tell_is_refused(pair, tmp_path, orientati
 # ---------------------------------------------------------------- bad rigs
 
 
-def test_one_view_is_refused(capture_folder):
-    folder = capture_folder()
+def test_one_view_is_refused(folder):
     refused(folder, "only 1 usable view, at least two are needed", names=["2"])
     edit_params(folder, **{f"v{i}_valid": False for i in range(3)})
     refused(folder, r"only 1 usable view.*marked invalid in params\.json: 0, 1, 2")

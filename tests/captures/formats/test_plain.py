@@ -26,20 +26,19 @@ LENSES = [
 
 def by_hand(rig) -> dict:
     """The file's content, written from its definition."""
-    views = []
-    for i, camera in enumerate(rig.cameras):
-        views.append(
-            {
-                "name": f"cam{i}",
-                "image": f"photos/cam{i}.png",
-                "width": camera.width,
-                "height": camera.height,
-                "K": camera.K.tolist(),
-                "distortion": {"model": "opencv", "coefficients": list(camera.lens.coefficients)},
-                "R": camera.R.tolist(),
-                "t": camera.t.tolist(),
-            }
-        )
+    views = [
+        {
+            "name": f"cam{i}",
+            "image": f"photos/cam{i}.png",
+            "width": camera.width,
+            "height": camera.height,
+            "K": camera.K.tolist(),
+            "distortion": {"model": "opencv", "coefficients": list(camera.lens.coefficients)},
+            "R": camera.R.tolist(),
+            "t": camera.t.tolist(),
+        }
+        for i, camera in enumerate(rig.cameras)
+    ]
     return {"format": "mesoface-capture", "version": 1, "mm_per_unit": 1.0, "views": views}
 
 
