@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import WRITERS, CaptureWriter, read_source
 from mesoface.captures.formats.files import notes_on
-from mesoface.captures.formats.terms import Unsupported
+from mesoface.captures.formats.lenses import Unsupported
 from mesoface.captures.load import read_full_size, undistort_camera, undistort_pixels
 from mesoface.errors import CaptureError, MesofaceError
 from mesoface.files.atomic import atomic_folder

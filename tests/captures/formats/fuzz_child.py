@@ -17,7 +17,8 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -94,16 +95,14 @@ class Watch:
         self.outside: list[str] = []
         sys.addaudithook(self._hook)
 
-    def on(self, folder: Path) -> Watch:
+    @contextmanager
+    def on(self, folder: Path) -> Iterator[None]:
         """Watch for files outside of ``folder`` while the context is open."""
-        self.watched = folder.resolve()
-        return self
-
-    def __enter__(self) -> None:
-        self.outside, self.folder = [], self.watched
-
-    def __exit__(self, *_: object) -> None:
-        self.folder = None
+        self.outside, self.folder = [], folder.resolve()
+        try:
+            yield
+        finally:
+            self.folder = None
 
     def _hook(self, event: str, arguments: tuple[object, ...]) -> None:
         if self.folder is None or event not in ("open", "os.listdir", "os.scandir"):

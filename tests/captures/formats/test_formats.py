@@ -7,8 +7,7 @@ import pytest
 
 from mesoface.captures.formats import FORMATS, WRITERS, read_source
 from mesoface.captures.formats.files import inside, read_xml, unique_names
-from mesoface.captures.formats.lenses import BrownLens, ColmapLens
-from mesoface.captures.formats.terms import Unsupported
+from mesoface.captures.formats.lenses import BrownLens, ColmapLens, Unsupported
 from mesoface.errors import CaptureError
 from mesoface.geometry.lens import OpenCVLens
 

@@ -65,7 +65,7 @@ class CaptureWriter(Protocol):
         What the format cannot represent is refused, never approximated.
 
         Raises:
-            Unsupported: the format cannot represent one of the cameras, see :mod:`.terms`.
+            Unsupported: the format cannot represent one of the cameras, see :mod:`.lenses`.
         """
         ...
 

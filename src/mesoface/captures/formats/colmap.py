@@ -21,8 +21,14 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import files
-from mesoface.captures.formats.lenses import BrownLens, ColmapLens
-from mesoface.captures.formats.terms import Unsupported, brown_of, refuse_aspect, refuse_skew
+from mesoface.captures.formats.lenses import (
+    BrownLens,
+    ColmapLens,
+    Unsupported,
+    brown_of,
+    refuse_aspect,
+    refuse_skew,
+)
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Array, Lens, OpenCVLens
@@ -30,7 +36,6 @@ from mesoface.geometry.lens import Array, Lens, OpenCVLens
 NAME = "colmap"
 LOOKS_FOR = "cameras.bin or cameras.txt in sparse/0, sparse or the folder itself"
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
-
 
 _CAMERA = struct.Struct("<IiQQ")  # id, model, width, height; then 8 bytes a parameter
 _IMAGE = struct.Struct("<I7dI")  # id, pose, camera; then the name, a zero byte, and a count of 2D points

@@ -19,7 +19,7 @@ from PIL import Image
 
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import files
-from mesoface.captures.formats.terms import brown_of
+from mesoface.captures.formats.lenses import brown_of
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera, OpenCVLens
 

@@ -1,5 +1,5 @@
-"""Reading calibration files, which are untrusted: sizes and nesting are limited, no entity, alias or tag is
-resolved, paths stay inside the capture, and every error names the file.
+"""Calibration files. Those to be read are untrusted: sizes and nesting are limited, no entity, alias or
+tag is resolved, paths stay inside the capture, and every error names the file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import defusedxml.ElementTree  # type: ignore[import-untyped]
 import numpy as np
 import yaml
 from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from mesoface.errors import CaptureError
@@ -333,3 +334,13 @@ def listed(names: list[str], limit: int = 8) -> str:
 def notes_on(groups: Mapping[str, list[str]]) -> list[str]:
     """A note ``"reason: a, b, c"`` for each {reason: names} that has names."""
     return [f"{reason}: {listed(names)}" for reason, names in groups.items() if names]
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write ``content`` as JSON."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def as_texts(values: ArrayLike) -> list[str]:
+    """Numbers as text that reads back to the same floats, row by row."""
+    return [repr(float(value)) for value in np.ravel(values)]

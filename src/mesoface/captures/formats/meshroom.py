@@ -18,9 +18,8 @@ from pydantic import AliasPath, Field, FiniteFloat, field_validator
 
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import files
-from mesoface.captures.formats.lenses import ColmapLens, brown_lens
+from mesoface.captures.formats.lenses import ColmapLens, brown_lens, brown_or_fisheye, refuse_skew
 from mesoface.captures.formats.photos import Photos
-from mesoface.captures.formats.terms import as_texts, brown_or_fisheye, refuse_skew, write_json
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Array, Lens
 
@@ -178,7 +177,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     content["views"] = [_view(folder, id, view) for id, view in enumerate(views, 1)]
     content["intrinsics"] = [_intrinsic(id, view) for id, view in enumerate(views, 1)]
     content["poses"] = [_pose(id, view) for id, view in enumerate(views, 1)]
-    write_json(folder / "cameras.sfm", content)
+    files.write_json(folder / "cameras.sfm", content)
 
 
 def _view(folder: Path, id: int, view: ViewSource) -> dict[str, Any]:
@@ -206,9 +205,9 @@ def _intrinsic(id: int, view: ViewSource) -> dict[str, Any]:
         "focalLength": focal,
         "pixelRatio": repr(float(K[1, 1] / K[0, 0])),
         "pixelRatioLocked": "false",
-        "principalPoint": as_texts([K[0, 2] - width / 2, K[1, 2] - height / 2]),
+        "principalPoint": files.as_texts([K[0, 2] - width / 2, K[1, 2] - height / 2]),
         "distortionInitializationMode": "calibrated",
-        "distortionParams": as_texts(coefficients) if kind != "none" else "",
+        "distortionParams": files.as_texts(coefficients) if kind != "none" else "",
         "undistortionOffset": ["0", "0"],
         "undistortionParams": "",
         "distortionType": kind,
@@ -219,5 +218,5 @@ def _intrinsic(id: int, view: ViewSource) -> dict[str, Any]:
 
 def _pose(id: int, view: ViewSource) -> dict[str, Any]:
     """A pose; the rotation column by column."""
-    transform = {"rotation": as_texts(view.camera.R.T), "center": as_texts(view.camera.center)}
+    transform = {"rotation": files.as_texts(view.camera.R.T), "center": files.as_texts(view.camera.center)}
     return {"poseId": str(id), "pose": {"transform": transform, "locked": "1"}}

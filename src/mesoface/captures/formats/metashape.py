@@ -17,9 +17,8 @@ from numpy.typing import ArrayLike
 
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import files
-from mesoface.captures.formats.lenses import ColmapLens, brown_lens
+from mesoface.captures.formats.lenses import ColmapLens, brown_lens, brown_of, fisheye_of
 from mesoface.captures.formats.photos import Photos
-from mesoface.captures.formats.terms import as_texts, brown_of, fisheye_of
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Array, Lens
@@ -233,4 +232,4 @@ def _fisheye(view: ViewSource) -> tuple[float, ...] | None:
 
 
 def _add(parent: Element, tag: str, values: ArrayLike) -> None:
-    SubElement(parent, tag).text = " ".join(as_texts(values))
+    SubElement(parent, tag).text = " ".join(files.as_texts(values))

@@ -16,8 +16,7 @@ from pydantic import Field, FiniteFloat
 
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import files
-from mesoface.captures.formats.lenses import ColmapLens, brown_lens
-from mesoface.captures.formats.terms import brown_or_fisheye, refuse_skew, write_json
+from mesoface.captures.formats.lenses import ColmapLens, brown_lens, brown_or_fisheye, refuse_skew
 from mesoface.errors import CaptureError
 from mesoface.files.images import SUFFIXES, read_header
 from mesoface.geometry.camera import Camera
@@ -169,7 +168,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
     Raises:
         Unsupported: a lens is neither Brown's with three radial terms nor OpenCV's fisheye, or there is skew.
     """
-    write_json(folder / LOOKS_FOR, {"frames": [_frame(folder, view) for view in views]})
+    files.write_json(folder / LOOKS_FOR, {"frames": [_frame(folder, view) for view in views]})
 
 
 def _frame(folder: Path, view: ViewSource) -> dict[str, Any]:

@@ -17,9 +17,8 @@ import numpy as np
 
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import files
-from mesoface.captures.formats.lenses import ColmapLens
+from mesoface.captures.formats.lenses import ColmapLens, Unsupported, fisheye_of
 from mesoface.captures.formats.photos import Photos, size_of
-from mesoface.captures.formats.terms import Unsupported, fisheye_of
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Array, Lens, OpenCVLens

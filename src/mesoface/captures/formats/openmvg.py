@@ -16,9 +16,14 @@ from pydantic import AliasPath, Field, FiniteFloat
 
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import files
-from mesoface.captures.formats.lenses import ColmapLens, brown_lens
+from mesoface.captures.formats.lenses import (
+    ColmapLens,
+    brown_lens,
+    brown_or_fisheye,
+    refuse_aspect,
+    refuse_skew,
+)
 from mesoface.captures.formats.photos import Photos
-from mesoface.captures.formats.terms import brown_or_fisheye, refuse_aspect, refuse_skew, write_json
 from mesoface.errors import CaptureError
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Lens
@@ -181,7 +186,7 @@ def write(folder: Path, views: Sequence[ViewSource], mm_per_unit: float | None) 
         content["intrinsics"].append({"key": id, "value": value})
         pose = {"rotation": view.camera.R.tolist(), "center": view.camera.center.tolist()}
         content["extrinsics"].append({"key": id, "value": pose})
-    write_json(folder / LOOKS_FOR, content)
+    files.write_json(folder / LOOKS_FOR, content)
 
 
 def _pointer(data: dict[str, Any], number: int, kind: int) -> dict[str, Any]:

@@ -54,9 +54,7 @@ class Photos:
         """
         path = PurePosixPath(description.replace("\\", "/"))
         candidates = self._by_name.get(path.name.lower(), [])
-        if (
-            not candidates and path.suffix.lower() not in SUFFIXES
-        ):  # a raw file; the photo is developed from it
+        if not candidates and path.suffix.lower() not in SUFFIXES:  # a raw file, developed to the photo
             candidates = self._by_name.get(path.stem.lower(), [])
         if not candidates:
             return None

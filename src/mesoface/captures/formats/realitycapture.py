@@ -24,9 +24,8 @@ from numpy.typing import ArrayLike
 
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import files
-from mesoface.captures.formats.lenses import brown_lens
+from mesoface.captures.formats.lenses import brown_lens, brown_of, refuse_skew
 from mesoface.captures.formats.photos import Photos, size_of
-from mesoface.captures.formats.terms import as_texts, brown_of, refuse_skew
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.lens import Array
 
@@ -240,4 +239,4 @@ def _document(view: ViewSource) -> Element:
 
 
 def _text(values: ArrayLike) -> str:
-    return " ".join(as_texts(values))
+    return " ".join(files.as_texts(values))
