@@ -21,7 +21,7 @@ from mesoface.results.write import write_record, write_result
 from mesoface.running.stages import Stage
 from mesoface.surface.fine import fine_mesh
 from mesoface.texture import Texture
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import grid_faces, texel_centers
 from mesoface.uvd.space import FineSurface, UVDSpace
 from tests.conftest import draw_rig
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from mesoface.captures.load import load_capture
 from mesoface.geometry.mesh import Mesh
-from mesoface.uvd.maps import sample_map
-from mesoface.uvd.rasterize import grid_faces, rasterize_uv, texel_centers
+from mesoface.uvd.maps import grid_faces, rasterize_uv, sample_map, texel_centers
 from mesoface.uvd.space import UVDSpace
 
 

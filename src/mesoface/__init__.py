@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from mesoface.export import export_face
     from mesoface.face_models.model import FaceModel
     from mesoface.files.meshes import read_mesh
-    from mesoface.geometry.camera import Camera
-    from mesoface.geometry.lens import OpenCVLens
+    from mesoface.geometry.camera import Camera, OpenCVLens
     from mesoface.inspection.inspect import inspect
     from mesoface.landmarks.types import LandmarkDetector
     from mesoface.matching.matcher import Matcher

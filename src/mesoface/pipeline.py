@@ -260,8 +260,7 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
     device = settings.torch_device()
     if settings.preset == "paper" and matcher is None:
         # Here, because torch takes seconds to import.
-        from mesoface.matching.paper.reconstruct import load_paper_networks, match_paper
-        from mesoface.matching.paper.volume import paper_space
+        from mesoface.matching.paper.matcher import load_paper_networks, match_paper, paper_space
 
         networks = load_paper_networks(settings.weights)
         return lambda views, base, facial, progress: match_paper(

@@ -15,7 +15,7 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.texture.bake import paint
 from mesoface.texture.plan import TexturePlan
 from mesoface.texture.weights import Skin
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import texel_centers
 from mesoface.uvd.space import UVDSpace
 
 SIZE = 64

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from mesoface.geometry.mesh import Mesh
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import grid_faces, texel_centers
 from tests.faces import made_face, written
 
 

@@ -9,7 +9,7 @@ from mesoface.export.normals import encode_normals, object_normal_map, tangent_n
 from mesoface.export.tangent_space import render_mesh
 from mesoface.geometry.mesh import unit
 from mesoface.surface.detail import model_topology_mesh
-from mesoface.uvd.rasterize import rasterize_uv, texel_centers
+from mesoface.uvd.maps import rasterize_uv, texel_centers
 
 
 def degrees_between(a, b):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesoface.geometry.lens import OpenCVLens, invert
+from mesoface.geometry.camera import OpenCVLens, invert
 
 LENSES = {
     "four": (-0.2, 0.05, 0.001, -0.002),

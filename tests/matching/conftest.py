@@ -14,7 +14,7 @@ from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import texel_centers
 from mesoface.uvd.space import UVDSpace
 
 RADIUS = 80.0  # mm

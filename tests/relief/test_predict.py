@@ -27,7 +27,7 @@ from mesoface.relief.predict import (
     why_no_relief,
 )
 from mesoface.texture import Texture
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace
 
 SIZE = 128

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mesoface.relief.inputs import Ground, high_pass
-from mesoface.relief.shading import shading_height, skin_share
+from mesoface.relief.predict import shading_height, skin_share
 
 SIZE, TEXEL = 160, 0.2
 PLACE = np.mgrid[:SIZE, :SIZE].astype(np.float32) - SIZE / 2

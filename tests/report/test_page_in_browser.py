@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mesoface.rendering.clay import reduce_surface
 from mesoface.rendering.page import render
-from mesoface.rendering.reduced import reduce_surface
 from mesoface.report.reconstruct_page import TEMPLATE
 from mesoface.results.scene import face_view
 from tests.rendering.test_page import assert_sealed

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mesoface.geometry.ray_casting import RayCaster
+from mesoface.rendering.clay import exaggerated_relief, reduce_surface
 from mesoface.rendering.false_color import UNKNOWN
-from mesoface.rendering.reduced import exaggerated_relief, reduce_surface
 from mesoface.results.load import load_face
 from mesoface.results.scene import face_shadings, face_surfaces
 from mesoface.surface.fine import vertex_map

@@ -5,8 +5,7 @@ import pytest
 
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.surface.fine import conform_base, fine_mesh, measure_displacement, smooth_base
-from mesoface.uvd.maps import sample_map
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import sample_map, texel_centers
 from mesoface.uvd.space import UVDSpace
 
 

@@ -9,7 +9,7 @@ import mesoface.surface.detail
 from mesoface.errors import MesofaceError
 from mesoface.geometry.mesh import Mesh
 from mesoface.surface.detail import FineMaps, detail_maps, grid_mesh, model_topology_mesh
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import grid_faces, texel_centers
 
 SIDE = 64.0  # mm of the sheet over the UV square
 SIZE = 128

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mesoface.surface.fine import clean_coverage, fine_mesh
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import texel_centers
 from mesoface.uvd.space import Match
 
 TEXEL = 0.5  # mm

@@ -14,7 +14,7 @@ from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.texture.weights import Skin
-from mesoface.uvd.rasterize import rasterize_uv, texel_centers
+from mesoface.uvd.maps import rasterize_uv, texel_centers
 from mesoface.uvd.space import UVDSpace
 
 RADIUS = 80.0  # mm

@@ -14,8 +14,7 @@ from mesoface.config import make_settings
 from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.texture import bake
 from mesoface.texture.bake import paint
-from mesoface.texture.photo import enlarge_rows
-from mesoface.texture.plan import plan_texture
+from mesoface.texture.plan import enlarge_rows, plan_texture
 from mesoface.uvd.maps import dilate
 
 

@@ -7,8 +7,8 @@ import pytest
 
 import mesoface
 from mesoface.errors import CaptureError
-from mesoface.texture.photo import face_photo, look_up, pixel_map
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.texture.plan import face_photo, look_up, pixel_map
+from mesoface.uvd.maps import texel_centers
 
 
 @pytest.fixture

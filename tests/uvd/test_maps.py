@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
 
-from mesoface.uvd.maps import blur_masked, blur_wide, dilate, erode, fill_outside, resize_map, sample_map
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import (
+    blur_masked,
+    blur_wide,
+    dilate,
+    erode,
+    fill_outside,
+    resize_map,
+    sample_map,
+    texel_centers,
+)
 
 
 @pytest.fixture

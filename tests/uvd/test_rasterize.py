@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mesoface.uvd import rasterize
-from mesoface.uvd.rasterize import rasterize_uv, texel_centers, uv_to_pixels
+from mesoface.uvd import maps
+from mesoface.uvd.maps import rasterize_uv, texel_centers, uv_to_pixels
 
 SQUARE = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
 SQUARE_FACES = np.array([[0, 1, 2], [0, 2, 3]])
@@ -86,7 +86,7 @@ def test_chunks_do_not_change_the_result(monkeypatch, chunk):
     rng = np.random.default_rng(5)
     uv, faces = rng.uniform(0, 1, (40, 2)), rng.integers(0, 40, (60, 3))
     whole = rasterize_uv(uv, faces, 32)
-    monkeypatch.setattr(rasterize, "_CHUNK", chunk)
+    monkeypatch.setattr(maps, "_CHUNK", chunk)
     parts = rasterize_uv(uv, faces, 32)
     np.testing.assert_array_equal(parts.face, whole.face)
     np.testing.assert_array_equal(parts.bary, whole.bary)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import texel_centers
 from mesoface.uvd.space import build_uvd_space, surface_normals
 
 

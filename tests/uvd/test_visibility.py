@@ -4,7 +4,7 @@ import pytest
 from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace, build_uvd_space
 from mesoface.uvd.visibility import cast_visibility, inside_image
 

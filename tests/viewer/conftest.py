@@ -14,7 +14,7 @@ from mesoface.captures.capture import Capture
 from mesoface.geometry.mesh import Mesh
 from mesoface.relief.predict import MesoRelief
 from mesoface.results.face import Face
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace
 from tests.faces import made_face, made_fine, written
 

@@ -15,8 +15,7 @@ from mesoface.export.tangent_space import RenderMesh, render_mesh
 from mesoface.files.maps import write_png
 from mesoface.geometry.mesh import unit
 from mesoface.surface.detail import DetailMaps
-from mesoface.uvd.maps import fill_outside
-from mesoface.uvd.rasterize import rasterize_uv
+from mesoface.uvd.maps import fill_outside, rasterize_uv
 
 _FLAT = np.array([0, 0, 1], np.float32)
 _LOWEST = 0.02  # smallest z of a normal in tangent space

@@ -1,4 +1,7 @@
-"""Shaded pictures of meshes by ray casting: clay, normals, vertex colours, or a scalar in false colour."""
+"""Shaded pictures of meshes by ray casting: clay, normals, vertex colours, or a scalar in false colour.
+
+A measured surface is drawn as a small mesh of its form, and a map of normals with its relief.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mesoface.geometry.camera import Camera, look_at
-from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.mesh import Mesh, compact, unit
 from mesoface.geometry.ray_casting import Hits, RayCaster
 from mesoface.rendering.false_color import colorize, percentile_limits
-from mesoface.uvd.maps import sample_map
+from mesoface.uvd.maps import (
+    blur_masked,
+    dilate,
+    fill_outside,
+    grid_faces,
+    resize_map,
+    sample_map,
+    texel_centers,
+)
+from mesoface.uvd.space import FineSurface, surface_normals
 
 Image = NDArray[np.float32]
 Mode = Literal["clay", "normals", "color"]
@@ -266,3 +278,58 @@ def face_directions(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64
         up = np.linalg.eigh((offset * weight[:, None]).T @ offset)[1][:, -1]
         up = up if up[1] >= 0 else -up
     return forward, unit(up - forward * (up @ forward))
+
+
+# Standard deviation of the blur that separates relief from form, mm.
+_RELIEF_MM = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedSurface:
+    """A surface to be drawn, in the capture's world.
+
+    Args:
+        mesh: its form, mm, a little beyond its rim, with UVs and the base's smoothed normals.
+        relief: the measured normals, and where the surface ends, as maps as fine as it was measured.
+    """
+
+    mesh: Mesh
+    relief: ReliefMaps
+
+
+def reduce_surface(fine: FineSurface, size: int) -> ReducedSurface:
+    """``fine`` on a grid of at most ``size``² vertices, and the normals of all that was measured."""
+    measured = fine.space.displaced(fill_outside(fine.displacement, fine.kept))
+    size = min(size, len(fine.kept))
+    everywhere = np.ones_like(fine.kept)
+    position = resize_map(measured, everywhere, size).astype(np.float64)
+    normal = unit(resize_map(fine.space.normal, everywhere, size))
+    cover = cv2.resize(fine.kept.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0
+    faces, used = compact(grid_faces(dilate(cover, 1)), size * size)
+    uv = texel_centers(size).reshape(-1, 2)[used]
+    mesh = Mesh(position.reshape(-1, 3)[used], faces, uv, None, normal.reshape(-1, 3)[used])
+    return ReducedSurface(mesh, ReliefMaps(surface_normals(measured, fine.space.normal), fine.kept))
+
+
+def detailed_relief(fine: FineSurface, height: NDArray[np.float32]) -> ReliefMaps:
+    """The normals of what was measured with predicted relief on it, as fine as the prediction.
+
+    Args:
+        fine: the measured surface.
+        height: (M, M) relief along its normals, mm.
+    """
+    size = len(height)
+    measured = fine.space.displaced(fill_outside(fine.displacement, fine.kept))
+    position = resize_map(measured, np.ones_like(fine.kept), size)
+    outward = unit(resize_map(fine.space.normal, np.ones_like(fine.kept), size))
+    normal = surface_normals(position, outward)
+    shown = resize_map(fine.kept.astype(np.float32), np.ones_like(fine.kept), size) > 0.5
+    return ReliefMaps(surface_normals(position + height[..., None] * normal, outward), shown)
+
+
+def exaggerated_relief(fine: FineSurface, factor: float) -> ReliefMaps:
+    """The normals with relief finer than a few millimetres scaled by ``factor``; the form is kept."""
+    displacement = fill_outside(fine.displacement, fine.kept)
+    smooth = blur_masked(displacement, np.ones_like(fine.kept), _RELIEF_MM / fine.space.texel_mm)
+    high = fine.space.displaced(displacement + (factor - 1) * (displacement - smooth))
+    return ReliefMaps(surface_normals(high, fine.space.normal), fine.kept)

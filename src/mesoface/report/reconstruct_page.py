@@ -15,8 +15,8 @@ from mesoface.evaluation.heatmap import heatmap_picture
 from mesoface.evaluation.table import COLUMNS, rows, summary
 from mesoface.files.encode import as_uint8
 from mesoface.geometry.ray_casting import RayCaster
+from mesoface.rendering.clay import detailed_relief, exaggerated_relief, reduce_surface
 from mesoface.rendering.page import render
-from mesoface.rendering.reduced import detailed_relief, exaggerated_relief, reduce_surface
 from mesoface.report.command_line import command_line
 from mesoface.report.photo_error import LARGEST, photo_errors
 from mesoface.report.pictures import (

@@ -17,7 +17,7 @@ from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.relief.predict import MesoRelief, add_relief
 from mesoface.running.stages import Stage
 from mesoface.texture import Texture
-from mesoface.uvd.rasterize import grid_faces
+from mesoface.uvd.maps import grid_faces
 from mesoface.uvd.space import FineSurface
 
 _REGION_SIZE = 192

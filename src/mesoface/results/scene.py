@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from mesoface.evaluation.heatmap import round_limit
 from mesoface.files.encode import as_uint8
 from mesoface.geometry.mesh import Mesh, unit
-from mesoface.rendering.clay import ReliefMaps
+from mesoface.rendering.clay import ReducedSurface, ReliefMaps, detailed_relief, reduce_surface
 from mesoface.rendering.false_color import colorize, legend_bar
 from mesoface.rendering.page import TEMPLATES, render
-from mesoface.rendering.reduced import ReducedSurface, detailed_relief, reduce_surface
 from mesoface.rendering.turnable import Shading, TurnableSurface, turnable
 from mesoface.surface.fine import vertex_map
 from mesoface.uvd.maps import dilate, fill_outside

@@ -19,10 +19,9 @@ from mesoface.matching.matcher import Level, Matcher
 from mesoface.running.progress import ProgressCallback
 from mesoface.sequence.tracking import SIZE
 from mesoface.surface.fine import smooth_base
-from mesoface.uvd.maps import blur_masked, resize_map
-from mesoface.uvd.photos import pixel_footprint
-from mesoface.uvd.rasterize import rasterize_uv
+from mesoface.uvd.maps import blur_masked, rasterize_uv, resize_map
 from mesoface.uvd.space import Match, UVDSpace, smooth_normals
+from mesoface.uvd.visibility import pixel_footprint
 
 Map = NDArray[np.float32]
 FacialMasks = Callable[[int], NDArray[np.bool_]]

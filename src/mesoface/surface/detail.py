@@ -16,12 +16,12 @@ from mesoface.uvd.maps import (
     distance_inside,
     erode,
     fill_outside,
+    rasterize_uv,
     resize_map,
     sample_map,
     smooth_step,
     within,
 )
-from mesoface.uvd.rasterize import rasterize_uv
 from mesoface.uvd.space import UVDSpace, surface_normals
 
 MAX_TRIANGLES = 30_000_000

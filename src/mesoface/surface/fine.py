@@ -16,8 +16,7 @@ from scipy.sparse.linalg import spsolve
 
 from mesoface.geometry.mesh import Mesh, compact
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.uvd.maps import blur_masked, dilate, erode, fill_outside, sample_map
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import blur_masked, dilate, erode, fill_outside, grid_faces, sample_map, texel_centers
 from mesoface.uvd.space import Match, UVDSpace, smooth_normals, surface_normals
 
 # A hole in the measured region up to this area is closed by interpolation.

@@ -15,8 +15,7 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.running.memory import available_memory_mb
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.texture import Texture
-from mesoface.texture.photo import enlarge_rows, face_photo, look_up, pixel_map
-from mesoface.texture.plan import TexturePlan, plan_texture
+from mesoface.texture.plan import TexturePlan, enlarge_rows, face_photo, look_up, pixel_map, plan_texture
 from mesoface.texture.weights import find_skin
 from mesoface.uvd.space import FineSurface
 

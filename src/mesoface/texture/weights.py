@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.uvd.maps import dilate, erode, fill_outside, resize_map, within
-from mesoface.uvd.rasterize import grid_faces, rasterize_uv
+from mesoface.uvd.maps import dilate, erode, fill_outside, grid_faces, rasterize_uv, resize_map, within
 from mesoface.uvd.space import FineSurface, UVDSpace, smooth_normals
 
 # Reach of the normals' smoothing: a photo's weight follows the form, not the pores.

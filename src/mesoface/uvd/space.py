@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh, unit
-from mesoface.uvd.maps import blur_masked, erode, fill_outside, resize_map
-from mesoface.uvd.rasterize import rasterize_uv
+from mesoface.uvd.maps import blur_masked, erode, fill_outside, rasterize_uv, resize_map
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import pytest
 
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.lenses import ColmapLens
-from mesoface.geometry.lens import OpenCVLens
+from mesoface.geometry.camera import OpenCVLens
 
 SENSOR = 23.5  # mm
 FISHEYE = ColmapLens("OPENCV_FISHEYE", (0, 2, 3, 4))

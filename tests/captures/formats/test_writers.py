@@ -7,7 +7,7 @@ from mesoface.captures.formats import FORMATS
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.captures.formats.writers import WRITERS
 from mesoface.captures.formats.writers.terms import Unsupported
-from mesoface.geometry.lens import OpenCVLens
+from mesoface.geometry.camera import OpenCVLens
 
 BROWN = OpenCVLens((-0.08, 0.05, 0.0005, -0.0004, 0.01))
 RATIONAL = OpenCVLens((-0.08, 0.05, 0.0005, -0.0004, 0.01, 0.001, 0.002, 0.003))

@@ -21,7 +21,7 @@ from mesoface.lab.training.patches.rig import draw_directions, draw_pose
 from mesoface.lab.training.patches.surface import Bend, HeightField, draw_scale, draw_surface
 from mesoface.matching.displacement import find_peak
 from mesoface.matching.ncc import choose_pairs, ncc_scores, prepare_image
-from mesoface.uvd.rasterize import grid_faces
+from mesoface.uvd.maps import grid_faces
 from mesoface.uvd.space import UVDSpace
 from mesoface.uvd.visibility import cast_visibility
 

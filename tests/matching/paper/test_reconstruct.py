@@ -17,14 +17,14 @@ from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.evaluation import evaluate
 from mesoface.files.checkpoints import WeightsError
 from mesoface.geometry.camera import look_at
-from mesoface.matching.paper import ImplicitFunction, Regularizer, reconstruct
-from mesoface.matching.paper.reconstruct import (
+from mesoface.matching.paper import ImplicitFunction, Regularizer, matcher
+from mesoface.matching.paper.matcher import (
     PaperNetworks,
     expected_seconds,
     load_paper_networks,
     match_paper,
+    paper_space,
 )
-from mesoface.matching.paper.volume import paper_space
 from mesoface.uvd.visibility import SEEN
 
 SIDE, STEPS = 240, range(-16, 17)
@@ -108,7 +108,7 @@ def test_memory_bounds_the_points_at_a_time(space, views, agreeing, monkeypatch)
         return forward(self, features, projections, points, displacements)
 
     monkeypatch.setattr(ImplicitFunction, "forward", spy)
-    monkeypatch.setattr(reconstruct, "expected_seconds", lambda *_: 0.0)
+    monkeypatch.setattr(matcher, "expected_seconds", lambda *_: 0.0)
     options = {"longest_side": SIDE, "steps": STEPS, "threads": 1}
     few = match_paper(space, views[:2], agreeing, memory_mb=16, **options)
     assert max(seen) == (16 << 20) // (9 << 10)
@@ -119,7 +119,7 @@ def test_memory_bounds_the_points_at_a_time(space, views, agreeing, monkeypatch)
 
 
 def test_expected_time_is_that_of_a_piece_times_the_pieces(monkeypatch):
-    monkeypatch.setattr(reconstruct, "_seconds", lambda work: float(torch.isfinite(work()).all()))  # 1 s
+    monkeypatch.setattr(matcher, "_seconds", lambda work: float(torch.isfinite(work()).all()))  # 1 s
     images = [torch.rand(3, 512, 256) * 255, torch.rand(3, 256, 256) * 255]
     function = ImplicitFunction().eval()
     with torch.inference_mode():
@@ -228,8 +228,8 @@ def test_from_photos_to_a_face(sample_capture, sample_face, agreeing_weights, mo
     Real skin is too much for random features, so nothing is asked of the accuracy.
     """
     steps = range(-10, 11)
-    monkeypatch.setattr(reconstruct, "match_paper", partial(match_paper, longest_side=480, steps=steps))
-    monkeypatch.setattr("mesoface.matching.paper.volume.paper_space", partial(paper_space, size=64))
+    monkeypatch.setattr(matcher, "match_paper", partial(match_paper, longest_side=480, steps=steps))
+    monkeypatch.setattr("mesoface.matching.paper.matcher.paper_space", partial(paper_space, size=64))
     names = ["3", "4", "5"]
     keep = [sample_face.capture.names.index(name) for name in names]
     landmarks = sample_face.landmarks2d

@@ -24,9 +24,9 @@ from mesoface.matching.paper import (
     network_view,
     read_displacement,
 )
+from mesoface.matching.paper.matcher import SIZE, paper_space
 from mesoface.matching.paper.network import view_variance
-from mesoface.matching.paper.volume import SIZE, paper_space
-from mesoface.uvd.rasterize import rasterize_uv
+from mesoface.uvd.maps import rasterize_uv
 from mesoface.uvd.space import UVDSpace
 
 STEPS = range(-6, 7)

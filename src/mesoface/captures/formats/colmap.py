@@ -29,8 +29,7 @@ from mesoface.captures.formats.files import (
 )
 from mesoface.captures.formats.lenses import ColmapLens
 from mesoface.errors import CaptureError
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Array, Lens, OpenCVLens
+from mesoface.geometry.camera import Array, Camera, Lens, OpenCVLens
 
 NAME = "colmap"
 LOOKS_FOR = "cameras.bin or cameras.txt in sparse/0, sparse or the folder itself"

@@ -1,4 +1,4 @@
-"""Lenses beyond :mod:`mesoface.geometry.lens`: COLMAP's, and Brown's with a fourth radial term."""
+"""Lenses beyond :mod:`mesoface.geometry.camera`: COLMAP's, and Brown's with a fourth radial term."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pycolmap
 
-from mesoface.geometry.lens import Array, Lens, OpenCVLens, invert
+from mesoface.geometry.camera import Array, Lens, OpenCVLens, invert
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,7 @@ from mesoface.captures.formats.files import (
 )
 from mesoface.captures.formats.lenses import ColmapLens, brown_lens
 from mesoface.captures.formats.photos import Photos
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Array, Lens
+from mesoface.geometry.camera import Array, Camera, Lens
 
 NAME = "meshroom"
 LOOKS_FOR = "one .sfm file, or sfm.json, of Meshroom or AliceVision"

@@ -29,8 +29,7 @@ from mesoface.captures.formats.files import (
 from mesoface.captures.formats.lenses import ColmapLens, brown_lens
 from mesoface.captures.formats.photos import Photos
 from mesoface.errors import CaptureError
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Array, Lens
+from mesoface.geometry.camera import Array, Camera, Lens
 
 NAME = "metashape"
 LOOKS_FOR = "an .xml file that Metashape exported cameras to"

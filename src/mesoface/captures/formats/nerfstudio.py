@@ -30,8 +30,7 @@ from mesoface.captures.formats.files import (
 from mesoface.captures.formats.lenses import ColmapLens, brown_lens
 from mesoface.errors import CaptureError
 from mesoface.files.images import SUFFIXES, read_header
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Lens
+from mesoface.geometry.camera import Camera, Lens
 
 NAME = "nerfstudio"
 LOOKS_FOR = "transforms.json"

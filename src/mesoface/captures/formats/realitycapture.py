@@ -35,8 +35,7 @@ from mesoface.captures.formats.files import (
 )
 from mesoface.captures.formats.lenses import brown_lens
 from mesoface.captures.formats.photos import Photos, size_of
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Array
+from mesoface.geometry.camera import Array, Camera
 
 NAME = "realitycapture"
 LOOKS_FOR = ".xmp files in the folder, images/ or photos/, or a .csv with #name,x,y,alt,heading,pitch,roll,f"

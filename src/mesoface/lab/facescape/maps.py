@@ -24,8 +24,8 @@ from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.facescape.layout import CaptureId, MapKind, PreparedFolder
 from mesoface.lab.training.truth import TrueSurface
-from mesoface.matching.paper.volume import FULL_SCALE, SIZE, STEP_MM, paper_space
-from mesoface.uvd.rasterize import rasterize_uv
+from mesoface.matching.paper.matcher import FULL_SCALE, SIZE, STEP_MM, paper_space
+from mesoface.uvd.maps import rasterize_uv
 
 _FULL, _TOP, _LEFT = 512, 72, 128  # FaceScape's UV square, and the maps' window in it
 _REACH_MM = FULL_SCALE * STEP_MM

@@ -23,8 +23,8 @@ from mesoface.lab.training.tile import Tile
 from mesoface.lab.training.tile_recipe import TileRecipe
 from mesoface.matching.displacement import find_peak
 from mesoface.matching.paper import IMPLICIT_FUNCTION, REGULARIZER, STEP_MM, ImplicitFunction, Regularizer
+from mesoface.matching.paper.matcher import CONFIDENCE_RADIUS, FULL_SCALE
 from mesoface.matching.paper.network import displacement_loss, expected_step, probability_near
-from mesoface.matching.paper.volume import CONFIDENCE_RADIUS, FULL_SCALE
 
 SIGMA = 5.0
 """Standard deviation of the Gaussian that the cost is trained to, steps."""

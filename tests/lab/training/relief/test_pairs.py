@@ -19,7 +19,7 @@ from mesoface.lab.training.relief.data import open_pools
 from mesoface.lab.training.relief.pair_squares import cut_squares
 from mesoface.lab.training.relief.pairs import find_pairs, read_pair
 from mesoface.relief.inputs import CHANNELS, slopes
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import texel_centers
 
 SIDE_MM = 400.0  # of the whole unit square, so that a dpmap's texel has about 0.1 mm
 SKIN = slice(1200, 2600)  # rows and columns of the dpmap that have relief

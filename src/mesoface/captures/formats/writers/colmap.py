@@ -11,7 +11,7 @@ import pycolmap
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.captures.formats.writers.terms import Unsupported, brown_of, refuse_aspect, refuse_skew
-from mesoface.geometry.lens import OpenCVLens
+from mesoface.geometry.camera import OpenCVLens
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 

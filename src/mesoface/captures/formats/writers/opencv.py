@@ -10,7 +10,7 @@ import numpy as np
 
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.writers.terms import Unsupported, fisheye_of
-from mesoface.geometry.lens import OpenCVLens
+from mesoface.geometry.camera import OpenCVLens
 
 PHOTO, MASK, STATES_UNIT = "images/{stem}{suffix}", "masks/{photo}.png", False
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens
-from mesoface.geometry.lens import OpenCVLens
+from mesoface.geometry.camera import OpenCVLens
 
 Brown = tuple[float, float, float, float, float, float]
 

@@ -16,8 +16,7 @@ from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import unit
 from mesoface.lab.training.config import TrainingError
 from mesoface.relief.inputs import Illumination, fit_illumination
-from mesoface.uvd.maps import dilate, erode, smooth_form
-from mesoface.uvd.rasterize import rasterize_uv
+from mesoface.uvd.maps import dilate, erode, rasterize_uv, smooth_form
 
 _DEEPEST = 3  # folders below the one that is named in which pairs are looked for
 _TEXTURES = (".jpg", ".jpeg", ".png")
