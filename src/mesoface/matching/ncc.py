@@ -85,8 +85,7 @@ def choose_pairs(
     order = np.argsort(-merit, kind="stable")
     chosen: set[int] = set()
     for view in range(count):
-        own = [k for k in order if view in (i[k], j[k])]
-        chosen.update(own[:2])
+        chosen.update([k for k in order if view in (i[k], j[k])][:2])
     for k in order:
         if len(chosen) >= limit:
             break

@@ -223,11 +223,11 @@ def width_of(state: State) -> int | None:
     return shape[0] if len(shape) == 4 and 0 < shape[0] <= _MAX_WIDTH else None
 
 
-def _build(state: State) -> MesoGenerator:
-    return MesoGenerator(width_of(state) or PUBLISHED_WIDTH)
-
-
-MESO_GENERATOR = Network("meso_generator", "texture to mesoscopic displacement", _build)
+MESO_GENERATOR = Network(
+    "meso_generator",
+    "texture to mesoscopic displacement",
+    lambda state: MesoGenerator(width_of(state) or PUBLISHED_WIDTH),
+)
 
 
 SIZE = 1024

@@ -23,6 +23,7 @@ from mesoface.uvd.maps import (
     fill_outside,
     grid_faces,
     resize_map,
+    resize_mask,
     sample_map,
     texel_centers,
 )
@@ -262,12 +263,11 @@ def face_directions(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64
     Returns:
         (3,) forward and (3,) up, unit vectors at a right angle.
     """
-    a, b, c = mesh.vertices[mesh.faces.T]
-    area = np.cross(b - a, c - a)
+    area = mesh.face_crosses()
     forward = unit(area.sum(0))
     if not forward.any():
         raise ValueError("the mesh is closed or empty: it has no front")
-    center = (a + b + c) / 3
+    center = mesh.face_corners().mean(1)
     weight = np.linalg.norm(area, axis=1)
     offset = center - (center * weight[:, None]).sum(0) / weight.sum()
     offset -= np.outer(offset @ forward, forward)
@@ -299,11 +299,9 @@ class ReducedSurface:
 
 def reduce_surface(fine: FineSurface, size: int) -> ReducedSurface:
     """``fine`` on a grid of at most ``size``² vertices, and the normals of all that was measured."""
-    measured = fine.space.displaced(fill_outside(fine.displacement, fine.kept))
-    size = min(size, len(fine.kept))
-    everywhere = np.ones_like(fine.kept)
-    position = resize_map(measured, everywhere, size).astype(np.float64)
-    normal = unit(resize_map(fine.space.normal, everywhere, size))
+    measured, size = _continued(fine), min(size, len(fine.kept))
+    position = resize_map(measured, None, size).astype(np.float64)
+    normal = unit(resize_map(fine.space.normal, None, size))
     cover = cv2.resize(fine.kept.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0
     faces, used = compact(grid_faces(dilate(cover, 1)), size * size)
     uv = texel_centers(size).reshape(-1, 2)[used]
@@ -319,12 +317,15 @@ def detailed_relief(fine: FineSurface, height: NDArray[np.float32]) -> ReliefMap
         height: (M, M) relief along its normals, mm.
     """
     size = len(height)
-    measured = fine.space.displaced(fill_outside(fine.displacement, fine.kept))
-    position = resize_map(measured, np.ones_like(fine.kept), size)
-    outward = unit(resize_map(fine.space.normal, np.ones_like(fine.kept), size))
-    normal = surface_normals(position, outward)
-    shown = resize_map(fine.kept.astype(np.float32), np.ones_like(fine.kept), size) > 0.5
-    return ReliefMaps(surface_normals(position + height[..., None] * normal, outward), shown)
+    position = resize_map(_continued(fine), None, size)
+    outward = unit(resize_map(fine.space.normal, None, size))
+    higher = position + height[..., None] * surface_normals(position, outward)
+    return ReliefMaps(surface_normals(higher, outward), resize_mask(fine.kept, size))
+
+
+def _continued(fine: FineSurface) -> NDArray[np.float32]:
+    """(H, H, 3) mm, the measured surface, continued beyond its rim."""
+    return fine.space.displaced(fill_outside(fine.displacement, fine.kept))
 
 
 def exaggerated_relief(fine: FineSurface, factor: float) -> ReliefMaps:

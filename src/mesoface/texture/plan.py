@@ -221,9 +221,7 @@ def _lay_out(skin: Skin, view: View) -> Maps:
 def _sharpness(detail: Maps, weights: Maps, sigma: float) -> NDArray[np.float32]:
     """(V,) how much detail a photo shows against the others on the same skin; 1 in the mean."""
     squared = np.einsum("vhwc,vhwc->vhw", detail, detail) / 3
-    energy = np.stack(
-        [blur_masked(d, w > 0, 4 * sigma) for d, w in zip(squared, weights, strict=True)],
-    )
+    energy = np.stack([blur_masked(d, w > 0, 4 * sigma) for d, w in zip(squared, weights, strict=True)])
     logs = np.log(np.maximum(_thin(energy), 1e-6)) / 2
     offsets = solve_offsets(logs, _thin(weights), 0.3)
     return np.clip(np.exp(offsets), 1 / _SHARPEST, _SHARPEST).astype(np.float32)

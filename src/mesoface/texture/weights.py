@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.uvd.maps import dilate, erode, fill_outside, grid_faces, rasterize_uv, resize_map, within
+from mesoface.uvd.maps import dilate, erode, fill_outside, rasterize_uv, resize_mask, within
 from mesoface.uvd.space import FineSurface, UVDSpace, smooth_normals
 
 # Reach of the normals' smoothing: a photo's weight follows the form, not the pores.
@@ -36,14 +36,9 @@ class Skin:
     space: UVDSpace
     covered: NDArray[np.bool_]
 
-    def mesh(self) -> Mesh:
-        """The surface as triangles, for ray casting."""
-        return Mesh(self.space.position.reshape(-1, 3).astype(np.float64), grid_faces(self.space.valid))
-
     def resized(self, size: int) -> Skin:
         """The same at another resolution."""
-        covered = resize_map(self.covered.astype(np.float32), np.ones_like(self.covered), size) > 0.5
-        return Skin(self.space.resized(size), covered)
+        return Skin(self.space.resized(size), resize_mask(self.covered, size))
 
 
 def find_skin(fine: FineSurface, base: Mesh) -> Skin:
@@ -117,7 +112,7 @@ def weigh_views(skin: Skin, views: Sequence[View], occluder: Mesh | None = None)
         occluder: further surface that hides the face (ears, neck), or None.
     """
     skin = skin.resized(min(RAY_SIZE, skin.space.size))
-    casters = [(RayCaster(skin.mesh()), _TOLERANCE_MM)]
+    casters = [(RayCaster(skin.space.mesh()), _TOLERANCE_MM)]
     if occluder is not None:
         casters.append((RayCaster(occluder), _FITTED_TOLERANCE_MM))
     pairs = [_weigh_view(skin, view, casters) for view in views]
@@ -184,9 +179,7 @@ def _to_outline(view: View, skin: Skin, footprint: float) -> NDArray[np.float64]
     distance = np.zeros(len(pixels))
     if known.any():
         cell = skin.space.texel_mm / footprint
-        x, y = (
-            np.rint((pixels[known] - pixels[known].min(0)) / cell).astype(int) + 2
-        ).T  # two empty cells around
+        x, y = np.rint((pixels[known] - pixels[known].min(0)) / cell).astype(int).T + 2  # two empty cells
         grid = np.zeros((y.max() + 3, x.max() + 3), np.uint8)
         grid[y, x] = 1
         grid = cv2.morphologyEx(grid, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))

@@ -99,13 +99,13 @@ def smooth_form(position: NDArray, valid: NDArray[np.bool_], sigma: float) -> ND
     return fill_outside(blur_masked(position, valid, sigma), valid)
 
 
-def resize_map(values: NDArray, valid: NDArray[np.bool_], size: int) -> NDArray[np.float32]:
-    """Resize a square map to ``size``²; what is outside of ``valid`` does not bleed in.
+def resize_map(values: NDArray, valid: NDArray[np.bool_] | None, size: int) -> NDArray[np.float32]:
+    """Resize a square map to ``size``²; what is outside of ``valid`` (None: nothing is) does not bleed in.
 
     Enlarging is by linear interpolation and a blur of about half an old texel: cubic interpolation would
     overshoot, and its ripples would show in the normals of every finer level.
     """
-    filled = fill_outside(values, valid)
+    filled = np.asarray(values, np.float32) if valid is None else fill_outside(values, valid)
     old = values.shape[0]
     if size == old:
         return filled
@@ -113,6 +113,11 @@ def resize_map(values: NDArray, valid: NDArray[np.bool_], size: int) -> NDArray[
         return cv2.resize(filled, (size, size), interpolation=cv2.INTER_AREA)
     enlarged = cv2.resize(filled, (size, size), interpolation=cv2.INTER_LINEAR)
     return cv2.GaussianBlur(enlarged, (0, 0), 0.6 * size / old, borderType=cv2.BORDER_REPLICATE)
+
+
+def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """(size, size) a square mask at another resolution."""
+    return resize_map(mask, None, size) > 0.5
 
 
 def erode(mask: NDArray[np.bool_], texels: int) -> NDArray[np.bool_]:
@@ -158,9 +163,7 @@ def sample_map(values: NDArray, uv: NDArray) -> NDArray[np.float32]:
         (N,) or (N, C) float32.
     """
     size = values.shape[0]
-    x = (np.asarray(uv)[:, 0] * size - 0.5).astype(np.float32)
-    y = ((1 - np.asarray(uv)[:, 1]) * size - 0.5).astype(np.float32)
-    x, y = np.clip(x, 0, size - 1), np.clip(y, 0, size - 1)
+    x, y = np.clip(uv_to_pixels(np.asarray(uv), size).astype(np.float32), 0, size - 1).T
     x0, y0 = np.minimum(x.astype(int), size - 2), np.minimum(y.astype(int), size - 2)
     fx, fy = x - x0, y - y0
     if values.ndim == 3:

@@ -13,7 +13,7 @@ from mesoface.errors import ReconstructionError
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.uvd.maps import blur_masked, grid_faces
+from mesoface.uvd.maps import blur_masked
 from mesoface.uvd.space import UVDSpace
 
 # Visibility varies slowly over the skin: rays are cast at this resolution and the result is resized.
@@ -26,11 +26,7 @@ _GRAZING, _FACING = 0.15, 0.6
 
 
 def cast_visibility(
-    space: UVDSpace,
-    views: Sequence[View],
-    occluder: Mesh | None = None,
-    *,
-    tolerance: float = 2.0,
+    space: UVDSpace, views: Sequence[View], occluder: Mesh | None = None, *, tolerance: float = 2.0
 ) -> NDArray[np.float32]:
     """How well each view sees each texel: 0 where it does not.
 
@@ -49,7 +45,7 @@ def cast_visibility(
     """
     size = min(_RAY_SIZE, space.size)
     coarse = space if size == space.size else space.resized(size)
-    casters = [RayCaster(Mesh(coarse.position.reshape(-1, 3).astype(np.float64), grid_faces(coarse.valid)))]
+    casters = [RayCaster(coarse.mesh())]
     if occluder is not None:
         casters.append(RayCaster(occluder))
     valid = coarse.valid
@@ -98,12 +94,9 @@ def inside_image(view: View, points: NDArray[np.float64], margin: float = 3.0) -
     ``margin`` is the distance to keep from the photo's edge, pixels.
     """
     pixels, depth = view.camera.project(points)
+    last = np.array([view.camera.width, view.camera.height]) - 1
     with np.errstate(invalid="ignore"):
-        inside = (
-            (depth > 0)
-            & (pixels >= margin).all(1)
-            & (pixels <= np.array([view.camera.width, view.camera.height]) - 1 - margin).all(1)
-        )
+        inside = (depth > 0) & ((pixels >= margin) & (pixels <= last - margin)).all(1)
     if view.mask is not None:
         x, y = np.rint(pixels[inside]).astype(int).T
         inside[inside] = view.mask[y, x]

@@ -95,12 +95,7 @@ def blur_radius(sigma: float) -> int:
 class Opinion(NamedTuple):
     """The classical matcher's result for a level, or for a part of it: where the network starts from.
 
-    Args:
-        scores: (D, H, W) in [-1, 1], mean windowed correlation of chosen pairs of views.
-        peak: (H, W) mm, where each texel's own scores are highest.
-        trust: (H, W) in [0, 1], confidence in the peak.
-        displacement: (H, W) mm, the surface derived from them.
-        weight: (H, W) in [0, 1], confidence in the displacement.
+    A :class:`~mesoface.matching.classical.ClassicalAnswer` in tensors: scores (D, H, W), the others (H, W).
     """
 
     scores: Tensor
@@ -112,8 +107,8 @@ class Opinion(NamedTuple):
     @classmethod
     def of(cls, answer: ClassicalAnswer, device: torch.device | str) -> Opinion:
         """The same as tensors."""
-        values = (answer.scores, answer.peak, answer.trust, answer.displacement, answer.weight)
-        return cls(*(torch.from_numpy(np.ascontiguousarray(value)).to(device) for value in values))
+        tensors = {k: torch.from_numpy(np.ascontiguousarray(a)).to(device) for k, a in vars(answer).items()}
+        return cls(**tensors)
 
     def part(self, rows: slice, columns: slice) -> Opinion:
         """Of a rectangle of the maps."""

@@ -221,10 +221,6 @@ class PaperNetworks:
     function: ImplicitFunction
     regularizer: Regularizer
 
-    def to(self, device: str) -> PaperNetworks:
-        """The same networks on a torch device."""
-        return PaperNetworks(self.function.to(device), self.regularizer.to(device))
-
 
 def load_paper_networks(folder: str | Path | None) -> PaperNetworks:
     """The networks from a folder that ``mesoface weights import`` wrote.
@@ -287,10 +283,30 @@ def match_paper(
     """
     visibility = cast_visibility(space, views, occluder)
     seen = seen_by_two(space, visibility)
+    function, regularizer = networks.function.to(device), networks.regularizer.to(device)
     with torch_threads(threads):
-        reading = _read_volume(
-            space, views, networks.to(device), memory_mb, device, longest_side, steps, progress
+        prepared = [network_view(view, longest_side) for view in views]
+        images = [image.to(device) for image, _ in prepared]
+        queries = len(steps) * int(space.valid.sum())
+        chunk = min(CHUNK, (memory_mb << 20) // POINT_BYTES)
+        parts = len(views) + -(-queries // chunk) + 1
+        label = f"Matching, about {_duration(expected_seconds(function, images, queries))}"
+        progress(label, 0, parts)
+        features: list[Tensor] = []
+        for image in images:
+            features.append(function.image_filter(image[None])[0])
+            progress(label, len(features), parts)
+        volume = cost_volume(
+            function,
+            features,
+            [projection.to(device) for _, projection in prepared],
+            space,
+            steps=steps,
+            chunk=chunk,
+            progress=lambda _, done, total: progress(label, len(views) + -(-done // chunk), parts),
         )
+        reading = read_displacement(regularizer, volume, space, steps=steps)
+        progress(label, parts, parts)
     flat = (2 * CONFIDENCE_RADIUS + 1) / len(steps)
     if np.median(reading.confidence[seen]) < _LEAST_CONFIDENCE * flat:
         raise ReconstructionError(
@@ -329,43 +345,6 @@ def expected_seconds(function: ImplicitFunction, images: Sequence[Tensor], queri
 
     pixels = sum(image[0].numel() for image in images)
     return _seconds(features) * pixels / piece[0, 0].numel() + _seconds(costs) * queries / _SAMPLE_POINTS
-
-
-def _read_volume(
-    space: UVDSpace,
-    views: Sequence[View],
-    networks: PaperNetworks,
-    memory_mb: int,
-    device: str,
-    longest_side: int,
-    steps: Sequence[int],
-    progress: ProgressCallback,
-) -> Reading:
-    """Photos to features, features to costs, costs to displacement."""
-    prepared = [network_view(view, longest_side) for view in views]
-    images = [image.to(device) for image, _ in prepared]
-    projections = [projection.to(device) for _, projection in prepared]
-    queries = len(steps) * int(space.valid.sum())
-    chunk = min(CHUNK, (memory_mb << 20) // POINT_BYTES)
-    parts = len(views) + -(-queries // chunk) + 1
-    label = f"Matching, about {_duration(expected_seconds(networks.function, images, queries))}"
-    progress(label, 0, parts)
-    features: list[Tensor] = []
-    for image in images:
-        features.append(networks.function.image_filter(image[None])[0])
-        progress(label, len(features), parts)
-    volume = cost_volume(
-        networks.function,
-        features,
-        projections,
-        space,
-        steps=steps,
-        chunk=chunk,
-        progress=lambda _, done, total: progress(label, len(views) + -(-done // chunk), parts),
-    )
-    reading = read_displacement(networks.regularizer, volume, space, steps=steps)
-    progress(label, parts, parts)
-    return reading
 
 
 def _seconds(work: Callable[[], Tensor]) -> float:
