@@ -10,17 +10,14 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.clay import ReliefMaps, face_directions, shade, turntable_cameras
 from mesoface.rendering.false_color import UNKNOWN, add_legend, colorize, percentile_limits
+from tests.cap import grid_triangles
 
 
 def ball(radius: float = 50.0, rings: int = 48, front: float = np.pi) -> Mesh:
     """A sphere around the origin, or its cap around +z out to the polar angle ``front``."""
     theta, phi = np.meshgrid(np.linspace(1e-3, front, rings), np.linspace(0, 2 * np.pi, rings), indexing="ij")
     points = radius * np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], -1)
-    a = (np.arange(rings - 1)[:, None] * rings + np.arange(rings - 1)).ravel()
-    faces = np.concatenate(
-        [np.column_stack([a, a + rings, a + rings + 1]), np.column_stack([a, a + rings + 1, a + 1])]
-    )
-    return Mesh(points.reshape(-1, 3), faces)
+    return Mesh(points.reshape(-1, 3), grid_triangles(rings)[:, ::-1])
 
 
 def camera(size: int = 64) -> Camera:

@@ -12,6 +12,7 @@ import pytest
 
 from mesoface.geometry.mesh import Mesh
 from mesoface.rendering.turnable import Shading, TurnableSurface, turnable
+from tests.cap import grid_triangles, grid_uv
 from tests.rendering.test_page import parse
 
 VERTEX = np.dtype([("position", "<u2", 4), ("normal", "<i2", 4), ("uv", "<u2", 2)])
@@ -59,10 +60,7 @@ def test_seams_are_opened():
 
 @pytest.mark.parametrize(("count", "wide"), [(200, False), (300, True)])
 def test_indices_are_as_wide_as_they_must_be(count, wide):
-    y, x = np.mgrid[:count, :count]
-    vertices = np.column_stack([x.ravel(), y.ravel(), 0 * x.ravel()]).astype(float)
-    a = (np.arange(count - 1)[:, None] * count + np.arange(count - 1)).ravel()
-    mesh = Mesh(vertices, np.column_stack([a, a + 1, a + count]))
+    mesh = Mesh(np.column_stack([grid_uv(count), np.zeros(count**2)]), grid_triangles(count))
     surface = payload(turnable([TurnableSurface("a", mesh, ["clay"])], [CLAY]))["surfaces"][0]
     assert surface["wide"] is wide
     np.testing.assert_array_equal(unpacked(surface)[3], mesh.faces)
@@ -90,11 +88,8 @@ def test_no_name_ends_the_script_or_becomes_a_tag(drawn_face):
 def test_even_pictures_of_noise_leave_room_in_the_page():
     """A page may have 15 MB: the largest surface and pictures of a face, incompressible, stay below 12."""
     rng = np.random.default_rng(0)
-    y, x = np.mgrid[:250, :250] / 249.0
-    index = (np.arange(249)[:, None] * 250 + np.arange(249)).ravel()
-    faces = np.concatenate([index[:, None] + (0, 1, 251), index[:, None] + (0, 251, 250)])
-    uv = np.column_stack([x.ravel(), y.ravel()])
-    mesh = Mesh(rng.normal(size=(250 * 250, 3)), faces, uv, None, rng.normal(size=(250 * 250, 3)))
+    points, normals = rng.normal(size=(2, 250 * 250, 3))
+    mesh = Mesh(points, grid_triangles(250), grid_uv(250), None, normals)
     relief = rng.integers(0, 256, (1024, 1024, 4), np.uint8)
     relief[..., 3] = 255
     shadings = [

@@ -7,6 +7,7 @@ from mesoface.geometry.mesh import Mesh, unit
 from mesoface.surface.fine import conform_base, fine_mesh, measure_displacement, smooth_base
 from mesoface.uvd.maps import sample_map, texel_centers
 from mesoface.uvd.space import UVDSpace
+from tests.cap import grid_triangles, grid_uv
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +108,7 @@ class TestConform:
     @pytest.fixture
     def base(self):
         """A grid of 33² vertices in the sheet's UVs, 64 mm wide and 2 mm too low, and a loose triangle."""
-        line = np.linspace(0, 1, 33)
-        uv = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
-        index = np.arange(33 * 33).reshape(33, 33)
-        a, b, c, d = (i.ravel() for i in (index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]))
-        faces = np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d]), [[1089, 1090, 1091]]])
+        uv, faces = grid_uv(33), np.concatenate([grid_triangles(33), [[1089, 1090, 1091]]])
         vertices = np.column_stack([64 * (uv - 0.5), np.full(len(uv), -2.0)])
         loose = np.array([[0.0, 0, -30], [5, 0, -30], [0, 5, -30]])
         return Mesh(np.vstack([vertices, loose]), faces, np.vstack([uv, np.zeros((3, 2))]))

@@ -16,11 +16,6 @@ def angle_deg(a, b):
 
 
 @pytest.fixture(scope="module")
-def cap(make_cap):
-    return make_cap()
-
-
-@pytest.fixture(scope="module")
 def space(cap):
     return build_uvd_space(cap.mesh, all_faces(cap.mesh), 128)
 

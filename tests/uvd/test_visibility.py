@@ -19,11 +19,6 @@ def make_view(center, width=200, height=200, focal=700.0, mask=None):
 
 
 @pytest.fixture(scope="module")
-def cap(make_cap):
-    return make_cap()
-
-
-@pytest.fixture(scope="module")
 def space(cap):
     return build_uvd_space(cap.mesh, np.ones(len(cap.mesh.faces), bool), SIZE)
 
