@@ -17,7 +17,7 @@ from mesoface.captures.capture import View
 from mesoface.captures.load import decode_full_size
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
-from mesoface.texture.weights import Skin, ViewWeights, weigh_views
+from mesoface.texture.weights import Skin, weigh_views
 from mesoface.uvd.maps import blur_masked, fill_outside
 from mesoface.uvd.visibility import pixel_footprint, resample_photo
 
@@ -177,17 +177,17 @@ def plan_texture(skin: Skin, views: Sequence[View], occluder: Mesh | None = None
         views: V photos, V ≥ 1.
         occluder: further surface that hides the face, or None.
     """
-    weights = weigh_views(skin, views, occluder)
+    color_weight, detail_weight = weigh_views(skin, views, occluder)
     coarse = skin.resized(min(_COLOR_SIZE, skin.space.size))
     size, texel_mm = coarse.space.size, coarse.space.texel_mm
-    visible = _resize(weights.color, size) * coarse.space.valid
+    visible = _resize(color_weight, size) * coarse.space.valid
     colors = np.stack([_lay_out(coarse, view) for view in views])
     gains = solve_gains(_thin(colors), _thin(visible)).astype(np.float32)
     colors *= gains[:, None, None]
     smooth = np.stack([blur_masked(c, w, _SPLIT_MM / texel_mm) for c, w in zip(colors, visible, strict=True)])
     agreement = find_agreement(smooth, visible)
     sharpness = _sharpness(colors - smooth, visible, _SHARP_MM / texel_mm)
-    detail = _share_detail(weights, agreement, sharpness)
+    detail = _share_detail(color_weight, detail_weight, agreement, sharpness)
     color = _mean(smooth, visible * agreement.factor)
     return TexturePlan(skin, tuple(views), gains, color, smooth, detail, detail.sum(0))
 
@@ -199,12 +199,14 @@ def _mean(colors: Maps, weights: Maps) -> Maps:
     return fill_outside(mean, total > _LEAST)
 
 
-def _share_detail(weights: ViewWeights, agreement: ColorAgreement, sharpness: NDArray[np.float32]) -> Maps:
+def _share_detail(
+    color_weight: Maps, detail_weight: Maps, agreement: ColorAgreement, sharpness: NDArray[np.float32]
+) -> Maps:
     """(V, R, R) each photo's share of the detail; their sum falls from 1 to 0 where none sees anything."""
-    size = weights.detail.shape[1]
+    size = detail_weight.shape[1]
     # Where photos contradict each other (strands of hair) the best of them is no better than their mean.
     clear = _resize(agreement.clear[None], size)[0]
-    shown = weights.detail**clear * weights.color ** (1 - clear)
+    shown = detail_weight**clear * color_weight ** (1 - clear)
     shown *= _resize(agreement.factor, size) * sharpness[:, None, None]
     total = shown.sum(0)
     typical = float(total[total > 0].mean()) if total.any() else 1.0

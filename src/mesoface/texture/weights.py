@@ -90,26 +90,17 @@ _MIXED_TEXELS = 1.5
 _MIXED_PX, _FADE_PX = 1.0, 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class ViewWeights:
-    """The weight of each of V photos at each texel; not normalised.
-
-    Args:
-        color: (V, R, R) for colour without detail: changes slowly from photo to photo.
-        detail: (V, R, R) for detail: also by how many pixels the photo has of the texel.
-    """
-
-    color: Maps
-    detail: Maps
-
-
-def weigh_views(skin: Skin, views: Sequence[View], occluder: Mesh | None = None) -> ViewWeights:
+def weigh_views(skin: Skin, views: Sequence[View], occluder: Mesh | None = None) -> tuple[Maps, Maps]:
     """Visibility by ray casting against the surface itself, and what follows from the geometry.
 
     Args:
         skin: the surface, of any resolution; rays are cast at ``RAY_SIZE``.
         views: V photos.
         occluder: further surface that hides the face (ears, neck), or None.
+
+    Returns:
+        two weights of each photo, (V, R, R), not normalised: for colour without detail, which changes slowly
+        from photo to photo, and for detail, also by how many pixels the photo has of the texel.
     """
     skin = skin.resized(min(RAY_SIZE, skin.space.size))
     casters = [(RayCaster(skin.space.mesh()), _TOLERANCE_MM)]
@@ -117,7 +108,7 @@ def weigh_views(skin: Skin, views: Sequence[View], occluder: Mesh | None = None)
         casters.append((RayCaster(occluder), _FITTED_TOLERANCE_MM))
     pairs = [_weigh_view(skin, view, casters) for view in views]
     color, detail = (np.stack(maps) for maps in zip(*pairs, strict=True))
-    return ViewWeights(color, detail)
+    return color, detail
 
 
 def _weigh_view(skin: Skin, view: View, casters: _Casters) -> tuple[Maps, Maps]:

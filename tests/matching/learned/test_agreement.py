@@ -89,12 +89,8 @@ def test_one_view_agrees_with_nobody():
 def test_points_are_projected_as_the_camera_does(scenes):
     camera = scenes.camera(20.0, 5.0, 120)
     space = scenes.cap().space(16)
-    pixels = project(
-        torch.from_numpy(camera.P),
-        torch.from_numpy(space.position),
-        torch.from_numpy(space.normal),
-        torch.tensor([-1.0, 0.5]),
-    )
+    place = (torch.from_numpy(values) for values in (camera.P, space.position, space.normal))
+    pixels = project(*place, torch.tensor([-1.0, 0.5]))
     for k, d in enumerate([-1.0, 0.5]):
         expected, _ = camera.project(space.displaced(np.full(space.valid.shape, d)))
         np.testing.assert_allclose(pixels[:, :, k], expected, atol=1e-3)
