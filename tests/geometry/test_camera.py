@@ -51,9 +51,8 @@ def test_convention_pixel_centres_are_integers():
 
 def test_convention_image_edge_stays_when_scaled():
     c = camera()
-    np.testing.assert_allclose(
-        c.scaled(0.25).project(c.unproject([-0.5, -0.5], 600.0))[0], [-0.5, -0.5], atol=1e-9
-    )
+    corner = c.unproject([-0.5, -0.5], 600.0)
+    np.testing.assert_allclose(c.scaled(0.25).project(corner)[0], [-0.5, -0.5], atol=1e-9)
 
 
 def test_projection_is_opencvs():
@@ -125,11 +124,8 @@ def test_undistorted_map_leads_back_into_the_photo(lens):
     assert source.min() > -1
     assert (source.reshape(-1, 2).max(0) < [c.width, c.height]).all()
     # What the two cameras see at corresponding pixels is the same ray.
-    rows, columns = np.meshgrid(
-        [0, ideal.height // 3, ideal.height - 1], [0, ideal.width // 2, ideal.width - 1]
-    )
-    pixels = np.column_stack([columns.ravel(), rows.ravel()]).astype(float)
-    np.testing.assert_allclose(ideal.rays(pixels), c.rays(source[rows.ravel(), columns.ravel()]), atol=1e-6)
+    some = np.ix_([0, ideal.height // 3, ideal.height - 1], [0, ideal.width // 2, ideal.width - 1])
+    np.testing.assert_allclose(ideal.rays(ideal.pixel_grid()[some]), c.rays(source[some]), atol=1e-6)
 
 
 @pytest.mark.parametrize("lens", LENSES[1:])

@@ -70,9 +70,8 @@ def test_split_follows_the_curvature(sphere: Mesh) -> None:
 
 
 def test_split_does_nothing_when_all_is_short(sphere: Mesh) -> None:
-    vertices, faces, parent, _ = split_long_edges(
-        sphere.vertices, sphere.faces, np.ones(len(sphere.faces), bool), 99.0
-    )
+    everywhere = np.ones(len(sphere.faces), bool)
+    vertices, faces, parent, _ = split_long_edges(sphere.vertices, sphere.faces, everywhere, 99.0)
     assert len(vertices) == len(sphere.vertices)
     np.testing.assert_array_equal(faces, sphere.faces)
     np.testing.assert_array_equal(parent, np.arange(len(faces)))

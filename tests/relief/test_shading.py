@@ -26,10 +26,8 @@ def spot(radius: float, row: float = 0, column: float = 0):
 
 
 def test_a_dark_pore_is_deep_and_a_bright_spot_high():
-    height = high_pass(
-        shading_height(flat(0.6 - 0.08 * spot(2, 0, -30) + 0.08 * spot(2, 0, 30))),
-        np.ones((SIZE, SIZE), bool),
-    )
+    ground = flat(0.6 - 0.08 * spot(2, 0, -30) + 0.08 * spot(2, 0, 30))
+    height = high_pass(shading_height(ground), ground.valid)
     middle = SIZE // 2
     assert height[middle, middle - 30] < -0.01
     assert height[middle, middle + 30] > 0.01

@@ -23,6 +23,11 @@ def payload(text: str) -> dict:
     return json.loads(re.search(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)[1])
 
 
+def packed(mesh: Mesh) -> dict:
+    """The mesh as the page holds it."""
+    return payload(turnable([TurnableSurface("a", mesh, ["clay"])], [CLAY]))["surfaces"][0]
+
+
 def unpacked(surface: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     data = np.frombuffer(base64.b64decode(surface["vertices"]), VERTEX)
     kind = "<u4" if surface["wide"] else "<u2"
@@ -34,9 +39,7 @@ def unpacked(surface: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndar
 
 def test_positions_normals_and_uvs_survive(drawn_face):
     mesh = drawn_face.fine.mesh
-    vertices, normals, uv, faces = unpacked(
-        payload(turnable([TurnableSurface("a", mesh, ["clay"])], [CLAY]))["surfaces"][0]
-    )
+    vertices, normals, uv, faces = unpacked(packed(mesh))
     np.testing.assert_allclose(vertices, mesh.vertices, atol=0.002)
     np.testing.assert_allclose(normals, mesh.normals, atol=1e-4)
     np.testing.assert_allclose(uv, np.column_stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]]), atol=1e-5)
@@ -49,19 +52,17 @@ def test_seams_are_opened():
     faces = np.array([[0, 1, 2], [1, 3, 2]])
     uv = np.array([[0, 0], [0.4, 0], [0, 0.4], [0.6, 0.5], [1, 1], [0.5, 1]])
     mesh = Mesh(corners, faces, uv, np.array([[0, 1, 2], [3, 4, 5]]))
-    vertices, _, place, packed = unpacked(
-        payload(turnable([TurnableSurface("a", mesh, ["clay"])], [CLAY]))["surfaces"][0]
-    )
+    vertices, _, place, corner = unpacked(packed(mesh))
     assert len(vertices) == 6
-    np.testing.assert_allclose(vertices[packed], corners[faces], atol=1e-4)
+    np.testing.assert_allclose(vertices[corner], corners[faces], atol=1e-4)
     expected = np.column_stack([uv[:, 0], 1 - uv[:, 1]]).reshape(2, 3, 2)
-    np.testing.assert_allclose(place[packed], expected, atol=1e-4)
+    np.testing.assert_allclose(place[corner], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(("count", "wide"), [(200, False), (300, True)])
 def test_indices_are_as_wide_as_they_must_be(count, wide):
     mesh = Mesh(np.column_stack([grid_uv(count), np.zeros(count**2)]), grid_triangles(count))
-    surface = payload(turnable([TurnableSurface("a", mesh, ["clay"])], [CLAY]))["surfaces"][0]
+    surface = packed(mesh)
     assert surface["wide"] is wide
     np.testing.assert_array_equal(unpacked(surface)[3], mesh.faces)
 

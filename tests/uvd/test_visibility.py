@@ -11,8 +11,8 @@ from mesoface.uvd.visibility import cast_visibility, inside_image
 SIZE = 96
 
 
-def make_view(center, width=200, height=200, focal=700.0, mask=None):
-    R, t = look_at(center, (0, 0, 75))
+def make_view(center, width=200, height=200, focal=700.0, mask=None, target=(0, 0, 75)):
+    R, t = look_at(center, target)
     K = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
     camera = Camera(K, R, t, width, height)
     return View("view", np.zeros((height, width, 3), np.float32), camera, mask)
@@ -65,18 +65,14 @@ def test_a_plate_hides_what_lies_behind_it(space):
 
 def test_the_surface_hides_itself():
     """A wall across a flat floor: what lies behind it, seen at a slant, is in its shadow."""
-    size = 96
-    u, v = np.moveaxis(texel_centers(size), -1, 0)
+    u, v = np.moveaxis(texel_centers(SIZE), -1, 0)
     x = 100 * (u - 0.5)
     height = 20 * np.clip(1 - np.abs(x) / 2, 0, 1)
     position = np.stack([x, 100 * (v - 0.5), height], -1).astype(np.float32)
     normal = np.zeros_like(position)
     normal[..., 2] = 1
-    floor = UVDSpace(position, normal, np.ones((size, size), bool))
-    R, t = look_at((-400.0, 0, 400), (0, 0, 0))
-    camera = Camera(np.array([[500.0, 0, 150], [0, 500, 150], [0, 0, 1]]), R, t, 301, 301)
-    view = View("slant", np.zeros((301, 301, 3), np.float32), camera)
-    weight = cast_visibility(floor, [view])[0]
+    floor = UVDSpace(position, normal, np.ones((SIZE, SIZE), bool))
+    weight = cast_visibility(floor, [make_view((-400, 0, 400), 301, 301, 500.0, target=(0, 0, 0))])[0]
     middle = np.abs(position[..., 1]) < 10
     assert not weight[middle & (x > 3) & (x < 15)].any()  # the shadow of 20 mm at 45° is 20 mm long
     assert weight[middle & (x > 26) & (x < 45)].min() > 0.5

@@ -85,6 +85,8 @@ class FunctionPredictor:
 def choose_predictor(settings: Settings) -> Predictor | None:
     """The predictor that the settings name, its weights read at once; None where none is wanted or possible.
 
+    With the paper's preset it is the published generator, as ``mesoface weights import`` wrote it.
+
     Raises:
         WeightsError: weights are damaged, or of another network.
     """
@@ -92,7 +94,13 @@ def choose_predictor(settings: Settings) -> Predictor | None:
         return None
     device = settings.torch_device()
     if settings.meso == "learned" and settings.preset == "paper" and settings.weights is not None:
-        return load_published(settings.weights / GENERATOR, device=device)
+        from mesoface.files.weights import load_network
+        from mesoface.relief.network import MESO_GENERATOR, published_height
+
+        network = load_network(settings.weights / GENERATOR, MESO_GENERATOR)
+        return FunctionPredictor(
+            "learned", lambda ground, texture: published_height(texture.color, ground.size, network, device)
+        )
     return load_predictor(settings.meso, settings.meso_weights, device=device)
 
 
@@ -130,25 +138,6 @@ def load_predictor(
     with as_file(files("mesoface") / "assets" / SHIPPED) as shipped:
         network = load_network(weights or shipped, RELIEF_GENERATOR)
     return FunctionPredictor(source, lambda ground, texture: learned_height(ground, network, device))
-
-
-def load_published(weights: Path, *, device: str = "cpu") -> Predictor:
-    """The published generator of the paper's preset.
-
-    Args:
-        weights: ``meso_generator.safetensors``, as ``mesoface weights import`` wrote it.
-        device: torch device.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or of another network.
-    """
-    from mesoface.files.weights import load_network
-    from mesoface.relief.network import MESO_GENERATOR, published_height
-
-    generator = load_network(weights, MESO_GENERATOR)
-    return FunctionPredictor(
-        "learned", lambda ground, texture: published_height(texture.color, ground.size, generator, device)
-    )
 
 
 def predict_relief(
