@@ -266,13 +266,9 @@ class OpenCVLens:
         r2 = x * x + y * y
         radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
         twice_xy = 2 * x * y
-        out = np.stack(
-            [
-                x * radial + p1 * twice_xy + p2 * (r2 + 2 * x * x) + r2 * (s1 + r2 * s2),
-                y * radial + p1 * (r2 + 2 * y * y) + p2 * twice_xy + r2 * (s3 + r2 * s4),
-            ],
-            -1,
-        )
+        distorted_x = x * radial + p1 * twice_xy + p2 * (r2 + 2 * x * x) + r2 * (s1 + r2 * s2)
+        distorted_y = y * radial + p1 * (r2 + 2 * y * y) + p2 * twice_xy + r2 * (s3 + r2 * s4)
+        out = np.stack([distorted_x, distorted_y], -1)
         return _tilt(out, tx, ty) if tx or ty else out
 
     def undistort(self, xy: Array) -> Array:
@@ -302,14 +298,9 @@ def invert(distort: Callable[[Array], Array], xy: Array, *, tolerance: float = 1
             det = dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0]
             unfolded = (det > 0) & (dx[:, 0] + dy[:, 1] > 0)
             solved = (np.abs(error) <= tolerance).all(1) & unfolded
-            move = np.stack(
-                [
-                    dy[:, 1] * error[:, 0] - dy[:, 0] * error[:, 1],
-                    dx[:, 0] * error[:, 1] - dx[:, 1] * error[:, 0],
-                ],
-                -1,
-            )
-            move /= det[:, None]
+            move_x = dy[:, 1] * error[:, 0] - dy[:, 0] * error[:, 1]
+            move_y = dx[:, 0] * error[:, 1] - dx[:, 1] * error[:, 0]
+            move = np.stack([move_x, move_y], -1) / det[:, None]
             # Far from the solution a full step may jump over the fold.
             length = np.linalg.norm(move, axis=1, keepdims=True)
             move *= np.minimum(1.0, 0.5 / np.maximum(length, 1e-300))

@@ -99,15 +99,9 @@ def match(
         raise ReconstructionError(
             "the photos agree nowhere on a surface", remedy="check the calibration with `mesoface inspect`"
         )
-    return Match(
-        space,
-        accepted,
-        np.where(accepted, np.minimum(confidence, 1), 0).astype(np.float32),
-        rig.views,
-        visibility,
-        rig.used,
-        rig.notes(space.position[space.valid].mean(0).astype(np.float64)),
-    )
+    confidence = np.where(accepted, np.minimum(confidence, 1), 0).astype(np.float32)
+    notes = rig.notes(space.position[space.valid].mean(0).astype(np.float64))
+    return Match(space, accepted, confidence, rig.views, visibility, rig.used, notes)
 
 
 def choose_matcher(

@@ -66,10 +66,8 @@ def estimate_rig_correction(
     rotations = np.zeros((len(views), 3))
     agreement = np.full(len(views), np.nan)
     for number in range(_ROUNDS + 1):
-        skins = [
-            _see_skin(image, rotation, points, space.valid.shape)
-            for image, rotation in zip(images, rotations, strict=True)
-        ]
+        seen = zip(images, rotations, strict=True)
+        skins = [_see_skin(image, rotation, points, space.valid.shape) for image, rotation in seen]
         count = visibility.sum(0)
         total = np.sum([w * texture for w, (texture, _) in zip(visibility, skins, strict=True)], axis=0)
         for v, (texture, change) in enumerate(skins):

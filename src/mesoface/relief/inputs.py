@@ -147,15 +147,10 @@ class Illumination:
         """(..., 3) unit normals → (..., 3) gradient of the luminance's logarithm as the normal turns."""
         h = self.harmonics.astype(np.float32)
         x, y, z = np.moveaxis(normals, -1, 0)
-        gradient = np.stack(
-            [
-                h[1] + h[4] * y + h[6] * z + 2 * h[8] * x,
-                h[2] + h[4] * x + h[5] * z - 2 * h[8] * y,
-                h[3] + h[5] * y + h[6] * x + 6 * h[7] * z,
-            ],
-            -1,
-        )
-        return gradient / self.luminance(normals)[..., None]
+        along_x = h[1] + h[4] * y + h[6] * z + 2 * h[8] * x
+        along_y = h[2] + h[4] * x + h[5] * z - 2 * h[8] * y
+        along_z = h[3] + h[5] * y + h[6] * x + 6 * h[7] * z
+        return np.stack([along_x, along_y, along_z], -1) / self.luminance(normals)[..., None]
 
 
 def fit_illumination(

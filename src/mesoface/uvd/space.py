@@ -59,9 +59,8 @@ class UVDSpace:
     def resized(self, size: int, valid: NDArray[np.bool_] | None = None) -> UVDSpace:
         """The same surface at another resolution, with ``valid`` as its mask (default: resized too)."""
         valid = resize_mask(self.valid, size) if valid is None else valid
-        return UVDSpace(
-            resize_map(self.position, None, size), unit(resize_map(self.normal, None, size)), valid
-        )
+        position, normal = (resize_map(values, None, size) for values in (self.position, self.normal))
+        return UVDSpace(position, unit(normal), valid)
 
     def mesh(self) -> Mesh:
         """The surface as triangles, a vertex a texel, for ray casting."""
@@ -114,10 +113,8 @@ def rasterize_base(mesh: Mesh, facial: NDArray[np.bool_], size: int) -> UVDSpace
     raster = rasterize_uv(mesh.uv, mesh.uv_index[facial], size)
     if not raster.valid.any():
         raise ValueError("no facial face of the base mesh covers a texel")
-    position, normal = (
-        fill_outside(raster.interpolate(values, mesh.faces[facial]), raster.valid)
-        for values in (mesh.vertices, mesh.vertex_normals())
-    )
+    known = (raster.interpolate(v, mesh.faces[facial]) for v in (mesh.vertices, mesh.vertex_normals()))
+    position, normal = (fill_outside(values, raster.valid) for values in known)
     return UVDSpace(position, normal, raster.valid)
 
 
@@ -162,7 +159,7 @@ class Match:
     views: tuple[View, ...]
     visibility: NDArray[np.float32]
     used: tuple[int, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -424,10 +424,8 @@ class Refinement(nn.Module):
         Returns:
             displacement (H, W) mm, and the logit (H, W) of the probability that it is less than a step off.
         """
-        classical, peak = (
-            ((other - displacement) / step).clamp(-_FAR, _FAR)
-            for other in (opinion.displacement, opinion.peak)
-        )
+        known = opinion.displacement, opinion.peak
+        classical, peak = (((other - displacement) / step).clamp(-_FAR, _FAR) for other in known)
         about = torch.stack([displacement / step, classical, opinion.weight, peak, opinion.trust])
         surface = surface * torch.rsqrt(surface.square().mean(0) + 1)  # its strength carries no information
         x = torch.cat([surface, about])[None].contiguous(memory_format=torch.channels_last)

@@ -142,10 +142,8 @@ def cost_volume(
         raise ValueError(f"chunk must be 1 or more, got {chunk}")
     device = features[0].device
     texels = torch.from_numpy(np.flatnonzero(space.valid)).to(device)
-    position, normal = (
-        torch.from_numpy(values.reshape(-1, 3)).to(device, torch.float64)[texels]
-        for values in (space.position, space.normal)
-    )
+    maps = (torch.from_numpy(values.reshape(-1, 3)) for values in (space.position, space.normal))
+    position, normal = (values.to(device, torch.float64)[texels] for values in maps)
     step = torch.tensor(list(steps), dtype=torch.float64, device=device)
     costs = torch.empty(len(step) * len(texels), device=device)
     for start in range(0, len(costs), chunk):
@@ -235,15 +233,13 @@ def load_paper_networks(folder: str | Path | None) -> PaperNetworks:
     if not folder.is_dir():
         what = "is a file; a folder of imported weights was expected" if folder.exists() else "no such folder"
         raise WeightsError(what, path=folder, remedy=_IMPORT)
-    files = {name: folder / f"{name}.safetensors" for name in ("implicit_function", "regularizer")}
-    for file in files.values():
+    kinds = IMPLICIT_FUNCTION, REGULARIZER
+    files = [folder / f"{kind.name}.safetensors" for kind in kinds]
+    for file in files:
         if not file.is_file():
             raise WeightsError("no such file: --preset paper needs it", path=file, remedy=_IMPORT)
-    networks = IMPLICIT_FUNCTION, REGULARIZER
-    return PaperNetworks(
-        cast(ImplicitFunction, load_network(files["implicit_function"], IMPLICIT_FUNCTION, others=networks)),
-        cast(Regularizer, load_network(files["regularizer"], REGULARIZER, others=networks)),
-    )
+    function, regularizer = (load_network(*pair, others=kinds) for pair in zip(files, kinds, strict=True))
+    return PaperNetworks(cast(ImplicitFunction, function), cast(Regularizer, regularizer))
 
 
 @torch.inference_mode()
@@ -312,15 +308,9 @@ def match_paper(
         raise ReconstructionError(
             "the networks prefer no displacement", remedy="check that the weights are trained ones"
         )
-    return Match(
-        space.recentred(reading.displacement, seen, _NORMAL_MM),
-        seen,
-        np.where(seen, reading.confidence, 0).astype(np.float32),
-        tuple(views),
-        visibility,
-        tuple(range(len(views))),
-        (),
-    )
+    measured = space.recentred(reading.displacement, seen, _NORMAL_MM)
+    confidence = np.where(seen, reading.confidence, 0).astype(np.float32)
+    return Match(measured, seen, confidence, tuple(views), visibility, tuple(range(len(views))))
 
 
 def expected_seconds(function: ImplicitFunction, images: Sequence[Tensor], queries: int) -> float:
