@@ -257,11 +257,8 @@ def test_the_cut_holds_the_face_and_the_reach(scenes, view, reach):
 
 
 def test_what_is_far_from_the_face_is_cut_off(scenes, view):
-    wide = replace(
-        view,
-        image=np.pad(view.image, ((200, 200), (200, 200), (0, 0))),
-        camera=view.camera.cropped(-200, -200, 640, 640),
-    )
+    image = np.pad(view.image, ((200, 200), (200, 200), (0, 0)))
+    wide = replace(view, image=image, camera=view.camera.cropped(-200, -200, 640, 640))
     image = prepare_image(wide, scenes.cap().space(64), 1.5, 1.0)
     scale = image.camera.K[0, 0] / wide.camera.K[0, 0]
     assert image.camera.width / scale < 270

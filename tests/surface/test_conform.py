@@ -89,9 +89,8 @@ class TestMeasureDisplacement:
     def test_the_nearest_of_two_layers_counts(self, make_sheet, height, layer):
         near, far = (fine_mesh(make_sheet(z), make_sheet().valid) for z in (height, layer))
         faces = np.vstack([near.faces, far.faces + len(near.vertices)])
-        displacement, found = measure_displacement(
-            make_sheet(), Mesh(np.vstack([near.vertices, far.vertices]), faces)
-        )
+        both = Mesh(np.vstack([near.vertices, far.vertices]), faces)
+        displacement, found = measure_displacement(make_sheet(), both)
         assert found.sum() > 0.95 * make_sheet().valid.sum()
         np.testing.assert_allclose(np.median(displacement[found]), height, atol=1e-5)
         assert np.mean(np.abs(displacement[found] - height) < 1e-5) > 0.999

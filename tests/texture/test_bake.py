@@ -103,9 +103,8 @@ def test_bands_are_the_whole_map_in_pieces(old, size, channels):
     bands = [enlarge_rows(values, range(start, min(start + 7, size)), size) for start in range(0, size, 7)]
     np.testing.assert_allclose(np.concatenate(bands), whole, atol=1e-6)
     if size >= old:
-        np.testing.assert_allclose(
-            whole, cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR), atol=1e-5
-        )
+        enlarged = cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_allclose(whole, enlarged, atol=1e-5)
 
 
 def test_convention_texel_centres_at_half_integers():

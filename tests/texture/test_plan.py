@@ -206,16 +206,9 @@ def fine(cap):
     kept = space.valid.copy()
     kept[50:60, 40:55] = False
     kept[:, 96:] = False
-    return FineSurface(
-        mesh=cap.mesh,
-        space=space,
-        displacement=np.where(kept, np.float32(0.5), 0),
-        kept=kept,
-        filled=np.zeros_like(kept),
-        confidence=kept.astype(np.float32),
-        visibility=np.zeros((2, *kept.shape), np.float32),
-        left_out=0.1,
-    )
+    displacement, seen = np.where(kept, np.float32(0.5), 0), np.zeros((2, *kept.shape), np.float32)
+    nothing, confidence = np.zeros_like(kept), kept.astype(np.float32)
+    return FineSurface(cap.mesh, space, displacement, kept, nothing, confidence, seen, left_out=0.1)
 
 
 def test_openings_are_closed_by_the_base_mesh(fine, cap):
@@ -276,8 +269,6 @@ def test_the_file_is_read_again_when_the_texture_can_show_it(loaded, points):
 
 def test_the_camera_s_corrected_pose_is_kept(loaded, points):
     """What was found out about the rig since loading must not be lost with the file."""
-    from dataclasses import replace
-
     view = loaded[0].views[0]
     moved = replace(view, camera=view.camera.moved(np.eye(3), (0, 3, 0)))
     photo, camera = face_photo(moved, points.reshape(-1, 3) + (0, 3, 0), texel_mm=0.7)

@@ -265,12 +265,11 @@ def test_chunks_do_not_change_the_result(monkeypatch, chunk):
 
 def test_what_lies_outside_of_the_square_is_cut_off():
     uv = np.array([[-5.0, -5], [5, -5], [5, 5], [-5, 5], [2, 2], [3, 2], [2, 3]])
-    raster = rasterize_uv(uv, np.array([[4, 5, 6], [0, 1, 2], [0, 2, 3]]), 12)
+    faces = np.array([[4, 5, 6], [0, 1, 2], [0, 2, 3]])
+    raster = rasterize_uv(uv, faces, 12)
     assert raster.valid.all()
     assert set(np.unique(raster.face)) == {1, 2}
-    np.testing.assert_allclose(
-        raster.interpolate(uv, np.array([[4, 5, 6], [0, 1, 2], [0, 2, 3]])), texel_centers(12), atol=1e-5
-    )
+    np.testing.assert_allclose(raster.interpolate(uv, faces), texel_centers(12), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -51,9 +51,8 @@ def test_nothing_that_faces_away_is_seen(space):
 def test_a_plate_hides_what_lies_behind_it(space):
     """The shadow of a half-plane x > 0, 100 mm before the camera's focus, seen from straight ahead."""
     view = make_view((0, 0, 700))
-    plate = Mesh(
-        np.array([[0.0, -500, 250], [900, -500, 250], [900, 500, 250], [0, 500, 250]]), [[0, 1, 2], [0, 2, 3]]
-    )
+    corners = np.array([[0.0, -500, 250], [900, -500, 250], [900, 500, 250], [0, 500, 250]])
+    plate = Mesh(corners, [[0, 1, 2], [0, 2, 3]])
     weight, free = cast_visibility(space, [view], plate)[0], cast_visibility(space, [view])[0]
     x = space.position[..., 0]
     assert not weight[x > 2].any()

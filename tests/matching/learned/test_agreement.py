@@ -22,9 +22,8 @@ def setting(request):
     size, views = 12, 5
     y, x = torch.meshgrid(*(torch.arange(size) * 0.4 - 2.2,) * 2, indexing="ij")
     position = torch.stack([x, y, 0.3 * torch.sin(x)], -1).float()
-    normal = torch.nn.functional.normalize(
-        torch.tensor([0.0, 0, -1]) + 0.1 * torch.randn(size, size, 3), dim=-1
-    )
+    tilted = torch.tensor([0.0, 0, -1]) + 0.1 * torch.randn(size, size, 3)
+    normal = torch.nn.functional.normalize(tilted, dim=-1)
     projections = []
     for view in range(views):
         turn = 0.15 * (view - 2)

@@ -50,9 +50,8 @@ def matched(space, views, agreeing):
 
 def test_the_surface_is_found_where_the_photos_agree(scenes, space, matched):
     found, _ = matched
-    before, after = (
-        np.abs(scenes.cap().distance(maps.position))[found.measured] for maps in (space, found.space)
-    )
+    both = (scenes.cap().distance(maps.position) for maps in (space, found.space))
+    before, after = (np.abs(distance[found.measured]) for distance in both)
     assert np.median(before) > OFFSET - 0.3
     assert np.median(after) < 0.4 * np.median(before)
 
