@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import cv2
@@ -99,12 +100,8 @@ def shade(
         raise ValueError("a relief needs a mesh with one UV a vertex")
     values = None if scalar is None else np.asarray(scalar, np.float64).reshape(-1)
     limits = percentile_limits(values) if values is not None and limits is None else limits
-
     surface = relief if relief is not None else caster.mesh.vertex_normals() if smooth else None
-
-    def draw(pixels: NDArray[np.float64]) -> Image:
-        return _draw(caster, camera, pixels, mode, surface, values, limits, colormap, background)
-
+    draw = partial(_draw, caster, camera, mode, surface, values, limits, colormap, background)
     grid = camera.pixel_grid()
     picture = draw(grid.reshape(-1, 2)).reshape(camera.height, camera.width, 3)
     if antialias > 1:
@@ -121,13 +118,13 @@ def shade(
 def _draw(
     caster: RayCaster,
     camera: Camera,
-    pixels: NDArray[np.float64],
     mode: Mode,
     surface: ReliefMaps | NDArray[np.float64] | None,
     scalar: NDArray[np.float64] | None,
     limits: tuple[float, float] | None,
     colormap: str,
     background: Sequence[float],
+    pixels: NDArray[np.float64],
 ) -> Image:
     """(N, 3) colours of the rays through ``pixels`` (N, 2).
 

@@ -22,6 +22,7 @@ from mesoface.uvd.maps import blur_masked, fill_outside
 from mesoface.uvd.visibility import pixel_footprint, resample_photo
 
 Array = NDArray[np.float64]
+Map = NDArray[np.float32]
 
 # Outside of these a channel is clipped or mostly noise, and does not depend on exposure.
 _DARK, _BRIGHT = 0.03, 0.97
@@ -132,8 +133,6 @@ def find_agreement(colors: NDArray, weights: NDArray) -> ColorAgreement:
     return ColorAgreement(factor**clear, clear)
 
 
-Maps = NDArray[np.float32]
-
 # Side of the maps of colour without detail, texels.
 _COLOR_SIZE = 384
 # Where colour ends and detail begins: standard deviation of the Gaussian between them, mm.
@@ -163,10 +162,10 @@ class TexturePlan:
     skin: Skin
     views: tuple[View, ...]
     gains: NDArray[np.float32]
-    color: Maps
-    smooth: Maps
-    detail: Maps
-    seen: Maps
+    color: Map
+    smooth: Map
+    detail: Map
+    seen: Map
 
 
 def plan_texture(skin: Skin, views: Sequence[View], occluder: Mesh | None = None) -> TexturePlan:
@@ -192,7 +191,7 @@ def plan_texture(skin: Skin, views: Sequence[View], occluder: Mesh | None = None
     return TexturePlan(skin, tuple(views), gains, color, smooth, detail, detail.sum(0))
 
 
-def _mean(colors: Maps, weights: Maps) -> Maps:
+def _mean(colors: Map, weights: Map) -> Map:
     """(H, W, 3) weighted mean of (V, H, W, 3), continued where there is no weight."""
     total = weights.sum(0)
     mean = np.einsum("vhw,vhwc->hwc", weights, colors) / np.maximum(total, 1e-9)[..., None]
@@ -200,8 +199,8 @@ def _mean(colors: Maps, weights: Maps) -> Maps:
 
 
 def _share_detail(
-    color_weight: Maps, detail_weight: Maps, agreement: ColorAgreement, sharpness: NDArray[np.float32]
-) -> Maps:
+    color_weight: Map, detail_weight: Map, agreement: ColorAgreement, sharpness: NDArray[np.float32]
+) -> Map:
     """(V, R, R) each photo's share of the detail; their sum falls from 1 to 0 where none sees anything."""
     size = detail_weight.shape[1]
     # Where photos contradict each other (strands of hair) the best of them is no better than their mean.
@@ -213,14 +212,14 @@ def _share_detail(
     return shown / (total + _FAINT * typical)
 
 
-def _lay_out(skin: Skin, view: View) -> Maps:
+def _lay_out(skin: Skin, view: View) -> Map:
     """(G, G, 3) a photo on the UV square."""
     space = skin.space
     pixels, camera = face_photo(view, space.position[space.valid], space.texel_mm)
     return np.clip(look_up(pixels, pixel_map(space.position, camera)), 0, 1)
 
 
-def _sharpness(detail: Maps, weights: Maps, sigma: float) -> NDArray[np.float32]:
+def _sharpness(detail: Map, weights: Map, sigma: float) -> NDArray[np.float32]:
     """(V,) how much detail a photo shows against the others on the same skin; 1 in the mean."""
     squared = np.einsum("vhwc,vhwc->vhw", detail, detail) / 3
     energy = np.stack([blur_masked(d, w > 0, 4 * sigma) for d, w in zip(squared, weights, strict=True)])
@@ -229,13 +228,13 @@ def _sharpness(detail: Maps, weights: Maps, sigma: float) -> NDArray[np.float32]
     return np.clip(np.exp(offsets), 1 / _SHARPEST, _SHARPEST).astype(np.float32)
 
 
-def _thin(maps: Maps) -> Maps:
+def _thin(maps: Map) -> Map:
     """(V, S, S[, C]) → (V, N[, C]): one texel in nine, plenty for one number a photo."""
     thinned = maps[:, 1::3, 1::3]
     return thinned.reshape(len(maps), -1, *maps.shape[3:])
 
 
-def _resize(maps: Maps, size: int) -> Maps:
+def _resize(maps: Map, size: int) -> Map:
     """(V, S, S) → (V, size, size)."""
     return np.stack([cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in maps])
 
@@ -274,9 +273,6 @@ def face_photo(view: View, points: NDArray, texel_mm: float) -> tuple[NDArray[np
     oversample = min(_OVERSAMPLE, texel_mm / footprint)  # never enlarged: look_up interpolates well
     cut, camera = resample_photo(pixels, camera, points, texel_mm, oversample, reach_mm=2.0)
     return cut / np.float32(brightest), camera
-
-
-Map = NDArray[np.float32]
 
 
 def pixel_map(position: Map, camera: Camera) -> Map:

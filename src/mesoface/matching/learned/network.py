@@ -171,11 +171,6 @@ class Features(nn.Module):
         self.second = nn.Conv2d(hidden, hidden, 3, padding=1)
         self.third = nn.Conv2d(hidden, groups * width + 1, 3, padding=2, dilation=2)
 
-    @property
-    def channels(self) -> int:
-        """Channels of the output: the descriptor, its reliability, and contrast."""
-        return self.groups * self.width + 2
-
     def forward(self, image: Tensor) -> Tensor:
         """Features of one photo.
 
@@ -183,7 +178,7 @@ class Features(nn.Module):
             image: (3, h, w) sRGB in [0, 1], at the scale of the level.
 
         Returns:
-            (channels, h, w): groups × width of the descriptor, reliability in (0, 1), normalised contrast.
+            (groups × width + 2, h, w): the descriptor, reliability in (0, 1), normalised contrast.
         """
         contrast, normalised = local_contrast(image)
         # Channels last in memory, for the convolutions and for the lookup after them.
