@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mesoface.geometry.mesh import Mesh
-from mesoface.rendering.turnable import Shading, TurnableSurface, turnable
+from mesoface.rendering.page import Shading, TurnableSurface, turnable
 from tests.cap import grid_triangles, grid_uv
 from tests.rendering.test_page import parse
 

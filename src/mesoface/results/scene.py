@@ -14,8 +14,7 @@ from mesoface.files.encode import as_uint8
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.rendering.clay import ReducedSurface, ReliefMaps, detailed_relief, reduce_surface
 from mesoface.rendering.false_color import colorize, legend_bar
-from mesoface.rendering.page import TEMPLATES, render
-from mesoface.rendering.turnable import Shading, TurnableSurface, turnable
+from mesoface.rendering.page import TEMPLATES, Shading, TurnableSurface, render, turnable
 from mesoface.surface.fine import vertex_map
 from mesoface.uvd.maps import dilate, fill_outside
 
