@@ -15,10 +15,10 @@ from mesoface.geometry.camera import look_at
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.relief.predict import MesoRelief
-from mesoface.results.arrays import SavedModel
 from mesoface.results.face import Face
+from mesoface.results.files import SavedModel
 from mesoface.results.write import write_record, write_result
-from mesoface.running.stages import Stage
+from mesoface.running.process import Stage
 from mesoface.surface.fine import fine_mesh
 from mesoface.texture import Texture
 from mesoface.uvd.rasterize import grid_faces, texel_centers

@@ -14,13 +14,18 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-import mesoface.files.checkpoints
+import mesoface.files.weights
 from mesoface.cli.app import app
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_folder
-from mesoface.files.cards import TrainingCard, WeightsCard
-from mesoface.files.checkpoints import WeightsError, read_checkpoint
-from mesoface.files.weights import load_network, read_weights
+from mesoface.files.weights import (
+    TrainingCard,
+    WeightsCard,
+    WeightsError,
+    load_network,
+    read_checkpoint,
+    read_weights,
+)
 from mesoface.lab.training.validation import save_network
 from mesoface.matching.learned import SURFACE_MATCHER, SurfaceMatcher
 from mesoface.matching.paper import IMPLICIT_FUNCTION, REGULARIZER, ImplicitFunction, Regularizer
@@ -164,7 +169,7 @@ def test_no_state_dict(checkpoint):
 
 
 def test_too_large(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(mesoface.files.checkpoints, "SIZE_LIMIT", 1 << 20)
+    monkeypatch.setattr(mesoface.files.weights, "SIZE_LIMIT", 1 << 20)
     path = checkpoint("c.pkl", {"x": torch.zeros(1 << 19)})
     with pytest.raises(WeightsError, match="has 2 MB, at most 1 are read"):
         read_checkpoint(path)

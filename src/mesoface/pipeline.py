@@ -29,8 +29,8 @@ from mesoface.matching.cascade import choose_matcher, match
 from mesoface.matching.matcher import Matcher
 from mesoface.relief.predict import Predictor, choose_predictor, predict_relief, why_no_relief
 from mesoface.results.face import Face
+from mesoface.running.process import Stage, StageClock
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.stages import Stage, StageClock
 from mesoface.surface.fine import clean_coverage, conform_base, fine_mesh, measure_displacement, smooth_base
 from mesoface.texture.bake import bake_texture, check_memory
 from mesoface.uvd.space import FineSurface, Match, build_uvd_space

@@ -15,9 +15,19 @@ from safetensors import SafetensorError
 
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_folder
-from mesoface.files.cards import Card, WeightsCard, read_card
-from mesoface.files.checkpoints import State, WeightsError, first_line, read_checkpoint
-from mesoface.files.weights import Network, listed, plain, read_weights
+from mesoface.files.weights import (
+    Card,
+    Network,
+    State,
+    WeightsCard,
+    WeightsError,
+    first_line,
+    listed,
+    plain,
+    read_card,
+    read_checkpoint,
+    read_weights,
+)
 from mesoface.matching.learned import SURFACE_MATCHER
 from mesoface.matching.paper import IMPLICIT_FUNCTION, REGULARIZER
 from mesoface.relief.network import MESO_GENERATOR, RELIEF_GENERATOR, width_of

@@ -12,7 +12,7 @@ import pytest
 
 from mesoface.batch.job import CaptureJob
 from mesoface.config import Settings
-from mesoface.results.folder import FORMAT
+from mesoface.results.files import FORMAT
 
 HERE = Path(__file__).parent
 _NODE = {"num_cpus": 1, "memory": 4 << 30, "object_store_memory": 80 << 20}

@@ -18,7 +18,7 @@ from mesoface.batch.claims import publish
 from mesoface.batch.job import Attempt, Made
 from mesoface.batch.provenance import capture_input, write_made_from
 from mesoface.errors import CaptureError
-from mesoface.results.folder import FORMAT
+from mesoface.results.files import FORMAT
 
 RECORD = {
     "format": FORMAT,

@@ -14,7 +14,7 @@ from mesoface.batch.job import CaptureJob
 from mesoface.batch.provenance import NAME, capture_input, is_current, recipe_of, write_made_from
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
-from mesoface.results.folder import FORMAT
+from mesoface.results.files import FORMAT
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_what_is_wrong_for_all_is_said_before_any_work(batch, tree, out: Path, t
 
 
 def test_two_batches_do_not_share_a_folder(batch, tree, out: Path) -> None:
-    from mesoface.running.resumable import locked_folder
+    from mesoface.running.workers import locked_folder
 
     with (
         locked_folder(out),

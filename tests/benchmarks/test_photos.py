@@ -6,7 +6,7 @@ import numpy as np
 import photos
 import pytest
 
-from mesoface.files.colour import encode_srgb
+from mesoface.files.images import encode_srgb
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster

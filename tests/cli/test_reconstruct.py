@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from mesoface.evaluation import evaluate
 from mesoface.files.maps import read_exr
 from mesoface.files.meshes import read_mesh
-from mesoface.results.folder import FORMAT
+from mesoface.results.files import FORMAT
 
 BASE = {
     *("base.obj", "base_fit.npz", "cameras.json", "face.glb", "landmarks.npz", "region.ply"),

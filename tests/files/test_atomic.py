@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mesoface.errors import CaptureError, MesofaceError
-from mesoface.files.atomic import atomic_file, atomic_folder, is_leftover, remove_leftovers
+from mesoface.files.atomic import atomic_file, atomic_folder, is_leftover, locked_folder, remove_leftovers
 
 
 def names(folder: Path) -> list[str]:
@@ -264,3 +264,63 @@ def test_a_folder_that_was_set_aside_is_not_restored_over_a_newer_one(tmp_path):
     assert names(tmp_path) == ["face", "other"]
     assert (tmp_path / "face" / "name").read_text() == "face"
     assert (tmp_path / "other" / "name").read_text() == ".other~0123456789ab"
+
+
+_HOLD = "from mesoface.files.atomic import *\nwith locked_folder('a'):\n print('in', flush=True)\n input()"
+
+
+def test_another_process_is_refused_until_the_first_one_ends_even_if_killed(tmp_path: Path) -> None:
+    first = subprocess.Popen(
+        [sys.executable, "-c", _HOLD], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert first.stdout is not None
+    first.stdout.readline()
+    with (
+        pytest.raises(CaptureError, match="another process is at work") as error,
+        locked_folder(tmp_path / "a", doing="at work", error=CaptureError),
+    ):
+        pytest.fail("entered")
+    assert error.value.path == tmp_path / "a"
+    first.kill()
+    first.wait()
+    with locked_folder(tmp_path / "a") as folder:
+        assert list(folder.iterdir()) == []
+
+
+def test_the_lock_of_windows(tmp_path: Path) -> None:
+    """The branch for Windows, with its module stood in for: the file is locked, closed and ignored."""
+    script = """
+import sys, types
+import cv2, multiprocessing.connection, rich.progress  # what they import is their affair
+state = set()
+def locking(handle, mode, count):
+    if state:
+        raise PermissionError(13, "in use")
+    state.add(handle)
+sys.modules["msvcrt"] = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
+sys.modules["fcntl"] = None
+sys.platform = "win32"
+from mesoface.running.workers import resumable_folder
+sys.platform = "linux"
+with resumable_folder("set", "recipe.json", {}) as folder:
+    try:
+        with resumable_folder("set", "recipe.json", {}):
+            print("entered")
+    except Exception as error:
+        print(error)
+print(sorted(path.name for path in folder.iterdir()))
+"""
+    said = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path, text=True)
+    assert said.splitlines() == [
+        "set: another process is filling this folder — wait for it, or name another folder",
+        "['.lock', 'recipe.json']",
+    ]
+
+
+def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(MesofaceError, match="file: cannot be used as a folder"),
+        locked_folder(tmp_path / "file"),
+    ):
+        pytest.fail("entered")

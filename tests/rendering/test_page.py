@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from mesoface.files.encode import data_uri
+from mesoface.files.images import data_uri
 from mesoface.rendering.page import TEMPLATES, _environment, render, turnable_script
 
 EVIL = '<script>alert("1")</script>&'

@@ -8,7 +8,7 @@ import pytest
 from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.report.photo_error import photo_errors
+from mesoface.report.pictures import photo_errors
 from mesoface.texture import Texture
 from mesoface.uvd.maps import sample_map
 

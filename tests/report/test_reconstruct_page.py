@@ -14,7 +14,7 @@ from mesoface.rendering.false_color import UNKNOWN
 from mesoface.rendering.page import render
 from mesoface.report.pictures import map_picture, shaded_views, symmetric_limits, with_landmarks
 from mesoface.report.reconstruct_page import TEMPLATE, stage_table
-from mesoface.running.stages import Stage
+from mesoface.running.process import Stage
 from tests.rendering.test_page import assert_sealed, parse
 
 PICTURE = np.zeros((8, 6, 3), np.uint8)

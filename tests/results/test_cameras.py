@@ -10,7 +10,7 @@ import pytest
 
 import mesoface
 from mesoface.errors import MesofaceError
-from mesoface.results.cameras import read_cameras, write_cameras
+from mesoface.results.files import read_cameras, write_cameras
 
 
 @pytest.fixture
@@ -23,14 +23,18 @@ def written(capture_folder, tmp_path):
     return capture, run / "cameras.json"
 
 
+def photos(path):
+    return [view["photo"] for view in json.loads(path.read_text())["views"]]
+
+
 def test_cameras_are_read_back_to_the_last_bit(written):
     capture, path = written
     cameras = read_cameras(path)
-    assert [view.name for view in cameras.views] == list(capture.names)
+    assert list(cameras.views) == list(capture.names)
     assert cameras.format == "facescape"
-    for view, original in zip(cameras.views, capture.cameras, strict=True):
+    for camera, original in zip(cameras.views.values(), capture.cameras, strict=True):
         for name in ("K", "R", "t", "width", "height"):
-            np.testing.assert_array_equal(getattr(view.camera, name), getattr(original, name))
+            np.testing.assert_array_equal(getattr(camera, name), getattr(original, name))
 
 
 def test_the_capture_is_found_again_when_both_were_moved(written, tmp_path):
@@ -41,14 +45,14 @@ def test_the_capture_is_found_again_when_both_were_moved(written, tmp_path):
         shutil.rmtree(tmp_path / name)
     cameras = read_cameras(there / "run" / path.name)
     assert cameras.capture.resolve() == (there / "capture").resolve()
-    assert all(view.photo.is_file() for view in cameras.views)
+    assert all((there / "run" / photo).is_file() for photo in photos(there / "run" / path.name))
 
 
 def test_photos_made_in_memory_have_no_place(make_capture, tmp_path):
     write_cameras(tmp_path / "cameras.json", make_capture())
     cameras = read_cameras(tmp_path / "cameras.json")
     assert cameras.capture is None
-    assert [view.photo for view in cameras.views] == [None] * 4
+    assert photos(tmp_path / "cameras.json") == [None] * 4
 
 
 @pytest.mark.parametrize(

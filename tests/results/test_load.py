@@ -13,7 +13,7 @@ from mesoface.errors import MesofaceError
 from mesoface.files.maps import write_exr, write_png
 from mesoface.relief.predict import MesoRelief
 from mesoface.results.face import Face
-from mesoface.results.folder import FORMAT
+from mesoface.results.files import FORMAT
 from mesoface.results.load import load_face
 from tests.faces import cap, made_face, written
 
@@ -87,7 +87,7 @@ def test_fit_and_landmarks_are_kept_to_the_last_bit(make_run):
 
 
 def test_a_surface_larger_than_its_space_lies_where_the_mesh_says(tmp_path, monkeypatch):
-    monkeypatch.setattr("mesoface.results.arrays.SPACE_SIZE", 48)
+    monkeypatch.setattr("mesoface.results.files.SPACE_SIZE", 48)
     given, face = cap(), load_face(written(tmp_path / "run", cap()))
     kept = face.fine.kept
     surface = face.fine.space.displaced(face.fine.displacement)
@@ -219,7 +219,7 @@ def test_files_that_do_not_fit_are_refused_by_name(make_run, file, damage, named
 
 def test_maps_that_would_take_all_memory_are_refused(make_run, monkeypatch):
     run = make_run()
-    monkeypatch.setattr("mesoface.results.arrays._MOST_TEXELS", 4 * 127**2)
+    monkeypatch.setattr("mesoface.results.files._MOST_TEXELS", 4 * 127**2)
     with pytest.raises(MesofaceError, match="4 views of maps of 128² take too much memory"):
         _ = load_face(run).fine
     monkeypatch.setattr("mesoface.results.load.MAX_TEXTURE", 64)

@@ -21,7 +21,7 @@ from mesoface.batch import attempt
 from mesoface.batch.job import BatchOptions
 from mesoface.config import make_settings
 from mesoface.errors import CaptureError, IncompleteError, MesofaceError
-from mesoface.results.folder import FORMAT
+from mesoface.results.files import FORMAT
 from mesoface.sequence import run
 from mesoface.sequence.frame import Frame
 from mesoface.sequence.person import Person

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mesoface.geometry.camera import Camera, look_at
-from mesoface.viewer.cameras import (
+from mesoface.viewer.server import (
     covering_field_of_view,
     field_of_view,
     frustum_scale,

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from mesoface.viewer.result import read_result
-from mesoface.viewer.shading import legend, shaded_glb, shadings
+from mesoface.viewer.result import legend, read_result, shaded_glb, shadings
 from tests.viewer.conftest import SIZE
 
 

@@ -19,8 +19,8 @@ from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
 from mesoface.pipeline import reconstruct
 from mesoface.results.face import Face
-from mesoface.results.folder import read_record
-from mesoface.running.stages import StageClock
+from mesoface.results.files import read_record
+from mesoface.running.process import StageClock
 from mesoface.save import save_face
 
 PRELOAD = ("torch", "mediapipe", __name__)

@@ -17,9 +17,9 @@ from mesoface.batch.summary import CaptureRow, check_folder, done_row, failed_ro
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import remove_leftovers
 from mesoface.report.command_line import command_line
-from mesoface.results.folder import read_record
+from mesoface.results.files import read_record
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import incomplete, locked_folder
+from mesoface.running.workers import incomplete, locked_folder
 
 _FILE_READERS = 16  # threads that look at results: they wait for the file system
 _SAVE_EVERY = 60.0  # s between summaries that are written on the way

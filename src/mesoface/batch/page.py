@@ -12,9 +12,9 @@ import mesoface
 from mesoface.batch.summary import CaptureRow
 from mesoface.batch.thumbnail import THUMBNAIL
 from mesoface.files.atomic import atomic_file
-from mesoface.files.encode import base64_text
+from mesoface.files.images import base64_text
 from mesoface.rendering.page import render
-from mesoface.results.folder import REPORT
+from mesoface.results.files import REPORT
 
 # (heading, figure of the row, how it is written, factor)
 _SHOWN = (

@@ -25,7 +25,7 @@ from mesoface.captures.formats import read_source
 from mesoface.config import COMPUTING, Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models.loading import ict_path
-from mesoface.results.folder import FORMAT, REPORT, read_record
+from mesoface.results.files import FORMAT, REPORT, read_record
 
 NAME = "made_from.json"
 

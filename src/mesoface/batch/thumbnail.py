@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.files.encode import as_uint8, jpeg
+from mesoface.files.images import as_uint8, jpeg
 from mesoface.rendering.reduced import reduce_surface
 from mesoface.report.pictures import face_views
 from mesoface.results.face import Face

@@ -15,8 +15,7 @@ from mesoface.calibration.photos import Photo
 from mesoface.calibration.settings import CalibrationSettings
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats.plain import write_capture_json
-from mesoface.files.atomic import atomic_folder
-from mesoface.files.targets import check_output_folder
+from mesoface.files.atomic import atomic_folder, check_output_folder
 from mesoface.running.progress import ProgressCallback, silent
 
 RECORD = "calibration.json"

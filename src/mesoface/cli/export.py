@@ -9,7 +9,7 @@ import typer
 
 from mesoface.cli.options import ResultArgument, takes
 from mesoface.errors import naming
-from mesoface.export.options import ExportOptions
+from mesoface.export.source import ExportOptions
 
 
 @takes(options=ExportOptions)

@@ -56,7 +56,7 @@ def command(
     A video of 50 frames: `mesoface synth --out video --seed 7 --frames 50`, then
     `mesoface batch video/frames.txt --out faces --sequence --scale 1 --truth-name gt.ply`
     """
-    from mesoface.files.targets import check_output_folder
+    from mesoface.files.atomic import check_output_folder
     from mesoface.lab.synthesis.folder import synthesize, synthesize_sequence
     from mesoface.running.progress import progress_bars
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from mesoface.files.cards import Card
+    from mesoface.files.weights import Card
 
 app = typer.Typer(
     name="weights",
@@ -90,7 +90,7 @@ def show_command(
 
 def _origin(card: Card | None) -> list[str]:
     """Where weights come from, in lines for people."""
-    from mesoface.files.cards import WeightsCard
+    from mesoface.files.weights import WeightsCard
 
     if card is None:
         return ["made from: not known, there is no card beside it"]

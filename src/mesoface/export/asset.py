@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
-from mesoface.export.normals import tangent_normal_map
-from mesoface.export.options import Topology
-from mesoface.export.source import ExportSource
-from mesoface.export.tangent_space import RenderMesh, render_mesh
+from mesoface.export.normals import RenderMesh, render_mesh, tangent_normal_map
+from mesoface.export.source import ExportSource, Topology
 from mesoface.geometry.mesh import Mesh
 from mesoface.surface.detail import grid_mesh, model_topology_mesh
 

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from mesoface.export.asset import CLAY, detailed_mesh, make_asset, size_in_words
 from mesoface.export.normals import encode_normals
-from mesoface.export.options import Topology
-from mesoface.export.source import ExportSource
+from mesoface.export.source import ExportSource, Topology
 from mesoface.files.atomic import atomic_file
 from mesoface.files.maps import write_png
 from mesoface.files.meshes import write_obj, write_ply

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mesoface.captures.capture import Capture, View
 from mesoface.errors import LandmarkError
-from mesoface.files.colour import LUMINANCE
+from mesoface.files.images import LUMINANCE
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import unit
 from mesoface.inspection.diagnosis import find_problems

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.colour import LUMINANCE, decode_srgb
+from mesoface.files.images import LUMINANCE, decode_srgb
 from mesoface.relief.inputs import DARKEST, HIGH_PASS, Ground
 from mesoface.uvd.maps import blur_masked
 

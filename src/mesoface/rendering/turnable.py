@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from mesoface.files.encode import SMALL, base64_text, jpeg, png
+from mesoface.files.images import SMALL, base64_text, jpeg, png
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.rendering.page import fragment, turnable_script
 

@@ -13,23 +13,24 @@ import mesoface
 from mesoface.evaluation import Evaluation
 from mesoface.evaluation.heatmap import heatmap_picture
 from mesoface.evaluation.table import COLUMNS, rows, summary
-from mesoface.files.encode import as_uint8
+from mesoface.files.images import as_uint8
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.page import render
 from mesoface.rendering.reduced import detailed_relief, exaggerated_relief, reduce_surface
 from mesoface.report.command_line import command_line
-from mesoface.report.photo_error import LARGEST, photo_errors
 from mesoface.report.pictures import (
+    LARGEST,
     RGB,
     face_views,
     map_picture,
+    photo_errors,
     symmetric_limits,
     texture_picture,
     with_landmarks,
 )
 from mesoface.results.face import Face
 from mesoface.results.scene import GRID, face_view
-from mesoface.running.stages import Stage
+from mesoface.running.process import Stage
 from mesoface.uvd.visibility import SEEN
 
 Figures = Sequence[tuple[str, RGB]]

@@ -15,7 +15,7 @@ from mesoface.face_models.scale import ScaleEstimate
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.relief.predict import MesoRelief, add_relief
-from mesoface.running.stages import Stage
+from mesoface.running.process import Stage
 from mesoface.texture import Texture
 from mesoface.uvd.rasterize import grid_faces
 from mesoface.uvd.space import FineSurface

@@ -21,11 +21,19 @@ from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.relief.predict import MesoRelief
-from mesoface.results.arrays import read_fit, read_landmarks, read_space
-from mesoface.results.cameras import RunCameras, load_photos, read_cameras
 from mesoface.results.face import Face
-from mesoface.results.folder import AGAIN, read_record, required_file
-from mesoface.running.stages import Stage
+from mesoface.results.files import (
+    AGAIN,
+    RunCameras,
+    load_photos,
+    read_cameras,
+    read_fit,
+    read_landmarks,
+    read_record,
+    read_space,
+    required_file,
+)
+from mesoface.running.process import Stage
 from mesoface.texture import Texture
 from mesoface.uvd.space import FineSurface, UVDSpace
 
@@ -114,8 +122,7 @@ class SavedFace(Face):
         kept = np.isfinite(displacement)
         displacement = np.where(kept, displacement, 0).astype(np.float32)
         views = len(self.cameras.views)
-        path = required_file(self.folder, "space.npz")
-        space, filled, visibility = read_space(path, len(kept), views)
+        space, filled, visibility = read_space(required_file(self.folder, "space.npz"), len(kept), views)
         # What was interpolated gives way to what the mesh itself says.
         offset = space.normal[row, column] * displacement[row, column, None]
         space.position[row, column] = mesh.vertices - offset
@@ -171,25 +178,21 @@ class SavedFace(Face):
         """
         cameras = self.cameras
         views = []
-        for view, known in zip(load_photos(cameras, self._photos), cameras.views, strict=True):
+        for view, name in zip(load_photos(cameras, self._photos), cameras.views, strict=True):
             if view is None:
                 raise MesofaceError(
-                    f"the photo of view {known.name} has another size than the one that was used",
+                    f"the photo of view {name} has another size than the one that was used",
                     path=self._photos or cameras.capture,
                     remedy="name the folder with the photos of this result",
                 )
             views.append(view)
         return Capture(tuple(views), self._photos or cameras.capture, cameras.format, mm_per_unit=1.0)
 
-    @cached_property
-    def landmarks2d(self) -> Landmarks2D:
-        """See :class:`.face.Face`."""
-        return self._landmarks[0]
-
-    @cached_property
-    def landmarks3d(self) -> Landmarks3D:
-        """See :class:`.face.Face`."""
-        return self._landmarks[1]
+    landmarks2d = cached_property(lambda self: self._landmarks[0])
+    landmarks3d = cached_property(lambda self: self._landmarks[1])
+    settings = cached_property(lambda self: self._recorded(Settings, "settings"))
+    stages = cached_property(lambda self: self._recorded(tuple[Stage, ...], "stages"))
+    warnings = cached_property(lambda self: self._recorded(tuple[str, ...], "warnings"))
 
     @cached_property
     def scale(self) -> ScaleEstimate:
@@ -197,21 +200,6 @@ class SavedFace(Face):
         whole = self.record.get("scale")
         scale = {"mm_per_unit": self.record.get("mm_per_unit"), **(whole if isinstance(whole, dict) else {})}
         return self._valid(ScaleEstimate, scale, "scale")
-
-    @cached_property
-    def settings(self) -> Settings:
-        """See :class:`.face.Face`."""
-        return self._recorded(Settings, "settings")
-
-    @cached_property
-    def stages(self) -> tuple[Stage, ...]:
-        """See :class:`.face.Face`."""
-        return self._recorded(tuple[Stage, ...], "stages")
-
-    @cached_property
-    def warnings(self) -> tuple[str, ...]:
-        """See :class:`.face.Face`."""
-        return self._recorded(tuple[str, ...], "warnings")
 
     @cached_property
     def errors(self) -> NDArray[np.float32] | None:

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from mesoface.evaluation.heatmap import round_limit
-from mesoface.files.encode import as_uint8
+from mesoface.files.images import as_uint8
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.rendering.clay import ReliefMaps
 from mesoface.rendering.false_color import colorize, legend_bar

@@ -14,11 +14,9 @@ import mesoface
 from mesoface.evaluation import Evaluation
 from mesoface.files.maps import write_exr, write_png
 from mesoface.files.meshes import write_obj, write_ply
-from mesoface.results.arrays import write_fit, write_landmarks, write_space
-from mesoface.results.cameras import write_cameras
 from mesoface.results.face import Face
-from mesoface.results.folder import FORMAT
-from mesoface.running.memory import peak_memory_mb
+from mesoface.results.files import FORMAT, write_cameras, write_fit, write_landmarks, write_space
+from mesoface.running.process import peak_memory_mb
 from mesoface.surface.fine import vertex_map
 
 _PACKAGES = ("numpy", "opencv-contrib-python", "torch", "mediapipe", "embreex", "scipy")

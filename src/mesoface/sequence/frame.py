@@ -28,8 +28,8 @@ from mesoface.pipeline import (
     measure_face,
 )
 from mesoface.results.face import Face
+from mesoface.running.process import StageClock
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.stages import StageClock
 from mesoface.sequence.identity import KnownIdentity
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, track_of

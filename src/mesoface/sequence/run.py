@@ -23,10 +23,9 @@ from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.files.atomic import atomic_file
-from mesoface.results.folder import read_record
-from mesoface.running.memory import keep_freed_memory
+from mesoface.results.files import read_record
+from mesoface.running.process import StageClock, keep_freed_memory
 from mesoface.running.progress import ProgressCallback, progress_bars
-from mesoface.running.stages import StageClock
 from mesoface.sequence.frame import FrameMeasurer
 from mesoface.sequence.person import NAME as PERSON
 from mesoface.sequence.person import Person, check_cameras, find_person, read_person

@@ -11,7 +11,7 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mesoface.files.checkpoints import WeightsError
+from mesoface.files.weights import WeightsError
 from mesoface.lab.training.checkpoint import (
     Header,
     checkpoints,

@@ -18,8 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from mesoface.files.checkpoints import WeightsError
-from mesoface.files.weights import load_network
+from mesoface.files.weights import WeightsError, load_network
 from mesoface.lab.training.config import (
     MatchingConfig,
     OptimizerSettings,

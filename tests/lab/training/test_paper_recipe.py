@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mesoface.errors import MesofaceError
-from mesoface.files.cards import WeightsCard
+from mesoface.files.weights import WeightsCard
 from mesoface.lab.training.checkpoint import save_tensors
 from mesoface.lab.training.config import MatchingConfig, RegularizerConfig, check_config
 from mesoface.lab.training.paper_recipe import (

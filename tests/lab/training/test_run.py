@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mesoface.errors import MesofaceError
-from mesoface.files.cards import TrainingCard
+from mesoface.files.weights import TrainingCard
 from mesoface.lab.training.config import Machine, MatchingConfig, check_config
 from mesoface.lab.training.processes import StopRequest
 from mesoface.lab.training.run import make_fabric, train

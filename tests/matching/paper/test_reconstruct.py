@@ -15,7 +15,7 @@ from mesoface.captures.capture import View
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.evaluation import evaluate
-from mesoface.files.checkpoints import WeightsError
+from mesoface.files.weights import WeightsError
 from mesoface.geometry.camera import look_at
 from mesoface.matching.paper import ImplicitFunction, Regularizer, reconstruct
 from mesoface.matching.paper.reconstruct import (

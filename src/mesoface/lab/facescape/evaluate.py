@@ -22,12 +22,10 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
 from mesoface.lab.facescape.metadata import Scales, read_splits
 from mesoface.lab.facescape.split_table import WORST, SplitTable, figures_of, write_tables
-from mesoface.results.cameras import read_cameras
-from mesoface.results.folder import required_file
+from mesoface.results.files import read_cameras, required_file
 from mesoface.results.load import load_face
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import read_manifest, resumable_folder, run_all
-from mesoface.running.workers import run_jobs
+from mesoface.running.workers import read_manifest, resumable_folder, run_all, run_jobs
 
 _MAX_BATCH = 256 << 20  # bytes; 7120 captures have 10 MB
 MANIFEST = "evaluation.json"

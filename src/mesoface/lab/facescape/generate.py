@@ -22,7 +22,7 @@ from mesoface.lab.facescape.metadata import Alignment, write_scales
 from mesoface.lab.facescape.settings import GeneratorSettings
 from mesoface.lab.synthesis.capture import photograph
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import resumable_folder, run_all
+from mesoface.running.workers import resumable_folder, run_all
 
 MANIFEST = "generated.json"
 _RECIPE = 1  # to be raised when the same seed makes other captures

@@ -36,8 +36,7 @@ from mesoface.lab.training.truth import check_truth
 from mesoface.pipeline import reconstruct
 from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import incomplete, resumable_folder
-from mesoface.running.workers import run_jobs
+from mesoface.running.workers import incomplete, resumable_folder, run_jobs
 
 MANIFEST = "prepare.json"
 _RECIPE = 1  # to be raised when the same capture is prepared differently

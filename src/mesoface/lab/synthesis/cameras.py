@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RectBivariateSpline
 from scipy.spatial.transform import Rotation
 
-from mesoface.files.colour import LUMINANCE, encode_srgb
+from mesoface.files.images import LUMINANCE, encode_srgb
 from mesoface.geometry.camera import Camera, OpenCVLens, look_at
 from mesoface.geometry.mesh import unit
 from mesoface.lab.synthesis.scene import LitScene, towards

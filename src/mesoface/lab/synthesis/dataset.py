@@ -22,7 +22,7 @@ from mesoface.lab.synthesis.capture import photograph
 from mesoface.lab.synthesis.folder import describe_settings, write_capture
 from mesoface.lab.synthesis.settings import CheckedSettings, SynthesisSettings
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import read_manifest, resumable_folder, run_all
+from mesoface.running.workers import read_manifest, resumable_folder, run_all
 
 MANIFEST = "dataset.json"
 _RECIPE = 1  # to be raised when the same seed makes other captures

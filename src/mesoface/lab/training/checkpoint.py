@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mesoface.files.atomic import atomic_file
-from mesoface.files.checkpoints import WeightsError, check_file, first_line
+from mesoface.files.weights import WeightsError, check_file, first_line
 from mesoface.lab.training.config import TrainingError
 
 KEPT = 2

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mesoface.files.cards import WEIGHTS
+from mesoface.files.weights import WEIGHTS
 from mesoface.lab.training.checkpoint import Checkpoint, Header, save_checkpoint
 from mesoface.lab.training.config import OptimizerSettings, RunConfig, TrainingError
 from mesoface.lab.training.log import Averages, Log

@@ -21,12 +21,12 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from mesoface.errors import MesofaceError
-from mesoface.files.checkpoints import SIZE_LIMIT, check_file, first_line
+from mesoface.files.weights import SIZE_LIMIT, check_file, first_line
 from mesoface.lab.training.checkpoint import save_safetensors
 from mesoface.lab.training.config import TrainingError
 from mesoface.lab.training.tile import Tile, count_tiles, from_arrays, read_tiles, to_arrays
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import read_manifest, resumable_folder, run_all
+from mesoface.running.workers import read_manifest, resumable_folder, run_all
 
 SUFFIX = ".safetensors"
 

@@ -20,7 +20,7 @@ from mesoface.lab.training.captures import TILES_PER_LEVEL, capture_tiles
 from mesoface.lab.training.tile import write_tiles
 from mesoface.lab.training.truth import TruthError
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import read_manifest, resumable_folder, run_all
+from mesoface.running.workers import read_manifest, resumable_folder, run_all
 
 MANIFEST = "tiles.json"
 _RECIPE = 2  # to be raised whenever the same capture makes other tiles

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mesoface.files.atomic import remove_leftovers
-from mesoface.files.cards import CARD, WEIGHTS
-from mesoface.files.lock import locked_folder
+from mesoface.files.atomic import locked_folder, remove_leftovers
+from mesoface.files.weights import CARD, WEIGHTS
 from mesoface.lab.training.checkpoint import Checkpoint, checkpoints, load_checkpoint
 from mesoface.lab.training.config import RunConfig, TrainingError, differences
 from mesoface.lab.training.log import LOG, TENSORBOARD, VALIDATION_LOG

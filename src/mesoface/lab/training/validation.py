@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import mesoface
 from mesoface.files.atomic import atomic_file
-from mesoface.files.cards import CARD, WEIGHTS, TrainingCard
+from mesoface.files.weights import CARD, WEIGHTS, TrainingCard
 from mesoface.lab.training.checkpoint import save_tensors
 from mesoface.lab.training.config import RunConfig
 from mesoface.lab.training.log import Log

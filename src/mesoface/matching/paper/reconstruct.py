@@ -14,8 +14,7 @@ from torch import Tensor
 
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
-from mesoface.files.checkpoints import WeightsError
-from mesoface.files.weights import load_network
+from mesoface.files.weights import WeightsError, load_network
 from mesoface.geometry.mesh import Mesh
 from mesoface.matching.paper.network import IMPLICIT_FUNCTION, REGULARIZER, ImplicitFunction, Regularizer
 from mesoface.matching.paper.volume import (

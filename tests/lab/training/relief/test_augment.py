@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mesoface.files.colour import encode_srgb
+from mesoface.files.images import encode_srgb
 from mesoface.lab.training.relief.data import WAYS, laid
 from mesoface.lab.training.relief.pool import Square
 from mesoface.relief.inputs import make_inputs, slopes

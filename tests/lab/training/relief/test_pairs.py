@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from mesoface.errors import MesofaceError
-from mesoface.files.colour import encode_srgb
-from mesoface.files.dpmap import MIDDLE, SIZE, encode_dpmap
+from mesoface.files.images import encode_srgb
+from mesoface.files.maps import MIDDLE, SIZE, encode_dpmap
 from mesoface.files.meshes import read_mesh, write_obj
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.lab.training.config import ReliefConfig, TrainingError, check_config

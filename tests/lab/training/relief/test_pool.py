@@ -79,7 +79,7 @@ def test_what_cannot_be_made_is_said_with_its_reason(tmp_path, monkeypatch):
         for job in jobs:
             yield Outcome(job, None, "a.jpg: is no photo", End.REFUSED)
 
-    monkeypatch.setattr("mesoface.running.resumable.run_jobs", refusing)
+    monkeypatch.setattr("mesoface.running.workers.run_jobs", refusing)
     files = [PoolFile(tmp_path / "pool" / "7.safetensors", draw_squares, (0, 0, 2, SIZE), 2)]
     with pytest.raises(TrainingError, match=r"1 of 1 files of squares failed: 7 \(a\.jpg: is no photo\)"):
         fill_pool(tmp_path / "pool", files, {"format": "test"}, workers=1)

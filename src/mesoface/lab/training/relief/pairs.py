@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.files.dpmap import MIDDLE, SIZE, decode_dpmap, read_dpmap
 from mesoface.files.images import as_float, decode_photo, read_header
+from mesoface.files.maps import MIDDLE, SIZE, decode_dpmap, read_dpmap
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import unit
 from mesoface.lab.training.config import TrainingError

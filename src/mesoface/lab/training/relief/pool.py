@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from mesoface.errors import IncompleteError, MesofaceError
-from mesoface.files.checkpoints import check_file, first_line
+from mesoface.files.weights import check_file, first_line
 from mesoface.lab.training.checkpoint import save_safetensors
 from mesoface.lab.training.config import PairSource, ReliefConfig, SkinSource, TrainingError
 from mesoface.lab.training.relief.pair_squares import cut_squares
@@ -27,7 +27,7 @@ from mesoface.lab.training.relief.pairs import Pair, find_pairs
 from mesoface.lab.training.relief.skin import SkinSquare, draw_square
 from mesoface.relief.inputs import CHANNELS
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import resumable_folder, run_all
+from mesoface.running.workers import resumable_folder, run_all
 
 MANIFEST = "squares.json"
 

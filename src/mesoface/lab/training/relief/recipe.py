@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mesoface.errors import InterruptedJobsError
 from mesoface.files.atomic import atomic_file
-from mesoface.files.dpmap import FULL_SCALE_MM
+from mesoface.files.maps import FULL_SCALE_MM
 from mesoface.lab.training.checkpoint import load_weights
 from mesoface.lab.training.config import ReliefConfig, ReliefLoss, RunConfig
 from mesoface.lab.training.log import Log

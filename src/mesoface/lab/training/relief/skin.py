@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mesoface.files.colour import LUMINANCE, encode_srgb
+from mesoface.files.images import LUMINANCE, encode_srgb
 from mesoface.geometry.mesh import unit
 from mesoface.lab.synthesis.pigment import skin_albedo
 from mesoface.lab.synthesis.scene import Lighting

@@ -1,35 +1,98 @@
-"""The arrays of a result in ``.npz`` files: ``base_fit.npz``, ``landmarks.npz`` and ``space.npz``."""
+"""The files of a result folder but meshes and maps: its record, its arrays (``.npz``) and its cameras.
+
+``run.json`` is the record; ``base_fit.npz``, ``landmarks.npz`` and ``space.npz`` hold the arrays.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
+from mesoface.captures.capture import Capture, View
+from mesoface.captures.load import load_capture
 from mesoface.errors import FaceModelError, MesofaceError
 from mesoface.face_models.model import FaceFit, Topology
 from mesoface.files.atomic import atomic_file
 from mesoface.files.npz import read_npz, require
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
-from mesoface.results.folder import AGAIN
+from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import resize_map
 from mesoface.uvd.space import FineSurface, UVDSpace
 
+FORMAT = 3
+"""Version of the layout. 2 added ``base_fit.npz``; 3 added ``landmarks.npz`` and ``space.npz``."""
+REPORT = "report.html"
+AGAIN = "run `mesoface reconstruct` again"
+"""Remedy for a result that is incomplete or damaged."""
+
+_MAX_RECORD = 16 << 20
 SPACE_SIZE = 512
 """Largest side of the maps in ``space.npz``: what they hold is smooth over millimetres."""
 _MOST_TEXELS = 1 << 30  # of all views' visibility: 4 GB
 _POSITION_STEP, _NORMAL_STEP = 2.0**-10, 2.0**-14  # mm, and of the unit vectors
 _GAPS = {"points2d", "points3d", "residuals3d", "residuals"}  # NaN where nothing is known
 _FIT: dict[str, tuple[int | None, ...]] = {
-    **{"identity": (None,), "expression": (None,), "rotation": (3, 3), "translation": (3,), "scale": ()},
-    **{"vertices": (None, 3), "residuals": (None, None), "iterations": ()},
-}
+    "identity": (None,), "expression": (None,), "rotation": (3, 3), "translation": (3,), "scale": (),
+    "vertices": (None, 3), "residuals": (None, None), "iterations": (),
+}  # fmt: skip
+_MAX_CAMERAS = 4 << 20  # bytes; 120 views take 70 kB
+_Row3 = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+_Size = Annotated[int, Field(ge=1, le=1 << 20)]
+
+
+def read_record(run: str | Path) -> dict[str, Any]:
+    """What ``run.json`` of a result says.
+
+    Raises:
+        MesofaceError: ``run`` is no result, its ``run.json`` cannot be read, or another version of mesoface
+            with another layout wrote it.
+    """
+    path = Path(run) / "run.json"
+    if not path.is_file():
+        raise MesofaceError(
+            "is not the result of `mesoface reconstruct` (no run.json)",
+            path=run,
+            remedy="name a folder that it wrote",
+        )
+    try:
+        if path.stat().st_size > _MAX_RECORD:
+            raise ValueError(f"larger than {_MAX_RECORD >> 20} MB")
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise MesofaceError(f"cannot be read ({error})", path=path, remedy=AGAIN) from error
+    if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+        raise MesofaceError("is not what `mesoface reconstruct` writes", path=path, remedy=AGAIN)
+    if record.get("format") != FORMAT:
+        writer = record.get("mesoface", "of unknown version")
+        raise MesofaceError(
+            f"has layout {record.get('format')!r}, of mesoface {writer}; this version reads layout {FORMAT}",
+            path=run,
+            remedy=f"{AGAIN} with this version, or use that one",
+        )
+    return record
+
+
+def required_file(run: str | Path, name: str) -> Path:
+    """The file ``name`` of a result.
+
+    Raises:
+        MesofaceError: it is missing.
+    """
+    path = Path(run) / name
+    if not path.is_file():
+        raise MesofaceError(f"the result is incomplete: {name} is missing", path=run, remedy=AGAIN)
+    return path
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,14 +249,9 @@ def read_space(path: Path, size: int, views: int) -> tuple[UVDSpace, NDArray[np.
     if views * size**2 > _MOST_TEXELS:
         raise MesofaceError(f"{views} views of maps of {size}² take too much memory", path=path, remedy=AGAIN)
     small, packed = min(SPACE_SIZE, size), (size * size + 7) // 8
-    a = _read(
-        path,
-        position=(small, small, 3),
-        normal=(small, small, 3),
-        visibility=(views, small, small),
-        valid=(packed,),
-        filled=(packed,),
-    )
+    maps = dict.fromkeys(("position", "normal"), (small, small, 3))
+    masks = dict.fromkeys(("valid", "filled"), (packed,))
+    a = _read(path, **maps, **masks, visibility=(views, small, small))
     valid, filled = (
         np.unpackbits(a[name].astype(np.uint8), count=size * size).reshape(size, size).astype(bool)
         for name in ("valid", "filled")
@@ -237,3 +295,126 @@ def _read(path: Path, **shapes: tuple[int | None, ...]) -> dict[str, NDArray]:
     except FaceModelError as error:
         raise MesofaceError(error.message, path=path, remedy=AGAIN) from error
     return arrays
+
+
+@dataclass(frozen=True, eq=False)
+class RunCameras:
+    """What ``cameras.json`` holds.
+
+    Args:
+        views: the pinhole cameras of the undistorted photos by view, in the order in which the
+            reconstruction used them; mm.
+        capture: the folder that the photos came from, or None when they were made in memory.
+        format: name of that folder's format.
+    """
+
+    views: dict[str, Camera]
+    capture: Path | None
+    format: str
+
+
+class _View(BaseModel, extra="forbid"):
+    name: str
+    width: _Size
+    height: _Size
+    K: tuple[_Row3, _Row3, _Row3]
+    R: tuple[_Row3, _Row3, _Row3]
+    t: _Row3
+    photo: str | None
+
+
+class _Cameras(BaseModel, extra="forbid"):
+    format: Literal[1]  # version of the file's layout
+    unit: Literal["mm"]
+    capture: str | None
+    capture_format: str
+    views: list[_View]
+
+
+def write_cameras(path: Path, capture: Capture) -> None:
+    """Write the cameras of ``capture``, whose unit is the millimetre, as plain JSON.
+
+    Everything is in the result's own world frame and in millimetres, with OpenCV's axes (x right, y down, z
+    forward), ``x_cam = R @ x_world + t``, pixel centres at integers. The cameras are those of the photos as
+    they were used: undistorted, without a lens, and corrected where the photos disagreed with the
+    calibration. Paths are relative to the file, so that it can be moved together with the capture.
+
+    Args:
+        path: the file, in a folder that exists.
+        capture: undistorted views with their cameras.
+    """
+
+    def relative(to: Path | None) -> str | None:
+        return None if to is None else os.path.relpath(to, path.parent)
+
+    views = [
+        _View(
+            name=view.name,
+            width=view.camera.width,
+            height=view.camera.height,
+            K=view.camera.K.tolist(),
+            R=view.camera.R.tolist(),
+            t=view.camera.t.tolist(),
+            photo=relative(view.image_path),
+        )
+        for view in capture.views
+    ]
+    folder = relative(capture.path)
+    file = _Cameras(format=1, unit="mm", capture=folder, capture_format=capture.format, views=views)
+    path.write_text(json.dumps(file.model_dump(), indent=1) + "\n", encoding="utf-8")
+
+
+def read_cameras(path: Path) -> RunCameras:
+    """Read what :func:`write_cameras` wrote. Photos are neither opened nor searched for.
+
+    Raises:
+        MesofaceError: the file is missing, too large, from another version, or describes no cameras.
+    """
+    try:
+        if path.stat().st_size > _MAX_CAMERAS:
+            raise MesofaceError(f"more than {_MAX_CAMERAS >> 20} MB", path=path, remedy=AGAIN)
+        file = _Cameras.model_validate_json(path.read_bytes())
+        views = {
+            view.name: Camera(np.array(view.K), np.array(view.R), np.array(view.t), view.width, view.height)
+            for view in file.views
+        }
+    except OSError as error:
+        raise MesofaceError(f"cannot be read: {error.strerror}", path=path, remedy=AGAIN) from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(str(part) for part in problem["loc"]) or "the file"
+        raise MesofaceError(f"{name}: {problem['msg']}", path=path, remedy=AGAIN) from error
+    except ValueError as error:
+        raise MesofaceError(f"not a camera: {error}", path=path, remedy=AGAIN) from error
+    if len(views) != len(file.views):
+        raise MesofaceError("two views have the same name", path=path, remedy=AGAIN)
+    folder = None if file.capture is None else path.parent / file.capture
+    return RunCameras(views, folder, file.capture_format)
+
+
+def load_photos(
+    cameras: RunCameras, folder: Path | None = None, progress: ProgressCallback = silent
+) -> list[View | None]:
+    """The undistorted photos of a result with its cameras, in their order.
+
+    Args:
+        cameras: of the result.
+        folder: where the photos are now; None: where ``cameras`` has them.
+        progress: called as photos are read.
+
+    Returns:
+        None in place of a view whose photo has another size than the one that was used.
+
+    Raises:
+        MesofaceError: the photos were made in memory, or are not there.
+    """
+    format = cameras.format if folder is None else None
+    folder = folder or cameras.capture
+    if folder is None:
+        raise MesofaceError("the photos were made in memory", remedy="name the folder where they are now")
+    loaded = load_capture(folder, format=format, names=list(cameras.views), progress=progress)
+    pairs = zip(loaded.views, cameras.views.values(), strict=True)
+    return [
+        replace(view, camera=camera) if view.image.shape[:2] == (camera.height, camera.width) else None
+        for view, camera in pairs
+    ]
