@@ -156,12 +156,14 @@ def _learned(network: Network, state: State) -> int:
 
 
 def _save(folder: Path, network: Network, state: State, source: Path) -> None:
+    with source.open("rb") as checkpoint:
+        digest = hashlib.file_digest(checkpoint, "sha256").hexdigest()
     card = WeightsCard(
         network=network.name,
         ngf=_width(network, state),
         parameters=_learned(network, state),
         source=source.name,
-        source_sha256=_sha256(source),
+        source_sha256=digest,
     )
     file = folder / f"{network.name}.safetensors"
     try:
@@ -186,8 +188,3 @@ def _check_replaceable(out: Path) -> None:
             path=out,
             remedy="name another folder",
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,13 +13,7 @@ import trimesh
 import mesoface.export.displacement
 import mesoface.files.maps
 from mesoface.errors import MesofaceError
-from mesoface.export.displacement import (
-    encode_displacement,
-    export_dpmap,
-    export_exr,
-    export_png,
-    full_scale,
-)
+from mesoface.export.displacement import encode_displacement, export_dpmap, export_exr, export_png, full_scale
 from mesoface.export.normals import export_normals
 from mesoface.files.maps import (
     FULL_SCALE_MM,

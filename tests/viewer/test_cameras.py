@@ -24,11 +24,11 @@ def camera() -> Camera:
 
 
 def test_the_photo_covers_exactly_what_the_camera_sees(camera):
-    plane = photo_plane(camera, 250.0)
+    center, width, height = photo_plane(camera, 250.0)
     w, x, y, z = quaternion(camera)
     right, down, _ = Rotation.from_quat([x, y, z, w]).as_matrix().T
     for sign in ((-1, -1), (1, -1), (-1, 1), (1, 1)):
-        corner = plane.center + right * sign[0] * plane.width / 2 + down * sign[1] * plane.height / 2
+        corner = center + right * sign[0] * width / 2 + down * sign[1] * height / 2
         pixel, depth = camera.project(corner)
         expected = [-0.5 if sign[0] < 0 else 539.5, -0.5 if sign[1] < 0 else 959.5]
         np.testing.assert_allclose(pixel, expected, atol=1e-9)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mesoface
-from mesoface.export.asset import CLAY, ROUGHNESS, make_asset
+from mesoface.export.meshes import CLAY, ROUGHNESS, make_asset
 from mesoface.export.normals import encode_normals
 from mesoface.export.source import ExportSource
 from mesoface.files.atomic import atomic_file
@@ -73,10 +73,7 @@ class GlbBuilder:
             "scenes": [{"nodes": [0]}],
             "nodes": [{"name": name, "mesh": 0}],
             "meshes": [
-                {
-                    "name": name,
-                    "primitives": [{"attributes": attributes, "indices": indices, "material": 0}],
-                }
+                {"name": name, "primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}
             ],
             "materials": [material],
         }

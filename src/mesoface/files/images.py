@@ -27,16 +27,7 @@ MAX_PIXELS = 178_000_000  # just below the number at which Pillow itself refuses
 _AS_IS = ("L", "LA", "RGB", "RGBA")  # Pillow's modes of 8 bits a channel that need no conversion
 _ORIENTATION = 0x0112  # the EXIF tag
 # What to do with the stored pixels of each orientation value, as (transpose first, flip rows, flip columns).
-_TURNS = {
-    1: (False, False, False),
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
+_TURNS = {value: (value >= 5, value in (3, 4, 7, 8), value in (2, 3, 6, 7)) for value in range(1, 9)}
 SMALL = (cv2.IMWRITE_PNG_COMPRESSION, 6)
 """Options of a small PNG."""
 # A twentieth larger than what is smallest, in a tenth of the time.
@@ -208,8 +199,8 @@ def jpeg(pixels: NDArray[np.uint8], quality: int = 92) -> bytes:
     return _encode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
-def png(pixels: NDArray[np.uint8], options: Sequence[int] = ()) -> bytes:
-    """(H, W, 3) RGB or (H, W, 4) RGBA as a PNG file; ``options``: OpenCV's, such as :data:`SMALL`."""
+def png(pixels: NDArray[np.uint8] | NDArray[np.uint16], options: Sequence[int] = ()) -> bytes:
+    """(H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA as a PNG file; ``options``: OpenCV's, as :data:`SMALL`."""
     return _encode(".png", pixels, options)
 
 
@@ -242,9 +233,10 @@ def as_uint8(values: NDArray) -> NDArray[np.uint8]:
     return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
 
-def _encode(suffix: str, pixels: NDArray[np.uint8], options: Sequence[int]) -> bytes:
-    bgr = pixels[..., ::-1] if pixels.shape[2] == 3 else pixels[..., [2, 1, 0, 3]]
-    ok, data = cv2.imencode(suffix, np.ascontiguousarray(bgr), options)
+def _encode(suffix: str, pixels: NDArray, options: Sequence[int]) -> bytes:
+    if pixels.ndim == 3:  # OpenCV has blue first
+        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+    ok, data = cv2.imencode(suffix, np.ascontiguousarray(pixels), options)
     if not ok:
         raise ValueError(f"the picture of the shape {pixels.shape} cannot be encoded")
     return data.tobytes()

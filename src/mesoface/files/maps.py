@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_file
-from mesoface.files.images import read_header
+from mesoface.files.images import as_uint8, png, read_header
 
 MAX_PIXELS = 16384 * 16384
 """Largest map that is read or written."""
@@ -98,20 +98,14 @@ def write_png(path: str | os.PathLike[str], values: NDArray) -> None:
         ValueError: another shape or type.
         MesofaceError: the file cannot be written.
     """
-    values = np.asarray(values)
-    if values.dtype.kind == "f":
-        values = np.round(np.clip(np.nan_to_num(values), 0, 1) * 255).astype(np.uint8)
-    if values.dtype not in (np.uint8, np.uint16) or not (
-        values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)
-    ):
+    values = as_uint8(np.nan_to_num(values))
+    if values.dtype not in (np.uint8, np.uint16) or (values.ndim != 2 and values.shape[2:] != (3,)):
         raise ValueError(
             f"a PNG map must be uint8, uint16 or float (H, W[, 3]), got {values.dtype} {values.shape}"
         )
-    ok, data = cv2.imencode(".png", values if values.ndim == 2 else np.ascontiguousarray(values[..., ::-1]))
-    if not ok:
-        raise ValueError(f"the map of the shape {values.shape} cannot be a PNG")
+    data = png(values)
     with atomic_file(Path(path)) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(data)
 
 
 def encode_dpmap(displacement: NDArray[np.float32]) -> NDArray[np.uint16]:

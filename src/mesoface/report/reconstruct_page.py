@@ -59,10 +59,7 @@ _EXAGGERATION = 3
 
 
 def write_report(
-    path: Path,
-    face: Face,
-    evaluation: Evaluation | None = None,
-    errors: NDArray[np.float64] | None = None,
+    path: Path, face: Face, evaluation: Evaluation | None = None, errors: NDArray[np.float64] | None = None
 ) -> None:
     """Write the self-contained page.
 
@@ -161,22 +158,18 @@ def _maps(face: Face) -> list[tuple[str, np.ndarray]]:
         seen, fine.space.valid, "views that see it", limits=(0, max(2, len(face.capture))), colormap="viridis"
     )
     texture = [] if face.texture is None else [("Texture", texture_picture(face.texture))]
+    predicted = []
+    if (relief := face.relief) is not None:
+        limits = symmetric_limits(relief.height, relief.valid)
+        picture = map_picture(relief.height, relief.valid, "predicted relief, mm", limits=limits)
+        predicted = [(f"Predicted relief ({relief.source}), on top of what was measured", picture)]
     return [
         *texture,
         ("Displacement from the base mesh along its smoothed normals", displacement),
-        *_predicted_map(face),
+        *predicted,
         ("Confidence: how well the photos agree", confidence),
         ("How many photos see each place", views),
     ]
-
-
-def _predicted_map(face: Face) -> Figures:
-    relief = face.relief
-    if relief is None:
-        return []
-    limits = symmetric_limits(relief.height, relief.valid)
-    picture = map_picture(relief.height, relief.valid, "predicted relief, mm", limits=limits)
-    return [(f"Predicted relief ({relief.source}), on top of what was measured", picture)]
 
 
 def _relief(face: Face, caster: RayCaster, views: Figures) -> Figures:

@@ -51,6 +51,11 @@ _Row3 = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 _Size = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
+def damaged(what: str, path: str | Path) -> MesofaceError:
+    """The error about a file of a result that cannot be used."""
+    return MesofaceError(what, path=path, remedy=AGAIN)
+
+
 def read_record(run: str | Path) -> dict[str, Any]:
     """What ``run.json`` of a result says.
 
@@ -70,9 +75,9 @@ def read_record(run: str | Path) -> dict[str, Any]:
             raise ValueError(f"larger than {_MAX_RECORD >> 20} MB")
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise MesofaceError(f"cannot be read ({error})", path=path, remedy=AGAIN) from error
+        raise damaged(f"cannot be read ({error})", path) from error
     if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
-        raise MesofaceError("is not what `mesoface reconstruct` writes", path=path, remedy=AGAIN)
+        raise damaged("is not what `mesoface reconstruct` writes", path)
     if record.get("format") != FORMAT:
         writer = record.get("mesoface", "of unknown version")
         raise MesofaceError(
@@ -91,7 +96,7 @@ def required_file(run: str | Path, name: str) -> Path:
     """
     path = Path(run) / name
     if not path.is_file():
-        raise MesofaceError(f"the result is incomplete: {name} is missing", path=run, remedy=AGAIN)
+        raise damaged(f"the result is incomplete: {name} is missing", run)
     return path
 
 
@@ -159,14 +164,13 @@ def read_fit(path: Path, base: Mesh, name: str) -> FaceFit:
     facial = arrays.pop("facial").astype(bool)
     a: dict[str, Any] = {name: values.astype(np.float64) for name, values in arrays.items()}
     if len(facial) != len(base.faces) or len(a["vertices"]) != len(base.vertices):
-        raise MesofaceError(
+        raise damaged(
             f"is for a base mesh of {len(facial)} faces and {len(a['vertices'])} vertices, base.obj has "
             f"{len(base.faces)} and {len(base.vertices)}",
-            path=path,
-            remedy=AGAIN,
+            path,
         )
     if np.abs(a["rotation"] @ a["rotation"].T - np.eye(3)).max() > 1e-4 or np.linalg.det(a["rotation"]) < 0:
-        raise MesofaceError("'rotation' is no rotation", path=path, remedy=AGAIN)
+        raise damaged("'rotation' is no rotation", path)
     assert base.uv is not None
     topology = Topology(base.faces, base.uv, base.uv_index, facial, {}, {}, {})
     model = SavedModel(name, topology, len(a["identity"]), len(a["expression"]))
@@ -202,7 +206,7 @@ def read_landmarks(
     a = _read(path, points2d=(views, None, 2), points3d=(None, 3), distrusted3d=(views,), **by_view)
     distrusted = a.pop("distrusted3d").astype(bool)
     if len({values.shape[0 if name == "points3d" else 1] for name, values in a.items()}) != 1:
-        raise MesofaceError("its arrays hold different numbers of landmarks", path=path, remedy=AGAIN)
+        raise damaged("its arrays hold different numbers of landmarks", path)
     a = {name: values.astype(np.float64) for name, values in a.items()}
     return (
         Landmarks2D(a["points2d"], a["weights2d"], scheme, tuple(notes)),
@@ -247,7 +251,7 @@ def read_space(path: Path, size: int, views: int) -> tuple[UVDSpace, NDArray[np.
         MesofaceError: it is damaged, or does not fit the result's other files.
     """
     if views * size**2 > _MOST_TEXELS:
-        raise MesofaceError(f"{views} views of maps of {size}² take too much memory", path=path, remedy=AGAIN)
+        raise damaged(f"{views} views of maps of {size}² take too much memory", path)
     small, packed = min(SPACE_SIZE, size), (size * size + 7) // 8
     maps = dict.fromkeys(("position", "normal"), (small, small, 3))
     masks = dict.fromkeys(("valid", "filled"), (packed,))
@@ -293,7 +297,7 @@ def _read(path: Path, **shapes: tuple[int | None, ...]) -> dict[str, NDArray]:
         checked = {name: np.where(np.isnan(a), 0, a) if name in _GAPS else a for name, a in arrays.items()}
         require(path, checked, **shapes)
     except FaceModelError as error:
-        raise MesofaceError(error.message, path=path, remedy=AGAIN) from error
+        raise damaged(error.message, path) from error
     return arrays
 
 
@@ -372,22 +376,22 @@ def read_cameras(path: Path) -> RunCameras:
     """
     try:
         if path.stat().st_size > _MAX_CAMERAS:
-            raise MesofaceError(f"more than {_MAX_CAMERAS >> 20} MB", path=path, remedy=AGAIN)
+            raise damaged(f"more than {_MAX_CAMERAS >> 20} MB", path)
         file = _Cameras.model_validate_json(path.read_bytes())
         views = {
             view.name: Camera(np.array(view.K), np.array(view.R), np.array(view.t), view.width, view.height)
             for view in file.views
         }
     except OSError as error:
-        raise MesofaceError(f"cannot be read: {error.strerror}", path=path, remedy=AGAIN) from error
+        raise damaged(f"cannot be read: {error.strerror}", path) from error
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"]) or "the file"
-        raise MesofaceError(f"{name}: {problem['msg']}", path=path, remedy=AGAIN) from error
+        raise damaged(f"{name}: {problem['msg']}", path) from error
     except ValueError as error:
-        raise MesofaceError(f"not a camera: {error}", path=path, remedy=AGAIN) from error
+        raise damaged(f"not a camera: {error}", path) from error
     if len(views) != len(file.views):
-        raise MesofaceError("two views have the same name", path=path, remedy=AGAIN)
+        raise damaged("two views have the same name", path)
     folder = None if file.capture is None else path.parent / file.capture
     return RunCameras(views, folder, file.capture_format)
 

@@ -23,8 +23,8 @@ from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.relief.predict import MesoRelief
 from mesoface.results.face import Face
 from mesoface.results.files import (
-    AGAIN,
     RunCameras,
+    damaged,
     load_photos,
     read_cameras,
     read_fit,
@@ -91,23 +91,15 @@ class SavedFace(Face):
     @cached_property
     def base(self) -> Mesh:
         """See :class:`.face.Face`."""
-        path = required_file(self.folder, "base.obj")
-        mesh = read_mesh(path)
+        mesh = read_mesh(self._file("base.obj"))
         if mesh.uv is None:
-            raise MesofaceError("has no UVs", path=path, remedy=AGAIN)
+            raise damaged("has no UVs", self.folder / "base.obj")
         return mesh
 
     @cached_property
     def surface(self) -> Mesh:
         """See :class:`.face.Face`."""
-        if "surface" not in self.record:
-            return self.base
-        return read_mesh(required_file(self.folder, "fine.ply"))
-
-    @cached_property
-    def region(self) -> Mesh:
-        """See :class:`.face.Face`."""
-        return read_mesh(required_file(self.folder, "region.ply"))
+        return read_mesh(self._file("fine.ply")) if "surface" in self.record else self.base
 
     @cached_property
     def fine(self) -> FineSurface | None:
@@ -118,11 +110,14 @@ class SavedFace(Face):
         try:
             row, column = texels_of(mesh, len(displacement))
         except ValueError as error:
-            raise MesofaceError(f"{error}", path=self.folder / "fine.ply", remedy=AGAIN) from error
+            raise damaged(f"{error}", self.folder / "fine.ply") from error
         kept = np.isfinite(displacement)
+        confidence = as_float(self._square("confidence.png")[..., 0])
+        if len(confidence) != len(kept):
+            what = f"is {len(confidence)}², displacement.exr is {len(kept)}²"
+            raise damaged(what, self.folder / "confidence.png")
         displacement = np.where(kept, displacement, 0).astype(np.float32)
-        views = len(self.cameras.views)
-        space, filled, visibility = read_space(required_file(self.folder, "space.npz"), len(kept), views)
+        space, filled, visibility = read_space(self._file("space.npz"), len(kept), len(self.cameras.views))
         # What was interpolated gives way to what the mesh itself says.
         offset = space.normal[row, column] * displacement[row, column, None]
         space.position[row, column] = mesh.vertices - offset
@@ -132,7 +127,7 @@ class SavedFace(Face):
             displacement,
             kept,
             filled,
-            self._confidence(len(kept)),
+            confidence,
             visibility,
             left_out=float(1 - kept.sum() / max(space.valid.sum(), 1)),
         )
@@ -161,13 +156,12 @@ class SavedFace(Face):
     @cached_property
     def fit(self) -> FaceFit:
         """See :class:`.face.Face`."""
-        path = required_file(self.folder, "base_fit.npz")
-        return read_fit(path, self.base, self._recorded(str, "face_model"))
+        return read_fit(self._file("base_fit.npz"), self.base, self._recorded(str, "face_model"))
 
     @cached_property
     def cameras(self) -> RunCameras:
         """Cameras of the views, and where the photos were."""
-        return read_cameras(required_file(self.folder, "cameras.json"))
+        return read_cameras(self._file("cameras.json"))
 
     @cached_property
     def capture(self) -> Capture:
@@ -188,6 +182,7 @@ class SavedFace(Face):
             views.append(view)
         return Capture(tuple(views), self._photos or cameras.capture, cameras.format, mm_per_unit=1.0)
 
+    region = cached_property(lambda self: read_mesh(self._file("region.ply")))
     landmarks2d = cached_property(lambda self: self._landmarks[0])
     landmarks3d = cached_property(lambda self: self._landmarks[1])
     settings = cached_property(lambda self: self._recorded(Settings, "settings"))
@@ -208,10 +203,12 @@ class SavedFace(Face):
 
     @cached_property
     def _landmarks(self) -> tuple[Landmarks2D, Landmarks3D]:
-        path = required_file(self.folder, "landmarks.npz")
         scheme = self._recorded(str, "landmarks", "scheme")
         notes = self._recorded(tuple[str, ...], "landmarks", "notes")
-        return read_landmarks(path, len(self.cameras.views), scheme, notes)
+        return read_landmarks(self._file("landmarks.npz"), len(self.cameras.views), scheme, notes)
+
+    def _file(self, name: str) -> Path:
+        return required_file(self.folder, name)
 
     def _recorded(self, kind: Any, *keys: str) -> Any:
         """A value of ``run.json``."""
@@ -226,43 +223,29 @@ class SavedFace(Face):
         except ValidationError as error:
             problem = error.errors()[0]["msg"]
             path = self.folder / "run.json"
-            raise MesofaceError(f"{name!r} cannot be used: {problem}", path=path, remedy=AGAIN) from error
+            raise damaged(f"{name!r} cannot be used: {problem}", path) from error
 
     def _map(self, name: str) -> NDArray[np.float32]:
         """(H, H) a map of one channel."""
-        path = required_file(self.folder, name)
+        path = self._file(name)
         values = read_exr(path)
         if values.ndim != 2 or values.shape[0] != values.shape[1]:
-            raise MesofaceError(
-                f"is a map of {values.shape}, a square of one channel was expected", path=path, remedy=AGAIN
-            )
+            raise damaged(f"is a map of {values.shape}, a square of one channel was expected", path)
         return values
 
     def _square(self, name: str) -> NDArray[np.uint8]:
         """(H, H, 3) a picture of 8 bits a channel."""
-        path = required_file(self.folder, name)
+        path = self._file(name)
         header = read_header(path)
         if header.width != header.height or header.width > MAX_TEXTURE:
-            raise MesofaceError(
+            raise damaged(
                 f"is {header.width} × {header.height} pixels, a square of at most {MAX_TEXTURE} was expected",
-                path=path,
-                remedy=AGAIN,
+                path,
             )
         pixels, _ = decode_photo(path)
         if pixels.dtype != np.uint8:
-            raise MesofaceError("has 16 bits a channel, 8 were expected", path=path, remedy=AGAIN)
+            raise damaged("has 16 bits a channel, 8 were expected", path)
         return pixels.astype(np.uint8, copy=False)
-
-    def _confidence(self, size: int) -> NDArray[np.float32]:
-        """(H, H) in [0, 1]."""
-        confidence = as_float(self._square("confidence.png")[..., 0])
-        if len(confidence) != size:
-            raise MesofaceError(
-                f"is {len(confidence)}², displacement.exr is {size}²",
-                path=self.folder / "confidence.png",
-                remedy=AGAIN,
-            )
-        return confidence
 
 
 def texels_of(mesh: Mesh, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -93,10 +93,7 @@ def run_record(
         "settings": face.settings.model_dump(mode="json"),
         "unit": "mm",
         "mm_per_unit": face.scale.mm_per_unit,
-        "scale": {
-            "source": face.scale.source,
-            "relative_uncertainty": face.scale.relative_uncertainty,
-        },
+        "scale": {"source": face.scale.source, "relative_uncertainty": face.scale.relative_uncertainty},
         "face_model": face.fit.model.name,
         "landmarks": {"scheme": face.landmarks2d.scheme, "notes": list(face.landmarks2d.notes)},
         "landmark_error_px": float(np.nanmedian(face.fit.residuals)),
@@ -117,10 +114,7 @@ def run_record(
             "filled": round(float(fine.filled.sum() / max(fine.kept.sum(), 1)), 5),
         }
     if face.texture is not None:
-        record["texture"] = {
-            "size": face.texture.size,
-            "seen": round(float(face.texture.seen.mean()), 5),
-        }
+        record["texture"] = {"size": face.texture.size, "seen": round(float(face.texture.seen.mean()), 5)}
     if face.relief is not None:
         height = face.relief.height[face.relief.valid]
         record["meso"] = {

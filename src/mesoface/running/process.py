@@ -239,8 +239,3 @@ class StageClock:
         start = time.perf_counter()
         yield
         self.stages.append(Stage(name, time.perf_counter() - start, peak_memory_mb()))
-
-    @property
-    def seconds(self) -> float:
-        """Total of the stages' wall times."""
-        return sum(stage.seconds for stage in self.stages)

@@ -106,9 +106,10 @@ def read_result(
         if measured is not None and mesh.uv is not None:
             confidence = sample_map(measured.confidence, mesh.uv)
         if truth_surface is not None:
-            errors = _distances(mesh, truth_surface)
-        elif name == "fine":
-            errors = _measured_errors(face, mesh)
+            deviation = truth_surface.deviation(mesh.vertices)
+            errors = np.where(deviation.counted, np.abs(deviation.signed), np.nan)
+        elif name == "fine" and face.errors is not None:  # those that the run measured
+            errors = face.errors[texels_of(mesh, len(face.errors))].astype(np.float64)
         surfaces[name] = ViewedSurface(mesh, confidence, errors)
     progress("Surfaces", len(meshes), len(meshes))
     notes = [] if face.texture is not None else ["no texture: the run did not make one"]
@@ -139,20 +140,6 @@ def _photos(
         small = cv2.resize(view.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         photos[name] = as_uint8(small)
     return photos, notes
-
-
-def _distances(mesh: Mesh, truth: GroundTruth) -> NDArray[np.float64]:
-    """(N,) distances of the vertices to the truth, NaN where they do not count."""
-    deviation = truth.deviation(mesh.vertices)
-    return np.where(deviation.counted, np.abs(deviation.signed), np.nan)
-
-
-def _measured_errors(face: SavedFace, mesh: Mesh) -> NDArray[np.float64] | None:
-    """(N,) errors that the run measured at the vertices of the fine mesh, where it knew the truth."""
-    if face.errors is None:
-        return None
-    row, column = texels_of(mesh, len(face.errors))
-    return face.errors[row, column].astype(np.float64)
 
 
 def shadings(result: ViewedResult, surface: ViewedSurface) -> list[ShadingName]:

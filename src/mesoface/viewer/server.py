@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import threading
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -220,15 +219,15 @@ class Viewer:
                 return
             camera = self._cameras[name]
             depth = 0.5 * float(camera.to_camera(self.center)[2])
-            plane = photo_plane(camera, depth)
+            center, width, height = photo_plane(camera, depth)
             alpha = np.full((*photo.shape[:2], 1), round(255 * strength), np.uint8)
             self._photo = self.server.scene.add_image(
                 "/photo",
                 np.concatenate([photo, alpha], -1),
-                plane.width,
-                plane.height,
+                width,
+                height,
                 wxyz=quaternion(camera),
-                position=plane.center,
+                position=center,
                 cast_shadow=False,
                 receive_shadow=False,
             )
@@ -259,35 +258,21 @@ def _plain(text: str) -> str:
     return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>()#+-.!|" else letter for letter in text)
 
 
-@dataclass(frozen=True, eq=False)
-class PhotoPlane:
-    """Where a photo is placed in space to cover its camera's field of view.
-
-    Args:
-        center: (3,) in the world's unit.
-        width: of the plane.
-        height: of the plane.
-    """
-
-    center: Array
-    width: float
-    height: float
-
-
 def quaternion(camera: Camera) -> Array:
     """(4,) w, x, y, z: camera axes (x right, y down, z forward) → world."""
     return np.roll(Rotation.from_matrix(camera.R.T).as_quat(), 1)
 
 
-def photo_plane(camera: Camera, depth: float) -> PhotoPlane:
-    """The photo's place at ``depth`` along the optical axis, in the unit of ``depth`` and the camera.
+def photo_plane(camera: Camera, depth: float) -> tuple[Array, float, float]:
+    """Where a photo covers its camera's field of view: (3,) the plane's centre, its width and height.
 
-    The principal point need not be the photo's middle.
+    It is at ``depth`` along the optical axis, in the unit of ``depth`` and the camera. The principal point
+    need not be the photo's middle.
     """
     fx, fy = camera.K[0, 0], camera.K[1, 1]
     middle = np.array([(camera.width - 1) / 2, (camera.height - 1) / 2])
     center = camera.unproject(middle, np.array(depth))
-    return PhotoPlane(center, camera.width / fx * depth, camera.height / fy * depth)
+    return center, camera.width / fx * depth, camera.height / fy * depth
 
 
 def field_of_view(camera: Camera) -> float:
