@@ -22,6 +22,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.fixture
+def face(tmp_path):
+    """A folder with a file ``old``."""
+    (tmp_path / "face").mkdir()
+    (tmp_path / "face" / "old").write_text("")
+    return tmp_path / "face"
+
+
 def test_a_file_appears_whole_with_ordinary_permissions(tmp_path):
     with atomic_file(tmp_path / "a" / "map.exr") as temporary:
         assert temporary.suffix == ".exr"  # writers choose the format by it
@@ -97,22 +105,18 @@ def test_the_folder_one_stands_in(tmp_path, monkeypatch):
     assert names(tmp_path / "face") == ["run.json"]
 
 
-def test_a_folder_in_the_way_is_replaced_only_when_told(tmp_path):
-    (tmp_path / "face").mkdir()
-    (tmp_path / "face" / "old").write_text("")
-    with pytest.raises(MesofaceError, match="exists already") as error, atomic_folder(tmp_path / "face"):
+def test_a_folder_in_the_way_is_replaced_only_when_told(tmp_path, face):
+    with pytest.raises(MesofaceError, match="exists already") as error, atomic_folder(face):
         pytest.fail("the work must not begin")
-    assert error.value.path == tmp_path / "face"
-    with atomic_folder(tmp_path / "face", overwrite=True) as temporary:
+    assert error.value.path == face
+    with atomic_folder(face, overwrite=True) as temporary:
         (temporary / "new").write_text("")
-        assert names(tmp_path / "face") == ["old"]
+        assert names(face) == ["old"]
     assert names(tmp_path) == ["face"]
-    assert names(tmp_path / "face") == ["new"]
+    assert names(face) == ["new"]
 
 
-def test_the_old_folder_comes_back_when_the_new_one_cannot_be_put_there(tmp_path, monkeypatch):
-    (tmp_path / "face").mkdir()
-    (tmp_path / "face" / "old").write_text("")
+def test_the_old_folder_comes_back_when_the_new_one_cannot_be_put_there(tmp_path, face, monkeypatch):
     replace = Path.replace
 
     def refuse(self, target):
@@ -123,16 +127,14 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_be_put_there(tmp_path
     monkeypatch.setattr(Path, "replace", refuse)
     with (
         pytest.raises(MesofaceError, match="Input/output error"),
-        atomic_folder(tmp_path / "face", overwrite=True) as temporary,
+        atomic_folder(face, overwrite=True) as temporary,
     ):
         (temporary / "new").write_text("")
     assert names(tmp_path) == ["face"]
-    assert names(tmp_path / "face") == ["old"]
+    assert names(face) == ["old"]
 
 
-def test_ctrl_c_cannot_come_between_the_old_folder_and_the_new(tmp_path, monkeypatch):
-    (tmp_path / "face").mkdir()
-    (tmp_path / "face" / "old").write_text("")
+def test_ctrl_c_cannot_come_between_the_old_folder_and_the_new(tmp_path, face, monkeypatch):
     replace = Path.replace
 
     def press_ctrl_c(self, target):
@@ -140,10 +142,10 @@ def test_ctrl_c_cannot_come_between_the_old_folder_and_the_new(tmp_path, monkeyp
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", press_ctrl_c)
-    with atomic_folder(tmp_path / "face", overwrite=True) as temporary:
+    with atomic_folder(face, overwrite=True) as temporary:
         (temporary / "new").write_text("")
     assert names(tmp_path) == ["face"]
-    assert names(tmp_path / "face") == ["new"]
+    assert names(face) == ["new"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

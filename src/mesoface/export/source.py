@@ -9,7 +9,7 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from mesoface.config import option
 from mesoface.errors import MesofaceError
@@ -24,10 +24,8 @@ Detail = Literal["all", "measured"]
 _PANEL = "Options"
 
 
-class ExportOptions(BaseModel):
+class ExportOptions(BaseModel, extra="forbid", frozen=True):
     """How a face is exported. Options of ``mesoface export`` are made from these fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     edge_mm: float | None = option(
         None,

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -118,10 +118,8 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
 
 
-class WeightsCard(BaseModel):
+class WeightsCard(BaseModel, extra="forbid", frozen=True):
     """The origin of a file of imported weights; stored beside it as JSON."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["mesoface-weights-1"] = "mesoface-weights-1"
     network: str
@@ -131,10 +129,8 @@ class WeightsCard(BaseModel):
     source_sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
-class TrainingCard(BaseModel):
+class TrainingCard(BaseModel, extra="forbid", frozen=True):
     """How weights were trained; stored beside them as JSON."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["mesoface-trained-1"] = "mesoface-trained-1"
     network: str

@@ -121,14 +121,10 @@ def stage_table(stages: Sequence[Stage]) -> dict[str, Any]:
 
 def _files(face: Face, errors: NDArray[np.float64] | None) -> list[tuple[str, str]]:
     """The files beside the report, and what they hold."""
-    has = {
-        None: True,
-        "fine": face.fine is not None,
-        "texture": face.texture is not None,
-        "relief": face.relief is not None,
-        "error": face.fine is not None and errors is not None,
-    }
-    return [(name, what) for name, what, needs in _FILES if has[needs]]
+    made = {None, *(name for name in ("fine", "texture", "relief") if getattr(face, name) is not None)}
+    if face.fine is not None and errors is not None:
+        made.add("error")
+    return [(name, what) for name, what, needs in _FILES if needs in made]
 
 
 def _facts(face: Face, evaluation: Evaluation | None) -> list[tuple[str, str]]:
