@@ -20,11 +20,12 @@ from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.false_color import UNKNOWN
 from mesoface.rendering.page import render
 from mesoface.report.command_line import command_line
-from mesoface.report.pictures import map_picture, photo_errors, shaded_views, symmetric_limits, with_landmarks
+from mesoface.report.pictures import face_views, map_picture, photo_errors, symmetric_limits, with_landmarks
 from mesoface.report.reconstruct_page import TEMPLATE, stage_table
 from mesoface.running.process import Stage
 from mesoface.texture import Texture
 from mesoface.uvd.maps import sample_map
+from tests.faces import made_face
 from tests.rendering.test_page import assert_sealed, parse
 
 PICTURE = np.zeros((8, 6, 3), np.uint8)
@@ -133,14 +134,13 @@ def test_symmetric_limits_keep_zero_in_the_middle() -> None:
     assert symmetric_limits(np.full(3, np.nan)) == (-1, 1)
 
 
-def test_shaded_views_share_a_frame() -> None:
+def test_views_of_a_face_share_a_frame() -> None:
     v, u = np.mgrid[-5:6, -5:6] * 8.0
     a = (np.arange(10)[:, None] * 11 + np.arange(10)).ravel()
     faces = np.concatenate([np.column_stack([a, a + 1, a + 12]), np.column_stack([a, a + 12, a + 11])])
-    mesh = Mesh(np.stack([u, v, -(u**2 + v**2) / 80], -1).reshape(-1, 3), faces)
+    mesh = Mesh(np.stack([u, v, -(u**2 + v**2) / 80], -1).reshape(-1, 3), faces, np.zeros((121, 2)))
     small = mesh.with_vertices(mesh.vertices * 0.5)
-    whole = shaded_views(mesh, (0, 0, 1), (0, 1, 0), angles=("front", "side"), size=(60, 80))
-    framed = shaded_views(small, (0, 0, 1), (0, 1, 0), angles=("front", "side"), frame=mesh, size=(60, 80))
+    whole, framed = (face_views(made_face(mesh), m, None, ("front", "side"), (60, 80)) for m in (mesh, small))
     assert [name for name, _ in whole] == ["front", "side"]
     covered = [(picture < 250).any(-1).mean() for _, picture in (whole[0], framed[0])]
     assert covered[1] == pytest.approx(covered[0] / 4, rel=0.15)

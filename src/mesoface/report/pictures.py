@@ -112,35 +112,6 @@ def symmetric_limits(values: ArrayLike, valid: NDArray[np.bool_] | None = None) 
     return -max(high, 1e-3), max(high, 1e-3)
 
 
-def shaded_views(
-    mesh: Mesh | RayCaster,
-    forward: ArrayLike,
-    up: ArrayLike,
-    *,
-    relief: ReliefMaps | None = None,
-    angles: Sequence[str] = tuple(ANGLES),
-    frame: Mesh | None = None,
-    size: tuple[int, int] = (480, 640),
-) -> list[tuple[str, RGB]]:
-    """Clay pictures of ``mesh`` from the front and the sides, each with its name.
-
-    Args:
-        mesh: what is drawn.
-        forward: (3,) direction out of the face.
-        up: (3,) direction to the forehead.
-        relief: normals of the detail finer than the mesh, see :func:`mesoface.rendering.clay.shade`.
-        angles: which of front, three-quarter from the right and from the left, side.
-        frame: frames the pictures in place of ``mesh``: for comparisons in the same place.
-        size: (width, height) pixels.
-    """
-    caster = mesh if isinstance(mesh, RayCaster) else RayCaster(mesh)
-    cameras = turntable_cameras(
-        frame or caster.mesh, forward=forward, up=up, angles=[ANGLES[name] for name in angles], size=size
-    )
-    pictures = (shade(caster, camera, relief=relief) for camera in cameras)
-    return [(name, as_uint8(picture)) for name, picture in zip(angles, pictures, strict=True)]
-
-
 def face_views(
     face: Face,
     mesh: Mesh | RayCaster,
@@ -148,10 +119,21 @@ def face_views(
     angles: Sequence[str] = tuple(ANGLES),
     size: tuple[int, int] = (480, 640),
 ) -> list[tuple[str, RGB]]:
-    """:func:`shaded_views` of a ``mesh`` of ``face``, framed as the face."""
-    forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
-    frame = face.base.select_faces(face.fit.model.topology.facial)
-    return shaded_views(mesh, forward, up, relief=relief, angles=angles, frame=frame, size=size)
+    """Clay pictures of a ``mesh`` of ``face`` from the front and the sides, each with its name.
+
+    Args:
+        face: its facial mask frames the pictures, so that those of several meshes can be compared.
+        mesh: what is drawn.
+        relief: normals of the detail finer than the mesh, see :func:`mesoface.rendering.clay.shade`.
+        angles: which of :data:`ANGLES`.
+        size: (width, height) pixels.
+    """
+    caster = mesh if isinstance(mesh, RayCaster) else RayCaster(mesh)
+    frame, axes = face.base.select_faces(face.fit.model.topology.facial), face.fit.rotation
+    directions = [ANGLES[name] for name in angles]
+    cameras = turntable_cameras(frame, forward=axes[:, 2], up=axes[:, 1], angles=directions, size=size)
+    pictures = (shade(caster, camera, relief=relief) for camera in cameras)
+    return [(name, as_uint8(picture)) for name, picture in zip(angles, pictures, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,14 +70,6 @@ def write_report(
         errors: (N,) distances of the surface's vertices to it, from
             :func:`mesoface.evaluation.heatmap.vertex_errors`.
     """
-    context = report_context(face, evaluation, errors)
-    path.write_text(render(TEMPLATE, **context), encoding="utf-8")
-
-
-def report_context(
-    face: Face, evaluation: Evaluation | None = None, errors: NDArray[np.float64] | None = None
-) -> dict[str, Any]:
-    """What ``reconstruct.html`` shows of ``face``: pictures and words; see :func:`write_report`."""
     reduced = None if face.fine is None else reduce_surface(face.fine, GRID)
     caster = RayCaster(face.base if reduced is None else reduced.mesh)
     views = face_views(face, caster, None if reduced is None else reduced.relief)
@@ -86,29 +78,31 @@ def report_context(
     name = capture.path.name if capture.path is not None else "capture"
     weighted = zip(capture.views, face.landmarks2d.points, face.landmarks3d.weights, strict=True)
     settings = face.settings.model_dump().items()
-    return {
-        "title": f"{name} · mesoface",
-        "name": name,
-        "subtitle": f"{len(capture)} photos, {capture.format} layout, face model {face.fit.model.name}",
-        "facts": _facts(face, evaluation),
-        "warnings": face.warnings,
-        "photos": [
+    text = render(
+        TEMPLATE,
+        title=f"{name} · mesoface",
+        name=name,
+        subtitle=f"{len(capture)} photos, {capture.format} layout, face model {face.fit.model.name}",
+        facts=_facts(face, evaluation),
+        warnings=face.warnings,
+        photos=[
             (view.name, with_landmarks(view.image, points, weights)) for view, points, weights in weighted
         ],
-        "scene": face_view(face, reduced, errors),
-        "views": views,
-        "relief": _relief(face, caster, views),
-        "photo_errors": compared,
-        "photo_note": note,
-        "maps": _maps(face),
+        scene=face_view(face, reduced, errors),
+        views=views,
+        relief=_relief(face, caster, views),
+        photo_errors=compared,
+        photo_note=note,
+        maps=_maps(face),
         **stage_table(face.stages),
-        "scale": f"Millimetres in the capture's own world frame: {face.scale}.",
-        "settings": [(name, str(value)) for name, value in settings if value is not None],
-        "command": "" if capture.path is None else command_line(capture.path, face.settings),
-        "evaluation": None if evaluation is None else _evaluation(face, evaluation, errors),
-        "files": _files(face, errors),
-        "footer": f"mesoface {mesoface.__version__}",
-    }
+        scale=f"Millimetres in the capture's own world frame: {face.scale}.",
+        settings=[(name, str(value)) for name, value in settings if value is not None],
+        command="" if capture.path is None else command_line(capture.path, face.settings),
+        evaluation=None if evaluation is None else _evaluation(face, evaluation, errors),
+        files=_files(face, errors),
+        footer=f"mesoface {mesoface.__version__}",
+    )
+    path.write_text(text, encoding="utf-8")
 
 
 def stage_table(stages: Sequence[Stage]) -> dict[str, Any]:

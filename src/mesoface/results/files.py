@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import cv2
 import numpy as np
@@ -116,12 +116,9 @@ class SavedModel:
     n_identity: int
     n_expression: int
 
-    @property
-    def bounds(self) -> None:
-        """See :attr:`mesoface.face_models.model.FaceModel.bounds`; not kept."""
-        return
+    bounds = None  # not kept
 
-    def shape(self, identity: NDArray, expression: NDArray) -> NDArray[np.float64]:
+    def shape(self, *_: Any, **__: Any) -> NoReturn:
         """The basis is not in a result.
 
         Raises:
@@ -132,12 +129,7 @@ class SavedModel:
             remedy="load the model with mesoface.face_models.load_face_model",
         )
 
-    def points(
-        self, identity: NDArray, expression: NDArray, corners: NDArray[np.int64], bary: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """As :meth:`shape`."""
-        self.shape(identity, expression)
-        raise AssertionError
+    points = shape
 
 
 def write_fit(path: Path, fit: FaceFit) -> None:

@@ -60,36 +60,24 @@ def write_result(folder: Path, face: Face, errors: NDArray[np.float64] | None = 
 def write_record(
     folder: Path, face: Face, evaluation: Evaluation | None = None, detailed: Evaluation | None = None
 ) -> None:
-    """Write ``run.json``; the arguments are :func:`run_record`'s.
+    """Write ``run.json``: versions, settings, views, scale, stages, figures, warnings.
+
+    Args:
+        folder: that exists.
+        face: the result.
+        evaluation: of the measured surface, where the truth is known.
+        detailed: of the same with predicted relief.
 
     Raises:
         OSError: it cannot be written.
     """
-    record = run_record(face, evaluation, detailed)
-    (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def run_record(
-    face: Face, evaluation: Evaluation | None = None, detailed: Evaluation | None = None
-) -> dict[str, object]:
-    """What ``run.json`` holds: versions, settings, views, scale, stages, figures, warnings.
-
-    Args:
-        face: the result.
-        evaluation: of the measured surface, where the truth is known.
-        detailed: of the same with predicted relief.
-    """
-    fine = face.fine
+    fine, capture = face.fine, face.capture
     record: dict[str, object] = {
         "format": FORMAT,
         "mesoface": mesoface.__version__,
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
-        "capture": {
-            "path": str(face.capture.path),
-            "format": face.capture.format,
-            "views": list(face.capture.names),
-        },
+        "capture": {"path": str(capture.path), "format": capture.format, "views": list(capture.names)},
         "settings": face.settings.model_dump(mode="json"),
         "unit": "mm",
         "mm_per_unit": face.scale.mm_per_unit,
@@ -127,4 +115,4 @@ def run_record(
         record["evaluation"] = evaluation.to_dict()
     if detailed is not None:
         record["evaluation_detailed"] = detailed.to_dict()
-    return record
+    (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

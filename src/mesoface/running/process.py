@@ -58,16 +58,20 @@ class Shared(AbstractContextManager[Value], Generic[Value]):
                 self._entered.__exit__(None, None, None)
 
 
+@Shared
 @contextmanager
-def _one_opencv_thread() -> Iterator[None]:
+def one_opencv_thread() -> Iterator[None]:
+    """OpenCV uses one thread: for blocks that call it from threads of their own, or fork."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     yield
     cv2.setNumThreads(before)
 
 
+@Shared
 @contextmanager
-def _no_native_logs() -> Iterator[None]:
+def no_native_logs() -> Iterator[None]:
+    """What native code writes to file descriptor 2 is discarded, and so is what Python writes there."""
     try:
         saved = os.dup(2)
     except OSError:  # there is no stderr: nothing to keep quiet
@@ -81,8 +85,9 @@ def _no_native_logs() -> Iterator[None]:
     os.close(saved)
 
 
+@Shared
 @contextmanager
-def _torch_threads() -> Iterator[int]:
+def _torch() -> Iterator[int]:
     import torch
 
     before = torch.get_num_threads()
@@ -90,14 +95,7 @@ def _torch_threads() -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-one_opencv_thread: Shared[None] = Shared(_one_opencv_thread)
-"""OpenCV uses one thread: for blocks that call it from threads of their own, or fork."""
-
-no_native_logs: Shared[None] = Shared(_no_native_logs)
-"""What native code writes to file descriptor 2 is discarded, and so is what Python writes there."""
-
 _caught = Shared(warnings.catch_warnings)
-_torch = Shared(_torch_threads)
 
 
 @contextmanager

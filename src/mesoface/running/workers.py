@@ -207,22 +207,16 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+@Shared
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes that are started in the block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-_single_threaded: Shared[None] = Shared(lambda: _environment(_SINGLE_THREADED))
+def _single_threaded() -> Iterator[None]:
+    """Environment variables for the processes that are started in the block."""
+    before = {name: os.environ[name] for name in _SINGLE_THREADED if name in os.environ}
+    os.environ.update(_SINGLE_THREADED)
+    yield
+    for name in _SINGLE_THREADED:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @contextmanager
