@@ -34,7 +34,7 @@ from mesoface.geometry.closest_point import MeshSurface
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis.folder import synthesize_sequence
 from mesoface.lab.synthesis.settings import SynthesisSettings
-from mesoface.results.load import load_face
+from mesoface.results.face import load_face
 from mesoface.running.progress import progress_bars
 
 CACHE = Path(__file__).parent / "cache"

@@ -15,7 +15,7 @@ from mesoface.evaluation import evaluate
 from mesoface.export import ExportSource
 from mesoface.files.maps import read_exr
 from mesoface.files.meshes import read_mesh
-from mesoface.results.load import load_face
+from mesoface.results.face import load_face
 from mesoface.results.write import write_record
 from mesoface.save import check_target, save_face
 

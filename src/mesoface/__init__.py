@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from mesoface.landmarks.types import LandmarkDetector
     from mesoface.matching.matcher import Matcher
     from mesoface.pipeline import find_face, finish_face, measure_face, reconstruct
-    from mesoface.results.face import Face
-    from mesoface.results.load import load_face
+    from mesoface.results.face import Face, load_face
     from mesoface.save import save_face
 
 __version__ = "0.1.0"
@@ -47,7 +46,7 @@ _HOME = {
     "finish_face": ("pipeline", "finish_face"),
     "inspect": ("inspection.inspect", "inspect"),
     "load_capture": ("captures.load", "load_capture"),
-    "load_face": ("results.load", "load_face"),
+    "load_face": ("results.face", "load_face"),
     "make_view": ("captures.load", "make_view"),
     "measure_face": ("pipeline", "measure_face"),
     "read_mesh": ("files.meshes", "read_mesh"),

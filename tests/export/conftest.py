@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesoface.export import ExportSource
-from mesoface.results.face import Face
-from mesoface.results.load import load_face
+from mesoface.results.face import Face, load_face
 from tests.faces import cap, written
 
 

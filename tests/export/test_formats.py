@@ -14,7 +14,7 @@ from mesoface.export.formats import check_export_folder, parse_formats
 from mesoface.files.maps import read_exr
 from mesoface.files.meshes import read_mesh
 from mesoface.relief.predict import MesoRelief
-from mesoface.results.load import load_face
+from mesoface.results.face import load_face
 from tests.faces import written
 
 

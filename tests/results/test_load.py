@@ -13,9 +13,8 @@ import mesoface
 from mesoface.errors import MesofaceError
 from mesoface.files.maps import write_exr, write_png
 from mesoface.relief.predict import MesoRelief
-from mesoface.results.face import Face
+from mesoface.results.face import Face, load_face
 from mesoface.results.files import FORMAT, read_cameras, write_cameras
-from mesoface.results.load import load_face
 from tests.faces import cap, made_face, written
 
 FILES = (
@@ -223,7 +222,7 @@ def test_maps_that_would_take_all_memory_are_refused(make_run, monkeypatch):
     monkeypatch.setattr("mesoface.results.files._MOST_TEXELS", 4 * 127**2)
     with pytest.raises(MesofaceError, match="4 views of maps of 128² take too much memory"):
         _ = load_face(run).fine
-    monkeypatch.setattr("mesoface.results.load.MAX_TEXTURE", 64)
+    monkeypatch.setattr("mesoface.results.face.MAX_TEXTURE", 64)
     with pytest.raises(MesofaceError, match="at most 64"):
         _ = load_face(run).texture
 

@@ -10,7 +10,7 @@ import pytest
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.false_color import UNKNOWN
 from mesoface.rendering.reduced import exaggerated_relief, reduce_surface
-from mesoface.results.load import load_face
+from mesoface.results.face import load_face
 from mesoface.results.scene import face_shadings, face_surfaces
 from mesoface.surface.fine import vertex_map
 from mesoface.texture import Texture

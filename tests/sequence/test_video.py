@@ -12,8 +12,8 @@ from mesoface.files.meshes import read_mesh
 from mesoface.lab.synthesis.capture import photograph_sequence
 from mesoface.lab.synthesis.folder import write_capture
 from mesoface.lab.synthesis.settings import SynthesisSettings
+from mesoface.results.face import load_face
 from mesoface.results.files import read_record
-from mesoface.results.load import load_face
 from mesoface.sequence.run import run_sequence
 
 pytestmark = pytest.mark.slow

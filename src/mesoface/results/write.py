@@ -23,7 +23,7 @@ _PACKAGES = ("numpy", "opencv-contrib-python", "torch", "mediapipe", "embreex", 
 
 
 def write_result(folder: Path, face: Face, errors: NDArray[np.float64] | None = None) -> None:
-    """Write all that :func:`.load.load_face` reads but ``run.json``, which :func:`write_record` writes last.
+    """Write all that :func:`.face.load_face` reads but ``run.json``, which :func:`write_record` writes last.
 
     Args:
         folder: that exists.

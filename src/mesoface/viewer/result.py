@@ -21,8 +21,8 @@ from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
 from mesoface.rendering.clay import CLAY
 from mesoface.rendering.false_color import colorize, legend_bar
+from mesoface.results.face import SavedFace, load_face, texels_of
 from mesoface.results.files import RunCameras, load_photos
-from mesoface.results.load import SavedFace, load_face, texels_of
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import sample_map
 

@@ -22,8 +22,8 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
 from mesoface.lab.facescape.metadata import Scales, read_splits
 from mesoface.lab.facescape.split_table import WORST, SplitTable, figures_of, write_tables
+from mesoface.results.face import load_face
 from mesoface.results.files import read_cameras, required_file
-from mesoface.results.load import load_face
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.workers import read_manifest, resumable_folder, run_all, run_jobs
 
