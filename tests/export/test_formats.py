@@ -123,7 +123,8 @@ def test_convention_an_upright_face_looks_along_z_with_y_up(world_cap, upright_c
     np.testing.assert_allclose(distance, 80 + fine.displacement[fine.kept], atol=1e-3)
 
 
-def test_a_face_that_was_read_again_is_exported_as_the_one_in_memory(reread, upright_cap):
+def test_a_face_that_was_read_again_is_exported_as_the_one_in_memory(world_cap, upright_cap, tmp_path):
+    reread = ExportSource(load_face(written(tmp_path / "run", world_cap)))
     np.testing.assert_allclose(reread.base.vertices, upright_cap.base.vertices, atol=1e-4)
     for name in ("displacement", "surface", "position"):
         np.testing.assert_allclose(getattr(reread.detail, name), getattr(upright_cap.detail, name), atol=1e-3)

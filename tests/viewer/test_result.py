@@ -79,7 +79,7 @@ def test_a_photo_that_changed_is_not_shown(ball_run, drawn_rig):
 
 
 def test_a_run_that_stopped_at_the_base(ball_run):
-    ball_run.write(fine=False)
+    ball_run.write(fine=None)
     result = read_result(ball_run.run)
     assert list(result.surfaces) == ["base"]
     assert result.surfaces["base"].confidence is None

@@ -136,17 +136,12 @@ def export_ply(source: ExportSource, folder: Path) -> list[str]:
     topology: Topology = "model" if source.detail is None else "grid"
     mesh, _ = detailed_mesh(source, edge_mm=_EDGE_MM, topology=topology)
     if source.color is not None:
-        mesh = _colored(mesh, source.color)
+        mesh = mesh.with_one_index()
+        assert mesh.uv is not None
+        mesh = replace(mesh, colors=np.rint(sample_map(source.color, mesh.uv)).astype(np.uint8))
     write_ply(folder / "face.ply", mesh)
     size = size_in_words(len(mesh.vertices), len(mesh.faces), colored=mesh.colors is not None)
     return [f"face.ply: {size}, millimetres"]
-
-
-def _colored(mesh: Mesh, color: NDArray[np.uint8]) -> Mesh:
-    """``mesh`` with the texture's colours at its vertices."""
-    mesh = mesh.with_one_index()
-    assert mesh.uv is not None
-    return replace(mesh, colors=np.rint(sample_map(color, mesh.uv)).astype(np.uint8))
 
 
 def export_base(source: ExportSource, folder: Path) -> list[str]:

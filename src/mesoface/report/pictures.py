@@ -13,7 +13,7 @@ from mesoface.captures.capture import View
 from mesoface.files.images import as_uint8
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
-from mesoface.geometry.ray_casting import Hits, RayCaster
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.clay import ReliefMaps, shade, turntable_cameras
 from mesoface.rendering.false_color import add_legend, colorize
 from mesoface.results.face import Face
@@ -176,7 +176,9 @@ def _compare(caster: RayCaster, texture: NDArray[np.float32], view: View) -> Pho
     assert mesh.uv is not None
     sampled = sample_map(texture, hits.interpolate(mesh.uv, mesh.faces)).reshape(*photo.shape[:2], 4)
     # Through an open mouth a ray may hit the inside of a cheek, which has no colour.
-    facing = np.einsum("nk,nk->n", _facets(mesh, hits), camera.rays(camera.pixel_grid()).reshape(-1, 3)) < 0
+    a, b, c = mesh.vertices[mesh.faces[hits.face].T]
+    rays = camera.rays(camera.pixel_grid()).reshape(-1, 3)
+    facing = np.einsum("nk,nk->n", np.cross(b - a, c - a), rays) < 0
     shown = (hits.hit & facing).reshape(photo.shape[:2]) & (sampled[..., 3] > 0.5)
     color, truth = sampled[shown][:, :3], photo[shown]
     gain = (color * truth).sum(0) / np.maximum((color**2).sum(0), 1e-9)
@@ -188,12 +190,6 @@ def _compare(caster: RayCaster, texture: NDArray[np.float32], view: View) -> Pho
     false = np.where(shown[..., None], false, 0.25 + 0.5 * photo.mean(-1, keepdims=True))
     panels = np.hstack([photo, rendering, false])
     return PhotoError(view.name, psnr, as_uint8(panels))
-
-
-def _facets(mesh: Mesh, hits: Hits) -> NDArray[np.float64]:
-    """(N, 3) normals of the faces that were hit, of any length; without a meaning where none was."""
-    a, b, c = mesh.vertices[mesh.faces[hits.face].T]
-    return np.cross(b - a, c - a)
 
 
 def _framed(view: View, points: NDArray[np.float64]) -> tuple[NDArray[np.float32], Camera]:

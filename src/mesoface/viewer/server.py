@@ -182,7 +182,7 @@ class Viewer:
         for name, camera in self._cameras.items():
             photo = self._result.photos.get(name)
             frustum = self.server.scene.add_camera_frustum(
-                f"/cameras/{_path(name)}",
+                f"/cameras/{name.replace('/', '_')}",  # a slash would be a step of the scene's path
                 fov=field_of_view(camera),
                 aspect=camera.width / camera.height,
                 scale=frustum_scale(camera, 0.2 * distance),
@@ -246,11 +246,6 @@ def _stand_at(client: viser.ClientHandle, camera: Camera, center: Array) -> None
 def _thumbnail(photo: RGB) -> RGB:
     step = max(1, max(photo.shape[:2]) // _THUMBNAIL)
     return np.ascontiguousarray(photo[::step, ::step])
-
-
-def _path(name: str) -> str:
-    """A view's name as one step of a scene path."""
-    return name.replace("/", "_")
 
 
 def _plain(text: str) -> str:
