@@ -1,4 +1,4 @@
-"""Displacement maps: what is in the files is what was measured."""
+"""Displacement maps: what is in the files is what was measured; FaceScape's layout of them."""
 
 from __future__ import annotations
 

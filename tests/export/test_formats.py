@@ -1,4 +1,4 @@
-"""A folder of exports: whole or not at all."""
+"""A folder of exports, whole or not at all; a face in the frame and with the detail asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""face.glb, as other readers see it."""
+"""face.glb, as other readers and a browser see it."""
 
 from __future__ import annotations
 

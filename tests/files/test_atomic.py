@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all; folders that one process at a time works in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result folder read again, and what is wrong with broken ones."""
+"""A result folder and its cameras.json read again, and what is wrong with broken ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the whole process: two threads that overlap leave them as the first one found them."""
+"""The process: settings that overlapping threads leave as the first one found them; its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs in processes: what they return, how they fail, and that none outlives its parent."""
+"""Jobs in processes: what they return, how they fail, that none outlives its parent; folders they fill."""
 
 from __future__ import annotations
 

@@ -50,22 +50,16 @@ def read_checkpoint(path: str | Path) -> State:
     if start.startswith(b"PK"):
         _check_archive(path)
     elif not start.startswith(b"\x80"):
-        raise WeightsError("is not a PyTorch checkpoint", path=path, remedy="download the file again")
+        raise _damaged("is not a PyTorch checkpoint", path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refusal(error, path) from None
     except Exception as error:  # a parser of untrusted bytes may raise anything
-        raise WeightsError(
-            f"is truncated or damaged ({first_line(error)})", path=path, remedy="download the file again"
-        ) from None
+        raise _damaged(f"is truncated or damaged ({first_line(error)})", path) from None
     if isinstance(content, dict):
         content = content.get("model_state_dict", content)
-    if (
-        not isinstance(content, dict)
-        or not content
-        or not all(isinstance(v, Tensor) for v in content.values())
-    ):
+    if not (isinstance(content, dict) and content and all(isinstance(v, Tensor) for v in content.values())):
         raise WeightsError(
             "holds no state dict: {name: tensor}, bare or under 'model_state_dict', was expected", path=path
         )
@@ -86,13 +80,17 @@ def check_file(path: Path) -> bytes:
         raise WeightsError(f"cannot be read: {error.strerror}", path=path) from None
 
 
+def _damaged(what: str, path: Path) -> WeightsError:
+    return WeightsError(what, path=path, remedy="download the file again")
+
+
 def _check_archive(path: Path) -> None:
     """Raise unless a zipped checkpoint is complete and, unpacked, no larger than a file may be."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
     except zipfile.BadZipFile:
-        raise WeightsError("is truncated or damaged", path=path, remedy="download the file again") from None
+        raise _damaged("is truncated or damaged", path) from None
     if unpacked > SIZE_LIMIT:
         raise WeightsError(
             f"has {unpacked >> 20} MB unpacked, at most {SIZE_LIMIT >> 20} are read", path=path
@@ -103,9 +101,7 @@ def _refusal(error: pickle.UnpicklingError, path: Path) -> WeightsError:
     """The error for what ``weights_only`` refused."""
     called = re.search(r"GLOBAL ([\w.]+)", str(error))
     if called is None:
-        return WeightsError(
-            "is not a checkpoint of tensors, or is damaged", path=path, remedy="download the file again"
-        )
+        return _damaged("is not a checkpoint of tensors, or is damaged", path)
     return WeightsError(
         f"holds code or objects ({called[1]}) beside tensors; it is refused and nothing of it was run",
         path=path,
