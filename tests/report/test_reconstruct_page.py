@@ -19,9 +19,8 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.false_color import UNKNOWN
 from mesoface.rendering.page import render
-from mesoface.report.command_line import command_line
 from mesoface.report.pictures import face_views, map_picture, photo_errors, symmetric_limits, with_landmarks
-from mesoface.report.reconstruct_page import TEMPLATE, stage_table
+from mesoface.report.reconstruct_page import TEMPLATE, command_line, stage_table
 from mesoface.running.process import Stage
 from mesoface.texture import Texture
 from mesoface.uvd.maps import sample_map

@@ -126,10 +126,5 @@ def test_the_texture_is_in_the_file_the_right_way_up(result):
 
 def test_only_false_colours_have_a_bar(result):
     fine = result.surfaces["fine"]
-    assert [legend(fine, shading) is not None for shading in shadings(result, fine)] == [
-        False,
-        False,
-        False,
-        True,
-        True,
-    ]
+    barred = [shading for shading in shadings(result, fine) if legend(fine, shading) is not None]
+    assert barred == ["confidence", "error"]

@@ -16,7 +16,7 @@ from mesoface.batch.provenance import is_current
 from mesoface.batch.summary import CaptureRow, check_folder, done_row, failed_row, write_csv, write_json
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import remove_leftovers
-from mesoface.report.command_line import command_line
+from mesoface.report.reconstruct_page import command_line
 from mesoface.results.files import read_record
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.workers import incomplete, locked_folder

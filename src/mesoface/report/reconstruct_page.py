@@ -1,7 +1,8 @@
-"""``report.html``: a reconstructed face as a page."""
+"""``report.html``: a reconstructed face as a page, with the command that reproduces it."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mesoface
+from mesoface.config import COMPUTING, Settings
 from mesoface.evaluation import Evaluation
 from mesoface.evaluation.heatmap import heatmap_picture
 from mesoface.evaluation.table import COLUMNS, rows, summary
@@ -17,7 +19,6 @@ from mesoface.files.images import as_uint8
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.page import render
 from mesoface.rendering.reduced import detailed_relief, exaggerated_relief, reduce_surface
-from mesoface.report.command_line import command_line
 from mesoface.report.pictures import (
     LARGEST,
     RGB,
@@ -211,3 +212,20 @@ def _evaluation(face: Face, evaluation: Evaluation, errors: NDArray[np.float64] 
         "summary": summary(evaluation),
         "heatmap": as_uint8(picture),
     }
+
+
+def command_line(capture: Path, settings: Settings) -> str:
+    """``mesoface reconstruct`` with every setting that is not the default, ready for a shell.
+
+    Args:
+        capture: the capture's folder.
+        settings: of the result.
+    """
+    words = ["mesoface", "reconstruct", str(capture), "--out", "face"]
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if name in COMPUTING or value == Settings.model_fields[name].default:
+            continue
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        words += [f"--{name.replace('_', '-')}", text]
+    return shlex.join(words)
