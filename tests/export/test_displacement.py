@@ -84,8 +84,8 @@ def test_a_run_that_measured_nothing_has_none(base_only, tmp_path, write):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Maps of 512² instead of 4096², whose PNG alone takes seconds."""
-    monkeypatch.setattr(mesoface.files.maps, "SIZE", SIZE)
-    monkeypatch.setattr(mesoface.export.displacement, "SIZE", SIZE)
+    monkeypatch.setattr(mesoface.files.maps, "DPMAP_SIZE", SIZE)
+    monkeypatch.setattr(mesoface.export.displacement, "DPMAP_SIZE", SIZE)
 
 
 def detailed_by_facescape(mesh, dpmap):

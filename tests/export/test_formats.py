@@ -19,7 +19,7 @@ from tests.faces import written
 
 
 def test_all_formats_at_once_and_a_manifest(world_cap, tmp_path, monkeypatch):
-    monkeypatch.setattr("mesoface.export.displacement.SIZE", 256)
+    monkeypatch.setattr("mesoface.export.displacement.DPMAP_SIZE", 256)
     pytest.importorskip("pxr", reason="needs mesoface[usd]")
     steps = []
     lines = export_face(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mesoface.export.source import ExportSource
 from mesoface.files.atomic import atomic_file
-from mesoface.files.maps import FULL_SCALE_MM, MIDDLE, SIZE, encode_dpmap, write_exr, write_png
+from mesoface.files.maps import DPMAP_SIZE, FULL_SCALE_MM, MIDDLE, encode_dpmap, write_exr, write_png
 
 _FULL = 65535
 _ALONG = "along the smoothed normals of base.obj, positive outward"
@@ -79,8 +79,9 @@ def export_dpmap(source: ExportSource, folder: Path) -> list[str]:
         MesofaceError: nothing was measured, or the file cannot be written.
     """
     displacement = source.required_detail.displacement
-    enlarged = cv2.resize(displacement, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    enlarged = cv2.resize(displacement, (DPMAP_SIZE, DPMAP_SIZE), interpolation=cv2.INTER_LINEAR)
     lowered = np.concatenate([enlarged[:1], enlarged[:-1]])
     write_png(folder / "dpmap.png", encode_dpmap(lowered))
     clipped = float((np.abs(displacement) > FULL_SCALE_MM).mean() / (displacement != 0).mean())
-    return [f"dpmap.png: {SIZE}², ±{FULL_SCALE_MM} mm; {100 * clipped:.1f} % of the displaced texels clipped"]
+    about = f"{DPMAP_SIZE}², ±{FULL_SCALE_MM} mm; {100 * clipped:.1f} % of the displaced texels clipped"
+    return [f"dpmap.png: {about}"]

@@ -21,12 +21,12 @@ MAX_PIXELS = 16384 * 16384
 """Largest map that is read or written."""
 
 _CHANNELS = {1: ("Y",), 3: ("R", "G", "B")}
-SIZE = 4096
+DPMAP_SIZE = 4096
 """Side of a published dpmap, texels."""
 FULL_SCALE_MM = 0.914
-"""Displacement at the end of the range."""
+"""Displacement at the end of a dpmap's range."""
 MIDDLE = 32768
-"""The number for no displacement."""
+"""The 16-bit number for no displacement."""
 
 
 def write_exr(path: str | os.PathLike[str], values: NDArray[np.floating], *, comment: str = "") -> None:
@@ -127,9 +127,9 @@ def read_dpmap(path: Path) -> NDArray[np.uint16]:
     """
     header = read_header(path)
     remedy = "give a dpmap as FaceScape publishes it: a 16-bit grey PNG"
-    if header.size != (SIZE, SIZE):
+    if header.size != (DPMAP_SIZE, DPMAP_SIZE):
         raise MesofaceError(
-            f"is {header.width} × {header.height} pixels, a dpmap has {SIZE} × {SIZE}",
+            f"is {header.width} × {header.height} pixels, a dpmap has {DPMAP_SIZE} × {DPMAP_SIZE}",
             path=path,
             remedy=remedy,
         )

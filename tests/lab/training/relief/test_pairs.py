@@ -11,7 +11,7 @@ from PIL import Image
 
 from mesoface.errors import MesofaceError
 from mesoface.files.images import encode_srgb
-from mesoface.files.maps import MIDDLE, SIZE, encode_dpmap
+from mesoface.files.maps import DPMAP_SIZE, MIDDLE, encode_dpmap
 from mesoface.files.meshes import read_mesh, write_obj
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.lab.training.config import ReliefConfig, TrainingError, check_config
@@ -33,8 +33,8 @@ def positions(uv: np.ndarray) -> np.ndarray:
 
 
 def relief() -> np.ndarray:
-    """(SIZE, SIZE) mm in our convention of rows: blobs of about a millimetre inside of ``SKIN``."""
-    height = np.zeros((SIZE, SIZE), np.float32)
+    """(H, H) mm in our convention of rows: blobs of about a millimetre inside of ``SKIN``."""
+    height = np.zeros((DPMAP_SIZE, DPMAP_SIZE), np.float32)
     n = SKIN.stop - SKIN.start
     noise = np.random.default_rng(0).normal(0, 1, (n, n)).astype(np.float32)
     blobs = cv2.GaussianBlur(noise, (0, 0), 4)
@@ -179,9 +179,9 @@ def test_bad_maps_and_textures_are_refused_before_they_are_decoded(tmp_path):
         return str(caught.value)
 
     assert "b_dpmap.png: is 1024 × 1024 pixels, a dpmap has 4096 × 4096" in said()
-    Image.new("L", (SIZE, SIZE), 128).save(dpmap)
+    Image.new("L", (DPMAP_SIZE, DPMAP_SIZE), 128).save(dpmap)
     assert "b_dpmap.png: is no image of one 16-bit channel" in said()
-    Image.fromarray(np.full((SIZE, SIZE), MIDDLE, np.uint16)).save(dpmap)
+    Image.fromarray(np.full((DPMAP_SIZE, DPMAP_SIZE), MIDDLE, np.uint16)).save(dpmap)
     assert "b_dpmap.png: shows too little skin" in said()
     Image.new("RGB", (600, 512)).save(texture)
     assert "b_texture.png: is 600 × 512 pixels; a texture over" in said()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.files.images import as_float, decode_photo, read_header
-from mesoface.files.maps import MIDDLE, SIZE, decode_dpmap, read_dpmap
+from mesoface.files.maps import DPMAP_SIZE, MIDDLE, decode_dpmap, read_dpmap
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import unit
 from mesoface.lab.training.config import TrainingError
@@ -179,7 +179,7 @@ def read_pair(pair: Pair, map_texel_mm: float | None) -> PairMaps:
     # FaceScape looks v up in row H - int(v H), one below the texel that v lies in.
     values = np.concatenate([stored[1:], stored[-1:]])
     height = decode_dpmap(values).astype(np.float32)
-    factor = SIZE // _COARSE
+    factor = DPMAP_SIZE // _COARSE
     displaced = (values != MIDDLE).reshape(_COARSE, factor, _COARSE, factor).any((1, 3))
     skin = erode(dilate(displaced, _HOLES), _HOLES)
     if pair.mesh is None:
@@ -189,7 +189,7 @@ def read_pair(pair: Pair, map_texel_mm: float | None) -> PairMaps:
                 path=pair.texture,
                 remedy="add the .obj, or state map_texel_mm",
             )
-        span = np.full((_COARSE, _COARSE), map_texel_mm * SIZE, np.float32)
+        span = np.full((_COARSE, _COARSE), map_texel_mm * DPMAP_SIZE, np.float32)
         return PairMaps(color, height, skin, span, None)
     position, normal, covered = _rasterized(pair.mesh)
     skin &= covered
