@@ -11,8 +11,7 @@ import pytest
 
 from mesoface.captures.load import load_capture
 from mesoface.files.meshes import read_mesh
-from mesoface.lab.training.captures import capture_tiles, choose_squares
-from mesoface.lab.training.prepare import TilesJob, write_capture_tiles
+from mesoface.lab.training.prepare import TilesJob, capture_tiles, choose_squares, write_capture_tiles
 from mesoface.lab.training.tile import Tile, read_tiles
 
 

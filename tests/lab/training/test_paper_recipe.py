@@ -15,14 +15,17 @@ from mesoface.lab.training.checkpoint import save_tensors
 from mesoface.lab.training.config import MatchingConfig, RegularizerConfig, check_config
 from mesoface.lab.training.paper_recipe import (
     SIGMA,
+    TEXEL_MM,
     MatchingRecipe,
     RegularizerRecipe,
+    as_in_photos,
+    at_texels,
     costs_of,
     draw_points,
     paper_recipe,
+    scene_of,
     visible_steps,
 )
-from mesoface.lab.training.paper_tiles import TEXEL_MM, as_in_photos, at_texels, scene_of
 from mesoface.lab.training.patches import patch_tile
 from mesoface.matching.paper import STEP_MM, ImplicitFunction, Regularizer
 from mesoface.matching.paper.network import project

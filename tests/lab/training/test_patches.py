@@ -16,8 +16,7 @@ from mesoface.geometry.ray_casting import RayCaster
 from mesoface.lab.training.patches import SkinPatch, draw_patch, patch_tile
 from mesoface.lab.training.patches.fields import hairs, spots, waves, wrinkles
 from mesoface.lab.training.patches.patch import draw_space, middle_of, moved, true_displacement
-from mesoface.lab.training.patches.photo import first_hits
-from mesoface.lab.training.patches.rig import draw_directions, draw_pose
+from mesoface.lab.training.patches.photo import draw_directions, draw_pose, first_hits
 from mesoface.lab.training.patches.surface import Bend, HeightField, draw_scale, draw_surface
 from mesoface.matching.displacement import find_peak
 from mesoface.matching.ncc import choose_pairs, ncc_scores, prepare_image

@@ -18,9 +18,8 @@ import torch
 from safetensors.torch import load_file
 
 from mesoface.lab.training import pack
-from mesoface.lab.training.checkpoint import checkpoints, load_checkpoint
+from mesoface.lab.training.checkpoint import checkpoints, load_checkpoint, locked
 from mesoface.lab.training.pack import write_shard
-from mesoface.lab.training.resume import locked
 
 TALK = """
 import sys

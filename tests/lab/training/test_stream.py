@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesoface.lab.training import pack, stream
+from mesoface.lab.training import pack
 from mesoface.lab.training.config import StreamSource, TileSource, TrainingError
 from mesoface.lab.training.data import TileSamples, load_samples
-from mesoface.lab.training.pack import PackedTiles, write_shard
-from mesoface.lab.training.stream import TileStream, buffered_order
+from mesoface.lab.training.pack import PackedTiles, TileStream, buffered_order, write_shard
 from mesoface.lab.training.tile import write_tiles
 
 
@@ -33,7 +32,7 @@ def opened(monkeypatch) -> list[str]:
     """Every shard that a stream opens, and every tile that it reads, as SHARD or SHARD/N."""
     log: list[str] = []
 
-    class Counting(stream.Shard):
+    class Counting(pack.Shard):
         def __init__(self, path):
             super().__init__(path)
             log.append(path.stem)
@@ -42,7 +41,7 @@ def opened(monkeypatch) -> list[str]:
             log.append(f"{self.path.stem}/{n}")
             return super().__getitem__(n)
 
-    monkeypatch.setattr(stream, "Shard", Counting)
+    monkeypatch.setattr(pack, "Shard", Counting)
     return log
 
 

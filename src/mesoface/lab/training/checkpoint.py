@@ -1,4 +1,4 @@
-"""The state of a training as one safetensors file: tensors, and a JSON header with the step.
+"""The folder of a run, and the state of a training in it: safetensors, and a JSON header with the step.
 
 What a step does depends on the seed and its number alone, so that a step, the network and the optimiser's
 moments are all there is to keep. Nothing is pickled.
@@ -7,7 +7,9 @@ moments are all there is to keep. Nothing is pickled.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from mesoface.files.atomic import atomic_file
+from mesoface.files.atomic import atomic_file, remove_leftovers
+from mesoface.files.cards import CARD, WEIGHTS
 from mesoface.files.checkpoints import WeightsError, check_file, first_line
-from mesoface.lab.training.config import TrainingError
+from mesoface.files.lock import locked_folder
+from mesoface.lab.training.config import RunConfig, TrainingError, differences
+from mesoface.lab.training.log import LOG, PICTURE, TENSORBOARD, VALIDATION_LOG
 
 KEPT = 2
 """How many checkpoints are kept: the last one, and one more should the disk have damaged it."""
@@ -204,3 +209,68 @@ def _is_finite(value: Tensor) -> bool:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+CHECKPOINTS = "checkpoints"
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other processes of this machine from training in ``out``, and clean up after one that was killed.
+
+    Raises:
+        TrainingError: another process is training in it, or the folder cannot be used.
+    """
+    with locked_folder(out, doing="training in it", error=TrainingError):
+        for folder in (out, out / CHECKPOINTS):
+            if folder.is_dir():
+                remove_leftovers(folder)
+        yield
+
+
+def bad_batch(rank: int) -> str:
+    """Name of the file with the tiles that process ``rank`` had when a number was not finite."""
+    return f"bad_batch-{rank}.npz" if rank else "bad_batch.npz"
+
+
+def start_afresh(out: Path) -> None:
+    """Remove what an earlier run left in ``out``, and nothing else."""
+    for folder in (CHECKPOINTS, TENSORBOARD):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for name in (LOG, VALIDATION_LOG, PICTURE, WEIGHTS, CARD):
+        (out / name).unlink(missing_ok=True)
+    for path in out.glob("bad_batch*.npz"):
+        path.unlink()
+
+
+def last_checkpoint(config: RunConfig, data: tuple[str, ...]) -> Checkpoint | None:
+    """The checkpoint from which the run in ``config.out`` is resumed; None where there is none yet.
+
+    Args:
+        config: of the run.
+        data: what the sources hold now; see ``TrainingData.contents``. With others sample k is another one.
+
+    Raises:
+        MesofaceError: the checkpoint is damaged, or of a run with another configuration, and what differs.
+    """
+    found = checkpoints(config.out / CHECKPOINTS)
+    if not found:
+        return None
+    last = load_checkpoint(found[-1])
+    if last.header.stage != config.stage:
+        _refuse(config.out, f"holds a training of the {last.header.stage}, not of the {config.stage}")
+    changed = differences(last.header.config, config)
+    if changed:
+        _refuse(config.out, f"holds a training with another configuration: {'; '.join(changed)}")
+    for number, (before, now) in enumerate(zip(last.header.data or data, data, strict=True)):
+        if before != now:
+            _refuse(config.out, f"holds a training on other data: data.{number} had {before}, has {now}")
+    if last.header.step > config.steps:
+        _refuse(
+            config.out, f"holds a training that is at step {last.header.step} already, past {config.steps}"
+        )
+    return last
+
+
+def _refuse(out: Path, why: str) -> None:
+    raise TrainingError(why, path=out, remedy="change it back, name another out, or start again with --fresh")

@@ -14,9 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from mesoface.errors import MesofaceError
 from mesoface.lab.training.config import AnyTileSource, PatchSource, StreamSource, TileSource, TrainingError
-from mesoface.lab.training.pack import PackedTiles, tile_files
+from mesoface.lab.training.pack import PackedTiles, TileStream, tile_files
 from mesoface.lab.training.patches import patch_tile
-from mesoface.lab.training.stream import TileStream
 from mesoface.lab.training.tile import Tile, count_tiles, read_tiles, write_tiles
 from mesoface.running.process import one_opencv_thread
 from mesoface.running.progress import ProgressCallback, silent
@@ -103,7 +102,7 @@ class TileSamples:
         sources: of the configuration.
         seed: of the training.
         prepare: what is done to a tile before it is used; see ``Recipe.prepare``.
-        lanes: samples of a step; see :class:`~mesoface.lab.training.stream.TileStream`.
+        lanes: samples of a step; see :class:`~mesoface.lab.training.pack.TileStream`.
         workers: processes that :meth:`load` prepares samples in.
 
     Raises:

@@ -28,7 +28,7 @@ from mesoface.lab.training.config import TrainingError
 
 _SPEED_OVER = 600.0  # s of the last steps from which the remaining time is estimated
 
-LOG, VALIDATION_LOG, TENSORBOARD = "log.csv", "validation.csv", "tensorboard"
+LOG, VALIDATION_LOG, TENSORBOARD, PICTURE = "log.csv", "validation.csv", "tensorboard", "validation.png"
 """What there is in the run's folder."""
 
 

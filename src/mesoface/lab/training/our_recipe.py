@@ -17,10 +17,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mesoface.lab.training.augment import augmented
 from mesoface.lab.training.checkpoint import load_weights
 from mesoface.lab.training.config import MatchingConfig, MatchingLoss, RegularizerConfig, Stage, TrainingError
-from mesoface.lab.training.tile import Tile
+from mesoface.lab.training.tile import Tile, augmented
 from mesoface.lab.training.tile_recipe import TileRecipe, classical_answer
 from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.learned.network import Opinion, soft_argmin

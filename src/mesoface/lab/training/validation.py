@@ -23,7 +23,7 @@ from mesoface.files.atomic import atomic_file
 from mesoface.files.cards import CARD, WEIGHTS, TrainingCard
 from mesoface.lab.training.checkpoint import save_tensors
 from mesoface.lab.training.config import RunConfig
-from mesoface.lab.training.log import Log
+from mesoface.lab.training.log import PICTURE, Log
 from mesoface.lab.training.recipe import Answer, Recipe, Sample
 from mesoface.running.progress import ProgressCallback, silent
 
@@ -67,9 +67,6 @@ def _square(image: NDArray) -> NDArray[np.float64]:
     top, left = (_SIDE - size[1]) // 2, (_SIDE - size[0]) // 2
     square[top : top + size[1], left : left + size[0]] = fitted
     return square
-
-
-PICTURE = "validation.png"
 
 
 class Validator:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from mesoface.files.colour import encode_srgb
-from mesoface.lab.training.relief.data import WAYS, laid
-from mesoface.lab.training.relief.pool import Square
+from mesoface.lab.training.relief.pool import WAYS, Square, laid
 from mesoface.relief.inputs import make_inputs, slopes
 
 N = 48

@@ -15,9 +15,8 @@ from mesoface.files.dpmap import MIDDLE, SIZE, encode_dpmap
 from mesoface.files.meshes import read_mesh, write_obj
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.lab.training.config import ReliefConfig, TrainingError, check_config
-from mesoface.lab.training.relief.data import open_pools
-from mesoface.lab.training.relief.pair_squares import cut_squares
-from mesoface.lab.training.relief.pairs import find_pairs, read_pair
+from mesoface.lab.training.relief.pairs import cut_squares, find_pairs, read_pair
+from mesoface.lab.training.relief.pool import open_pools
 from mesoface.relief.inputs import CHANNELS, slopes
 from mesoface.uvd.rasterize import texel_centers
 

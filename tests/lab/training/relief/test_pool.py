@@ -8,8 +8,16 @@ import pytest
 from mesoface.errors import MesofaceError
 from mesoface.lab.training.config import ReliefConfig, TrainingError, check_config
 from mesoface.lab.training.relief import pool as pools
-from mesoface.lab.training.relief.data import Batch, SquareSamples, open_pools
-from mesoface.lab.training.relief.pool import PoolFile, SquarePool, draw_squares, fill_pool, write_file
+from mesoface.lab.training.relief.pool import (
+    Batch,
+    PoolFile,
+    SquarePool,
+    SquareSamples,
+    draw_squares,
+    fill_pool,
+    open_pools,
+    write_file,
+)
 from mesoface.relief.inputs import CHANNELS
 from mesoface.running.workers import End, Outcome
 

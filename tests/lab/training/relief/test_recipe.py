@@ -9,10 +9,8 @@ from safetensors.torch import load_file
 
 from mesoface.files.weights import load_network
 from mesoface.lab.training.config import ReliefConfig, ReliefLoss, TrainingError, check_config
-from mesoface.lab.training.relief.data import Batch
-from mesoface.lab.training.relief.errors import high_pass, relief_error
-from mesoface.lab.training.relief.pool import Square
-from mesoface.lab.training.relief.recipe import LightRecipe, relief_recipe
+from mesoface.lab.training.relief.pool import Batch, Square
+from mesoface.lab.training.relief.recipe import LightRecipe, high_pass, relief_error, relief_recipe
 from mesoface.lab.training.run import train
 from mesoface.relief import inputs
 from mesoface.relief.network import MESO_GENERATOR, ReliefGenerator

@@ -14,15 +14,26 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.captures.capture import View
 from mesoface.lab.synthesis.cameras import meter, miscalibrate
-from mesoface.lab.training.patches.appearance import Gloss, diffuse, draw_albedo, draw_light
 from mesoface.lab.training.patches.fields import log_uniform, waves
-from mesoface.lab.training.patches.photo import Flaws, Skin, hide_part, take_photo
-from mesoface.lab.training.patches.rig import believed_visibility, draw_cameras, draw_directions, draw_pose
+from mesoface.lab.training.patches.photo import (
+    Flaws,
+    Skin,
+    believed_visibility,
+    draw_cameras,
+    draw_directions,
+    draw_pose,
+    hide_part,
+    take_photo,
+)
 from mesoface.lab.training.patches.surface import (
     MARGIN,
+    Gloss,
     HeightField,
     PatchSurface,
     Scale,
+    diffuse,
+    draw_albedo,
+    draw_light,
     draw_scale,
     draw_surface,
 )
