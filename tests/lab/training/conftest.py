@@ -23,7 +23,7 @@ from mesoface.lab.training import run
 from mesoface.lab.training.config import MatchingConfig, ReliefConfig, RunConfig, check_config
 from mesoface.lab.training.relief import recipe as relief_recipe
 from mesoface.lab.training.relief.pool import PoolFile, SquarePool, write_file
-from mesoface.lab.training.relief.skin import SkinSquare
+from mesoface.lab.training.relief.skin import Square
 from mesoface.lab.training.run import train
 from mesoface.lab.training.tile import write_tiles
 from mesoface.relief.inputs import CHANNELS, high_pass
@@ -73,7 +73,7 @@ def values(toy, tmp_path) -> Callable[..., dict[str, Any]]:
     return make
 
 
-def easy_squares(seed: int, count: int) -> list[SkinSquare]:
+def easy_squares(seed: int, count: int) -> list[Square]:
     """Squares whose relief is an input of the network: it stands in the channel of measured form."""
     rng = np.random.default_rng(seed)
     squares = []
@@ -85,7 +85,7 @@ def easy_squares(seed: int, count: int) -> list[SkinSquare]:
         maps = np.zeros((CHANNELS, SQUARE, SQUARE), np.float32)
         maps[7], maps[-1] = 5 * relief, valid
         color = np.repeat(0.5 + relief[..., None], 3, 2).clip(0, 1)
-        squares.append(SkinSquare(maps, relief, valid, color))
+        squares.append(Square(maps, relief, valid, color))
     return squares
 
 

@@ -1,4 +1,7 @@
-"""Shards from many captures: which captures, which truth, what is kept, what is refused."""
+"""Squares of a UV map for tiles, and tiles from captures: their truth is what the photos show.
+
+Also which captures, which truth, what is kept, what is refused.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,150 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from mesoface.captures.load import load_capture
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.meshes import read_mesh, write_ply
-from mesoface.lab.training.prepare import TilesJob, name_captures, prepare_tiles, write_capture_tiles
+from mesoface.lab.training.prepare import (
+    TilesJob,
+    _truth_of,
+    capture_tiles,
+    choose_squares,
+    name_captures,
+    prepare_tiles,
+    write_capture_tiles,
+)
+from mesoface.lab.training.tile import Tile, read_tiles
+
+
+def test_rough_places_come_more_often_and_flat_ones_still_come() -> None:
+    tilt = np.full((80, 80), 0.02, np.float32)
+    tilt[10:30, 40:60] = 0.9
+    rough = 0
+    for seed in range(300):
+        ((row, column),) = choose_squares(tilt, 16, 1, np.random.default_rng(seed))
+        assert 0 <= row <= 64
+        assert 0 <= column <= 64
+        rough += 0 < row < 28 and 28 < column < 58
+    assert 0.3 < rough / 300 < 0.9  # 14 % of the squares
+
+
+def test_most_of_a_square_is_known() -> None:
+    tilt = np.full((60, 60), np.nan, np.float32)
+    tilt[20:45, 5:30] = 0.1
+    for seed in range(100):
+        for row, column in choose_squares(tilt, 20, 3, np.random.default_rng(seed)):
+            assert np.isfinite(tilt[row : row + 20, column : column + 20]).mean() >= 0.4
+
+
+def test_squares_of_one_map_lie_side_by_side() -> None:
+    tilt = np.full((64, 64), 0.2, np.float32)
+    overlaps = []
+    for seed in range(60):
+        squares = np.array(choose_squares(tilt, 16, 4, np.random.default_rng(seed)))
+        apart = np.abs(squares[:, None] - squares[None]).max(-1)[np.triu_indices(4, 1)]
+        overlaps.append((apart <= 8).mean())
+    assert np.mean(overlaps) < 0.03  # some 7 % by chance
+
+
+def test_same_chance_same_squares_and_none_where_nothing_is_known() -> None:
+    tilt = np.random.default_rng(0).uniform(0, 1, (50, 40)).astype(np.float32)
+    twice = [choose_squares(tilt, 16, 5, np.random.default_rng(3)) for _ in range(2)]
+    assert twice[0] == twice[1]
+    assert len(twice[0]) == 5
+    assert choose_squares(np.full((50, 40), np.nan, np.float32), 16, 5, np.random.default_rng(3)) == []
+    assert choose_squares(tilt, 40, 1, np.random.default_rng(3))[0][1] == 0
+
+
+def test_a_square_as_large_as_the_map() -> None:
+    assert choose_squares(np.ones((16, 16), np.float32), 16, 1, np.random.default_rng(0)) == [(0, 0)]
+    assert choose_squares(np.ones((12, 16), np.float32), 16, 1, np.random.default_rng(0)) == []
+
+
+PER_LEVEL = {64: 1, 128: 2}
+
+
+@pytest.fixture(scope="session")
+def some_views(sample_capture: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four views of the sample capture, with its truth."""
+    folder = Path(shutil.copytree(sample_capture, tmp_path_factory.mktemp("captures") / "head"))
+    params = (folder / "params.json").read_text()
+    for view in ("0", "2", "5", "7"):
+        params = params.replace(f'"{view}_valid": true', f'"{view}_valid": false')
+    (folder / "params.json").write_text(params)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shard(some_views: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("tiles") / "head.npz"
+    count = write_capture_tiles(TilesJob(some_views, file, some_views / "gt.ply", None, 3, 64, PER_LEVEL))
+    assert count == len(read_tiles(file))
+    return file
+
+
+@pytest.fixture(scope="session")
+def tiles(shard: Path) -> list[Tile]:
+    return read_tiles(shard)
+
+
+def test_every_pass_of_a_level_has_its_tiles(tiles: list[Tile]) -> None:
+    """64² and 128² are passed twice each."""
+    assert len(tiles) == 6
+    texels = np.array([tile.texel_mm for tile in tiles])
+    assert (texels[:2] > 1.5 * texels[2:].max()).all()
+    for tile in tiles:
+        assert tile.truth.shape == (64, 64)
+        assert 2 <= len(tile.images) <= 4
+        assert tile.reach_mm / tile.step_mm == pytest.approx(round(tile.reach_mm / tile.step_mm))
+    assert len({tile.step_mm for tile in tiles}) == 6
+
+
+def test_truth_is_known_on_most_of_a_tile_and_mostly_in_reach(tiles: list[Tile]) -> None:
+    for tile in tiles:
+        known = np.isfinite(tile.truth)
+        assert known.mean() > 0.35
+        assert np.nanmax(np.abs(tile.truth)) <= 1.5 * tile.reach_mm + 1e-3
+        assert np.mean(np.abs(tile.truth[known]) < tile.reach_mm) > 0.9
+        assert np.nanstd(tile.truth) > 0.01
+
+
+def disagreement(tile: Tile, displacement: np.ndarray) -> float:
+    """How differently the photos look at the tile's surface at ``displacement``; slow shading left out."""
+    points = tile.position + tile.normal * displacement[..., None]
+    known = np.isfinite(displacement)
+    looks = []
+    for image, P, weight in zip(tile.images, tile.projections, tile.visibility, strict=True):
+        x = points @ P[:, :3].T + P[:, 3]
+        at = np.nan_to_num(x[..., :2] / x[..., 2:]).astype(np.float32)
+        grey = cv2.remap(image.astype(np.float32).mean(-1), at, None, cv2.INTER_LINEAR)
+        detail = grey - cv2.GaussianBlur(grey, (0, 0), 3)
+        looks.append(np.where(known & (weight > 0.5), detail, np.nan))
+    both = np.isfinite(looks).sum(0) >= 2
+    return float(np.nanmean(np.nanvar(np.array(looks)[:, both], axis=0)))
+
+
+def test_photos_agree_on_the_truth_and_not_beside_it(tiles: list[Tile]) -> None:
+    at_truth, beside = 0.0, np.zeros(2)
+    for tile in tiles:
+        at_truth += disagreement(tile, tile.truth)
+        beside += [disagreement(tile, tile.truth + offset * tile.texel_mm) for offset in (-1, 1)]
+    assert (beside > 1.3 * at_truth).all()
+
+
+@pytest.mark.slow
+def test_same_chance_same_tiles_and_all_levels_have_some(some_views: Path) -> None:
+    capture, truth = load_capture(some_views).in_millimetres(1.0), read_mesh(some_views / "gt.ply")
+    once, again = (capture_tiles(capture, truth, np.random.default_rng(4)) for _ in range(2))
+    assert len(once) == len(again) > 25
+    for a, b in zip(once, again, strict=True):
+        np.testing.assert_array_equal(a.truth, b.truth)
+        np.testing.assert_array_equal(a.images[0], b.images[0])
+    assert min(tile.texel_mm for tile in once) < 0.4
+    assert max(tile.texel_mm for tile in once) > 1.5
 
 
 @pytest.fixture
@@ -124,8 +265,6 @@ def test_a_truth_that_cannot_be_read_is_named(captures: Path) -> None:
 
 def test_truth_beside_the_capture(captures: Path, tmp_path: Path) -> None:
     """FaceScape keeps the mesh of an expression beside its folder."""
-    from mesoface.lab.training.prepare import _truth_of
-
     good = captures / "good"
     assert _truth_of(good, None) == good / "gt.ply"
     shutil.move(good / "gt.ply", captures / "good.ply")

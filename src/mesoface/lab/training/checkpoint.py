@@ -164,13 +164,15 @@ def save_safetensors(path: str | Path, save: Callable[[Path], None]) -> None:
         temporary.chmod(0o644)  # as every other file of ours; the library's are the owner's alone
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Start a network from a safetensors file; names and shapes must be its own.
+def load_weights(network: nn.Module, path: Path | None) -> None:
+    """Start a network from a safetensors file, if there is one; names and shapes must be its own.
 
     Raises:
         WeightsError: the file is missing or damaged.
         TrainingError: it is of another network.
     """
+    if path is None:
+        return
     check_file(path)
     try:
         state = safetensors.torch.load_file(path)
@@ -190,7 +192,7 @@ def load_state(network: nn.Module, state: dict[str, Tensor], path: Path) -> None
             for name in expected.keys() & state.keys()
             if state[name].shape != expected[name].shape
         ),
-        *(f"{name} has values that are not finite" for name, value in state.items() if not _is_finite(value)),
+        *(f"{name} has values that are not finite" for name in state if not state[name].isfinite().all()),
     ]
     if different:
         listed = "; ".join(sorted(different)[:4]) + (" …" if len(different) > 4 else "")
@@ -201,10 +203,6 @@ def load_state(network: nn.Module, state: dict[str, Tensor], path: Path) -> None
 def _trained_names(network: nn.Module) -> list[str]:
     """Names of the trained parameters, in the order in which the optimiser numbers them."""
     return [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-
-
-def _is_finite(value: Tensor) -> bool:
-    return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

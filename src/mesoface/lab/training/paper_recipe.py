@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from mesoface.errors import MesofaceError
 from mesoface.files.weights import load_network
@@ -167,8 +167,7 @@ def paper_recipe(config: MatchingConfig) -> TileRecipe:
     """
     if not isinstance(config, RegularizerConfig):
         function = new_function()
-        if config.init is not None:
-            load_weights(function, config.init)
+        load_weights(function, config.init)
         return MatchingRecipe(function, config.augment)
     if config.matching is None:
         raise TrainingError(
@@ -176,8 +175,7 @@ def paper_recipe(config: MatchingConfig) -> TileRecipe:
             remedy="set matching = the weights.safetensors of `mesoface train matching`",
         )
     regularizer = Regularizer()
-    if config.init is not None:
-        load_weights(regularizer, config.init)
+    load_weights(regularizer, config.init)
     function = cast(ImplicitFunction, load_network(config.matching, IMPLICIT_FUNCTION, others=[REGULARIZER]))
     return RegularizerRecipe(regularizer, config.augment, function)
 
@@ -214,19 +212,15 @@ class MatchingRecipe(_PaperRecipe):
         points: around the surface, of a tile.
     """
 
-    network: nn.Module
+    network: ImplicitFunction
     augment: bool = True
     points: int = POINTS
     name: str = "implicit_function"
 
-    @property
-    def _function(self) -> ImplicitFunction:
-        return cast(ImplicitFunction, self.network)
-
     def loss(self, tile: Tile, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Mean square error of the cost at points around the surface and over the whole range."""
         scene = scene_of(tile, self.device())
-        features = [self._function.image_filter(image[None])[0] for image in scene.images]
+        features = [self.network.image_filter(image[None])[0] for image in scene.images]
         if not scene.known.any():
             nothing = 0 * torch.stack([feature.sum() for feature in features]).sum()
             return nothing, {"cost": 0.0, "knowing_nothing": 0.0}
@@ -235,7 +229,7 @@ class MatchingRecipe(_PaperRecipe):
         points = position + normal * displacement[:, None]
         # The same points, counted from another zero: an input that reveals the surface would be relied upon.
         base = float(rng.uniform(-_BASE_ERROR_MM, _BASE_ERROR_MM))
-        costs = self._function(features, scene.projections, points, _input(displacement + base))
+        costs = self.network(features, scene.projections, points, _input(displacement + base))
         truth = scene.truth.flatten()[texels]
         target = torch.exp(-0.5 * ((displacement - truth) / (SIGMA * STEP_MM)) ** 2).to(costs)
         error = F.mse_loss(costs, target)
@@ -247,7 +241,7 @@ class MatchingRecipe(_PaperRecipe):
         """Where the cost is highest, and how high."""
         scene = scene_of(tile, self.device())
         steps = visible_steps(scene)
-        peak = find_peak(costs_of(self._function, scene, steps).cpu().numpy(), steps.cpu().numpy() * STEP_MM)
+        peak = find_peak(costs_of(self.network, scene, steps).cpu().numpy(), steps.cpu().numpy() * STEP_MM)
         size = tile.truth.shape[0]
         return at_texels(peak.displacement / np.float32(scene.scale), size), at_texels(peak.score, size)
 
@@ -262,7 +256,7 @@ class RegularizerRecipe(_PaperRecipe):
         function: in evaluation mode; not trained.
     """
 
-    network: nn.Module
+    network: Regularizer
     augment: bool
     function: ImplicitFunction
     name: str = "regularizer"
@@ -273,7 +267,7 @@ class RegularizerRecipe(_PaperRecipe):
         The volume is a window of what the photos show, drawn anew each time: the truth of a tile is always
         around its middle, which the network would learn.
         """
-        scene = self._scene(tile)
+        scene = scene_of(tile, self.device())
         visible = visible_steps(scene)
         steps = visible[_window(len(visible))]
         room = int(visible[-1] - steps[-1])
@@ -289,18 +283,15 @@ class RegularizerRecipe(_PaperRecipe):
     @torch.no_grad()
     def predict(self, tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Expected displacement, and the probability around it."""
-        scene = self._scene(tile)
+        scene = scene_of(tile, self.device())
         steps = visible_steps(scene)
         volume = self._volume(scene, steps, 0)
-        probability = cast(Regularizer, self.network).probability(volume, torch.ones_like(volume[:, 0, 0]))
+        probability = self.network.probability(volume, torch.ones_like(volume[:, 0, 0]))
         expected = expected_step(probability, steps[None])
         near = probability_near(probability, steps[None], expected, CONFIDENCE_RADIUS)
         size = tile.truth.shape[0]
         millimetres = (expected[0] * STEP_MM / scene.scale).float().cpu().numpy()
         return at_texels(millimetres, size), at_texels(near[0].float().cpu().numpy(), size)
-
-    def _scene(self, tile: Tile) -> Scene:
-        return scene_of(tile, self.device())
 
     @torch.no_grad()
     def _volume(self, scene: Scene, steps: Tensor, base: int) -> Tensor:

@@ -37,7 +37,7 @@ from mesoface.lab.training.checkpoint import (
     start_afresh,
 )
 from mesoface.lab.training.config import Machine, OptimizerSettings, RunConfig, TrainingError
-from mesoface.lab.training.log import Averages, Log
+from mesoface.lab.training.log import Log
 from mesoface.lab.training.processes import Processes, StopRequest, end_helpers, lost_helper
 from mesoface.lab.training.recipe import Recipe, TrainingData, make_data, make_recipe
 from mesoface.lab.training.validation import Validator, WeightAverage
@@ -122,20 +122,17 @@ class Training:
             TrainingError: a loss or a gradient is not a finite number.
         """
         with self._log.shown() if self._log is not None else nullcontext():
-            self._run()
+            if self._due(self._config.validation.every):  # at the start; or a crash came before it was done
+                self._processes.together(self._validate)
+            with closing(self._data.load(self._numbers())) as samples:
+                self._steps(samples)
         if self._log is None:
             return TrainingOutcome(self.step, self.step == self._config.steps, None)
         finished = self.step == self._config.steps == self._log.last_validation
         return TrainingOutcome(self.step, finished, self._config.out / WEIGHTS)
 
-    def _run(self) -> None:
-        if self._due(self._config.validation.every):  # at the start; or a crash came before it was done
-            self._processes.together(self._validate)
-        with closing(self._data.load(self._numbers())) as samples:
-            self._steps(samples)
-
     def _steps(self, samples: Iterator[Any]) -> None:
-        config, means = self._config, Averages()
+        config, logged = self._config, list[dict[str, float]]()
         began = time.monotonic() - self._seconds
         while self.step < config.steps:
             batch = self._processes.together(lambda: list(islice(samples, self._share)))
@@ -144,12 +141,13 @@ class Training:
             self._seconds = time.monotonic() - began
             if self._average is not None:
                 self._average.update(self.step)
-            means.add(values)
             stopped = self._processes.any(self._stop())
             if self._log is not None:
                 self._log.step(self.step, values["loss"])
+                logged.append(values)
                 if self._due(config.log_every):
-                    self._log.training(self.step, means.take() | {"seconds": self._seconds})
+                    self._log.training(self.step, logged, self._seconds)
+                    logged.clear()
             if self._due(config.checkpoint_every) or stopped:
                 self._processes.together(self._keep)
             if stopped:

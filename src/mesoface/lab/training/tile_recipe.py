@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -150,16 +150,7 @@ def classical_answer(tile: Tile) -> ClassicalAnswer:
 
 def _level(tile: Tile) -> ClassicalLevel:
     like = min(PRESETS["best"], key=lambda level: abs(math.log(_FACE_MM / level.size / tile.texel_mm)))
-    return ClassicalLevel(
-        size=tile.truth.shape[0],
-        reach_mm=tile.reach_mm,
-        step_mm=tile.step_mm,
-        base_mm=like.base_mm,
-        normal_mm=like.normal_mm,
-        window=like.window,
-        stiffness=like.stiffness,
-        smooth=like.smooth,
-    )
+    return replace(like, size=tile.truth.shape[0], reach_mm=tile.reach_mm, step_mm=tile.step_mm)
 
 
 def _camera(projection: NDArray[np.float64], width: int, height: int) -> Camera:

@@ -101,20 +101,30 @@ class Validator:
         if found is None:
             return
         measured = recipe.figures(found)
-        card = training_card(
-            self._config,
-            network,
-            name=recipe.name,
-            data=self._data,
-            steps=step,
-            seconds=seconds,
-            figures=measured | self._reference,
-        )
-        save_network(out, network, card)
+        save_network(out, network, self._card(step, seconds, measured | self._reference))
         with atomic_file(out / PICTURE) as temporary:
             Image.fromarray(recipe.picture(found)).save(temporary)
         # last: with it this validation is done
         self._log.validation(step, measured, *recipe.in_words(measured))
+
+    def _card(self, steps: int, seconds: float, figures: Mapping[str, float]) -> TrainingCard:
+        """The network's card after ``steps`` steps that took ``seconds``, with the last ``figures``."""
+        cpu = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+        return TrainingCard(
+            network=self._recipe.name,
+            stage=self._config.stage,
+            parameters=sum(parameter.numel() for parameter in self._recipe.network.parameters()),
+            data=tuple(self._data),
+            config=self._config.model_dump(mode="json"),
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            seed=self._config.seed,
+            steps=steps,
+            hours=round(seconds / 3600, 3),
+            machine=f"{cpu}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else cpu,
+            mesoface=mesoface.__version__,
+            torch=torch.__version__,
+            figures={name: round(value, 5) for name, value in figures.items() if math.isfinite(value)},
+        )
 
 
 def all_answers(
@@ -179,52 +189,9 @@ class WeightAverage:
         return (item for item in self._network.named_parameters() if item[1].requires_grad)
 
 
-def training_card(
-    config: RunConfig,
-    network: nn.Module,
-    *,
-    name: str,
-    data: Sequence[str],
-    steps: int,
-    seconds: float,
-    figures: Mapping[str, float],
-) -> TrainingCard:
-    """The card of a network after a training, or in its course.
-
-    Args:
-        config: of the run.
-        network: that was trained.
-        name: of the network, as in ``mesoface.weights.NETWORKS``.
-        data: what it was trained on, in words.
-        steps: that were done.
-        seconds: that they took.
-        figures: of the last validation.
-    """
-    return TrainingCard(
-        network=name,
-        stage=config.stage,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        data=tuple(data),
-        config=config.model_dump(mode="json"),
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        seed=config.seed,
-        steps=steps,
-        hours=round(seconds / 3600, 3),
-        machine=_machine(),
-        mesoface=mesoface.__version__,
-        torch=torch.__version__,
-        figures={name: round(value, 5) for name, value in figures.items() if math.isfinite(value)},
-    )
-
-
 def save_network(folder: Path, network: nn.Module, card: TrainingCard) -> Path:
     """Write ``weights.safetensors`` and ``card.json``; the weights' path."""
     save_tensors(folder / WEIGHTS, network.state_dict(), {"format": card.format, "network": card.network})
     with atomic_file(folder / CARD) as temporary:
         temporary.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return folder / WEIGHTS
-
-
-def _machine() -> str:
-    cpu = f"{os.cpu_count()} CPU cores ({platform.machine()})"
-    return f"{cpu}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else cpu

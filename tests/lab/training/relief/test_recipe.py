@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 
 from mesoface.files.weights import load_network
 from mesoface.lab.training.config import ReliefConfig, ReliefLoss, TrainingError, check_config
-from mesoface.lab.training.relief.pool import Batch, Square
+from mesoface.lab.training.relief.pool import Batch
 from mesoface.lab.training.relief.recipe import LightRecipe, high_pass, relief_error, relief_recipe
+from mesoface.lab.training.relief.skin import Square
 from mesoface.lab.training.run import train
 from mesoface.relief import inputs
 from mesoface.relief.network import MESO_GENERATOR, ReliefGenerator

@@ -189,10 +189,8 @@ def draw_patch(rng: np.random.Generator, *, size: int = 64, ideal: bool = False)
     pose = draw_pose(rng, directions)
     cameras = draw_cameras(rng, scale, directions @ pose, space.position, space.normal)
     lighting = draw_light(rng)
-    lighting = replace(
-        lighting,
-        lights=tuple(replace(light, direction=light.direction @ pose) for light in lighting.lights),
-    )
+    lights = tuple(replace(light, direction=light.direction @ pose) for light in lighting.lights)
+    lighting = replace(lighting, lights=lights)
     normals = surface.heights.normals()
     radiance = diffuse(draw_albedo(rng, surface.cavity), normals, surface.cavity, lighting)
     gloss = Gloss(0.0, 1.0) if ideal else Gloss.draw(rng)
@@ -221,12 +219,4 @@ def draw_patch(rng: np.random.Generator, *, size: int = 64, ideal: bool = False)
 
 def patch_tile(rng: np.random.Generator, size: int = 64) -> Tile:
     """Draw a patch of skin and cut it to what the matcher sees."""
-    patch = draw_patch(rng, size=size)
-    return make_tile(
-        patch.space,
-        patch.views,
-        patch.visibility,
-        patch.truth,
-        step_mm=patch.step_mm,
-        reach_mm=patch.reach_mm,
-    )
+    return make_tile(**vars(draw_patch(rng, size=size)))

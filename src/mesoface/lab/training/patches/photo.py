@@ -165,16 +165,12 @@ class Rays:
     """Rays down to a height field: at height z they are at ``start + z · lean``. All in samples.
 
     Args:
-        column: (h, w) float32 at z = 0.
-        row: (h, w) float32 at z = 0.
-        lean_column: (h, w) float32 columns per sample of height.
-        lean_row: (h, w) float32 rows per sample of height.
+        start: (2, h, w) float32 columns and rows at z = 0.
+        lean: (2, h, w) float32 columns and rows per sample of height.
     """
 
-    column: NDArray[np.float32]
-    row: NDArray[np.float32]
-    lean_column: NDArray[np.float32]
-    lean_row: NDArray[np.float32]
+    start: NDArray[np.float32]
+    lean: NDArray[np.float32]
 
     @classmethod
     def of(cls, camera: Camera, heights: HeightField, x: NDArray, y: NDArray) -> Rays:
@@ -187,23 +183,21 @@ class Rays:
         dz = np.minimum(dz, -_FLATTEST * length)
         center = camera.center / heights.spacing
         middle = (heights.size - 1) / 2
-        lean_x, lean_y = dx / dz, -dy / dz
-        start_x, start_y = middle + center[0] - center[2] * lean_x, middle - center[1] - center[2] * lean_y
-        return cls(*(a.astype(np.float32) for a in (start_x, start_y, lean_x, lean_y)))
+        lean = np.stack([dx / dz, -dy / dz])
+        above = np.array([middle + center[0], middle - center[1]]).reshape(2, 1, 1)
+        return cls((above - center[2] * lean).astype(np.float32), lean.astype(np.float32))
 
-    def at(self, z: NDArray[np.float32] | np.float32) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(h, w) columns and rows at height ``z``, samples."""
-        return self.column + z * self.lean_column, self.row + z * self.lean_row
-
-
-def look_up(values: NDArray[np.float32], column: NDArray, row: NDArray, border: int) -> NDArray[np.float32]:
-    """Bilinear ``values`` (n, n[, C]) at columns and rows (h, w); ``border``: OpenCV's rule for beyond."""
-    return cv2.remap(values, column, row, cv2.INTER_LINEAR, borderMode=border)
+    def at(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(2, h, w) columns and rows at height ``z`` (h, w), samples."""
+        return self.start + z * self.lean
 
 
-def first_hits(
-    camera: Camera, heights: HeightField, supersample: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def look_up(values: NDArray[np.float32], at: NDArray[np.float32], border: int) -> NDArray[np.float32]:
+    """Bilinear ``values`` (n, n[, C]) at (2, h, w) columns and rows; ``border``: OpenCV's rule for beyond."""
+    return cv2.remap(values, at[0], at[1], cv2.INTER_LINEAR, borderMode=border)
+
+
+def first_hits(camera: Camera, heights: HeightField, supersample: int) -> NDArray[np.float32]:
     """Where each ray first meets the surface.
 
     Args:
@@ -212,14 +206,14 @@ def first_hits(
         supersample: rays per pixel and axis.
 
     Returns:
-        columns and rows of the height field, each (s·H, s·W) float32.
+        (2, s·H, s·W) columns and rows of the height field.
     """
     z = heights.z / np.float32(heights.spacing)
     smooth = cv2.GaussianBlur(z, (0, 0), SAMPLES)
     x, y = ((np.arange(n * supersample) + 0.5) / supersample - 0.5 for n in (camera.width, camera.height))
     rays = Rays.of(camera, heights, x, y)
     few = Rays.of(camera, heights, *(line.reshape(-1, _STRIDE).mean(1) for line in (x, y)))
-    coarse = cv2.resize(_march(few, smooth), rays.column.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    coarse = cv2.resize(_march(few, smooth), rays.start.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
     height = _refine(rays, z, coarse, float(np.abs(z - smooth).max()) + 0.5 * SAMPLES)
     return rays.at(height)
 
@@ -227,16 +221,16 @@ def first_hits(
 def _march(rays: Rays, z: NDArray[np.float32]) -> NDArray[np.float32]:
     """(h, w) height, samples, at which the rays first dip below ``z`` (n, n)."""
     top, bottom = float(z.max()) + 0.5, float(z.min()) - 0.5
-    lean = float(np.hypot(rays.lean_column, rays.lean_row).max())
+    lean = float(np.hypot(*rays.lean).max())
     count = int(np.clip((top - bottom) * lean / (2 * SAMPLES), 6, _MOST_STEPS))
-    return _descend(rays, z, np.full_like(rays.row, top), (top - bottom) / count, count)
+    return _descend(rays, z, np.full_like(rays.start[0], top), (top - bottom) / count, count)
 
 
 def _refine(
     rays: Rays, z: NDArray[np.float32], guess: NDArray[np.float32], band: float
 ) -> NDArray[np.float32]:
     """(h, w) height, samples, of the first meeting with ``z`` from ``band`` above ``guess`` down."""
-    lean = float(np.median(np.hypot(rays.lean_column, rays.lean_row)))
+    lean = float(np.median(np.hypot(*rays.lean)))
     count = int(np.clip(2 * band * lean / (2 * SAMPLES), 2, 8))
     return _descend(rays, z, guess + np.float32(band), 2 * band / count, count, secants=3)
 
@@ -255,7 +249,7 @@ def _descend(
     """
 
     def clearance(height: NDArray[np.float32]) -> NDArray[np.float32]:
-        return height - look_up(z, *rays.at(height), cv2.BORDER_REPLICATE)
+        return height - look_up(z, rays.at(height), cv2.BORDER_REPLICATE)
 
     high, low = start, start
     above = below = clearance(start)
@@ -375,10 +369,10 @@ def _radiance(skin: Skin, camera: Camera) -> NDArray[np.float32]:
     facing = camera.center[2] / np.linalg.norm(camera.center)
     rays_per_pixel = pixel / (spacing * SAMPLES * 0.5 * max(np.sqrt(facing), 0.5))
     supersample = int(np.clip(np.ceil(rays_per_pixel), 2, 4))
-    column, row = first_hits(camera, skin.heights, supersample)
-    radiance = look_up(skin.radiance, column, row, cv2.BORDER_REFLECT_101)
+    at = first_hits(camera, skin.heights, supersample)
+    radiance = look_up(skin.radiance, at, cv2.BORDER_REFLECT_101)
     if skin.gloss.strength > 0:
-        normals = look_up(skin.normals, column, row, cv2.BORDER_REFLECT_101)
+        normals = look_up(skin.normals, at, cv2.BORDER_REFLECT_101)
         view = (camera.center / np.linalg.norm(camera.center)).astype(np.float32)
         radiance += highlights(normals, view, skin.gloss, skin.lighting)
     return cv2.resize(radiance, (camera.width, camera.height), interpolation=cv2.INTER_AREA)

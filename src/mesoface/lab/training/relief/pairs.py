@@ -18,7 +18,7 @@ from mesoface.files.images import as_float, decode_photo, read_header
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import unit
 from mesoface.lab.training.config import TrainingError
-from mesoface.lab.training.relief.skin import MARGIN, SkinSquare, make_square, measured
+from mesoface.lab.training.relief.skin import MARGIN, Square, make_square, measured
 from mesoface.relief.inputs import Illumination, fit_illumination, light_slopes
 from mesoface.uvd.maps import dilate, erode, smooth_form
 from mesoface.uvd.rasterize import rasterize_uv
@@ -246,7 +246,7 @@ _BOX = 12**-0.5
 
 def cut_squares(
     pair: Pair, count: int, size: int, texel_mm: float, map_texel_mm: float | None, key: tuple[int, int]
-) -> list[SkinSquare]:
+) -> list[Square]:
     """Cut squares at random places of a pair.
 
     Args:
@@ -297,7 +297,7 @@ def _chances(maps: PairMaps, side_mm: float) -> NDArray[np.bool_]:
 
 def _cut(
     maps: PairMaps, row: int, column: int, size: int, texel_mm: float, rng: np.random.Generator
-) -> SkinSquare:
+) -> Square:
     """The square around the middle of a texel of ``maps.skin``."""
     n, coarse = size + 2 * MARGIN, len(maps.skin)
     # In shares of the unit square, from its top left.

@@ -30,7 +30,7 @@ from mesoface.files.checkpoints import check_file, first_line
 from mesoface.lab.training.checkpoint import save_safetensors
 from mesoface.lab.training.config import AnySquareSource, PairSource, ReliefConfig, SkinSource, TrainingError
 from mesoface.lab.training.relief.pairs import Pair, cut_squares, find_pairs
-from mesoface.lab.training.relief.skin import SkinSquare, draw_square
+from mesoface.lab.training.relief.skin import Square, draw_square
 from mesoface.relief.inputs import CHANNELS
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.resumable import resumable_folder, run_all
@@ -38,23 +38,6 @@ from mesoface.running.resumable import resumable_folder, run_all
 MANIFEST = "squares.json"
 
 _PRELOAD = ("torch", "scipy.ndimage", "mesoface.lab.training.relief.pool")
-
-
-@dataclass(frozen=True, eq=False)
-class Square:
-    """What there is to learn from one square of skin, as it is kept.
-
-    Args:
-        maps: (11, n, n) float16, see :func:`mesoface.relief.inputs.make_inputs`.
-        relief: (n, n) float16, what the network should predict, texels.
-        valid: (n, n) bool, where there is skin.
-        color: (n, n, 3) uint8 sRGB.
-    """
-
-    maps: NDArray[np.float16]
-    relief: NDArray[np.float16]
-    valid: NDArray[np.bool_]
-    color: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -69,7 +52,7 @@ class PoolFile:
     """
 
     path: Path
-    make: Callable[..., list[SkinSquare]]
+    make: Callable[..., list[Square]]
     arguments: tuple[Any, ...]
     squares: int
 
@@ -194,34 +177,21 @@ _SKIN_GENERATION = 2
 _PER_FILE = 40
 
 
-def skin_pool(source: SkinSource, config: ReliefConfig, progress: ProgressCallback = silent) -> SquarePool:
-    """The squares of a source, drawn first where they are not there; more of them is the same and more.
-
-    Raises:
-        MesofaceError: they cannot be written, or their files are damaged.
-    """
+def _skin_pool(source: SkinSource, config: ReliefConfig, progress: ProgressCallback) -> SquarePool:
+    """The squares of a source, drawn first where they are not there; more of them is the same and more."""
     folder = config.cache / f"skin-generation{_SKIN_GENERATION}-seed{source.seed}-size{config.size}"
-    files = [
-        PoolFile(
-            folder / f"{first:07d}.safetensors",
-            draw_squares,
-            (source.seed, first, _PER_FILE, config.size),
-            _PER_FILE,
-        )
-        for first in range(0, source.squares, _PER_FILE)
-    ]
-    recipe = {
-        "format": "mesoface skin",
-        "generation": _SKIN_GENERATION,
-        "seed": source.seed,
-        "size": config.size,
-    }
+    files = []
+    for first in range(0, source.squares, _PER_FILE):
+        arguments = (source.seed, first, _PER_FILE, config.size)
+        files.append(PoolFile(folder / f"{first:07d}.safetensors", draw_squares, arguments, _PER_FILE))
+    recipe = {"format": "mesoface skin", "generation": _SKIN_GENERATION}
+    recipe |= {"seed": source.seed, "size": config.size}
     fill_pool(folder, files, recipe, workers=config.machine.workers, progress=progress)
     contents = f"{source.squares} squares of skin of generation {_SKIN_GENERATION}, seed {source.seed}"
     return SquarePool(files, source.squares, config.size, source.texel_mm, contents)
 
 
-def draw_squares(seed: int, first: int, count: int, size: int) -> list[SkinSquare]:
+def draw_squares(seed: int, first: int, count: int, size: int) -> list[Square]:
     """Squares number ``first`` and following of a seed; each depends on its number alone."""
     return [draw_square(np.random.default_rng([seed, first + n]), size) for n in range(count)]
 
@@ -230,12 +200,8 @@ def draw_squares(seed: int, first: int, count: int, size: int) -> list[SkinSquar
 _PAIRS_GENERATION = 1
 
 
-def pair_pool(source: PairSource, config: ReliefConfig, progress: ProgressCallback = silent) -> SquarePool:
-    """The squares of a source, as evenly of its pairs as can be; cut first where they are not there.
-
-    Raises:
-        MesofaceError: pairs are missing or not what they should be, or squares cannot be written.
-    """
+def _pair_pool(source: PairSource, config: ReliefConfig, progress: ProgressCallback) -> SquarePool:
+    """The squares of a source, as evenly of its pairs as can be; cut first where they are not there."""
     pairs = find_pairs(source.folder)[: source.squares]
     recipe = {
         "format": "mesoface pairs",
@@ -289,12 +255,8 @@ def laid(square: Square, way: int) -> Square:
         maps[_ALONG_COLUMNS] *= -1
     if way & 2:
         maps[_ALONG_ROWS] *= -1
-    return Square(
-        np.ascontiguousarray(maps),
-        np.ascontiguousarray(relief[rows, columns]),
-        np.ascontiguousarray(valid[rows, columns]),
-        np.ascontiguousarray(color[rows, columns]),
-    )
+    turned: tuple[Any, ...] = (maps, relief[rows, columns], valid[rows, columns], color[rows, columns])
+    return Square(*(np.ascontiguousarray(array) for array in turned))
 
 
 PlacedSquare = tuple[Square, float]
@@ -382,8 +344,6 @@ def open_pools(
         MesofaceError: pairs are missing or not what they should be, or squares cannot be written.
     """
     return [
-        skin_pool(source, config, progress)
-        if isinstance(source, SkinSource)
-        else pair_pool(source, config, progress)
+        (_skin_pool if isinstance(source, SkinSource) else _pair_pool)(source, config, progress)  # type: ignore[arg-type]
         for source in sources
     ]

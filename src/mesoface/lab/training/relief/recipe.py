@@ -24,7 +24,8 @@ from mesoface.files.dpmap import FULL_SCALE_MM
 from mesoface.lab.training.checkpoint import load_weights
 from mesoface.lab.training.config import ReliefConfig, ReliefLoss, RunConfig
 from mesoface.lab.training.log import Log
-from mesoface.lab.training.relief.pool import Batch, PlacedSquare, Square, SquareSamples, open_pools
+from mesoface.lab.training.relief.pool import Batch, PlacedSquare, SquareSamples, open_pools
+from mesoface.lab.training.relief.skin import Square
 from mesoface.lab.training.validation import contact_sheet, spread_out
 from mesoface.relief.inputs import HIGH_PASS, slopes
 from mesoface.relief.network import MesoGenerator, ReliefGenerator
@@ -314,8 +315,7 @@ def relief_recipe(config: ReliefConfig) -> ReliefRecipe:
         recipe = PaperRecipe(generator, config.batch, config.loss)
     else:
         recipe = LightRecipe(ReliefGenerator(), config.batch, config.loss)
-    if config.init is not None:
-        load_weights(recipe.network, config.init)
+    load_weights(recipe.network, config.init)
     return recipe
 
 
