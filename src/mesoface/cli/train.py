@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mesoface.cli.resumable import Workers, resumable
 from mesoface.errors import InterruptedJobsError
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the shards; shards in it are kept.")]
-Workers = Annotated[
-    int, typer.Option(metavar="N", help="Processes at a time, of one thread each.", min=1, max=256)
-]
 
 _STAGES: dict[Stage, str] = {
     "matching": """Train image features and implicit function through the matching cost.
@@ -166,9 +163,8 @@ def tiles_command(
     Example: `mesoface train tiles --captures captures --out tiles --workers 4`
     """
     from mesoface.lab.training.prepare import prepare_tiles
-    from mesoface.running.progress import progress_bars
 
-    with _shards_kept(out), progress_bars(remaining=True) as progress:
+    with resumable(out, "shards") as progress:
         prepare_tiles(
             captures,
             out,
@@ -192,8 +188,7 @@ def pack_command(
     ],
     out: Out,
     per_shard: Annotated[
-        int,
-        typer.Option(metavar="N", help="Tiles in a shard; one has about 0.7 MB.", min=1, max=10_000),
+        int, typer.Option(metavar="N", help="Tiles in a shard; one has about 0.7 MB.", min=1, max=10_000)
     ] = 200,
     workers: Workers = 1,
     seed: Annotated[int, typer.Option(metavar="N", help="Another seed gives another order.", min=0)] = 0,
@@ -207,21 +202,7 @@ def pack_command(
     Example: `mesoface train pack --tiles tiles --out packed --workers 4`
     """
     from mesoface.lab.training.pack import pack_tiles
-    from mesoface.running.progress import progress_bars
 
-    with _shards_kept(out), progress_bars(remaining=True) as progress:
+    with resumable(out, "shards") as progress:
         count = pack_tiles(tiles, out, per_shard=per_shard, seed=seed, workers=workers, progress=progress)
     typer.echo(f"{count} tiles: {out}")
-
-
-@contextmanager
-def _shards_kept(out: Path) -> Iterator[None]:
-    """Ctrl-C in the block ends the command with the information that it can be resumed."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        raise InterruptedJobsError(
-            "interrupted; the shards that were complete are kept",
-            path=out,
-            remedy="run the same command again to resume",
-        ) from stop

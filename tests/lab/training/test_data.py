@@ -132,10 +132,7 @@ def test_a_patch_is_what_the_generator_makes(tmp_path):
 
 def test_validation_tiles_are_spread_over_the_sources(folder, toy, tmp_path):
     write_tiles(tmp_path / "other" / "a.npz", [toy.make_toy_tile(9, texel_mm=2.0)])
-    sources = [
-        TileSource(kind="tiles", folder=folder),
-        TileSource(kind="tiles", folder=tmp_path / "other"),
-    ]
+    sources = [TileSource(kind="tiles", folder=folder), TileSource(kind="tiles", folder=tmp_path / "other")]
     told = []
     tiles = validation_tiles(sources, 4, lambda *report: told.append(report))
     assert [tile.texel_mm for tile in tiles] == [0.5, 0.5, 2.0]

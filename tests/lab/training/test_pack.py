@@ -213,13 +213,9 @@ def test_a_fingerprint_tells_data_from_other_data(tiles, toy, tmp_path):
 
 
 @pytest.fixture
-def packed(toy, tmp_path) -> PackedTiles:
+def packed(toy, pack_by_five) -> PackedTiles:
     """23 tiles in shards of 5, 5, 5, 5 and 3; the texels of tile n are n + 1 mm wide."""
-    made = [toy.make_toy_tile(0, texel_mm=float(n + 1)) for n in range(23)]
-    for number, start in enumerate(range(0, 23, 5)):
-        write_shard(tmp_path / "packed" / f"{number:06d}.safetensors", made[start : start + 5])
-    (tmp_path / "packed" / "stream.json").write_text(f'{{"format": "{pack._FORMAT}", "tiles": 23}}')
-    return PackedTiles(tmp_path / "packed")
+    return PackedTiles(pack_by_five([toy.make_toy_tile(0, texel_mm=float(n + 1)) for n in range(23)]))
 
 
 @pytest.fixture
@@ -317,7 +313,7 @@ def test_samples_of_other_sources_are_not_read(packed, opened, toy, tmp_path):
         StreamSource(kind="stream", folder=tmp_path / "packed", buffer=8),
         TileSource(kind="tiles", folder=tmp_path / "tiles", weight=2),
     ]
-    samples = TileSamples(sources, 5, lambda tile, rng: tile, lanes=2)
+    samples = TileSamples(sources, 5, _as_it_is, lanes=2)
     found = [samples[k].texel_mm for k in range(22)]
     streamed = [size for size in found if size != 99]
     assert 0 < len(streamed) < 22
@@ -326,16 +322,16 @@ def test_samples_of_other_sources_are_not_read(packed, opened, toy, tmp_path):
     assert samples.contents[1] == "1 tiles in 1 files"
 
 
+def _as_it_is(tile, rng):
+    return tile
+
+
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_loaders_stream_too(packed, tmp_path, workers):
     source = StreamSource(kind="stream", folder=tmp_path / "packed", buffer=6)
     make = partial(TileSamples, [source], 5, _as_it_is, lanes=2, workers=workers)
     expected = [make()[k].texel_mm for k in range(30)]
     assert [tile.texel_mm for tile in make().load(range(8, 30))] == expected[8:]
-
-
-def _as_it_is(tile, rng):
-    return tile
 
 
 def test_fewer_tiles_than_a_batch_are_refused(packed):

@@ -22,10 +22,8 @@ from safetensors.torch import load_file
 
 from mesoface.errors import MesofaceError
 from mesoface.files.cards import TrainingCard
-from mesoface.lab.training import pack
 from mesoface.lab.training.checkpoint import checkpoints, load_checkpoint, locked
 from mesoface.lab.training.config import Machine, MatchingConfig, check_config
-from mesoface.lab.training.pack import write_shard
 from mesoface.lab.training.processes import StopRequest
 from mesoface.lab.training.run import make_fabric, train
 
@@ -98,14 +96,11 @@ def on(devices: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def streamed(toy, values, tmp_path) -> Callable[..., dict[str, Any]]:
+def streamed(toy, values, pack_by_five, tmp_path) -> Callable[..., dict[str, Any]]:
     """``streamed(steps=…)`` → a configuration of batches of 4 whose tiles are streamed and from a folder."""
-    for n in range(3):
-        tiles = [toy.make_toy_tile(20 + 5 * n + k) for k in range(5)]
-        write_shard(tmp_path / "packed" / f"{n:06d}.safetensors", tiles)
-    (tmp_path / "packed" / "stream.json").write_text(f'{{"format": "{pack._FORMAT}", "tiles": 15}}')
+    packed = pack_by_five([toy.make_toy_tile(20 + n) for n in range(15)])
     sources = [
-        {"kind": "stream", "folder": str(tmp_path / "packed"), "buffer": 8, "weight": 2.0},
+        {"kind": "stream", "folder": str(packed), "buffer": 8, "weight": 2.0},
         {"kind": "tiles", "folder": str(tmp_path / "tiles")},
     ]
     return lambda **changed: values(**{"data": sources, "batch": 4, "log_every": 1} | changed)

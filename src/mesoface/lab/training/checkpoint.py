@@ -73,16 +73,15 @@ class Checkpoint:
             TrainingError: they do not belong together.
         """
         load_state(network, _under(_NETWORK, self.tensors), self.path)
-        trained = set(_trained_names(network))
+        trained = trained_parameters(network)
         moments: dict[str, dict[str, Tensor]] = {}
         for name, value in _under(_OPTIMIZER, self.tensors).items():
             parameter, _, key = name.rpartition("/")
             moments.setdefault(parameter, {})[key] = value
-        if not moments.keys() <= trained:  # one that no loss has reached yet has none
+        if not moments.keys() <= trained.keys():  # one that no loss has reached yet has none
             raise TrainingError("is of a training of other parameters", path=self.path)
         state = optimizer.state_dict()
-        names = enumerate(_trained_names(network))
-        state["state"] = {n: moments[name] for n, name in names if name in moments}
+        state["state"] = {n: moments[name] for n, name in enumerate(trained) if name in moments}
         optimizer.load_state_dict(state)
 
 
@@ -104,7 +103,7 @@ def save_checkpoint(
     """
     tensors = {_NETWORK + name: value for name, value in network.state_dict().items()}
     state = optimizer.state_dict()["state"]
-    for n, name in enumerate(_trained_names(network)):
+    for n, name in enumerate(trained_parameters(network)):
         tensors |= {f"{_OPTIMIZER}{name}/{key}": value for key, value in state.get(n, {}).items()}
     tensors |= {_AVERAGE + name: value for name, value in average.items()}
     path = folder / f"step-{header.step:08d}.safetensors"
@@ -200,9 +199,9 @@ def load_state(network: nn.Module, state: dict[str, Tensor], path: Path) -> None
     network.load_state_dict(state)
 
 
-def _trained_names(network: nn.Module) -> list[str]:
-    """Names of the trained parameters, in the order in which the optimiser numbers them."""
-    return [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+def trained_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
+    """{name: parameter} of the trained ones, in the order in which the optimiser numbers them."""
+    return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -199,7 +199,7 @@ def pack_tiles(
             kind="shards",
             workers=workers,
             done_before=len(jobs) - len(missing),
-            preload=["torch", "mesoface.lab.training.pack"],
+            preload=["torch", __name__],
             progress=progress,
         )
     return len(places)
@@ -349,12 +349,7 @@ class _Lane:
     """
 
     def __init__(
-        self,
-        tiles: PackedTiles,
-        shards: NDArray[np.int64],
-        start: int,
-        epoch: int,
-        order: NDArray[np.int64],
+        self, tiles: PackedTiles, shards: NDArray[np.int64], start: int, epoch: int, order: NDArray[np.int64]
     ):
         self.epoch, self.next = epoch, 0
         self._paths = [tiles.shards[n] for n in shards]
@@ -373,9 +368,7 @@ class _Lane:
                 self._held[at] = self._tile(self._start + at)
         self._read, self.next = max(self._read, place + 1), turn + 1
         taken = self._held.pop(place) if place in self._held else self._tile(self._start + place)
-        passed = [at for at in self._held if self._turns[at] < turn]
-        for at in passed:
-            del self._held[at]
+        self._held = {at: tile for at, tile in self._held.items() if self._turns[at] > turn}
         return taken
 
     def _tile(self, at: int) -> Tile:

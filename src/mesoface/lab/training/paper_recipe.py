@@ -269,7 +269,8 @@ class RegularizerRecipe(_PaperRecipe):
         """
         scene = scene_of(tile, self.device())
         visible = visible_steps(scene)
-        steps = visible[_window(len(visible))]
+        margin = len(visible) // 12 * 2  # of 4k + 1 steps the middle two thirds are 4j + 1
+        steps = visible[margin : len(visible) - margin]
         room = int(visible[-1] - steps[-1])
         base = int(rng.integers(-room, room + 1))
         volume = self._volume(scene, steps, base)
@@ -329,12 +330,6 @@ def visible_steps(scene: Scene) -> Tensor:
     """(D,) whole steps that the photos of a tile show: D = 4k + 1, as the regulariser needs it."""
     count = 2 * min(int(scene.range_mm / STEP_MM) // 2, FULL_SCALE // 2)
     return torch.arange(-count, count + 1.0, device=scene.truth.device)
-
-
-def _window(count: int) -> slice:
-    """The middle two thirds of ``count`` = 4k + 1 steps, as many as 4j + 1."""
-    margin = count // 12 * 2
-    return slice(margin, count - margin)
 
 
 def costs_of(function: ImplicitFunction, scene: Scene, steps: Tensor, base: int = 0) -> Tensor:

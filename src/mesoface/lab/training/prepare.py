@@ -299,7 +299,7 @@ def prepare_tiles(
                 kind="captures",
                 workers=workers,
                 done_before=len(jobs) - len(missing),
-                preload=["torch", "mesoface.lab.training.prepare"],
+                preload=["torch", __name__],
                 progress=progress,
             )
         except IncompleteError as error:

@@ -35,6 +35,7 @@ from mesoface.lab.training.checkpoint import (
     locked,
     save_checkpoint,
     start_afresh,
+    trained_parameters,
 )
 from mesoface.lab.training.config import Machine, OptimizerSettings, RunConfig, TrainingError
 from mesoface.lab.training.log import Log
@@ -95,7 +96,7 @@ class Training:
         self._processes, self._stop = processes, stop
         self._share = config.batch // processes.count
         self._data, last = processes.together(self._opened)
-        trained = [parameter for parameter in recipe.network.parameters() if parameter.requires_grad]
+        trained = trained_parameters(recipe.network).values()
         self._optimizer = torch.optim.AdamW(trained, weight_decay=config.optimizer.weight_decay)
         self._objective, self._stepper = fabric.setup(_Objective(recipe.network), self._optimizer)
         self.step, self._seconds = 0, 0.0
@@ -244,11 +245,8 @@ class Training:
     def _numbers(self) -> list[int]:
         """The numbers of the samples that are this process's, from the next step on."""
         config, first = self._config, self._processes.rank * self._share
-        return [
-            step * config.batch + first + n
-            for step in range(self.step, config.steps)
-            for n in range(self._share)
-        ]
+        steps = range(self.step, config.steps)
+        return [step * config.batch + first + n for step in steps for n in range(self._share)]
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self._config.steps

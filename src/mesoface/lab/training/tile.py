@@ -90,17 +90,12 @@ def make_tile(
     texel = space.texel_mm
     points = space.position.reshape(-1, 3).astype(np.float64)
     middle = points.mean(0)
-    images, projections, seen_by = [], [], []
-    for v, view in enumerate(views):
-        if not visibility[v].any():
-            continue
-        pixels, camera = resample_photo(view.image, view.camera, points, texel, OVERSAMPLE, reach_mm)
-        images.append(np.clip(pixels, 0, 1).astype(np.float16))
-        projections.append(camera.moved(np.eye(3), -middle).P)
-        seen_by.append(v)
+    seen_by = np.flatnonzero(visibility.any((1, 2)))
+    seeing = [views[v] for v in seen_by]
+    photos = [resample_photo(v.image, v.camera, points, texel, OVERSAMPLE, reach_mm) for v in seeing]
     return Tile(
-        tuple(images),
-        np.array(projections).reshape(-1, 3, 4),
+        tuple(np.clip(pixels, 0, 1).astype(np.float16) for pixels, _ in photos),
+        np.array([camera.moved(np.eye(3), -middle).P for _, camera in photos]).reshape(-1, 3, 4),
         (space.position - middle).astype(np.float32),
         space.normal.astype(np.float32),
         np.asarray(visibility[seen_by], np.float32),
@@ -191,27 +186,18 @@ def from_arrays(array: Callable[[str], NDArray]) -> Tile:
         ValueError: their shapes or numbers do not belong together.
         KeyError: ``array`` lacks one.
     """
-    projections, truth = array("projections"), array("truth")
+    projections, position, normal, truth = map(array, ("projections", "position", "normal", "truth"))
+    visibility, views, size = array("visibility").astype(np.float32), len(projections), truth.shape[0]
+    images = tuple(array(f"image{v}") for v in range(views))
     texel_mm, step_mm, reach_mm = (float(number) for number in array("numbers"))
-    tile = Tile(
-        tuple(array(f"image{v}") for v in range(len(projections))),
-        projections,
-        array("position"),
-        array("normal"),
-        array("visibility").astype(np.float32),
-        truth,
-        texel_mm,
-        step_mm,
-        reach_mm,
-    )
-    size, views = truth.shape[0], len(projections)
+    tile = Tile(images, projections, position, normal, visibility, truth, texel_mm, step_mm, reach_mm)
     sound = (
         truth.shape == (size, size)
         and 0 < size <= _LARGEST_TILE
-        and tile.position.shape == tile.normal.shape == (size, size, 3)
-        and tile.visibility.shape == (views, size, size)
+        and position.shape == normal.shape == (size, size, 3)
+        and visibility.shape == (views, size, size)
         and projections.shape == (views, 3, 4)
-        and all(image.ndim == 3 and image.shape[2] == 3 for image in tile.images)
+        and all(image.ndim == 3 and image.shape[2] == 3 for image in images)
         and 0 < texel_mm < np.inf
         and 0 < step_mm <= reach_mm < np.inf
     )
@@ -250,12 +236,8 @@ def _with_fewer_views(tile: Tile, rng: np.random.Generator) -> Tile:
     if count <= _FEWEST or rng.uniform() < 0.5:
         return tile
     keep = np.sort(rng.permutation(count)[: rng.integers(_FEWEST, count + 1)])
-    return replace(
-        tile,
-        images=tuple(tile.images[v] for v in keep),
-        projections=tile.projections[keep],
-        visibility=tile.visibility[keep],
-    )
+    images = tuple(tile.images[v] for v in keep)
+    return replace(tile, images=images, projections=tile.projections[keep], visibility=tile.visibility[keep])
 
 
 def _with_base_elsewhere(tile: Tile, rng: np.random.Generator) -> Tile:

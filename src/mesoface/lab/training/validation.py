@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import mesoface
 from mesoface.files.atomic import atomic_file
 from mesoface.files.cards import CARD, WEIGHTS, TrainingCard
-from mesoface.lab.training.checkpoint import save_tensors
+from mesoface.lab.training.checkpoint import save_tensors, trained_parameters
 from mesoface.lab.training.config import RunConfig
 from mesoface.lab.training.log import PICTURE, Log
 from mesoface.lab.training.recipe import Answer, Recipe, Sample
@@ -31,20 +31,19 @@ from mesoface.running.progress import ProgressCallback, silent
 _SHOWN, _SIDE, _LINE = 6, 192, 20
 
 
-def spread_out(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples that are shown: six at most, evenly of all."""
-    return [samples[int(n)] for n in np.linspace(0, len(samples) - 1, min(_SHOWN, len(samples))).round()]
-
-
-def contact_sheet(titles: Sequence[str], rows: Sequence[Sequence[NDArray]]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB.
+def contact_sheet(
+    titles: Sequence[str], answers: Sequence[Answer], row_of: Callable[[Answer], Sequence[NDArray]]
+) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB: rows of maps for six answers at most, spread evenly over all.
 
     Args:
         titles: of the columns.
-        rows: for each sample an image (h, w, 3) in [0, 1] for each column.
+        answers: all of them.
+        row_of: makes an image (h, w, 3) in [0, 1] for each column.
     """
+    shown = np.linspace(0, len(answers) - 1, min(_SHOWN, len(answers))).round().astype(int)
     strips = [np.concatenate([_title(words) for words in titles], axis=1)]
-    strips += [np.concatenate([_square(image) for image in row], axis=1) for row in rows]
+    strips += [np.concatenate([_square(image) for image in row_of(answers[n])], axis=1) for n in shown]
     return np.round(np.concatenate(strips).clip(0, 1) * 255).astype(np.uint8)
 
 
@@ -155,10 +154,10 @@ class WeightAverage:
     """
 
     def __init__(self, network: nn.Module, decay: float, state: Mapping[str, Tensor]):
-        self._network, self._decay = network, decay
+        self._trained, self._decay = trained_parameters(network), decay
         self.state = {
             name: state.get(name, parameter).detach().to(parameter.device, copy=True)
-            for name, parameter in self._trained()
+            for name, parameter in self._trained.items()
         }
         """{name of the parameter: its average}"""
 
@@ -166,7 +165,7 @@ class WeightAverage:
     def update(self, step: int) -> None:
         """Take in the weights after ``step`` steps."""
         decay = min(self._decay, step / (10 + step))
-        for name, parameter in self._trained():
+        for name, parameter in self._trained.items():
             self.state[name].lerp_(parameter, 1 - decay)
 
     @contextmanager
@@ -180,13 +179,10 @@ class WeightAverage:
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        for name, parameter in self._trained():
+        for name, parameter in self._trained.items():
             own = parameter.clone()
             parameter.copy_(self.state[name])
             self.state[name] = own
-
-    def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return (item for item in self._network.named_parameters() if item[1].requires_grad)
 
 
 def save_network(folder: Path, network: nn.Module, card: TrainingCard) -> Path:

@@ -60,12 +60,8 @@ def draw_space(rng: np.random.Generator, surface: PatchSurface, scale: Scale) ->
     around = scale.size + 2 * MARGIN
     line = np.arange(around) - (around - 1) / 2
     true = surface.positions(np.stack(np.broadcast_arrays(line[None], -line[:, None]), -1))
-    normal = smooth_normals(
-        true.astype(np.float32),
-        np.ones((around, around), bool),
-        scale.normal_sigma,
-        np.broadcast_to(_UP, true.shape),
-    )
+    everywhere, up = np.ones((around, around), bool), np.broadcast_to(_UP, true.shape)
+    normal = smooth_normals(true.astype(np.float32), everywhere, scale.normal_sigma, up)
     reach = scale.reach * scale.step * scale.texel_mm
     position, missed = _smoothed(true, normal, scale.base_sigma, _RELIEF_SHARE * reach)
     inner = slice(MARGIN, MARGIN + scale.size)
@@ -75,7 +71,7 @@ def draw_space(rng: np.random.Generator, surface: PatchSurface, scale: Scale) ->
     largest = np.percentile(np.abs(error[inner, inner]), 95)
     amount = rng.uniform(0.05, 1.05) * (reach - missed) / largest
     position = position + normal * (np.float32(amount) * error)[..., None]
-    return UVDSpace(position.astype(np.float32), normal, np.ones((around, around), bool))
+    return UVDSpace(position.astype(np.float32), normal, everywhere)
 
 
 def middle_of(around: UVDSpace) -> UVDSpace:

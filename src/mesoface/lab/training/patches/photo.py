@@ -6,7 +6,7 @@ The rays of a camera meet a height field by a march on few rays, then secants on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -121,7 +121,7 @@ def _cut(R: NDArray, t: NDArray, focal: float, points: NDArray[np.float64], bord
     pixels, _ = whole.project(points)
     low = np.floor(pixels.min(0) - max(border, 6.0))
     width, height = (4 * np.ceil((pixels.max(0) + max(border, 6.0) - low) / 4)).astype(int)
-    return replace(whole.cropped(int(low[0]), int(low[1]), int(width), int(height)))
+    return whole.cropped(int(low[0]), int(low[1]), int(width), int(height))
 
 
 # The cascade casts some 192² rays over a whole face, whatever its level.
@@ -236,12 +236,7 @@ def _refine(
 
 
 def _descend(
-    rays: Rays,
-    z: NDArray[np.float32],
-    start: NDArray[np.float32],
-    step: float,
-    count: int,
-    secants: int = 1,
+    rays: Rays, z: NDArray[np.float32], start: NDArray[np.float32], step: float, count: int, secants: int = 1
 ) -> NDArray[np.float32]:
     """Go down from ``start`` in ``count`` steps; in the one that crosses ``z``, close in by regula falsi.
 
@@ -351,14 +346,9 @@ def take_photo(
     seen = cv2.GaussianBlur(_radiance(skin, camera), (0, 0), _SHARPEST, borderType=cv2.BORDER_REPLICATE)
     photo = expose(defocus(seen, flaws.sensor.blur_px, rng), gain, flaws.sensor, rng)
     if flaws.jpeg_quality is not None:
-        photo = compressed(photo, flaws.jpeg_quality)
+        _, data = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, flaws.jpeg_quality])
+        photo = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
     return photo.astype(np.float32) / 255
-
-
-def compressed(photo: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """(H, W, 3) the photo after JPEG."""
-    _, data = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 def _radiance(skin: Skin, camera: Camera) -> NDArray[np.float32]:

@@ -298,10 +298,7 @@ def draw_light(rng: np.random.Generator) -> Lighting:
 
 
 def diffuse(
-    albedo: NDArray[np.float32],
-    normals: NDArray[np.float32],
-    cavity: NDArray[np.float32],
-    lighting: Lighting,
+    albedo: NDArray[np.float32], normals: NDArray[np.float32], cavity: NDArray[np.float32], lighting: Lighting
 ) -> NDArray[np.float32]:
     """(n, n, 3) linear radiance of the skin without its gloss: Lambert, softened as in skin.
 

@@ -94,11 +94,8 @@ def _facescapes(folder: Path) -> list[Pair]:
         if dpmap.stem.endswith(_MAP):
             continue
         person = dpmap.parent.parent
-        places = [
-            base / f"{dpmap.stem}{suffix}"
-            for base in (person, person / _MODELS_FOLDER)
-            for suffix in _TEXTURES
-        ]
+        folders = (person, person / _MODELS_FOLDER)
+        places = [base / f"{dpmap.stem}{suffix}" for base in folders for suffix in _TEXTURES]
         texture = next(filter(Path.is_file, places), None)
         if texture is None:
             _refuse_map(dpmap, f"../{dpmap.stem}.jpg")

@@ -37,8 +37,6 @@ from mesoface.running.resumable import resumable_folder, run_all
 
 MANIFEST = "squares.json"
 
-_PRELOAD = ("torch", "scipy.ndimage", "mesoface.lab.training.relief.pool")
-
 
 @dataclass(frozen=True)
 class PoolFile:
@@ -120,7 +118,7 @@ def fill_pool(
                 kind="files of squares",
                 workers=workers,
                 done_before=len(files) - len(missing),
-                preload=_PRELOAD,
+                preload=["torch", "scipy.ndimage", __name__],
                 progress=progress,
             )
         except IncompleteError as error:  # training needs all of them

@@ -26,7 +26,7 @@ from mesoface.lab.training.config import ReliefConfig, ReliefLoss, RunConfig
 from mesoface.lab.training.log import Log
 from mesoface.lab.training.relief.pool import Batch, PlacedSquare, SquareSamples, open_pools
 from mesoface.lab.training.relief.skin import Square
-from mesoface.lab.training.validation import contact_sheet, spread_out
+from mesoface.lab.training.validation import contact_sheet
 from mesoface.relief.inputs import HIGH_PASS, slopes
 from mesoface.relief.network import MesoGenerator, ReliefGenerator
 from mesoface.rendering.false_color import colorize
@@ -180,22 +180,22 @@ def in_words(values: Mapping[str, float]) -> tuple[str, str]:
 
 def picture(found: Sequence[SquareAnswer]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8: a row for a square; colour, luminance, then truth and answer lit and as heights."""
-    return contact_sheet(_TITLES, [_row(answer) for answer in spread_out(found)])
+    return contact_sheet(_TITLES, found, _row)
 
 
 def _row(answer: SquareAnswer) -> list[NDArray[np.float64]]:
     square = answer.square
     truth = square.relief.astype(np.float32)
     deepest = max(float(np.percentile(np.abs(truth), 99)), 1e-3)
-    heights = [np.where(square.valid, relief, np.nan) for relief in (truth, answer.relief)]
+
+    def shown(values: NDArray, limits: tuple[float, float], colours: str) -> NDArray:
+        return colorize(np.where(square.valid, values, np.nan), limits, colours)
+
     return [
         square.color / 255.0,
-        colorize(np.where(square.valid, square.maps[0], np.nan), _LUMINANCE_LIMITS, "gray"),
-        *(
-            colorize(np.where(square.valid, _lit(relief), np.nan), (0, 1), "gray")
-            for relief in (truth, answer.relief)
-        ),
-        *(colorize(height, (-deepest, deepest), "balance") for height in heights),
+        shown(square.maps[0], _LUMINANCE_LIMITS, "gray"),
+        *(shown(_lit(relief), (0, 1), "gray") for relief in (truth, answer.relief)),
+        *(shown(relief, (-deepest, deepest), "balance") for relief in (truth, answer.relief)),
     ]
 
 
@@ -273,10 +273,8 @@ class ReliefRecipe(ABC):
 
     def write_samples(self, path: Path, samples: Sequence[PlacedSquare]) -> None:
         """The stacked arrays of the squares, and the sizes of their texels."""
-        arrays = {
-            name: np.stack([getattr(square, name) for square, _ in samples])
-            for name in ("maps", "relief", "valid", "color")
-        }
+        names = ("maps", "relief", "valid", "color")
+        arrays = {name: np.stack([getattr(square, name) for square, _ in samples]) for name in names}
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, texel_mm=[texel for _, texel in samples], **arrays)
 
