@@ -234,10 +234,8 @@ def test_two_machines_train_as_one(start, streamed, tmp_path):
         port = str(free.getsockname()[1])
     machine = {"machine": {"device": "cpu", "nodes": 2}}
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    runs = [
-        start(streamed(steps=6, out=str(tmp_path / "two"), **machine), NODE_RANK=str(rank), **place)
-        for rank in (0, 1)
-    ]
+    two = streamed(steps=6, out=str(tmp_path / "two"), **machine)
+    runs = [start(two, NODE_RANK=rank, **place) for rank in "01"]
     one = start(streamed(steps=6, out=str(tmp_path / "one"), **on(1)))
     assert [run.wait(240) for run in (*runs, one)] == [0, 0, 0]
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)

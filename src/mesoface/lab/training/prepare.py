@@ -163,9 +163,8 @@ def _levels_by_pass(views: Sequence[View], space: UVDSpace, wanted: Collection[i
 
     Up to 512² the learned matcher's passes are the classical one's; its finer ones start from there.
     """
-    classical, learned = (
-        levels_for(matcher.presets, "best", views, space) for matcher in (ClassicalMatcher, LearnedMatcher)
-    )
+    presets = (ClassicalMatcher.presets, LearnedMatcher.presets)
+    classical, learned = (levels_for(levels, "best", views, space) for levels in presets)
     passes: list[list[Level]] = [[level] for level in classical if level.size <= _LAST_SIZE]
     passes.append([level for level in learned if level.size > _LAST_SIZE])
     passes = [[level for level in levels if level.size in wanted] for levels in passes]

@@ -41,9 +41,8 @@ def draw_directions(rng: np.random.Generator) -> NDArray[np.float64]:
     azimuth = np.linspace(-spread / 2, spread / 2, count)
     azimuth += rng.uniform(-0.25, 0.25, count) * spread / (count - 1)
     elevation = np.radians(rng.normal(4, 4) + rng.normal(0, log_uniform(rng, 2, 16), count))
-    return np.stack(
-        [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)], -1
-    )
+    level = np.cos(elevation)
+    return np.stack([np.sin(azimuth) * level, np.sin(elevation), np.cos(azimuth) * level], -1)
 
 
 def draw_pose(rng: np.random.Generator, directions: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -176,9 +175,7 @@ class Rays:
     def of(cls, camera: Camera, heights: HeightField, x: NDArray, y: NDArray) -> Rays:
         """Rays through the pixels at columns ``x`` (w,) and rows ``y`` (h,) of a camera above the field."""
         inverse = camera.R.T @ np.linalg.inv(camera.K)
-        dx, dy, dz = (
-            (inverse[k, 0] * x[None] + inverse[k, 1] * y[:, None] + inverse[k, 2]) for k in range(3)
-        )
+        dx, dy, dz = (row[0] * x[None] + row[1] * y[:, None] + row[2] for row in inverse)
         length = np.sqrt(dx * dx + dy * dy + dz * dz)
         dz = np.minimum(dz, -_FLATTEST * length)
         center = camera.center / heights.spacing

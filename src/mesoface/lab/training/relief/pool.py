@@ -342,6 +342,8 @@ def open_pools(
         MesofaceError: pairs are missing or not what they should be, or squares cannot be written.
     """
     return [
-        (_skin_pool if isinstance(source, SkinSource) else _pair_pool)(source, config, progress)  # type: ignore[arg-type]
+        _skin_pool(source, config, progress)
+        if isinstance(source, SkinSource)
+        else _pair_pool(source, config, progress)
         for source in sources
     ]

@@ -194,9 +194,8 @@ def _draw_light(rng: np.random.Generator) -> Lighting:
 def _draw_ground(rng: np.random.Generator, n: int) -> _Ground:
     """Somewhere on a face that looks along +z, bent as faces are."""
     azimuth, elevation = np.clip(rng.normal(0, [0.6, 0.4]), -1.3, 1.1)
-    turn = Rotation.from_euler("yxz", [azimuth, -elevation, 0]) * Rotation.from_euler(
-        "z", rng.uniform(0, 2 * np.pi)
-    )
+    spin = Rotation.from_euler("z", rng.uniform(0, 2 * np.pi))
+    turn = Rotation.from_euler("yxz", [azimuth, -elevation, 0]) * spin
     along_columns, down, outward = turn.apply([[1, 0, 0], [0, -1, 0], [0, 0, 1]])
     span = np.arange(n, dtype=np.float32) - n / 2
     x, y = np.meshgrid(span, span)
