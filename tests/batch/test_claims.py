@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mesoface.batch import claims
-from mesoface.batch.claims import claim, is_held, publish, release, release_all
-from mesoface.batch.job import Attempt, CaptureJob
+from mesoface.batch.job import CLAIMS, Attempt, CaptureJob, release_all
 from mesoface.files.atomic import remove_leftovers
 
 
@@ -21,19 +19,19 @@ def make(attempt: Attempt, content: str) -> Path:
 
 def seen(job: CaptureJob) -> list[str]:
     """What is in the batch's folder, claims aside."""
-    return sorted(path.name for path in job.out.iterdir() if path.name != claims.FOLDER)
+    return sorted(path.name for path in job.out.iterdir() if path.name != CLAIMS)
 
 
 def test_the_last_attempt_that_claimed_publishes(job: CaptureJob) -> None:
     first, second = Attempt(job), Attempt(job, 2)
-    claim(first)
-    claim(second)
+    first.claim()
+    second.claim()
     make(first, "first")
     make(second, "second")
-    assert (is_held(first), is_held(second)) == (False, True)
-    assert not publish(first)
+    assert (first.may_publish(), second.may_publish()) == (False, True)
+    assert not first.publish()
     assert seen(job) == [second.folder.name]
-    assert publish(second)
+    assert second.publish()
     assert seen(job) == ["anna"]
     assert (job.result / "run.json").read_text() == "second"
 
@@ -42,27 +40,27 @@ def test_an_older_result_is_replaced(job: CaptureJob) -> None:
     job.result.mkdir()
     (job.result / "old.obj").write_text("old")
     attempt = Attempt(job)
-    claim(attempt)
+    attempt.claim()
     make(attempt, "new")
-    assert publish(attempt)
+    assert attempt.publish()
     assert [path.name for path in job.result.iterdir()] == ["run.json"]
     assert seen(job) == ["anna"]
 
 
-@pytest.mark.parametrize("let_go", [release, lambda job: release_all(job.out)])
+@pytest.mark.parametrize("let_go", [CaptureJob.release, lambda job: release_all(job.out)])
 def test_nobody_publishes_when_claims_are_released(job: CaptureJob, let_go) -> None:
     attempt = Attempt(job)
-    claim(attempt)
+    attempt.claim()
     make(attempt, "late")
     let_go(job)
-    assert not publish(attempt)
+    assert not attempt.publish()
     assert seen(job) == []
 
 
 def test_a_result_that_comes_in_between_stays(job: CaptureJob, monkeypatch) -> None:
     """Two that hold the same claim, at the same moment: the first rename wins."""
     attempt = Attempt(job)
-    claim(attempt)
+    attempt.claim()
     make(attempt, "mine")
     replace = os.replace
 
@@ -73,7 +71,7 @@ def test_a_result_that_comes_in_between_stays(job: CaptureJob, monkeypatch) -> N
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", meanwhile)
-    assert not publish(attempt)
+    assert not attempt.publish()
     assert (job.result / "run.json").read_text() == "theirs"
     assert seen(job) == ["anna"]
 
@@ -82,7 +80,7 @@ def test_a_rename_that_fails_brings_the_older_result_back(job: CaptureJob, monke
     job.result.mkdir()
     (job.result / "run.json").write_text("old")
     attempt = Attempt(job)
-    claim(attempt)
+    attempt.claim()
     make(attempt, "new")
     replace = os.replace
 
@@ -93,7 +91,7 @@ def test_a_rename_that_fails_brings_the_older_result_back(job: CaptureJob, monke
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="Input/output"):
-        publish(attempt)
+        attempt.publish()
     assert (job.result / "run.json").read_text() == "old"
     assert seen(job) == ["anna"]
 
@@ -108,7 +106,7 @@ def test_killed_between_the_renames_an_attempt_leaves_the_older_result(job: Capt
     job.result.mkdir()
     (job.result / "run.json").write_text("old")
     attempt = Attempt(job)
-    claim(attempt)
+    attempt.claim()
     make(attempt, "new")
     replace = os.replace
 
@@ -120,7 +118,7 @@ def test_killed_between_the_renames_an_attempt_leaves_the_older_result(job: Capt
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            publish(attempt)
+            attempt.publish()
     remove_leftovers(job.out)
     assert seen(job) == ["anna"]
     assert (job.result / "run.json").read_text() == "old"

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from mesoface.batch import claims
 from mesoface.batch.engine import Ended
-from mesoface.batch.job import Attempt, CaptureJob, Made
-from mesoface.batch.schedule import run_schedule
+from mesoface.batch.job import CLAIMS, Attempt, CaptureJob, Made
+from mesoface.batch.run import run_schedule
 from mesoface.errors import MesofaceError
 from mesoface.running.workers import End, Outcome
 
@@ -31,7 +30,7 @@ class Puppet:
         return len(self.running) < self.at_a_time
 
     def start(self, attempt: Attempt) -> None:
-        assert claims.is_held(attempt)
+        assert attempt.may_publish()
         self.log.append((attempt.job.id, attempt.number))
         self.running.append(attempt)
         self.most = max(self.most, len(self.running))
@@ -64,7 +63,7 @@ def test_all_are_done_once_and_no_more_at_a_time_than_there_is_room(job: Capture
     assert [done[name].error for name in "abcdef"] == [None] * 6
     assert engine.log == [(name, 1) for name in "abcdef"]
     assert engine.most == 2
-    assert not list((job.out / claims.FOLDER).iterdir())
+    assert not list((job.out / CLAIMS).iterdir())
 
 
 def test_what_is_at_fault_itself_is_not_tried_again(job: CaptureJob) -> None:

@@ -9,9 +9,16 @@ from dataclasses import replace
 import pytest
 
 from mesoface.batch.job import CaptureJob
-from mesoface.batch.page import write_page
-from mesoface.batch.summary import CaptureRow, check_folder, done_row, failed_row, write_csv, write_json
-from mesoface.batch.thumbnail import THUMBNAIL
+from mesoface.batch.summary import (
+    THUMBNAIL,
+    CaptureRow,
+    check_folder,
+    done_row,
+    failed_row,
+    write_csv,
+    write_json,
+    write_page,
+)
 from mesoface.errors import MesofaceError
 from tests.rendering.test_page import assert_sealed, parse
 

@@ -9,11 +9,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mesoface.batch.claims import release_all
-from mesoface.batch.job import CaptureJob
-from mesoface.batch.page import write_page
+from mesoface.batch.job import CaptureJob, release_all
 from mesoface.batch.provenance import is_current
-from mesoface.batch.summary import CaptureRow, check_folder, done_row, failed_row, write_csv, write_json
+from mesoface.batch.summary import (
+    CaptureRow,
+    check_folder,
+    done_row,
+    failed_row,
+    write_csv,
+    write_json,
+    write_page,
+)
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import remove_leftovers
 from mesoface.report.command_line import command_line

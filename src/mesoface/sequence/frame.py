@@ -30,8 +30,7 @@ from mesoface.pipeline import (
 from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.stages import StageClock
-from mesoface.sequence.identity import KnownIdentity
-from mesoface.sequence.person import Person
+from mesoface.sequence.person import KnownIdentity, Person
 from mesoface.sequence.state import Track, track_of
 from mesoface.sequence.tracking import SIZE, Tracked, track
 from mesoface.sequence.warm import CarriedRelief, WarmMeasure, facial_masks
