@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import threading
 from dataclasses import replace
@@ -18,9 +19,10 @@ import numpy as np
 import pytest
 
 from mesoface.batch import attempt
-from mesoface.batch.job import BatchOptions
-from mesoface.config import make_settings
+from mesoface.batch.job import BatchOptions, CaptureJob
+from mesoface.config import Settings, make_settings
 from mesoface.errors import CaptureError, IncompleteError, MesofaceError
+from mesoface.files.atomic import remove_leftovers
 from mesoface.results.folder import FORMAT
 from mesoface.sequence import run
 from mesoface.sequence.frame import Frame
@@ -263,3 +265,35 @@ def test_a_folder_with_a_sequence_is_not_written_over(frames, out):
     sequence(folders, out)
     with pytest.raises(MesofaceError, match="--resume"):
         sequence(folders, out)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("end", [Killed, OSError])
+def test_an_older_frame_stays_until_the_new_one_has_its_place(tmp_path, monkeypatch, end):
+    job = CaptureJob("001", tmp_path / "photos", tmp_path, Settings(), {})
+    job.result.mkdir()
+    (job.result / "run.json").write_text("old")
+
+    def write_face(folder, *_, **__):
+        folder.mkdir()
+        (folder / "run.json").write_text("new")
+
+    def replace(source, target):
+        if str(target) == str(job.result) and (source / "run.json").read_text() == "new":
+            raise end(5, "Input/output error")
+        rename(source, target)
+
+    rename = os.rename
+    monkeypatch.setattr(run, "write_face", write_face)
+    for name in ("write_track", "write_model", "write_made_from"):
+        monkeypatch.setattr(run, name, lambda *_: None)
+    monkeypatch.setattr(os, "replace", replace)
+    frame = SimpleNamespace(face=None, track=None)
+    with pytest.raises((Killed, MesofaceError)):
+        run._write(job, frame, SimpleNamespace(follows=None), None, lambda face: face)
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["001"]
+    assert (job.result / "run.json").read_text() == "old"

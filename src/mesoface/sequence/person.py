@@ -1,4 +1,7 @@
-"""The person in a sequence, its cameras and its scale: found once, in some of the frames."""
+"""The person in a sequence, its cameras and its scale: found once, in some of the frames.
+
+The identity is solved jointly in these frames; the face model has it fixed from then on.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,14 @@ from mesoface.pipeline import FoundFace, find_face
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.sequence.state import read_model
 
+Array = NDArray[np.float64]
+
 NAME = "person.json"
 FRAMES = 4
 """How many frames the identity is solved in, spread over the sequence."""
+_RELATIVE = 1e-6  # numbers that were written with six digits are the same
+_NOISE_MM = 1.0  # of a landmark in space against the place that the model has for it
+_ROUNDS = 8
 
 
 class Person(BaseModel):
@@ -160,9 +168,6 @@ def _rescaled(face: FoundFace, factor: float) -> FoundFace:
     return replace(face, landmarks3d=replace(face.landmarks3d, points=points), fit=fit)
 
 
-_RELATIVE = 1e-6  # numbers that were written with six digits are the same
-
-
 def check_cameras(source: CaptureSource, reference: CaptureSource, views: Sequence[str]) -> None:
     """Check that a frame has the same cameras as another frame of its sequence.
 
@@ -198,12 +203,6 @@ def _same(a: Camera, b: Camera) -> bool:
         and np.allclose(a.R, b.R, atol=_RELATIVE)
         and np.allclose(a.t, b.t, atol=_RELATIVE * size)
     )
-
-
-Array = NDArray[np.float64]
-
-_NOISE_MM = 1.0  # of a landmark in space against the place that the model has for it
-_ROUNDS = 8
 
 
 def joint_identity(model: FaceModel, fits: Sequence[FaceFit], landmarks: Sequence[Landmarks3D]) -> Array:

@@ -7,8 +7,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +102,17 @@ class _Sequence:
         self._model = load_face_model(ledger.settings.face_model)
         self._records: dict[str, FrameRecord] = {}
         self._person = self._find_person()
+        self._pending: tuple[CaptureJob, FrameRecord, Future[None]] | None = None  # being written
 
     def run(self) -> None:
-        """Measure the remaining frames: each is finished and written while the next one is measured."""
+        """Measure the remaining frames: each is finished and written while the next one is measured.
+
+        The next frame needs neither texture, predicted relief nor files of this one.
+        """
         measurer = FrameMeasurer(self._person, self._model, self._ledger.settings)
         before: str | None = None  # the frame that the next one starts from
         track: Track | None = None  # its track, read when it is needed
-        with FrameWriter(measurer.finish, self._written) as writer:
+        with ThreadPoolExecutor(1, "frame-writer") as pool:
             for number, job in enumerate(self._jobs):
                 self._progress("Frames", number, len(self._jobs))
                 kept = self._kept(job, before)
@@ -121,22 +124,31 @@ class _Sequence:
                 try:
                     if before is not None and track is None:
                         track = read_track(self._out / before)
-                    measured = self._measure(job, measurer, before, track)
+                    frame, record, made_of = self._measure(job, measurer, before, track)
                 except MesofaceError as error:
                     self._add(job, None, error)
                     before = track = None
                     continue
-                writer.write(measured)
-                before, track = job.id, measured.frame.track
+                self._settle()  # memory is planned for two faces
+                written = pool.submit(_write, job, frame, record, made_of, measurer.finish)
+                self._pending = job, record, written
+                before, track = job.id, frame.track
+            self._settle()
         self._progress("Frames", len(self._jobs), len(self._jobs))
         self._save()
 
-    def _written(self, measured: MeasuredFrame, error: MesofaceError | None) -> None:
-        """Count a frame that was written, or could not be."""
-        job = measured.job
-        if error is None:
-            self._records[job.id] = measured.record
-        self._add(job, read_record(job.result) if error is None else None, error)
+    def _settle(self) -> None:
+        """Wait for the frame that is being written, if there is one, and count it."""
+        if self._pending is None:
+            return
+        (job, record, written), self._pending = self._pending, None
+        try:
+            written.result()
+        except MesofaceError as error:
+            self._add(job, None, error)
+        else:
+            self._records[job.id] = record
+            self._add(job, read_record(job.result), None)
 
     def _add(self, job: CaptureJob, record: dict[str, Any] | None, error: MesofaceError | None) -> None:
         self._ledger.add(job, record, error)
@@ -185,7 +197,7 @@ class _Sequence:
 
     def _measure(
         self, job: CaptureJob, measurer: FrameMeasurer, before: str | None, track: Track | None
-    ) -> MeasuredFrame:
+    ) -> tuple[Frame, FrameRecord, CaptureInput]:
         made_of = capture_input(job.capture, job.format, job.truth_path)
         clock = StageClock()
         with clock.stage("loading"):
@@ -201,7 +213,7 @@ class _Sequence:
             reason=frame.reason,
             agreement=frame.agreement,
         )
-        return MeasuredFrame(job, frame, record, made_of)
+        return frame, record, made_of
 
     def _reference(self) -> CaptureSource:
         """The frame that has the sequence's cameras."""
@@ -227,74 +239,25 @@ def _check_settings(settings: Settings) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class MeasuredFrame:
-    """A frame to be written.
+def _write(
+    job: CaptureJob, frame: Frame, record: FrameRecord, made_of: CaptureInput, finish: Callable[[Face], Face]
+) -> None:
+    """Finish a measured frame and put its result in its place, whole or not at all.
 
     Args:
         job: its capture.
         frame: what was measured.
         record: how it was measured.
         made_of: from :func:`mesoface.batch.provenance.capture_input`, before the photos were read.
+        finish: adds texture and predicted relief to the face.
     """
-
-    job: CaptureJob
-    frame: Frame
-    record: FrameRecord
-    made_of: CaptureInput
-
-
-class FrameWriter(AbstractContextManager["FrameWriter"]):
-    """Finishes and writes frames in its own thread, one at a time; leaving the block waits for the last.
-
-    The next frame needs neither texture, predicted relief nor files of this one.
-
-    Args:
-        finish: adds texture and predicted relief to a measured face.
-        written: called in the thread that calls the writer, for each frame in order: with the frame, and the
-            error if it could not be written.
-    """
-
-    def __init__(
-        self, finish: Callable[[Face], Face], written: Callable[[MeasuredFrame, MesofaceError | None], None]
-    ) -> None:
-        self._finish, self._written = finish, written
-        self._pool = ThreadPoolExecutor(1, "frame-writer")
-        self._pending: tuple[MeasuredFrame, Future[None]] | None = None
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._pool.shutdown()
-        if kind is None:
-            self._settle()
-
-    def write(self, measured: MeasuredFrame) -> None:
-        """Begin to write a frame once the previous one is written: memory is planned for two faces."""
-        self._settle()
-        self._pending = measured, self._pool.submit(_write, measured, self._finish)
-
-    def _settle(self) -> None:
-        """Wait for the frame that is being written, if there is one."""
-        if self._pending is None:
-            return
-        (measured, future), self._pending = self._pending, None
-        error = None
-        try:
-            future.result()
-        except MesofaceError as failure:
-            error = failure
-        self._written(measured, error)
-
-
-def _write(measured: MeasuredFrame, finish: Callable[[Face], Face]) -> None:
-    job = measured.job
     folder = job.out / f".{job.id}-{secrets.token_hex(6)}"  # a name that leftovers are known by
     try:
         truth = None if job.truth_path is None else read_mesh(job.truth_path)
-        face = finish(measured.frame.face)
-        write_face(folder, job, face, truth, followed=measured.record.follows is not None)
-        write_track(folder, measured.frame.track)
-        write_model(folder / FRAME, measured.record)
-        write_made_from(folder, job.recipe, measured.made_of)
+        write_face(folder, job, finish(frame.face), truth, followed=record.follows is not None)
+        write_track(folder, frame.track)
+        write_model(folder / FRAME, record)
+        write_made_from(folder, job.recipe, made_of)
         put_in_place(folder, job.result)
     except OSError as error:
         raise MesofaceError(
