@@ -193,8 +193,3 @@ def make(model: type[Model], **values: object) -> Model:
             f"setting {name!r}: {problem['msg']}, got {problem.get('input')!r}",
             remedy="see --help of the command",
         ) from None
-
-
-def make_settings(**values: object) -> Settings:
-    """:class:`Settings` from keyword arguments; errors as those of :func:`make`."""
-    return make(Settings, **values)

@@ -128,7 +128,7 @@ def find_face(
     with clock.stage("landmarks"):
         if settings.view_ids is not None:
             keep = [capture.names.index(name) for name in capture.select_names(settings.view_ids).names]
-            capture, landmarks = _select(capture, landmarks, keep)
+            capture, landmarks = capture.select(keep), landmarks and landmarks.select(keep)
         landmarks2d = landmarks or (detector or MediapipeDetector(progress)).detect(capture)
         landmarks3d = triangulate(capture.cameras, landmarks2d)
         warnings += [*landmarks2d.notes, *_distrust(capture, landmarks3d)]
@@ -136,8 +136,8 @@ def find_face(
     with clock.stage("views and scale"):
         scale = estimate_scale(capture, landmarks2d, landmarks3d, override=settings.scale)
         chosen = _usable_views(capture, landmarks2d, landmarks3d, settings)
-        capture, landmarks2d = _select(capture, landmarks2d, chosen)
-        capture = capture.in_millimetres(scale.mm_per_unit)
+        capture = capture.select(chosen).in_millimetres(scale.mm_per_unit)
+        landmarks2d = landmarks2d.select(chosen)
         landmarks3d = triangulate(capture.cameras, landmarks2d)
         if landmarks is None:
             # A detector knows faces, not this skin; landmarks that somebody set by hand stay where they are.
@@ -173,13 +173,13 @@ def measure_face(
         with clock.stage("matching"):
             matched = measure(capture.views, fit.mesh, model.topology.facial, progress)
             warnings += matched.notes
-            capture, landmarks2d = _select(capture, landmarks2d, matched.used)
-            capture = replace(capture, views=matched.views)
+            used = list(matched.used)
+            capture, landmarks2d = replace(capture, views=matched.views), landmarks2d.select(used)
             landmarks3d = replace(
                 landmarks3d,
-                weights=landmarks3d.weights[list(matched.used)],
-                residuals=landmarks3d.residuals[list(matched.used)],
-                distrusted=landmarks3d.distrusted[list(matched.used)],
+                weights=landmarks3d.weights[used],
+                residuals=landmarks3d.residuals[used],
+                distrusted=landmarks3d.distrusted[used],
             )
         with clock.stage("surface"):
             progress("Surface", 0, 1)
@@ -314,10 +314,9 @@ def _usable_views(
     capture: Capture, landmarks2d: Landmarks2D, landmarks3d: Landmarks3D, settings: Settings
 ) -> list[int]:
     """The views to go on with: the asked-for ones, or the best ``settings.views``; no distrusted ones."""
+    chosen: Sequence[int] = range(len(capture))
     if settings.view_ids is None:
         chosen = select_views(capture, landmarks2d, landmarks3d, settings.views)
-    else:
-        chosen = list(range(len(capture)))
     chosen = [v for v in chosen if not landmarks3d.distrusted[v] and landmarks2d.found[v]]
     if len(chosen) < 2:
         raise ReconstructionError(
@@ -326,16 +325,6 @@ def _usable_views(
             remedy="run `mesoface inspect` to see which views fail and why",
         )
     return chosen
-
-
-def _select(
-    capture: Capture, landmarks: Landmarks2D | None, indices: Sequence[int]
-) -> tuple[Capture, Landmarks2D]:
-    """Capture and landmarks with only the views at ``indices``."""
-    if landmarks is not None:
-        index = list(indices)
-        landmarks = replace(landmarks, points=landmarks.points[index], weights=landmarks.weights[index])
-    return capture.select(indices), landmarks  # type: ignore[return-value]
 
 
 def _distrust(capture: Capture, landmarks3d: Landmarks3D) -> list[str]:

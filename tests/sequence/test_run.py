@@ -20,7 +20,7 @@ import pytest
 
 from mesoface.batch import attempt
 from mesoface.batch.job import BatchOptions, CaptureJob
-from mesoface.config import Settings, make_settings
+from mesoface.config import Settings
 from mesoface.errors import CaptureError, IncompleteError, MesofaceError
 from mesoface.files.atomic import remove_leftovers
 from mesoface.results.folder import FORMAT
@@ -29,7 +29,7 @@ from mesoface.sequence.frame import Frame
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, read_track
 
-SETTINGS = make_settings(preset="fast", texture_size=0, meso="off")
+SETTINGS = Settings(preset="fast", texture_size=0, meso="off")
 RECORD = {"format": FORMAT, "settings": {}, "capture": {"views": []}, "seconds": 0.5, "peak_mb": 300.0}
 
 
@@ -233,7 +233,7 @@ def test_frames_that_follow_have_no_report_unless_asked_for(frames, out):
 def test_other_settings_keep_nothing(frames, out):
     folders = frames("", "")
     sequence(folders, out)
-    other = make_settings(preset="default", texture_size=0, meso="off")
+    other = Settings(preset="default", texture_size=0, meso="off")
     assert measured(folders, out, other) == ["000", "001"]
 
 
@@ -256,7 +256,7 @@ def test_a_frame_with_other_cameras_is_named(frames, out, change, words):
 @pytest.mark.parametrize("values", [{"preset": "paper"}, {"until": "base"}])
 def test_settings_that_make_no_sequence_are_refused_at_once(frames, out, values):
     with pytest.raises(MesofaceError, match="sequence"):
-        sequence(frames("", ""), out, make_settings(**values))
+        sequence(frames("", ""), out, Settings(**values))
     assert not out.exists()
 
 
