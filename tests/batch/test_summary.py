@@ -90,7 +90,7 @@ def test_the_record_keeps_times_apart(job: CaptureJob, rows: list[CaptureRow]) -
     assert content == again
 
 
-def test_the_page_shows_everything_and_asks_for_nothing(job: CaptureJob, rows: list[CaptureRow]) -> None:
+def test_the_page_shows_everything_and_makes_no_request(job: CaptureJob, rows: list[CaptureRow]) -> None:
     job.result.mkdir()
     (job.result / THUMBNAIL).write_bytes(b"\xff\xd8 a picture")
     (job.result / "report.html").write_text("<p>")

@@ -14,8 +14,7 @@ from mesoface.batch.attempt import PRELOAD, attempt_capture
 from mesoface.batch.cluster import RayEngine
 from mesoface.batch.engine import Ended, Engine, LocalEngine, MemoryNeed
 from mesoface.batch.job import Attempt, BatchOptions, CaptureJob
-from mesoface.batch.ledger import Ledger, open_ledger
-from mesoface.batch.live import batch_progress
+from mesoface.batch.ledger import Ledger, batch_progress, open_ledger
 from mesoface.batch.provenance import named_files, recipe_of
 from mesoface.batch.summary import CaptureRow
 from mesoface.captures.lists import find_captures

@@ -184,7 +184,7 @@ def check_folder(out: Path, jobs: Sequence[CaptureJob], *, resume: bool) -> None
     """Refuse a folder that a batch may not write into.
 
     Raises:
-        MesofaceError: it holds other things, or a batch's results and ``resume`` was not said.
+        MesofaceError: it holds other things, or a batch's results and ``resume`` is not set.
     """
     entries = [entry for entry in out.iterdir() if not is_leftover(entry)] if out.is_dir() else []
     if entries and not is_batch(out):

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from mesoface.batch.job import Attempt, CaptureJob, Made
-from mesoface.batch.live import BatchProgress
+from mesoface.batch.ledger import BatchProgress
 from mesoface.running.workers import Outcome
 
 
