@@ -216,6 +216,12 @@ def test_a_message_in_troubleshooting_is_one_that_is_said(message):
     assert any(message in text for text in said()), message
 
 
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripts that make the site can be imported."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "site"))
+
+
 def navigation() -> list[str]:
     """The pages that mkdocs.yml names."""
     return re.findall(
@@ -223,8 +229,7 @@ def navigation() -> list[str]:
     )
 
 
-def test_every_page_has_its_place_on_the_site(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "site"))
+def test_every_page_has_its_place_on_the_site(site):
     import hooks
 
     try:
@@ -234,8 +239,7 @@ def test_every_page_has_its_place_on_the_site(monkeypatch):
     assert sorted(navigation()) == sorted(pages)
 
 
-def test_diagrams_are_drawn_as_they_are(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "site"))
+def test_diagrams_are_drawn_as_they_are(site):
     import diagrams
 
     sources = [
@@ -250,8 +254,7 @@ def test_diagrams_are_drawn_as_they_are(monkeypatch):
         assert ElementTree.fromstring(drawing.read_bytes()).tag.endswith("svg"), "browsers show no other"
 
 
-def test_links_become_those_of_the_site(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "site"))
+def test_links_become_those_of_the_site(site):
     import hooks
 
     def moved(text: str, source: str, target: str) -> str:

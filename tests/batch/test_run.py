@@ -5,7 +5,6 @@ The order of attempts (who is tried again, who is not) is tested with an engine 
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,11 +25,6 @@ from mesoface.running.workers import End, Outcome
 
 QUICK = Settings(until="base", preset="fast")
 RESUME = BatchOptions(resume=True, workers=2)
-
-
-@pytest.fixture
-def console() -> Console:
-    return Console(file=io.StringIO(), width=200)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from mesoface.config import Settings, option
 from mesoface.files.atomic import atomic_file, put_in_place
@@ -29,13 +29,11 @@ CLAIMS = ".claims"
 _BATCH, _MACHINES = "Batch", "Machines"
 
 
-class BatchOptions(BaseModel):
+class BatchOptions(BaseModel, extra="forbid", frozen=True):
     """How a batch is run; nothing here changes a measurement.
 
     The options of ``mesoface batch`` are made from these fields.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     resume: bool = option(
         False,

@@ -19,7 +19,6 @@ from mesoface.landmarks.triangulation import project_all
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.matching.cascade import choose_matcher
 from mesoface.pipeline import (
-    FoundFace,
     Measure,
     choose_measure,
     choose_predictor,
@@ -33,7 +32,7 @@ from mesoface.running.stages import StageClock
 from mesoface.sequence.person import KnownIdentity, Person
 from mesoface.sequence.state import Track, track_of
 from mesoface.sequence.tracking import SIZE, Tracked, track
-from mesoface.sequence.warm import CarriedRelief, WarmMeasure, facial_masks
+from mesoface.sequence.warm import WarmMeasure, facial_masks
 from mesoface.uvd.maps import sample_map
 from mesoface.uvd.space import Match, UVDSpace
 
@@ -138,15 +137,11 @@ class FrameMeasurer:
             found = self._find_again(capture, before, tracked)
             self._progress("Tracking", 1, 1)
         found = replace(found, stages=tuple(clock.stages))
-        relief = CarriedRelief(before.detail.astype(np.float32), before.kept, before.frames)
-        around = WarmMeasure(
-            self._matcher, self._settings.preset, tracked.position, before.normal, self._masks, relief
-        )
-
+        around = WarmMeasure(self._matcher, self._settings.preset, tracked.position, before, self._masks)
         face, matched = self._surface(found, around, before)
         return Frame(face, track_of(face, matched.space, before), tracked.agreement, None)
 
-    def _find_again(self, capture: Capture, before: Track, tracked: Tracked) -> FoundFace:
+    def _find_again(self, capture: Capture, before: Track, tracked: Tracked) -> Face:
         """Move the landmarks with the skin under them, and fit expression and pose to them.
 
         Args:
@@ -163,8 +158,10 @@ class FrameMeasurer:
         landmarks3d = Landmarks3D(points, weights, residuals, distrusted, scheme)
         fit = person.full(fit_landmarks3d(person, points, scheme=scheme, fix_scale=1.0))
         fit = replace(fit, residuals=_residuals_px(capture, fit, landmarks2d))
-        scale, notes = self._person.scale, tuple(capture.notes)
-        return FoundFace(capture, landmarks2d, landmarks3d, scale, fit, self._settings, (), notes)
+        scale, settings, notes = self._person.scale, self._settings, tuple(capture.notes)
+        return Face(
+            fit.mesh, None, None, None, fit, capture, landmarks2d, landmarks3d, scale, settings, (), notes
+        )
 
     def _afresh(self, capture: Capture, clock: StageClock) -> tuple[Face, Match]:
         person = self._person
@@ -186,7 +183,7 @@ class FrameMeasurer:
         )
         return self._surface(found, self._measure)
 
-    def _surface(self, found: FoundFace, measure: Measure, before: Track | None = None) -> tuple[Face, Match]:
+    def _surface(self, found: Face, measure: Measure, before: Track | None = None) -> tuple[Face, Match]:
         """The face and the match that it was made of, which must be as good as in the frame ``before``.
 
         Raises:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import BaseModel, FiniteFloat
 
 from mesoface.captures.capture import Capture, CaptureSource
 from mesoface.captures.load import load_capture
@@ -24,7 +24,8 @@ from mesoface.face_models.model import FaceFit, FaceModel
 from mesoface.face_models.scale import ScaleEstimate
 from mesoface.geometry.camera import Camera
 from mesoface.landmarks.types import Landmarks3D
-from mesoface.pipeline import FoundFace, find_face
+from mesoface.pipeline import find_face
+from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.sequence.state import read_model
 
@@ -38,7 +39,7 @@ _NOISE_MM = 1.0  # of a landmark in space against the place that the model has f
 _ROUNDS = 8
 
 
-class Person(BaseModel):
+class Person(BaseModel, extra="forbid", frozen=True):
     """What all frames have in common: ``person.json``.
 
     Args:
@@ -50,8 +51,6 @@ class Person(BaseModel):
         scheme: of the landmarks.
         frames: names of the frames in which this was found.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     identity: tuple[FiniteFloat, ...]
     views: tuple[str, ...]
@@ -96,7 +95,7 @@ def find_person(
         MesofaceError: no face was found in any of these frames; the error is that of the first one.
     """
     tried = sorted(set(np.linspace(0, len(captures) - 1, FRAMES).round().astype(int).tolist()))
-    found: list[tuple[str, FoundFace]] = []
+    found: list[tuple[str, Face]] = []
     errors = []
     for number, index in enumerate(tried):
         progress("Identity", number, len(tried))
@@ -158,7 +157,7 @@ def _only(capture: Capture, names: Sequence[str]) -> Capture:
     return capture.select_names(names)
 
 
-def _rescaled(face: FoundFace, factor: float) -> FoundFace:
+def _rescaled(face: Face, factor: float) -> Face:
     """The landmarks and the pose of a face in a world that is ``factor`` times as large.
 
     The shape is kept: it was fitted in millimetres that were a few per cent off, and is fitted again.

@@ -242,15 +242,7 @@ def _check_settings(settings: Settings) -> None:
 def _write(
     job: CaptureJob, frame: Frame, record: FrameRecord, made_of: CaptureInput, finish: Callable[[Face], Face]
 ) -> None:
-    """Finish a measured frame and put its result in its place, whole or not at all.
-
-    Args:
-        job: its capture.
-        frame: what was measured.
-        record: how it was measured.
-        made_of: from :func:`mesoface.batch.provenance.capture_input`, before the photos were read.
-        finish: adds texture and predicted relief to the face.
-    """
+    """Finish a measured frame and put its result in its place, whole or not at all."""
     folder = job.out / f".{job.id}-{secrets.token_hex(6)}"  # a name that leftovers are known by
     try:
         truth = None if job.truth_path is None else read_mesh(job.truth_path)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from mesoface.captures.capture import Capture
 from mesoface.errors import FaceModelError, MesofaceError
@@ -175,7 +175,7 @@ def _smoothed(space: UVDSpace, kept: NDArray[np.float32]) -> UVDSpace:
     return replace(space, position=space.displaced(step))
 
 
-class FrameRecord(BaseModel):
+class FrameRecord(BaseModel, extra="forbid", frozen=True):
     """How a frame was measured: ``frame.json``.
 
     Args:
@@ -184,8 +184,6 @@ class FrameRecord(BaseModel):
         reason: why it was measured afresh, or None.
         agreement: correlation of its skin with the anchor frame's, or None where it was measured afresh.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     frame: str
     follows: str | None
