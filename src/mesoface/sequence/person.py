@@ -14,10 +14,10 @@ import scipy.linalg
 from numpy.typing import NDArray
 from pydantic import BaseModel, FiniteFloat
 
-from mesoface.captures.capture import Capture, CaptureSource
+from mesoface.captures.capture import CaptureSource
 from mesoface.captures.load import load_capture
 from mesoface.config import Settings
-from mesoface.errors import CaptureError, MesofaceError, ReconstructionError
+from mesoface.errors import CaptureError, MesofaceError
 from mesoface.face_models.fitting import embedding
 from mesoface.face_models.measurements import SpatialLandmarks
 from mesoface.face_models.model import FaceFit, FaceModel
@@ -100,13 +100,11 @@ def find_person(
     for number, index in enumerate(tried):
         progress("Identity", number, len(tried))
         name, folder = captures[index]
+        if found:  # all frames use the views of the first one
+            settings = settings.model_copy(update={"view_ids": found[0][1].capture.names})
         try:
             capture = load_capture(folder, format=format, names=settings.view_ids)
-            chosen = settings
-            if found:
-                names = tuple(found[0][1].capture.names)
-                capture, chosen = _only(capture, names), settings.model_copy(update={"view_ids": names})
-            found.append((name, find_face(capture, chosen, face_model=model)))
+            found.append((name, find_face(capture, settings, face_model=model)))
         except MesofaceError as error:
             errors.append(error)
     progress("Identity", len(tried), len(tried))
@@ -144,17 +142,6 @@ def read_person(folder: Path, model: FaceModel) -> Person:
             remedy=remedy,
         )
     return person
-
-
-def _only(capture: Capture, names: Sequence[str]) -> Capture:
-    """The capture with the views of the first frame.
-
-    Raises:
-        ReconstructionError: a view is missing.
-    """
-    if missing := [name for name in names if name not in capture.names]:
-        raise ReconstructionError(f"view {missing[0]} is missing", path=capture.path)
-    return capture.select_names(names)
 
 
 def _rescaled(face: Face, factor: float) -> Face:
