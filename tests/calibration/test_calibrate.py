@@ -14,7 +14,7 @@ from PIL import Image
 
 import mesoface
 from mesoface.calibration import Calibration, CalibrationSettings
-from mesoface.calibration.write import calibrate_folder
+from mesoface.calibration.calibrate import calibrate_folder
 from mesoface.captures.formats import read_source
 from mesoface.errors import LandmarkError, MesofaceError
 from mesoface.evaluation import evaluate

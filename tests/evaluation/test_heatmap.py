@@ -10,7 +10,7 @@ import pytest
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import Similarity, evaluate, heatmap, heatmap_picture, write_heatmap
-from mesoface.evaluation.heatmap import round_limit, vertex_errors
+from mesoface.evaluation.display import round_limit, vertex_errors
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
 from mesoface.rendering.false_color import UNKNOWN, colorize

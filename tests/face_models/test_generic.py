@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mesoface.face_models.generic import ASSET, STEP, load_generic, pack_modes
+from mesoface.face_models.loading import ASSET, STEP, load_generic, pack_modes
 from mesoface.face_models.model import LinearFaceModel, base_mesh
 from mesoface.geometry.mesh import Mesh
 from mesoface.running.progress import silent

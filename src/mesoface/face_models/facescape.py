@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mesoface.errors import FaceModelError, MesofaceError
-from mesoface.face_models.correspondence import topology_of, vertex_landmarks
-from mesoface.face_models.layout import OPENINGS, inside, unwrap_face
+from mesoface.face_models.correspondence import OPENINGS, inside, topology_of, unwrap_face, vertex_landmarks
 from mesoface.face_models.model import EXPRESSION_SIGMA, Topology, blendshape_bounds
 from mesoface.files.meshes import read_mesh
 from mesoface.files.npz import npz_names, read_npy, read_npz, require, require_indices

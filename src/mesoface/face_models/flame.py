@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import FaceModelError
-from mesoface.face_models.correspondence import Places, topology_of
-from mesoface.face_models.layout import unwrap_face
+from mesoface.face_models.correspondence import Places, topology_of, unwrap_face
 from mesoface.face_models.model import LinearFaceModel
 from mesoface.face_models.plain_pickle import read_plain_pickle
 from mesoface.files.npz import npz_names, object_payload, read_npz, require, require_indices

@@ -17,8 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import FaceModelError, MesofaceError
-from mesoface.face_models.correspondence import Places, corner_landmarks, topology_of, vertex_landmarks
-from mesoface.face_models.layout import inside, mirrored, superellipse
+from mesoface.face_models.correspondence import (
+    Places,
+    corner_landmarks,
+    inside,
+    mirrored,
+    superellipse,
+    topology_of,
+    vertex_landmarks,
+)
 from mesoface.face_models.model import EXPRESSION_SIGMA, LinearFaceModel, blendshape_bounds
 from mesoface.files.meshes import read_mesh
 from mesoface.files.npz import npz_names, read_npz, require, require_indices

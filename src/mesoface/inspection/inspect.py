@@ -18,8 +18,7 @@ from mesoface.errors import LandmarkError
 from mesoface.files.colour import LUMINANCE
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import unit
-from mesoface.inspection.diagnosis import find_problems
-from mesoface.inspection.findings import Coverage, Problem, ViewReport
+from mesoface.inspection.findings import Coverage, Problem, ViewReport, find_problems
 from mesoface.landmarks import LandmarkDetector, Landmarks2D, Landmarks3D, MediapipeDetector, triangulate
 from mesoface.landmarks.selection import face_axes, face_sharpness, share_inside
 

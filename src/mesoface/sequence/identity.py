@@ -9,8 +9,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from mesoface.face_models.fitting import embedding
-from mesoface.face_models.measurements import SpatialLandmarks
+from mesoface.face_models.fitting import SpatialLandmarks, embedding
 from mesoface.face_models.model import FaceFit, FaceModel
 from mesoface.landmarks.types import Landmarks3D
 
