@@ -113,14 +113,10 @@ def _extract(
                 reader_options=reader,
                 extraction_options=options,
             )
-            reader.existing_camera_id = _newest_camera(database)
+            with pycolmap.Database.open(database) as opened:
+                reader.existing_camera_id = max(it.camera_id for it in opened.read_all_cameras())
             done += len(some)
     progress("Finding features", done, len(used))
-
-
-def _newest_camera(database: Path) -> int:
-    with pycolmap.Database.open(database) as opened:
-        return max(camera.camera_id for camera in opened.read_all_cameras())
 
 
 def _map(folder: Path, images: Path, count: int, progress: ProgressCallback) -> Any | None:

@@ -294,7 +294,10 @@ def choose_photos(
     """
     directions = np.full((len(sizes), 3), np.nan)
     for v in np.flatnonzero(landmarks.found):
-        directions[v] = view_direction(landmarks.points[v], landmarks.weights[v], sizes[v])
+        K = centered_intrinsics(_TYPICAL_FOCAL * float(sizes[v].max()), sizes[v])
+        pose = face_pose(landmarks.points[v], landmarks.weights[v], K)
+        if pose is not None:
+            directions[v] = unit(-pose[0].T @ pose[1])  # from the face to the camera, in the face's axes
     usable = np.flatnonzero(np.isfinite(directions).all(1))
     if len(usable) <= count:
         return usable.tolist()
@@ -302,18 +305,6 @@ def choose_photos(
     quality = np.clip(relative, 0.1, 1.0) * np.where(relative < _BLURRED, 0.2, 1.0)
     first = int(np.argmax((directions[usable, 2] + 1) * quality))
     return sorted(usable[farthest_points(directions[usable], count, first, quality)].tolist())
-
-
-def view_direction(points: Array, weights: Array, size: NDArray[np.int64]) -> Array:
-    """(3,) unit direction from the face to the camera, in the face's axes; NaN where that is unknown.
-
-    Args:
-        points: (478, 2) landmarks, pixels.
-        weights: (478,) in [0, 1].
-        size: (2,) width and height of the photo.
-    """
-    pose = face_pose(points, weights, centered_intrinsics(_TYPICAL_FOCAL * float(size.max()), size))
-    return np.full(3, np.nan) if pose is None else unit(-pose[0].T @ pose[1])
 
 
 def _at_landmarks(vertices: Array) -> Array:

@@ -87,6 +87,7 @@ def calibrated(photos: Path, out: Path, *, overwrite: bool, progress: ProgressCa
 
 def _print_summary(calibration: Calibration, console: Console) -> None:
     """The photos as a table, the verdict and its reasons."""
+    from mesoface.inspection.inspect import print_remarks
     from mesoface.report.calibrate_page import COLUMNS, table_rows
 
     solution, verdict = calibration.solution, calibration.verdict
@@ -103,8 +104,4 @@ def _print_summary(calibration: Calibration, console: Console) -> None:
     )
     console.print(Text.assemble((f"{verdict.level}  ", f"bold {_COLOURS[verdict.level]}"), result))
     failed = [f"{method} failed: {why}" for method, why in calibration.tried.items()]
-    for note in (*failed, *calibration.notes):
-        console.print(Text.assemble(("note      ", "bold blue"), note))
-    for problem in verdict.problems:
-        remedy = (f" — {problem.remedy}", "dim")
-        console.print(Text.assemble(("warning   ", "bold yellow"), problem.what, remedy))
+    print_remarks((*failed, *calibration.notes), verdict.problems, console)

@@ -109,15 +109,9 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, ready for JSON."""
-        return {
-            "accuracy": asdict(self.accuracy),
-            "completeness": asdict(self.completeness),
-            "chamfer": self.chamfer,
-            "complete": self.complete,
-            "excluded": self.excluded,
-            "align": self.align,
-            "alignment": self.alignment.to_dict(),
-        }
+        own = {name: value for name, value in vars(self).items() if name != "truth"}
+        directions = {name: asdict(own[name]) for name in ("accuracy", "completeness")}
+        return own | directions | {"alignment": self.alignment.to_dict()}
 
 
 def evaluate(

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import scipy.linalg
@@ -204,7 +203,12 @@ def _turn_weights(cameras: Sequence[Camera], center: Array, facing: Array) -> Ar
 
 
 def _minimise(
-    state: _State, model: FaceModel, corners: NDArray, bary: Array, measured: Measurements, free_scale: bool
+    state: _State,
+    model: FaceModel,
+    corners: NDArray,
+    bary: Array,
+    measured: ImageLandmarks | SpatialLandmarks,
+    free_scale: bool,
 ) -> tuple[_State, int]:
     """Levenberg–Marquardt from ``state``. Returns the minimum and the number of steps tried."""
     bounds, first_scale, stiffness = model.bounds, state.scale, HEAD_SIZE_SPREAD**-2
@@ -304,14 +308,6 @@ class Quadratic:
     hessian: Array
 
 
-class Measurements(Protocol):
-    """A robust cost of L landmark positions in the world."""
-
-    def at(self, points: Array) -> Quadratic:
-        """The cost around (L, 3) ``points``."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class SpatialLandmarks:
     """Landmarks measured in space.
@@ -327,7 +323,7 @@ class SpatialLandmarks:
     sigma: Array
 
     def at(self, points: Array) -> Quadratic:
-        """See :class:`Measurements`."""
+        """The cost around (L, 3) ``points``."""
         used = self.weights > 0
         offset = np.where(used[:, None], points - np.where(used[:, None], self.points, 0), 0)
         error = offset / self.sigma[:, None]
@@ -368,7 +364,7 @@ class ImageLandmarks:
         return pixels, derivative / depth[..., None]
 
     def at(self, points: Array) -> Quadratic:
-        """See :class:`Measurements`."""
+        """The cost around (L, 3) ``points``."""
         pixels, derivative = self.project(points)
         error = (pixels - self.pixels) / self.sigma[..., None]
         cost, pull = cauchy((error**2).sum(2), self.weights)

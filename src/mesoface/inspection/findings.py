@@ -125,13 +125,10 @@ def find_problems(
         coverage: of the usable views.
         failure: what finding or triangulating the landmarks failed with.
     """
-    problems = [*_of_failure(failure), *_of_views(views), *_of_coverage(coverage)]
-    return tuple(sorted(problems, key=lambda problem: not problem.severe))
-
-
-def _of_failure(failure: LandmarkError | None) -> Iterator[Problem]:
+    problems = [*_of_views(views), *_of_coverage(coverage)]
     if failure is not None:
-        yield Problem(failure.message, failure.remedy or "look at the photos", severe=True)
+        problems.insert(0, Problem(failure.message, failure.remedy or "look at the photos", severe=True))
+    return tuple(sorted(problems, key=lambda problem: not problem.severe))
 
 
 def _of_views(views: Sequence[ViewReport]) -> Iterator[Problem]:

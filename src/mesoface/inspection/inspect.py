@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -184,13 +184,18 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
     console.print(Text(UNITS, style="dim"))
     if inspection.coverage is not None:
         console.print(Text.assemble(("coverage  ", "bold"), coverage_sentence(inspection.coverage)))
-    for note in inspection.notes:
-        console.print(Text.assemble(("note      ", "bold blue"), note))
-    for problem in inspection.problems:
-        label = ("error     ", "bold red") if problem.severe else ("warning   ", "bold yellow")
-        console.print(Text.assemble(label, problem.what, (f" — {problem.remedy}", "dim")))
+    print_remarks(inspection.notes, inspection.problems, console)
     if not inspection.problems:
         console.print(Text("no problems found in this capture", style="green"))
+
+
+def print_remarks(notes: Iterable[str], problems: Iterable[Problem], console: Console) -> None:
+    """Print notes, and problems with their remedies, one a line."""
+    for note in notes:
+        console.print(Text.assemble(("note      ", "bold blue"), note))
+    for problem in problems:
+        label = ("error     ", "bold red") if problem.severe else ("warning   ", "bold yellow")
+        console.print(Text.assemble(label, problem.what, (f" — {problem.remedy}", "dim")))
 
 
 COLUMNS = ("size", "focal", "distance", "azimuth", "elev.", "face", "error", "sharp", "light")
