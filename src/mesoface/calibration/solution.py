@@ -13,7 +13,7 @@ from mesoface.calibration.photos import Photo
 from mesoface.captures.formats.files import listed
 from mesoface.errors import LandmarkError
 from mesoface.geometry.camera import Camera
-from mesoface.inspection.findings import Problem
+from mesoface.inspection.inspect import Problem
 from mesoface.landmarks import Landmarks2D, Landmarks3D, triangulate
 from mesoface.landmarks.selection import face_size
 from mesoface.landmarks.triangulation import viewing_rays
