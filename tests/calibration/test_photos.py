@@ -31,8 +31,7 @@ def _picture(seed: int = 0, size: tuple[int, int] = (40, 30)) -> Image.Image:
 
 
 def _folder(tmp_path: Path, name: str = "out") -> Path:
-    folder = tmp_path / name
-    folder.mkdir()
+    (folder := tmp_path / name).mkdir()
     return folder
 
 
@@ -52,8 +51,7 @@ def test_turned_photos_are_written_upright_without_a_tag(
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = _picture()
-    picture.save(tmp_path / "a.png", exif=exif)
+    (picture := _picture()).save(tmp_path / "a.png", exif=exif)
     (photo,), notes = take_over([tmp_path / "a.png"], _folder(tmp_path))
     assert photo.size == size
     assert np.array_equal(read_pixels(photo), np.rot90(np.asarray(picture), turns))
@@ -88,9 +86,8 @@ def test_folders_without_photos_say_what_is_in_them(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match="holds no photos"):
         find_photos(tmp_path)
     (tmp_path / "IMG_1.HEIC").write_bytes(b"heic")
-    with pytest.raises(
-        CaptureError, match=r"1 HEIC files \(IMG_1.HEIC, …\), which cannot be read here — convert"
-    ):
+    heic = r"1 HEIC files \(IMG_1.HEIC, …\), which cannot be read here — convert"
+    with pytest.raises(CaptureError, match=heic):
         find_photos(tmp_path)
     (tmp_path / "notes.txt").write_text("no")
     with pytest.raises(CaptureError, match="neither a folder nor a video"):
