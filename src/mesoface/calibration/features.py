@@ -63,7 +63,10 @@ def solve_by_features(
         (folder / "masks").mkdir()
         if not background:
             for v in used:
-                _write_mask(folder / "masks" / f"{photos[v].path.name}.png", photos[v], landmarks.points[v])
+                mask = head_mask(landmarks.points[v], *photos[v].size)
+                if (own := photos[v].mask_path) is not None:
+                    mask &= decode_mask(own)
+                cv2.imwrite(str(folder / "masks" / f"{photos[v].path.name}.png"), mask.astype(np.uint8) * 255)
         pycolmap.set_random_seed(_SEED)
         masks = None if background else folder / "masks"
         _extract(folder / "features.db", photos, used, camera_of, masks, threads, progress)
@@ -160,14 +163,6 @@ def _solution(model: Any, photos: Sequence[Photo], used: Sequence[int]) -> Solut
         pixels = np.array([pixels_of[e.image_id][e.point2D_idx] for e in elements])
         tracks.append(PointTrack(point.xyz, [view_of[e.image_id] for e in elements], pixels))
     return describe("features", cameras, tracks, used)
-
-
-def _write_mask(path: Path, photo: Photo, points: NDArray[np.float64]) -> None:
-    """The head, and nothing that the user's own mask leaves out."""
-    mask = head_mask(points, photo.width, photo.height)
-    if photo.mask_path is not None:
-        mask &= decode_mask(photo.mask_path)
-    cv2.imwrite(str(path), mask.astype(np.uint8) * 255)
 
 
 def head_mask(points: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:

@@ -157,12 +157,9 @@ def _start(photos: Sequence[Photo], detected: Landmarks2D, focal: float) -> Bund
 
 
 def _seen(bundle: Bundle, detected: Landmarks2D, followed: tuple[Array, Array] | None = None) -> Observations:
-    """Followed landmarks, and the detected ones of photos that nothing holds otherwise.
+    """Landmarks as :func:`follow_skin` followed them; detected ones only in photos that nothing else holds.
 
-    Args:
-        bundle: tells how many pixels a millimetre is.
-        detected: landmarks of V photos.
-        followed: (V, 478, 2) pixels and (V, 478) weights from :func:`follow_skin`.
+    ``bundle`` tells how many pixels a millimetre is.
     """
     points, weights = detected.points, detected.weights
     sigma_mm = np.where(_SLIDING, _SLIDING_FACTOR, 1.0) * np.full(weights.shape, _DETECTED_MM)

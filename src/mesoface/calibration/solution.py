@@ -171,10 +171,8 @@ def _triangulated(
 ) -> tuple[Landmarks3D | None, Array]:
     """Landmarks in space by the solution's cameras, and each photo's agreement."""
     agreement = np.full(count, np.nan)
-    index = list(placed)
-    seen = Landmarks2D(landmarks.points[index], landmarks.weights[index], landmarks.scheme)
     try:
-        points = triangulate([solution.camera(v) for v in placed], seen)
+        points = triangulate([solution.camera(v) for v in placed], landmarks.select(placed))
     except LandmarkError:
         return None, agreement
     for v, residuals, weights in zip(placed, points.residuals, points.weights, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,7 @@ def heatmap(prediction: Mesh, evaluation: Evaluation, *, limit: float | None = N
     """
     errors = vertex_errors(prediction, evaluation)
     colors = np.round(colorize(errors, (0, limit or round_limit(errors))) * 255).astype(np.uint8)
-    mesh = prediction
-    return Mesh(mesh.vertices, mesh.faces, mesh.uv, mesh.uv_faces, mesh.normals, colors)
+    return replace(prediction, colors=colors)
 
 
 def heatmap_picture(

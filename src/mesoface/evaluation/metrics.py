@@ -9,14 +9,14 @@ markers, probes) are measured against a mesh. See ``docs/evaluation.md``.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from mesoface.errors import MesofaceError
-from mesoface.evaluation.truth import GroundTruth, checked_surface, sample_surface
+from mesoface.evaluation.truth import GroundTruth, checked_surface, sample_surface, signed_distances
 from mesoface.geometry.alignment import Similarity
 from mesoface.geometry.closest_point import MeshSurface
 from mesoface.geometry.mesh import Mesh
@@ -56,6 +56,14 @@ class Distances:
     p90: float
     bias: float
     within: dict[str, float]
+
+    @classmethod
+    def of(cls, signed: Array, **others: float) -> Self:
+        """Statistics of (N,) signed distances, and what else the class has."""
+        distance = np.abs(signed)
+        within = {f"{limit:g}": float((distance <= limit).mean()) for limit in WITHIN}
+        middle, high = float(np.median(distance)), float(np.percentile(distance, 90))
+        return cls(float(distance.mean()), middle, high, float(signed.mean()), within, **others)
 
 
 @dataclass(frozen=True)
@@ -183,12 +191,8 @@ def evaluate(
     if not len(theirs.points):
         what = "nothing of the true surface lies in the facial region"
         raise MesofaceError(what, remedy="check the region's frame and unit")
-    closest = predicted.closest(theirs.points)
-    normals = predicted.normals(closest)
-    side = np.einsum("nk,nk->n", theirs.points - closest.points, normals)
-    completeness = distance_stats(
-        np.copysign(closest.distance, side), truth.surface.normals_at(theirs.face, theirs.bary), normals
-    )
+    closest, signed, normals = signed_distances(theirs.points, predicted)
+    completeness = distance_stats(signed, truth.surface.normals_at(theirs.face, theirs.bary), normals)
     return Evaluation(
         accuracy=accuracy,
         completeness=completeness,
@@ -205,24 +209,12 @@ def distance_stats(signed: ArrayLike, normals: ArrayLike, other_normals: ArrayLi
     """Statistics of (N,) signed distances and of the angles between (N, 3) unit normals, N ≥ 1."""
     signed = np.asarray(signed, np.float64)
     angle = angle_between(np.asarray(normals), np.asarray(other_normals))
-    return DistanceStats(
-        **_figures(signed),
+    return DistanceStats.of(
+        signed,
         normal_angle=float(angle.mean()),
         normal_angle_median=float(np.median(angle)),
         count=len(signed),
     )
-
-
-def _figures(signed: Array) -> dict[str, Any]:
-    """What all statistics have in common, of (N,) signed distances."""
-    distance = np.abs(signed)
-    return {
-        "mean": float(distance.mean()),
-        "median": float(np.median(distance)),
-        "p90": float(np.percentile(distance, 90)),
-        "bias": float(signed.mean()),
-        "within": {f"{limit:g}": float((distance <= limit).mean()) for limit in WITHIN},
-    }
 
 
 def angle_between(a: Array, b: Array) -> Array:
@@ -250,14 +242,12 @@ def points_to_mesh(points: ArrayLike, mesh: Mesh, *, reach: float = ON_FACE) -> 
     surface = checked_surface(mesh, "mesh")
     low, high = mesh.vertices.min(0) - reach, mesh.vertices.max(0) + reach
     near = finite[((finite >= low) & (finite <= high)).all(1)]
-    closest = surface.closest(near)
+    closest, signed, _ = signed_distances(near, surface)
     keep = (closest.distance <= reach) & ~surface.on_boundary(closest)
     if not keep.any():
         what = f"none of the {given} points lies on the mesh"
         raise MesofaceError(what, remedy="check that both are in the same frame and unit")
-    distance = closest.distance[keep]
-    side = np.einsum("nk,nk->n", near - closest.points, surface.normals(closest))[keep]
-    return PointStats(**_figures(np.copysign(distance, side)), count=int(keep.sum()), given=given)
+    return PointStats.of(signed[keep], count=int(keep.sum()), given=given)
 
 
 def align_meshes(

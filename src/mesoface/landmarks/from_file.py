@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.captures.capture import Capture
+from mesoface.captures.capture import Capture, View
 from mesoface.errors import FaceModelError, LandmarkError, naming
 from mesoface.files.npz import read_npz
 from mesoface.landmarks.types import Landmarks2D
@@ -74,8 +74,7 @@ def _read(path: Path, capture: Capture) -> Landmarks2D:
     weights = np.zeros(points.shape[:2])
     for v, view in enumerate(capture.views):
         if view.name in views:
-            points[v], weights[v] = _checked(view.name, *views[view.name], SCHEMES[scheme])
-            _check_inside(view.name, points[v], (view.camera.width, view.camera.height))
+            points[v], weights[v] = _checked(view, *views[view.name], SCHEMES[scheme])
     landmarks = Landmarks2D(points, weights, scheme)
     if landmarks.found.sum() < 2:
         raise _refused(f"has landmarks in {landmarks.found.sum()} view(s)", "at least two views are needed")
@@ -151,23 +150,22 @@ def _read_npz(path: Path) -> tuple[str, _Views]:
 
 
 def _checked(
-    name: str, points: NDArray, weights: NDArray | None, count: int
+    view: View, points: NDArray, weights: NDArray | None, count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(count, 2) points and (count,) weights of a view, NaN and 0 where a point is unknown."""
     if points.shape != (count, 2):
-        what = f"view {name}: {len(points)} points, shape {points.shape}"
+        what = f"view {view.name}: {len(points)} points, shape {points.shape}"
         raise _refused(what, f"expected ({count}, 2)")
     known = np.isfinite(points).all(1)
+    points = np.where(known[:, None], points, np.nan)
     if weights is None:
-        return np.where(known[:, None], points, np.nan), known.astype(np.float64)
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and (weights <= 1).all()):
-        raise _refused(f"view {name}: a weight is not in [0, 1]", "check the file")
-    return np.where(known[:, None], points, np.nan), np.where(known, weights, 0.0)
-
-
-def _check_inside(name: str, points: NDArray[np.float64], size: tuple[int, int]) -> None:
-    known = points[np.isfinite(points).all(1)]
-    far = (known < -_MARGIN * np.array(size)) | (known > (1 + _MARGIN) * np.array(size))
+        weights = np.ones(count)
+    elif not (np.isfinite(weights).all() and (weights >= 0).all() and (weights <= 1).all()):
+        raise _refused(f"view {view.name}: a weight is not in [0, 1]", "check the file")
+    width, height = size = (view.camera.width, view.camera.height)
+    far = (points < -_MARGIN * np.array(size)) | (points > (1 + _MARGIN) * np.array(size))
     if far.any():
-        x, y = known[far.any(1)][0]
-        what = f"view {name}: the point ({x:.0f}, {y:.0f}) is far outside the photo of {size[0]}×{size[1]}"
+        x, y = points[far.any(1)][0]
+        what = f"view {view.name}: the point ({x:.0f}, {y:.0f}) is far outside the photo of {width}×{height}"
         raise _refused(what, "give pixels of the undistorted photo at the size at which it is loaded")
+    return points, np.where(known, weights, 0.0)
