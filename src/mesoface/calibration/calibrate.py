@@ -235,7 +235,7 @@ def calibrate_folder(
         the calibration, its photos where they are now (those that were not placed are gone).
 
     Raises:
-        MesofaceError: see :func:`.calibrate.calibrate`; or ``out`` is in the way.
+        MesofaceError: see :func:`calibrate`; or ``out`` is in the way.
     """
     source, out = Path(source).absolute(), Path(out)
     check_output_folder(

@@ -7,6 +7,7 @@ radial coefficient; the principal point stays in the middle.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,12 +125,10 @@ def _extract(
 
 def _map(folder: Path, images: Path, count: int, progress: ProgressCallback) -> Any | None:
     """The largest reconstruction, or None."""
-    placed = 0
+    placed = itertools.count(1)
 
     def another() -> None:
-        nonlocal placed
-        placed = min(placed + 1, count)
-        progress("Placing cameras", placed, count)
+        progress("Placing cameras", min(next(placed), count), count)
 
     options = pycolmap.IncrementalPipelineOptions(
         min_model_size=_FEWEST, num_threads=1, random_seed=_SEED, extract_colors=False
@@ -139,9 +138,8 @@ def _map(folder: Path, images: Path, count: int, progress: ProgressCallback) -> 
         folder / "features.db", images, folder / "models", options, next_image_callback=another
     )
     progress("Placing cameras", count, count)
-    sizes = {key: model.num_reg_images() for key, model in models.items()}
-    best = max(sizes, key=lambda key: sizes[key], default=None)
-    return None if best is None or sizes[best] < _FEWEST else models[best]
+    best = max(models.values(), key=lambda model: model.num_reg_images(), default=None)
+    return None if best is None or best.num_reg_images() < _FEWEST else best
 
 
 def _solution(model: Any, photos: Sequence[Photo], used: Sequence[int]) -> Solution:

@@ -192,15 +192,13 @@ def _solution(
     count: int, used: Sequence[int], cameras: Sequence[Camera], points: Array, followed: tuple[Array, Array]
 ) -> Solution:
     """The bundle with the indices of all ``count`` photos, judged by what was followed on the skin."""
-    placed: list[Camera | None] = [None] * count
-    for v, camera in zip(used, cameras, strict=True):
-        placed[v] = camera
+    placed = dict(zip(used, cameras, strict=True))
     pixels, seen = followed[0], followed[1] > _LEAST_WEIGHT
     tracks = [
         PointTrack(points[i], [used[v] for v in np.flatnonzero(seen[:, i])], pixels[seen[:, i], i])
         for i in np.flatnonzero(seen.sum(0) >= 2)
     ]
-    return describe("landmarks", placed, tracks, used)
+    return describe("landmarks", [placed.get(v) for v in range(count)], tracks, used)
 
 
 def follow_skin(

@@ -164,8 +164,7 @@ def _write(path: Path, pixels: NDArray) -> None:
     """An image in the format of its suffix; JPEG almost without loss."""
     if pixels.dtype == np.uint16:
         path.write_bytes(cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes())
-        return
-    if path.suffix.lower() in (".jpg", ".jpeg"):
+    elif path.suffix.lower() in (".jpg", ".jpeg"):
         Image.fromarray(pixels).save(path, quality=_QUALITY, subsampling=0)
     else:
         Image.fromarray(pixels).save(path)
@@ -222,16 +221,19 @@ def read_exif_camera(path: Path, width: int, height: int) -> tuple[str, float | 
 def _focal(tags: dict[int, Any], width: int, height: int) -> float | None:
     """Focal length in pixels, None where it is not given or impossible."""
     equivalent = _number(tags.get(ExifTags.Base.FocalLengthIn35mmFilm))
-    if equivalent is not None:
-        return _plausible(equivalent / _DIAGONAL_35MM * math.hypot(width, height), width, height)
     length = _number(tags.get(ExifTags.Base.FocalLength))
     resolution = _number(tags.get(ExifTags.Base.FocalPlaneXResolution))
     unit = _MM_PER_UNIT.get(tags.get(ExifTags.Base.FocalPlaneResolutionUnit, 2))
-    if length is None or resolution is None or unit is None:
+    if equivalent is not None:
+        focal = equivalent / _DIAGONAL_35MM * math.hypot(width, height)
+    elif length is not None and resolution is not None and unit is not None:
+        # The resolution is of the picture as the camera wrote it; this one may have been scaled since.
+        original = _number(tags.get(ExifTags.Base.ExifImageWidth)) or width
+        focal = length * resolution / unit * width / original
+    else:
         return None
-    # The resolution is of the picture as the camera wrote it; this one may have been scaled since.
-    original = _number(tags.get(ExifTags.Base.ExifImageWidth)) or width
-    return _plausible(length * resolution / unit * width / original, width, height)
+    low, high = (share * max(width, height) for share in _PLAUSIBLE)
+    return focal if low <= focal <= high else None
 
 
 def _number(value: Any) -> float | None:
@@ -241,11 +243,6 @@ def _number(value: Any) -> float | None:
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     return number if math.isfinite(number) and number > 0 else None
-
-
-def _plausible(focal: float, width: int, height: int) -> float | None:
-    low, high = (share * max(width, height) for share in _PLAUSIBLE)
-    return focal if low <= focal <= high else None
 
 
 def is_video(path: Path) -> bool:

@@ -69,12 +69,6 @@ class Solution:
     points: int
     asked: tuple[int, ...]
 
-    def camera(self, view: int) -> Camera:
-        """The camera of a photo that was placed."""
-        camera = self.cameras[view]
-        assert camera is not None
-        return camera
-
     @property
     def placed(self) -> list[int]:
         """Indices of the photos that have a camera."""
@@ -172,7 +166,8 @@ def _triangulated(
     """Landmarks in space by the solution's cameras, and each photo's agreement."""
     agreement = np.full(count, np.nan)
     try:
-        points = triangulate([solution.camera(v) for v in placed], landmarks.select(placed))
+        cameras = [camera for v in placed if (camera := solution.cameras[v]) is not None]
+        points = triangulate(cameras, landmarks.select(placed))
     except LandmarkError:
         return None, agreement
     for v, residuals, weights in zip(placed, points.residuals, points.weights, strict=True):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mesoface.errors import MesofaceError
-from mesoface.evaluation.metrics import COMPLETE_WITHIN, WITHIN, DistanceStats, Evaluation
+from mesoface.evaluation.metrics import COMPLETE_WITHIN, WITHIN, Evaluation
 from mesoface.files.maps import write_png
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.mesh import Mesh
@@ -107,7 +107,17 @@ def round_limit(errors: NDArray[np.float64]) -> float:
 def rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     """The two directions as cells of ``COLUMNS``."""
     directions = {"ours → truth": evaluation.accuracy, "truth → ours": evaluation.completeness}
-    return [_cells(name, stats) for name, stats in directions.items()]
+    return [
+        (
+            name,
+            *(f"{length:.3f}" for length in (stats.mean, stats.median, stats.p90)),
+            f"{stats.bias:+.3f}",
+            *(f"{100 * share:.1f} %" for share in stats.within.values()),
+            f"{stats.normal_angle:.1f}°",
+            f"{stats.count:,}".replace(",", " "),
+        )
+        for name, stats in directions.items()
+    ]
 
 
 def summary(evaluation: Evaluation) -> str:
@@ -135,16 +145,3 @@ def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> 
         table.add_row(*row)
     console.print(table)
     console.print(summary(evaluation), highlight=False)
-
-
-def _cells(name: str, stats: DistanceStats) -> tuple[str, ...]:
-    lengths = (stats.mean, stats.median, stats.p90)
-    shares = (f"{100 * stats.within[f'{limit:g}']:.1f} %" for limit in WITHIN)
-    return (
-        name,
-        *(f"{value:.3f}" for value in lengths),
-        f"{stats.bias:+.3f}",
-        *shares,
-        f"{stats.normal_angle:.1f}°",
-        f"{stats.count:,}".replace(",", " "),
-    )

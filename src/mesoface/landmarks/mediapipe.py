@@ -357,14 +357,9 @@ class FaceNetworks:
             detector's score in [0, 1].
         """
         cut = where.cut(image, size)
-        for detector in (self._near, self._far):
-            detections = detector.process(cut).detections
-            if detections:
-                break
-        else:
-            return []
+        detections = self._near.process(cut).detections or self._far.process(cut).detections
         faces = []
-        for detection in detections:
+        for detection in detections or ():
             box = detection.location_data.relative_bounding_box
             eyes = np.array([[p.x, p.y] for p in detection.location_data.relative_keypoints[:2]])
             across = eyes[1] - eyes[0]

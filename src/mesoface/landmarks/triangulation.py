@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,24 +125,20 @@ def seed_weights(
     centers = np.stack([camera.center for camera in cameras])
     sample = np.argsort(-weights.sum(0), kind="stable")
     sample = np.sort(sample[:: max(1, len(sample) // _SAMPLE)][:_SAMPLE])
+
+    def face_of(i: int, j: int, some: Any = np.s_[:]) -> tuple[Array, Array]:
+        """The pair's points for some landmarks, and (V, N) 1 + squared errors of all views, in tolerances."""
+        two = np.zeros_like(weights[:, some])
+        two[[i, j]] = np.sqrt(weights[i, some] * weights[j, some])
+        points = nearest_to_rays(centers, rays[:, some], two)
+        error = relative_errors(cameras, points, keypoints[:, some], sizes)
+        return points, 1 + (error / _TOLERANCE) ** 2
+
     pairs, widest = _pairs(rays, weights)
-    best, best_score = weights, -1.0
-    for i, j in pairs:
-        two = np.zeros((len(cameras), len(sample)))
-        two[[i, j]] = np.sqrt(weights[i, sample] * weights[j, sample])
-        points = nearest_to_rays(centers, rays[:, sample], two)
-        error = relative_errors(cameras, points, keypoints[:, sample], sizes)
-        score = float((weights[:, sample] / (1 + (error / _TOLERANCE) ** 2)).sum())
-        if score > best_score:
-            best_score = score
-            two = np.zeros_like(weights)
-            two[[i, j]] = np.sqrt(weights[i] * weights[j])
-            points = nearest_to_rays(centers, rays, two)
-            error = relative_errors(cameras, points, keypoints, sizes)
-            # a landmark that the pair does not share starts from all views
-            kernel = np.where(np.isfinite(points).all(1), 1 / (1 + (error / _TOLERANCE) ** 2), 1.0)
-            best = weights * kernel
-    return best, widest
+    scores = [float((weights[:, sample] / face_of(i, j, sample)[1]).sum()) for i, j in pairs]
+    points, off = face_of(*pairs[int(np.argmax(scores))])
+    # a landmark that the pair does not share starts from all views
+    return weights * np.where(np.isfinite(points).all(1), 1 / off, 1.0), widest
 
 
 def relative_errors(cameras: Sequence[Camera], points: Array, keypoints: Array, sizes: Array) -> Array:
