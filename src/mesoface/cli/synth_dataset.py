@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mesoface.cli.resumable import Workers, resumable
+from mesoface.cli.options import Workers, resumable
 
 app = typer.Typer()
 
