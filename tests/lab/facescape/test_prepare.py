@@ -14,7 +14,6 @@ from mesoface.captures.load import load_capture
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.meshes import read_mesh
 from mesoface.lab.facescape.layout import CaptureId
-from mesoface.lab.facescape.maps import read_map
 from mesoface.lab.facescape.metadata import Scales, Selection, read_splits
 from mesoface.lab.facescape.prepare import prepare
 from mesoface.lab.facescape.settings import PrepareSettings
@@ -55,8 +54,8 @@ def test_the_scan_is_beside_the_photos_and_the_base_near_it(prepared, published:
 
 
 def test_maps_lead_to_the_scan(prepared):
-    position, normal = (read_map(prepared.folder, kind, "eval", GOOD) for kind in ("pos_map", "norm_map"))
-    displacement = read_map(prepared.folder, "mv_map", "eval", GOOD)
+    kinds = ("pos_map", "norm_map", "mv_map")
+    position, normal, displacement = (np.load(prepared.folder.map(kind, "eval", GOOD)) for kind in kinds)
     known = displacement != 0
     assert known.mean() > 0.4
     there = (position + normal * displacement[..., None])[known][::40]

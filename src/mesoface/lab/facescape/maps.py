@@ -11,14 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.errors import MesofaceError
 from mesoface.face_models.model import FaceModel
 from mesoface.files.atomic import atomic_file
-from mesoface.files.images import read_header
 from mesoface.files.maps import write_png
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
@@ -29,11 +26,6 @@ from mesoface.uvd.rasterize import rasterize_uv
 
 _FULL, _TOP, _LEFT = 512, 72, 128  # FaceScape's UV square, and the maps' window in it
 _REACH_MM = FULL_SCALE * STEP_MM
-_SHAPES: dict[MapKind, tuple[int, ...]] = {
-    "pos_map": (SIZE, SIZE, 3),
-    "norm_map": (SIZE, SIZE, 3),
-    "mv_map": (SIZE, SIZE),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,27 +81,6 @@ def write_maps(folder: PreparedFolder, split: str, id: CaptureId, maps: BaseMaps
                 np.save(temporary, value, allow_pickle=False)
 
 
-def read_map(folder: PreparedFolder, kind: MapKind, split: str, id: CaptureId) -> NDArray[np.float32]:
-    """One map of a capture, our own or a published one.
-
-    Raises:
-        MesofaceError: it is missing, is not a ``.npy`` of numbers, or has another shape.
-    """
-    path = folder.map(kind, split, id)
-    remedy = "prepare the capture again with `mesoface facescape prepare`"
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise MesofaceError(f"is no readable map ({error})", path=path, remedy=remedy) from error
-    if values.shape != _SHAPES[kind] or values.dtype.kind != "f":
-        raise MesofaceError(
-            f"contains {values.dtype} {values.shape}, a map of {_SHAPES[kind]} was expected",
-            path=path,
-            remedy=remedy,
-        )
-    return np.array(values, np.float32)
-
-
 def write_facial_mask(path: Path, model: FaceModel) -> None:
     """Write ``facial_mask.png``: the model's facial mask, in the maps' window of FaceScape's UV square."""
     topology = model.topology
@@ -117,22 +88,3 @@ def write_facial_mask(path: Path, model: FaceModel) -> None:
     whole = np.zeros((_FULL, _FULL), np.uint8)
     whole[_TOP : _TOP + SIZE, _LEFT : _LEFT + SIZE] = 255 * mask
     write_png(path, whole)
-
-
-def read_facial_mask(path: Path) -> NDArray[np.bool_]:
-    """(256, 256) True where the maps contain the face.
-
-    Raises:
-        MesofaceError: the file is missing, no image, or not 512 × 512.
-    """
-    header = read_header(path)
-    if header.size != (_FULL, _FULL):
-        raise MesofaceError(
-            f"is {header.width} × {header.height} pixels, {_FULL} × {_FULL} was expected",
-            path=path,
-            remedy="prepare the folder again",
-        )
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
-        raise MesofaceError("is no readable image", path=path, remedy="prepare the folder again")
-    return np.asarray(pixels[_TOP : _TOP + SIZE, _LEFT : _LEFT + SIZE] > 0)
