@@ -57,7 +57,7 @@ def command(
     `mesoface batch video/frames.txt --out faces --sequence --scale 1 --truth-name gt.ply`
     """
     from mesoface.files.targets import check_output_folder
-    from mesoface.lab.synthesis.folder import synthesize, synthesize_sequence
+    from mesoface.lab.synthesis.capture import synthesize, synthesize_sequence
     from mesoface.running.progress import progress_bars
 
     check_output_folder(

@@ -16,8 +16,15 @@ from mesoface.errors import IncompleteError
 from mesoface.files.meshes import read_mesh, write_ply
 from mesoface.geometry.camera import Camera
 from mesoface.lab.facescape.generate import write_published
-from mesoface.lab.facescape.layout import SCALES, SPLITS, CaptureId, PreparedFolder
-from mesoface.lab.facescape.metadata import Alignment, write_scales, write_splits
+from mesoface.lab.facescape.layout import (
+    SCALES,
+    SPLITS,
+    Alignment,
+    CaptureId,
+    PreparedFolder,
+    write_scales,
+    write_splits,
+)
 from mesoface.lab.facescape.prepare import prepare
 from mesoface.lab.facescape.settings import PrepareSettings
 

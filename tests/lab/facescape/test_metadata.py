@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mesoface.errors import MesofaceError
-from mesoface.lab.facescape.layout import CaptureId
-from mesoface.lab.facescape.metadata import (
+from mesoface.lab.facescape.layout import (
     Alignment,
+    CaptureId,
     Scales,
     Selection,
     read_splits,

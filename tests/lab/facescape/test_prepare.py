@@ -13,8 +13,7 @@ from mesoface.captures.lists import read_capture_list
 from mesoface.captures.load import load_capture
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.meshes import read_mesh
-from mesoface.lab.facescape.layout import CaptureId
-from mesoface.lab.facescape.metadata import Scales, Selection, read_splits
+from mesoface.lab.facescape.layout import CaptureId, Scales, Selection, read_splits
 from mesoface.lab.facescape.prepare import prepare
 from mesoface.lab.facescape.settings import PrepareSettings
 from tests.rendering.test_page import assert_sealed

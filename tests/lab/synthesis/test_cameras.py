@@ -9,8 +9,7 @@ import pytest
 
 from mesoface.captures.load import load_capture
 from mesoface.lab.synthesis.cameras import defocus, expose, make_rig, miscalibrate, noise_strength
-from mesoface.lab.synthesis.capture import photograph
-from mesoface.lab.synthesis.folder import write_capture
+from mesoface.lab.synthesis.capture import photograph, write_capture
 from mesoface.lab.synthesis.settings import SynthesisSettings
 
 TINY = {"views": 3, "width": 96, "height": 144, "detail_mm": 5.0, "supersample": 1}

@@ -15,8 +15,7 @@ from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.lab.synthesis.capture import photograph
-from mesoface.lab.synthesis.folder import synthesize
+from mesoface.lab.synthesis.capture import photograph, synthesize
 from mesoface.lab.synthesis.settings import SynthesisSettings
 
 TINY = SynthesisSettings(views=2, width=96, height=144, detail_mm=3.0)

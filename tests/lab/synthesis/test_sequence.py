@@ -11,8 +11,7 @@ import pytest
 from mesoface.captures.lists import read_capture_list
 from mesoface.captures.load import load_capture
 from mesoface.errors import MesofaceError
-from mesoface.lab.synthesis.capture import photograph, photograph_sequence
-from mesoface.lab.synthesis.folder import synthesize_sequence
+from mesoface.lab.synthesis.capture import photograph, photograph_sequence, synthesize_sequence
 from mesoface.lab.synthesis.settings import SynthesisSettings
 
 SETTINGS = SynthesisSettings(views=2, width=96, height=144, detail_mm=3.0)

@@ -17,8 +17,7 @@ from mesoface.captures.formats import facescape
 from mesoface.files.atomic import atomic_folder
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.camera import Camera, OpenCVLens
-from mesoface.lab.facescape.layout import SCALES, CaptureId
-from mesoface.lab.facescape.metadata import Alignment, write_scales
+from mesoface.lab.facescape.layout import SCALES, Alignment, CaptureId, write_scales
 from mesoface.lab.facescape.settings import GeneratorSettings
 from mesoface.lab.synthesis.capture import photograph
 from mesoface.running.progress import ProgressCallback, silent
@@ -99,7 +98,7 @@ def generate(
             kind="captures",
             workers=workers,
             done_before=len(jobs) - len(missing),
-            preload=["mesoface.lab.synthesis.folder"],
+            preload=["mesoface.lab.synthesis.capture"],
             progress=progress,
         )
     return root

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.lab.synthesis.noise import scatter
+from mesoface.lab.synthesis.anatomy import scatter
 
 # Light leaves skin a little beside the point where it entered, red furthest: it reaches past the terminator.
 _WRAP = np.array([0.25, 0.12, 0.08])

@@ -13,12 +13,10 @@ from scipy.spatial.transform import Rotation
 from mesoface.face_models.model import FaceModel
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis import anatomy
-from mesoface.lab.synthesis.head import Head, make_head, sample_expression
-from mesoface.lab.synthesis.missing_parts import make_eyes, make_neck
-from mesoface.lab.synthesis.pigment import CLOTH, paint
+from mesoface.lab.synthesis.head import Head, make_eyes, make_head, make_neck, sample_expression
 from mesoface.lab.synthesis.scene import Part
 from mesoface.lab.synthesis.settings import SynthesisSettings
-from mesoface.lab.synthesis.skin import Complexion, SkinRelief, make_relief
+from mesoface.lab.synthesis.skin import CLOTH, Complexion, SkinRelief, make_relief, paint
 
 OTHER_EXPRESSIONS = 3
 """Number of further expressions of a moving head; they overlap."""
