@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from mesoface.errors import MesofaceError
-from mesoface.lab.facescape.layout import EXPRESSIONS, CaptureId, RawCapture, find_raw_captures
+from mesoface.lab.facescape.layout import CaptureId, RawCapture, find_raw_captures
+from mesoface.lab.facescape.settings import EXPRESSIONS
 
 
 def test_a_capture_has_the_published_names():

@@ -1,4 +1,4 @@
-"""Names and places: FaceScape as published, and the prepared folder of Xiao et al. (AAAI 2022).
+"""FaceScape as published, and the prepared folder of Xiao et al. (AAAI 2022): names, places, metadata files.
 
 The prepared folder, theirs: ``id.json``, ``select_dict.json``, ``Rt_scale_dict.json``, ``facial_mask.png``,
 ``images/001/01/`` with undistorted photos and ``params.json``, ``fit_mesh/`` and ``maps/<split>/``. Added by
@@ -22,21 +22,15 @@ from numpy.typing import NDArray
 from mesoface.captures.formats.files import as_array, read_json
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_file
+from mesoface.lab.facescape.settings import EXPRESSIONS
 
 SPLITS, SELECTION, SCALES = "id.json", "select_dict.json", "Rt_scale_dict.json"
-EXPRESSIONS = (
-    "neutral", "smile", "mouth_stretch", "anger", "jaw_left",
-    "jaw_right", "jaw_forward", "mouth_left", "mouth_right", "dimpler",
-    "chin_raiser", "lip_puckerer", "lip_funneler", "sadness", "lip_roll",
-    "grin", "cheek_blowing", "eye_closed", "brow_raiser", "brow_lower",
-)  # fmt: skip
-"""Names of the expressions 1, 2, … 20."""
-
+TRAIN, VALIDATION, EVAL = "train", "validation", "eval"
 _KEY = re.compile(r"(\d{3,4})_(\d{2})")
-_PERSON = re.compile(r"\d{1,4}")
-_EXPRESSION = re.compile(r"(\d{1,2})_[a-z_]+")  # 1_neutral
-_PREPARED = re.compile(r"\d{2}")  # 01, as in the layout of Xiao et al.
+# 1/1_neutral as published, 001/01 as in the layout of Xiao et al.
+_RAW = re.compile(r"(\d{1,4})/(?:(\d{1,2})_[a-z_]+|(\d{2}))")
 _PHOTOS = ("imgs", "images")
+_REMEDY = "docs/facescape.md shows the file"
 MapKind = Literal["pos_map", "norm_map", "mv_map"]
 
 
@@ -128,32 +122,17 @@ def find_raw_captures(root: str | Path) -> dict[CaptureId, RawCapture]:
 
 
 def _captures_in(folder: Path, root: Path) -> Iterator[RawCapture]:
-    """Captures of the people whose folders are in ``folder``."""
-    if not folder.is_dir():
-        return
-    for person in folder.iterdir():
-        if not (_PERSON.fullmatch(person.name) and person.is_dir() and int(person.name)):
+    """Captures of the people whose folders are in ``folder``; scans are beside them or below ``mesh``."""
+    for place in folder.glob("*/*/"):
+        match = _RAW.fullmatch(f"{place.parent.name}/{place.name}")
+        if match is None:
             continue
-        for capture in person.iterdir():
-            number = _expression_number(capture.name)
-            if number is not None and capture.is_dir():
-                id = CaptureId(int(person.name), number)
-                yield RawCapture(id, capture, _scan_of(id, capture, root))
-
-
-def _expression_number(name: str) -> int | None:
-    match = _EXPRESSION.fullmatch(name)
-    text = match[1] if match else name if _PREPARED.fullmatch(name) else "0"
-    return int(text) if 1 <= int(text) <= len(EXPRESSIONS) else None
-
-
-def _scan_of(id: CaptureId, folder: Path, root: Path) -> Path | None:
-    """The scan beside a capture's folder, or below ``mesh``."""
-    places = (
-        folder.parent / f"{folder.name}.ply",
-        root / "mesh" / str(id.person) / f"{id.expression_name}.ply",
-    )
-    return next((place for place in places if place.is_file()), None)
+        try:
+            id = CaptureId(int(match[1]), int(match[2] or match[3]))
+        except ValueError:
+            continue
+        scans = (place.parent / f"{place.name}.ply", root / f"mesh/{id.person}/{id.expression_name}.ply")
+        yield RawCapture(id, place, next(filter(Path.is_file, scans), None))
 
 
 @dataclass(frozen=True)
@@ -230,10 +209,6 @@ class PreparedFolder:
         return id if self.images(id).resolve() == images else None
 
 
-_REMEDY = "docs/facescape.md shows the file"
-TRAIN, VALIDATION, EVAL = "train", "validation", "eval"
-
-
 @dataclass(frozen=True, eq=False)
 class Alignment:
     """From a capture's world, of cameras and scan, to FaceScape's template: ``x → R (mm_per_unit · x) + t``.
@@ -258,14 +233,12 @@ class ById:
         path: the file.
 
     Raises:
-        MesofaceError: it cannot be read, is larger than 64 MB, or is no JSON object.
+        MesofaceError: it cannot be read, is larger than 32 MB, or is no JSON object.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        if not self.path.is_file():
-            raise MesofaceError("no such file", path=path, remedy=_REMEDY)
-        self._content = read_json(self.path)
+        self._content = _read(self.path)
 
     def get(self, id: CaptureId) -> Any:
         """The value of a capture, or None."""
@@ -338,9 +311,7 @@ def read_splits(path: str | Path) -> dict[str, list[CaptureId]]:
         MesofaceError: the file cannot be read, names no capture, or puts one into two splits.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MesofaceError("no such file", path=path, remedy=_REMEDY)
-    content = read_json(path)
+    content = _read(path)
     splits: dict[str, list[CaptureId]] = {}
     split_of: dict[CaptureId, str] = {}
     for split, keys in content.items():
@@ -358,6 +329,12 @@ def read_splits(path: str | Path) -> dict[str, list[CaptureId]]:
     if not split_of:
         raise MesofaceError("names no capture", path=path, remedy=_REMEDY)
     return splits
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise MesofaceError("no such file", path=path, remedy=_REMEDY)
+    return read_json(path)
 
 
 def write_splits(path: Path, splits: Mapping[str, Iterable[CaptureId]]) -> None:
@@ -417,10 +394,9 @@ def split_people(
     for split, share in ((EVAL, eval_share), (VALIDATION, validation_share)):
         wanted = max(least, round(share * len(people))) if share else 0
         there = sum(given == split for given in splits.values())
-        free = sorted((person for person in people if person not in splits), key=lambda p: _draw(p, seed))
+        free = sorted(
+            (person for person in people if person not in splits),
+            key=lambda person: sha256(f"{seed} {person}".encode()).hexdigest(),
+        )
         splits |= dict.fromkeys(free[: max(0, wanted - there)], split)
     return {person: splits.get(person, TRAIN) for person in sorted(people)}
-
-
-def _draw(person: int, seed: int) -> str:
-    return sha256(f"{seed} {person}".encode()).hexdigest()

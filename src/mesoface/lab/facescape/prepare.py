@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 import mesoface
 from mesoface.captures.formats import facescape
@@ -55,6 +56,11 @@ from mesoface.running.workers import run_jobs
 MANIFEST = "prepare.json"
 _RECIPE = 1  # to be raised when the same capture is prepared differently
 _QUALITY = 95  # of the JPEG files
+_MAX_RECORD = 1 << 20  # bytes
+COLUMNS = (
+    "capture", "expression", "split", "status", "views", "mm_per_unit", "landmark_error_px", "known", "notes",
+)  # fmt: skip
+"""Of ``captures.csv``."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,24 @@ class PrepareJob:
     mm_per_unit: float
     views: tuple[int, ...] | None
     settings: PrepareSettings
+
+
+class Record(BaseModel):
+    """What was done for a capture."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: Annotated[
+        CaptureId,
+        BeforeValidator(lambda value: CaptureId.parse(value) if isinstance(value, str) else value),
+        PlainSerializer(str),
+    ]
+    split: str
+    views: tuple[int, ...] = Field(description="numbers of the photos that were kept")
+    mm_per_unit: Annotated[float, Field(gt=0)]
+    scan: bool = Field(description="whether the true surface is known")
+    known: float = Field(description="share of the facial mask whose displacement is known")
+    landmark_error_px: float = Field(description="median distance of the base mesh's landmarks in the photos")
+    notes: tuple[str, ...] = Field(description="what was left out or adapted, one sentence each")
 
 
 def prepare_capture(job: PrepareJob) -> None:
@@ -113,19 +137,18 @@ def prepare_capture(job: PrepareJob) -> None:
     base = face.fit.mesh
     write_obj(folder.fit_mesh(id), base.with_vertices(base.vertices / job.mm_per_unit))
     write_maps(folder, job.split, id, maps)
-    write_record(
-        folder,
-        Record(
-            id=id,
-            split=job.split,
-            views=tuple(numbers),
-            mm_per_unit=job.mm_per_unit,
-            scan=job.raw.scan is not None,
-            known=round(maps.known, 4),
-            landmark_error_px=round(float(np.nanmedian(face.fit.residuals)), 3),
-            notes=(*source.notes, *notes, *face.warnings),
-        ),
+    record = Record(
+        id=id,
+        split=job.split,
+        views=tuple(numbers),
+        mm_per_unit=job.mm_per_unit,
+        scan=job.raw.scan is not None,
+        known=round(maps.known, 4),
+        landmark_error_px=round(float(np.nanmedian(face.fit.residuals)), 3),
+        notes=(*source.notes, *notes, *face.warnings),
     )
+    with atomic_file(folder.record(id)) as temporary:
+        temporary.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def _maps(job: PrepareJob, face: Face) -> BaseMaps:
@@ -260,42 +283,6 @@ def _splits(
     return {id: by_person[id.person] for id in captures}
 
 
-COLUMNS = (
-    "capture", "expression", "split", "status", "views", "mm_per_unit", "landmark_error_px", "known", "notes",
-)  # fmt: skip
-"""Of ``captures.csv``."""
-_MAX_BYTES = 1 << 20
-
-
-class Record(BaseModel):
-    """What was done for a capture."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-    id: CaptureId
-    split: str
-    views: tuple[int, ...] = Field(description="numbers of the photos that were kept")
-    mm_per_unit: Annotated[float, Field(gt=0)]
-    scan: bool = Field(description="whether the true surface is known")
-    known: float = Field(description="share of the facial mask whose displacement is known")
-    landmark_error_px: float = Field(description="median distance of the base mesh's landmarks in the photos")
-    notes: tuple[str, ...] = Field(description="what was left out or adapted, one sentence each")
-
-    @field_validator("id", mode="before")
-    @classmethod
-    def _parse_id(cls, value: Any) -> Any:
-        return CaptureId.parse(value) if isinstance(value, str) else value
-
-    @field_serializer("id")
-    def _write_id(self, id: CaptureId) -> str:
-        return id.key
-
-
-def write_record(folder: PreparedFolder, record: Record) -> None:
-    """Write a capture's record: it is complete now."""
-    with atomic_file(folder.record(record.id)) as temporary:
-        temporary.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-
 def read_records(folder: PreparedFolder) -> dict[CaptureId, Record]:
     """The records of all complete captures, sorted.
 
@@ -308,8 +295,8 @@ def read_records(folder: PreparedFolder) -> dict[CaptureId, Record]:
 
 def _read_record(file: Path) -> Record:
     try:
-        if file.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"larger than {_MAX_BYTES >> 20} MB")
+        if file.stat().st_size > _MAX_RECORD:
+            raise ValueError(f"larger than {_MAX_RECORD >> 20} MB")
         return Record.model_validate_json(file.read_bytes())
     except (OSError, ValueError) as error:
         what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
@@ -352,51 +339,35 @@ def write_summary(
     rows = _rows(records, failed)
     with atomic_file(folder.table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
+    page = render(
+        Path(__file__).parent / "templates" / "prepared.html",
+        title=f"FaceScape prepared: {folder.root.resolve().name}",
+        facts=[
+            (len(records), "captures prepared"),
+            *((n, split) for split, n in sorted(Counter(r.split for r in records.values()).items())),
+            (sum(not record.scan for record in records.values()), "without a scan"),
+            (len(failed), "failed"),
+        ],
+        failed=[(f"{id.key} {id.expression_name}", reason) for id, reason in sorted(failed.items())],
+        columns=[name.replace("_", " ") for name in COLUMNS[:-1]],
+        rows=[row[:-1] for row in rows],
+        adapted=[(id.key, "; ".join(record.notes)) for id, record in records.items() if record.notes],
+    )
     with atomic_file(folder.report) as temporary:
-        temporary.write_text(_page(folder, records, failed, rows), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
 
 
 def _rows(records: Mapping[CaptureId, Record], failed: Mapping[CaptureId, str]) -> list[tuple[str, ...]]:
     """The cells of ``COLUMNS`` of every capture."""
-    rows = list[tuple[str, ...]]()
-    for id in sorted({*records, *failed}):
-        head = (id.key, id.expression_name)
-        if id in failed:
-            rows.append((*head, "", "failed", "", "", "", "", failed[id]))
-            continue
-        record = records[id]
-        figures = (f"{record.mm_per_unit:.6g}", f"{record.landmark_error_px:.2f}", f"{record.known:.3f}")
-        status = "prepared" if record.scan else "no scan"
-        rows.append((*head, record.split, status, str(len(record.views)), *figures, "; ".join(record.notes)))
-    return rows
-
-
-def _page(
-    folder: PreparedFolder,
-    records: Mapping[CaptureId, Record],
-    failed: Mapping[CaptureId, str],
-    rows: list[tuple[str, ...]],
-) -> str:
-    title = f"FaceScape prepared: {folder.root.resolve().name}"
-    by_split = {split: sum(r.split == split for r in records.values()) for split in _split_names(records)}
-    figures = [
-        (str(len(records)), "captures prepared"),
-        *((str(count), split) for split, count in by_split.items()),
-        (str(sum(not record.scan for record in records.values())), "without a scan"),
-        (str(len(failed)), "failed"),
-    ]
-    reasons = [(f"{id.key} {id.expression_name}", reason) for id, reason in sorted(failed.items())]
-    left_out = [(id.key, "; ".join(record.notes)) for id, record in records.items() if record.notes]
-    return render(
-        Path(__file__).parent / "templates" / "prepared.html",
-        title=title,
-        facts=figures,
-        failed=reasons,
-        columns=[name.replace("_", " ") for name in COLUMNS[:-1]],
-        rows=[row[:-1] for row in rows],
-        adapted=left_out,
-    )
-
-
-def _split_names(records: Mapping[CaptureId, Record]) -> list[str]:
-    return sorted({record.split for record in records.values()})
+    cells = {id: ("", "failed", "", "", "", "", reason) for id, reason in failed.items()}
+    for id, record in records.items():
+        cells[id] = (
+            record.split,
+            "prepared" if record.scan else "no scan",
+            str(len(record.views)),
+            f"{record.mm_per_unit:.6g}",
+            f"{record.landmark_error_px:.2f}",
+            f"{record.known:.3f}",
+            "; ".join(record.notes),
+        )
+    return [(id.key, id.expression_name, *cells[id]) for id in sorted(cells)]
