@@ -32,6 +32,9 @@ from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.lab.synthesis.subject import OTHER_EXPRESSIONS, REST, Motion, Pose, Subject, chance, placed
 from mesoface.running.progress import ProgressCallback, silent
 
+LIST = "frames.txt"
+"""The list of a synthetic sequence's frames, in their order."""
+
 
 @dataclass(frozen=True, eq=False)
 class SyntheticCapture:
@@ -234,10 +237,6 @@ def _seen_pixels(truth: Mesh, camera: Camera) -> NDArray[np.bool_]:
     mask = np.zeros((camera.height, camera.width), bool)
     mask[row[inside], column[inside]] = True
     return mask
-
-
-LIST = "frames.txt"
-"""The list of a synthetic sequence's frames, in their order."""
 
 
 def synthesize(
