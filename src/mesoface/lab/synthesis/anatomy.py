@@ -17,9 +17,12 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.errors import FaceModelError
 from mesoface.face_models.model import FaceModel
+from mesoface.geometry.lens import Array
 from mesoface.geometry.mesh import Mesh
 
 SCHEME = "mediapipe478"
+Canvas = NDArray[np.float32]
+"""(rows, columns) values drawn on a :class:`Chart`."""
 # Rings and lines of the 468-point topology; "right" is the subject's right.
 LIPS_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 LIPS_INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
@@ -41,7 +44,7 @@ FACE_OVAL = (
 )
 
 
-def landmark_positions(model: FaceModel, vertices: NDArray[np.float64]) -> NDArray[np.float64]:
+def landmark_positions(model: FaceModel, vertices: Array) -> Array:
     """(478, 3) landmarks on the model's mesh at ``vertices`` (N, 3); NaN where the model has none.
 
     Raises:
@@ -77,11 +80,11 @@ class Chart:
         resolution: mm per pixel of the canvas.
     """
 
-    landmarks: NDArray[np.float64]
+    landmarks: Array
     resolution: float = 0.2
 
     @cached_property
-    def _frame(self) -> tuple[float, float, NDArray[np.float64], tuple[int, int]]:
+    def _frame(self) -> tuple[float, float, Array, tuple[int, int]]:
         """Axis depth and radius of the cylinder, lower corner of the canvas, its (rows, columns)."""
         sides = self.landmarks[list(JAW_SIDES)]
         depth, radius = float(sides[:, 2].mean()) - 10.0, float(np.abs(sides[:, 0]).mean())
@@ -96,28 +99,28 @@ class Chart:
         """(rows, columns) of the canvas."""
         return self._frame[3]
 
-    def flatten(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    def flatten(self, points: Array) -> Array:
         """(..., 3) points of the reference face → (..., 2) s and y, mm."""
         depth, radius, _, _ = self._frame
         s = radius * np.arctan2(points[..., 0], points[..., 2] - depth)
         return np.stack([s, points[..., 1]], -1)
 
-    def landmark(self, index: int | ArrayLike, *, up: float = 0.0) -> NDArray[np.float64]:
+    def landmark(self, index: int | ArrayLike, *, up: float = 0.0) -> Array:
         """(..., 2) s and y of landmarks, or of places ``up`` mm above them."""
         return self.flatten(self.landmarks[np.asarray(index)]) + np.array([0.0, up])
 
-    def pixels(self, sy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def pixels(self, sy: Array) -> Array:
         """(..., 2) s and y → (..., 2) column and row of the canvas."""
         return (sy - self._frame[2]) / self.resolution
 
-    def polygon(self, sy: NDArray[np.float64], feather: float) -> NDArray[np.float32]:
+    def polygon(self, sy: Array, feather: float) -> Canvas:
         """Canvas that is 1 inside the closed curve ``sy`` (K, 2) and falls to 0 over ``feather`` mm."""
         canvas = np.zeros(self.shape, np.uint8)
         corners = np.round(self.pixels(sy) * 16).astype(np.int32)
         cv2.fillPoly(canvas, [corners], 255, cv2.LINE_AA, shift=4)
         return self.blur(canvas.astype(np.float32) / 255, feather / 2)
 
-    def blob(self, sy: ArrayLike, sigma: float | tuple[float, float]) -> NDArray[np.float32]:
+    def blob(self, sy: ArrayLike, sigma: float | tuple[float, float]) -> Canvas:
         """Canvas with a Gaussian of height 1 and ``sigma`` mm (along s, along y) at ``sy`` (2,)."""
         column, row = self.pixels(np.asarray(sy, np.float64))
         sx, sy_ = np.broadcast_to(np.asarray(sigma, np.float64) / self.resolution, 2)
@@ -125,9 +128,7 @@ class Chart:
         y = np.exp(-(((np.arange(self.shape[0]) - row) / sy_) ** 2) / 2)
         return np.outer(y, x).astype(np.float32)
 
-    def strokes(
-        self, sy: NDArray[np.float64], weight: NDArray[np.float64], sigma: float
-    ) -> NDArray[np.float32]:
+    def strokes(self, sy: Array, weight: Array, sigma: float) -> Canvas:
         """Canvas of soft lines.
 
         Args:
@@ -148,13 +149,13 @@ class Chart:
         canvas *= np.sqrt(2 * np.pi) * sigma / self.resolution**2
         return self.blur(canvas.reshape(self.shape).astype(np.float32), sigma)
 
-    def blur(self, canvas: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    def blur(self, canvas: Canvas, sigma: float) -> Canvas:
         """Gaussian blur by ``sigma`` mm."""
         if sigma < 0.3 * self.resolution:
             return canvas
         return cv2.GaussianBlur(canvas, (0, 0), sigma / self.resolution, borderType=cv2.BORDER_REPLICATE)
 
-    def sample(self, canvas: NDArray[np.float32], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sample(self, canvas: Canvas, points: Array) -> Array:
         """(N,) bilinear values of ``canvas`` at points (N, 3) of the reference face; 0 outside of it."""
         column, row = self.pixels(self.flatten(points)).T
         return map_coordinates(canvas, [row, column], order=1, mode="constant", cval=0.0)
@@ -166,14 +167,14 @@ _SPLINE_STD = (151 / 315) ** 1.5
 
 
 def solid_noise(
-    points: NDArray[np.float64],
+    points: Array,
     wavelength: float,
     rng: np.random.Generator,
     *,
     octaves: int = 1,
     gain: float = 0.6,
-    spacing: NDArray[np.float64] | None = None,
-) -> NDArray[np.float64]:
+    spacing: Array | None = None,
+) -> Array:
     """Smooth noise of zero mean and unit variance: white noise on a lattice, cubic B-spline interpolated.
 
     Args:
@@ -204,8 +205,8 @@ def solid_noise(
 
 
 def scatter(
-    mesh: Mesh, density: NDArray[np.float64] | float, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    mesh: Mesh, density: Array | float, rng: np.random.Generator
+) -> tuple[Array, NDArray[np.int64], Array]:
     """Random points on a surface.
 
     Args:
@@ -227,9 +228,7 @@ def scatter(
     return np.einsum("kc,kcd->kd", bary, mesh.face_corners()[face]), face, bary
 
 
-def cell_distances(
-    points: NDArray[np.float64], seeds: NDArray[np.float64], *, reach: float
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def cell_distances(points: Array, seeds: Array, *, reach: float) -> tuple[Array, NDArray[np.int64]]:
     """Distances to the two nearest seeds (Worley 1996).
 
     Args:

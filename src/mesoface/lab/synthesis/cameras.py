@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.files.colour import LUMINANCE, encode_srgb
 from mesoface.geometry.camera import Camera, OpenCVLens, look_at
+from mesoface.geometry.lens import Array
 from mesoface.geometry.mesh import unit
 from mesoface.lab.synthesis.scene import LitScene, towards
 from mesoface.lab.synthesis.settings import SynthesisSettings
@@ -138,7 +139,7 @@ def render(scene: LitScene, camera: Camera, supersample: int) -> NDArray[np.floa
     return image
 
 
-def ray_grid(camera: Camera) -> Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]:
+def ray_grid(camera: Camera) -> Callable[[Array, Array], Array]:
     """A fast version of ``camera.rays`` for pixels on a grid.
 
     A lens is smooth, so its inverse is computed every 16 pixels and splined between, to better than 1e-6 px.
@@ -151,14 +152,14 @@ def ray_grid(camera: Camera) -> Callable[[NDArray[np.float64], NDArray[np.float6
     known = camera.rays(np.stack(np.meshgrid(x, y), -1))
     splines = [RectBivariateSpline(y, x, known[..., k]) for k in range(3)]
 
-    def rays(columns: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def rays(columns: Array, rows: Array) -> Array:
         return unit(np.stack([spline(rows, columns) for spline in splines], -1).reshape(-1, 3))
 
     return rays
 
 
 def _radiance(
-    scene: LitScene, camera: Camera, directions: NDArray[np.float64]
+    scene: LitScene, camera: Camera, directions: Array
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(N, 3) radiance, 0 where a ray misses the scene, and (N,) whether it hits."""
     hits = scene.caster.cast(camera.center, directions)

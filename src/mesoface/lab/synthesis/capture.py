@@ -24,6 +24,7 @@ from mesoface.face_models.model import FaceModel
 from mesoface.files.atomic import atomic_folder
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.camera import Camera
+from mesoface.geometry.lens import Array
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis.cameras import defocus, expose, make_rig, meter, miscalibrate, render
 from mesoface.lab.synthesis.head import coarse_truth
@@ -55,7 +56,7 @@ class SyntheticCapture:
     cameras: tuple[Camera, ...]
     calibration: tuple[Camera, ...]
     truth: Mesh
-    truth_error: NDArray[np.float64]
+    truth_error: Array
     scene: LitScene
     subject: Subject
     gain: float
@@ -148,8 +149,8 @@ class Studio:
     subject: Subject
     cameras: tuple[Camera, ...]
     calibration: tuple[Camera, ...]
-    turn: NDArray[np.float64]
-    shift: NDArray[np.float64]
+    turn: Array
+    shift: Array
 
     @classmethod
     def set_up(

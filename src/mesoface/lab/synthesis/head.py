@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import cg
 
 from mesoface.face_models.model import FaceModel
+from mesoface.geometry.lens import Array
 from mesoface.geometry.mesh import Mesh, compact, unit
 from mesoface.geometry.subdivision import grow_faces, split_long_edges, subdivide_loop
 from mesoface.lab.synthesis import anatomy
@@ -40,9 +41,7 @@ class CoarseFace:
     halved: list[NDArray[np.int64]]
 
 
-def coarse_truth(
-    coarse: CoarseFace, mesh: Mesh, facial: NDArray[np.bool_]
-) -> tuple[Mesh, NDArray[np.float64]]:
+def coarse_truth(coarse: CoarseFace, mesh: Mesh, facial: NDArray[np.bool_]) -> tuple[Mesh, Array]:
     """Fit the coarse triangles to a fine surface by least squares over the fine one's vertices.
 
     Args:
@@ -91,25 +90,22 @@ class Head:
     """
 
     mesh: Mesh
-    reference: NDArray[np.float64]
+    reference: Array
     facial: NDArray[np.bool_]
-    grown: NDArray[np.float64]
-    opening: NDArray[np.float64]
-    spacing: NDArray[np.float64]
-    landmarks: NDArray[np.float64]
+    grown: Array
+    opening: Array
+    spacing: Array
+    landmarks: Array
     chart: Chart
-    identity: NDArray[np.float64]
-    expression: NDArray[np.float64]
+    identity: Array
+    expression: Array
     coarse: CoarseFace | None
-    motions: NDArray[np.float64]
-    landmark_motions: NDArray[np.float64]
+    motions: Array
+    landmark_motions: Array
 
 
 def make_head(
-    model: FaceModel,
-    settings: SynthesisSettings,
-    rng: np.random.Generator,
-    others: Sequence[NDArray[np.float64]] = (),
+    model: FaceModel, settings: SynthesisSettings, rng: np.random.Generator, others: Sequence[Array] = ()
 ) -> Head:
     """Draw an identity and an expression from ``model``'s prior and refine the surface.
 
@@ -164,7 +160,7 @@ def make_head(
     )
 
 
-def sample_expression(count: int, strength: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def sample_expression(count: int, strength: float, rng: np.random.Generator) -> Array:
     """(count,) coefficients: a few modes are active, as in real expressions, the others 0."""
     active = rng.uniform(size=count) < min(1.0, 6.0 / max(count, 1))
     return np.where(active, np.clip(np.abs(rng.standard_normal(count)), 0, 2), 0.0) * strength
@@ -178,7 +174,7 @@ def _connected_to(faces: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArra
     return np.isin(label[faces[:, 0]], np.unique(label[faces[chosen, 0]]))
 
 
-def _opening_depth(chart: Chart, points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _opening_depth(chart: Chart, points: Array) -> Array:
     """(N,) mm to push points between the eyelids or the lips back: a pocket that deepens from its rim."""
     depth = np.zeros(len(points))
     front = points[:, 2] > np.nanmin(chart.landmarks[:, 2])
@@ -190,11 +186,8 @@ def _opening_depth(chart: Chart, points: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def _refine(
-    values: NDArray[np.float64],
-    faces: NDArray[np.int64],
-    facial: NDArray[np.bool_],
-    settings: SynthesisSettings,
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], CoarseFace | None]:
+    values: Array, faces: NDArray[np.int64], facial: NDArray[np.bool_], settings: SynthesisSettings
+) -> tuple[Array, NDArray[np.int64], NDArray[np.bool_], CoarseFace | None]:
     """Subdivide everything smoothly, then split long edges in and near the facial region."""
     fine = grow_faces(faces, facial, rings=2)
     for _ in range(3):
@@ -215,7 +208,7 @@ def _refine(
     return values, faces, facial[parent], coarse
 
 
-def _spacing(points: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
+def _spacing(points: Array, faces: NDArray[np.int64]) -> Array:
     """(N,) mean length of the sides of the faces at each point."""
     perimeter = sum(np.linalg.norm(points[faces[:, i]] - points[faces[:, i - 1]], axis=1) for i in range(3))
     count = np.bincount(faces.ravel(), minlength=len(points))
@@ -229,9 +222,7 @@ _LID_GAP = 0.3  # mm between the eyeball and the edge of the lids
 _EYE_RINGS, _EYE_SECTORS = 120, 160
 
 
-def close_behind(
-    values: NDArray[np.float64], faces: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
+def close_behind(values: Array, faces: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64], int]:
     """Grow a rounded back from the outer rim of a face, if the surface is open behind.
 
     The back is half an ellipsoid that is bent to meet the rim, not an actual skull.
@@ -269,7 +260,7 @@ def longest_rim(faces: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array(best, np.int64)
 
 
-def _back(vertices: NDArray[np.float64], rim: NDArray[np.int64]) -> NDArray[np.float64]:
+def _back(vertices: Array, rim: NDArray[np.int64]) -> Array:
     """((RINGS - 1)·K + 1, 3) vertices behind the rim, ring by ring, the pole last."""
     start = vertices[rim]
     height, width = np.ptp(start[:, 1]), np.ptp(start[:, 0])
@@ -282,7 +273,7 @@ def _back(vertices: NDArray[np.float64], rim: NDArray[np.int64]) -> NDArray[np.f
     up = np.where(around > 0, 0.62, 0.45) * height * np.sin(around)  # the nape is narrower than the crown
     begin = -np.arcsin(np.clip(offset[:, 2] / depth, -0.9, 0.9))
 
-    def ellipsoid(t: float) -> NDArray[np.float64]:
+    def ellipsoid(t: float) -> Array:
         polar = begin + t * (np.pi / 2 - begin)
         return center + np.stack([side * np.cos(polar), up * np.cos(polar), -depth * np.sin(polar)], 1)
 
@@ -307,7 +298,7 @@ def _rings(rim: NDArray[np.int64], first: int) -> NDArray[np.int64]:
     return np.concatenate(faces)
 
 
-def make_neck(landmarks: NDArray[np.float64]) -> Mesh:
+def make_neck(landmarks: Array) -> Mesh:
     """A plain neck that widens to shoulders, for a face model that has none.
 
     Args:
@@ -333,7 +324,7 @@ def _tube(rings: int, sectors: int) -> tuple[NDArray[np.int64], ...]:
     return grid[:-1].ravel(), beside[:-1].ravel(), grid[1:].ravel(), beside[1:].ravel()
 
 
-def make_eyes(landmarks: NDArray[np.float64], gaze_at: ArrayLike, rng: np.random.Generator) -> list[Part]:
+def make_eyes(landmarks: Array, gaze_at: ArrayLike, rng: np.random.Generator) -> list[Part]:
     """Both eyeballs.
 
     Args:
@@ -355,7 +346,7 @@ def make_eyes(landmarks: NDArray[np.float64], gaze_at: ArrayLike, rng: np.random
     return parts
 
 
-def eyeball_center(lids: NDArray[np.float64]) -> NDArray[np.float64]:
+def eyeball_center(lids: Array) -> Array:
     """(3,) centre of a sphere that touches the lids from behind without coming through between the corners.
 
     Args:
@@ -370,18 +361,12 @@ def eyeball_center(lids: NDArray[np.float64]) -> NDArray[np.float64]:
     return middle - [0, 0, depth.max()]
 
 
-def _iris_colour(rng: np.random.Generator) -> NDArray[np.float64]:
+def _iris_colour(rng: np.random.Generator) -> Array:
     palette = np.array([[0.07, 0.035, 0.015], [0.12, 0.065, 0.025], [0.10, 0.10, 0.045], [0.09, 0.15, 0.20]])
     return palette[rng.integers(len(palette))] * rng.uniform(0.8, 1.4)
 
 
-def _eyeball(
-    center: NDArray[np.float64],
-    gaze: NDArray[np.float64],
-    colour: NDArray[np.float64],
-    pupil: float,
-    rng: np.random.Generator,
-) -> Part:
+def _eyeball(center: Array, gaze: Array, colour: Array, pupil: float, rng: np.random.Generator) -> Part:
     """A sphere with its pole at the pupil, finer towards it."""
     polar = np.pi * np.linspace(0, 1, _EYE_RINGS) ** 1.5
     around = np.linspace(0, 2 * np.pi, _EYE_SECTORS, endpoint=False)
@@ -411,6 +396,6 @@ def _eyeball(
     return Part(mesh, albedo, np.full(len(vertices), 1.2), np.full(len(vertices), 700.0))
 
 
-def _step(edge: float, value: NDArray[np.float64], softness: float) -> NDArray[np.float64]:
+def _step(edge: float, value: Array, softness: float) -> Array:
     """1 below ``edge``, 0 above."""
     return 1 / (1 + np.exp(np.clip((value - edge) / softness * 3, -50, 50)))

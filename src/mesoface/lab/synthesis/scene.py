@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from mesoface.geometry.lens import Array
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.lab.synthesis.anatomy import scatter
@@ -30,11 +31,11 @@ class Light:
         spread: sine of its angular radius.
     """
 
-    direction: NDArray[np.float64]
-    colour: NDArray[np.float64]
+    direction: Array
+    colour: Array
     spread: float
 
-    def wrapped(self, normals: NDArray[np.float64]) -> NDArray[np.float64]:
+    def wrapped(self, normals: Array) -> Array:
         """(N, 3) unit normals → (N, 3) irradiance with the terminator softened as on skin."""
         cosine = (normals @ self.direction)[:, None]
         return self.colour * np.maximum(cosine + _WRAP, 0) / (1 + _WRAP)
@@ -52,17 +53,17 @@ class Lighting:
     """
 
     lights: tuple[Light, ...]
-    sky: NDArray[np.float64]
-    ground: NDArray[np.float64]
-    backdrop: NDArray[np.float64]
+    sky: Array
+    ground: Array
+    backdrop: Array
 
-    def sky_irradiance(self, normals: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sky_irradiance(self, normals: Array) -> Array:
         """(N, 3) unit normals → (N, 3) ambient irradiance."""
         up = (0.5 + 0.5 * normals[:, 1])[:, None]
         return up * self.sky + (1 - up) * self.ground
 
 
-def towards(azimuth: float, elevation: float) -> NDArray[np.float64]:
+def towards(azimuth: float, elevation: float) -> Array:
     """(3,) unit direction from angles in radians: azimuth from +z to +x, elevation to +y."""
     across = np.cos(elevation)
     return np.array([np.sin(azimuth) * across, np.sin(elevation), np.cos(azimuth) * across])
@@ -100,9 +101,9 @@ class Part:
     """
 
     mesh: Mesh
-    albedo: NDArray[np.float64]
-    gloss: NDArray[np.float64]
-    sharpness: NDArray[np.float64]
+    albedo: Array
+    gloss: Array
+    sharpness: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,12 +151,8 @@ def light_scene(parts: Sequence[Part], lighting: Lighting, rng: np.random.Genera
 
 
 def _visibility(
-    caster: RayCaster,
-    normals: NDArray[np.float64],
-    part: NDArray[np.int64],
-    lighting: Lighting,
-    rng: np.random.Generator,
-) -> NDArray[np.float64]:
+    caster: RayCaster, normals: Array, part: NDArray[np.int64], lighting: Lighting, rng: np.random.Generator
+) -> Array:
     """(N, 1 + L) share of the sky (cosine-weighted) and of each light that each vertex sees."""
     mesh = caster.mesh
     front = 0.25 + (mesh.vertices[mesh.faces].mean(1)[:, 2] > np.percentile(mesh.vertices[:, 2], 25))
@@ -166,7 +163,7 @@ def _visibility(
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     origins = probes + _LIFT * normal
 
-    def share(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    def share(directions: Array) -> Array:
         rays = directions.shape[1]
         hits = caster.cast(np.repeat(origins, rays, 0), directions.reshape(-1, 3))
         return 1 - hits.hit.reshape(-1, rays).mean(1)
@@ -188,6 +185,6 @@ def _visibility(
     return np.einsum("nk,nkl->nl", weight / weight.sum(1, keepdims=True), measured[index])
 
 
-def _unit_sphere(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _unit_sphere(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     vectors = rng.standard_normal((*shape, 3))
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 from scipy.spatial import cKDTree
 
+from mesoface.geometry.lens import Array
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis import anatomy
-from mesoface.lab.synthesis.anatomy import Chart, cell_distances, scatter, solid_noise
+from mesoface.lab.synthesis.anatomy import Canvas, Chart, cell_distances, scatter, solid_noise
 from mesoface.lab.synthesis.head import Head
 
 _STEP = 0.15  # mm between the points of a line
@@ -75,12 +76,12 @@ class SkinRelief:
         mole_radii: (M,) mm.
     """
 
-    height: NDArray[np.float64]
-    pore: NDArray[np.float64]
-    furrow: NDArray[np.float64]
-    lips: NDArray[np.float64]
-    moles: NDArray[np.float64]
-    mole_radii: NDArray[np.float64]
+    height: Array
+    pore: Array
+    furrow: Array
+    lips: Array
+    moles: Array
+    mole_radii: Array
 
 
 def make_relief(head: Head, skin: Complexion, rng: np.random.Generator) -> SkinRelief:
@@ -111,7 +112,7 @@ def make_relief(head: Head, skin: Complexion, rng: np.random.Generator) -> SkinR
     return SkinRelief(height * head.grown, pore, np.clip(-wrinkles / 0.4, 0, 1), lips, moles, radii)
 
 
-def _skin_lines(points: NDArray[np.float64], cells: NDArray[np.float64]) -> NDArray[np.float64]:
+def _skin_lines(points: Array, cells: Array) -> Array:
     """Fine furrows between polygonal plates: where the two nearest cells are equally far."""
     if len(cells) < 2:
         return np.zeros(len(points))
@@ -123,9 +124,7 @@ def _skin_lines(points: NDArray[np.float64], cells: NDArray[np.float64]) -> NDAr
     return height
 
 
-def _pores(
-    points: NDArray[np.float64], surface: Mesh, chart: anatomy.Chart, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _pores(points: Array, surface: Mesh, chart: anatomy.Chart, rng: np.random.Generator) -> Array:
     """(N,) 0…1: dense and wide on nose and inner cheeks, sparse and fine elsewhere."""
     centres = points[surface.faces].mean(1)
     nose = chart.blob(chart.landmark(anatomy.NOSE, up=8), (16, 16))
@@ -143,9 +142,7 @@ def _pores(
     return depth
 
 
-def _moles(
-    points: NDArray[np.float64], surface: Mesh, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def _moles(points: Array, surface: Mesh, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """A handful of moles, flat or raised: (M, 3) places, (M,) radii and their (N,) height at points, mm."""
     density = rng.uniform(2, 12) / surface.face_areas().sum()
     places, _, _ = scatter(surface, density, rng)
@@ -160,12 +157,10 @@ def _moles(
 class _Lines:
     """Lines of one width, collected before they are drawn."""
 
-    points: list[NDArray[np.float64]] = field(default_factory=list)
-    weights: list[NDArray[np.float64]] = field(default_factory=list)
+    points: list[Array] = field(default_factory=list)
+    weights: list[Array] = field(default_factory=list)
 
-    def add(
-        self, sy: NDArray[np.float64], depth: float, rng: np.random.Generator, waver: float = 0.0
-    ) -> None:
+    def add(self, sy: Array, depth: float, rng: np.random.Generator, waver: float = 0.0) -> None:
         """A smooth line through ``sy`` (K, 2) that fades at its ends and wavers by about ``waver`` mm."""
         line = smooth_line(sy)
         t = np.linspace(0, 1, len(line))
@@ -180,7 +175,7 @@ class _Lines:
         self.points.append(line)
         self.weights.append(depth * np.clip(uneven, 0.1, 2) * np.sin(np.pi * t) ** 0.7 * _STEP)
 
-    def draw(self, chart: Chart, sigma: float) -> NDArray[np.float32]:
+    def draw(self, chart: Chart, sigma: float) -> Canvas:
         """Valleys of profile σ with the skin pushed up beside them (no volume is lost)."""
         points, weights = np.concatenate(self.points), np.concatenate(self.weights)
         valley = chart.strokes(points, weights, sigma)
@@ -188,7 +183,7 @@ class _Lines:
         return 0.5 * banks - 1.25 * valley
 
 
-def smooth_line(sy: NDArray[np.float64]) -> NDArray[np.float64]:
+def smooth_line(sy: Array) -> Array:
     """(K, 2) knots → points of an interpolating spline every 0.15 mm or so."""
     length = np.linalg.norm(np.diff(sy, axis=0), axis=1)
     knots = np.concatenate([[0], np.cumsum(length)])
@@ -196,7 +191,7 @@ def smooth_line(sy: NDArray[np.float64]) -> NDArray[np.float64]:
     return spline(np.linspace(0, knots[-1], max(8, int(knots[-1] / _STEP))))
 
 
-def draw_wrinkles(chart: Chart, age: float, rng: np.random.Generator) -> NDArray[np.float32]:
+def draw_wrinkles(chart: Chart, age: float, rng: np.random.Generator) -> Canvas:
     """Canvas of heights, mm.
 
     Args:
@@ -286,7 +281,7 @@ _BLOOD = np.array([0.10, 0.62, 0.58])
 CLOTH = 0.05  # albedo of caps and collars
 
 
-def paint(head: Head, relief: SkinRelief, skin: Complexion, rng: np.random.Generator) -> NDArray[np.float64]:
+def paint(head: Head, relief: SkinRelief, skin: Complexion, rng: np.random.Generator) -> Array:
     """(N, 3) linear RGB albedo of a head's skin, brows and lips.
 
     Args:
@@ -327,7 +322,7 @@ def paint(head: Head, relief: SkinRelief, skin: Complexion, rng: np.random.Gener
     # Light is trapped in furrows narrower than the distance at which occlusion is measured.
     albedo *= 1 - 0.35 * relief.furrow[:, None]
     albedo = _line_openings(head, albedo)
-    cap: NDArray[np.float64] = _cap(head)[:, None]
+    cap: Array = _cap(head)[:, None]
     return albedo * (1 - cap) + CLOTH * cap
 
 
@@ -336,7 +331,7 @@ def skin_albedo(melanin: NDArray[Any], blood: NDArray[Any]) -> NDArray[Any]:
     return _BASE * np.exp(-melanin[..., None] * _MELANIN - blood[..., None] * _BLOOD)
 
 
-def _line_openings(head: Head, albedo: NDArray[np.float64]) -> NDArray[np.float64]:
+def _line_openings(head: Head, albedo: Array) -> Array:
     """Mucous membrane between the lids and between the lips, dark in the depth of the mouth."""
     chart, points = head.chart, head.reference
     membrane = np.clip(head.opening / 0.6, 0, 1)[:, None]
@@ -347,7 +342,7 @@ def _line_openings(head: Head, albedo: NDArray[np.float64]) -> NDArray[np.float6
     return albedo * (1 - 0.9 * inner[:, None])
 
 
-def _flush(chart: Chart, rng: np.random.Generator) -> NDArray[np.float32]:
+def _flush(chart: Chart, rng: np.random.Generator) -> Canvas:
     """Where blood shows: nose, cheeks, alae, chin, and a few blotches."""
     canvas = chart.blob(chart.landmark(anatomy.NOSE), (9, 9)) + 0.4 * chart.blob(
         chart.landmark(anatomy.CHIN, up=10), (14, 10)
@@ -362,7 +357,7 @@ def _flush(chart: Chart, rng: np.random.Generator) -> NDArray[np.float32]:
     return canvas
 
 
-def _freckles(head: Head, skin: Complexion, rng: np.random.Generator) -> NDArray[np.float64]:
+def _freckles(head: Head, skin: Complexion, rng: np.random.Generator) -> Array:
     """Melanin of freckles and sun spots, most on nose, cheeks and forehead."""
     chart, points = head.chart, head.reference
     surface = Mesh(points, head.mesh.faces[head.facial])
@@ -377,7 +372,7 @@ def _freckles(head: Head, skin: Complexion, rng: np.random.Generator) -> NDArray
     return strength[nearest] * np.exp(-((distance / size[nearest]) ** 2))
 
 
-def _brows(chart: Chart, rng: np.random.Generator) -> NDArray[np.float32]:
+def _brows(chart: Chart, rng: np.random.Generator) -> Canvas:
     """Coverage by single hairs that lean outwards, denser towards the nose."""
     lines, weights = [], []
     under = np.zeros(chart.shape, np.float32)
@@ -401,7 +396,7 @@ def _brows(chart: Chart, rng: np.random.Generator) -> NDArray[np.float32]:
     return np.clip(0.8 * hairs, 0, 0.85) + 0.25 * np.clip(under, 0, 1)
 
 
-def _beard(chart: Chart, rng: np.random.Generator) -> NDArray[np.float32]:
+def _beard(chart: Chart, rng: np.random.Generator) -> Canvas:
     """Coverage by shaved hairs on upper lip, chin and jaw."""
     low, high = chart.landmark(anatomy.FACE_OVAL).min(0) - [0, 25], chart.landmark(anatomy.SUBNASALE)
     high = np.array([-low[0], high[1]])
@@ -423,7 +418,7 @@ def _beard(chart: Chart, rng: np.random.Generator) -> NDArray[np.float32]:
     return np.clip(chart.strokes(dots, weight, 0.15), 0, 0.45) + 0.08 * region
 
 
-def _cap(head: Head) -> NDArray[np.float64]:
+def _cap(head: Head) -> Array:
     """(N,) 1 under a dark cap from the hairline round above the ears to the nape, and on what was added."""
     chart = head.chart
     sy = chart.flatten(head.reference)
