@@ -9,10 +9,7 @@ import typer
 
 from mesoface.cli.options import Workers, resumable
 
-app = typer.Typer()
 
-
-@app.command(name="synth-dataset")
 def command(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the set; captures that exist in it are kept.")

@@ -8,8 +8,8 @@ import numpy as np
 from mesoface.face_models import load_face_model
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh
+from mesoface.lab.facescape.contents import base_maps, write_facial_mask, write_maps
 from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
-from mesoface.lab.facescape.maps import base_maps, write_facial_mask, write_maps
 
 ID = CaptureId(3, 14)
 RADIUS = 80.0

@@ -8,7 +8,7 @@ import pytest
 
 from mesoface.captures.formats import facescape
 from mesoface.errors import CaptureError
-from mesoface.lab.facescape.photos import prepared_photo, readable_views
+from mesoface.lab.facescape.contents import prepared_photo, readable_views
 
 BARREL, PINCUSHION = (-0.25, 0.05, 0.001, -0.002, 0.0), (0.8, 0.05, 0.001, -0.002, 0.0)
 

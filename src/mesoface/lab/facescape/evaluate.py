@@ -1,4 +1,4 @@
-"""Results of a split measured against the scans: a job each, resumable, one table."""
+"""Results of a split measured against the scans: a job each, resumable; tables of the figures and a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From FaceScape's captures as published to the prepared folder: a job each, resumable, all reported."""
+"""From FaceScape's captures as published to the prepared folder: a job each, resumable, all reported.
+
+Each prepared capture has a record; the files of the data set are made from the records.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,15 @@ from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.files.atomic import atomic_file, atomic_folder, remove_leftovers
 from mesoface.files.meshes import read_mesh, write_obj
+from mesoface.lab.facescape.contents import (
+    BaseMaps,
+    base_maps,
+    choose_views,
+    given_views,
+    prepared_photo,
+    write_facial_mask,
+    write_maps,
+)
 from mesoface.lab.facescape.layout import (
     SCALES,
     SELECTION,
@@ -42,8 +54,6 @@ from mesoface.lab.facescape.layout import (
     write_selection,
     write_splits,
 )
-from mesoface.lab.facescape.maps import BaseMaps, base_maps, write_facial_mask, write_maps
-from mesoface.lab.facescape.photos import choose_views, given_views, prepared_photo
 from mesoface.lab.facescape.settings import PrepareSettings
 from mesoface.lab.training.truth import check_truth
 from mesoface.pipeline import reconstruct

@@ -1,4 +1,5 @@
-"""Where things are on a face: groups of MediaPipe landmarks, and a flat chart to draw on.
+"""Where things are on a face, and what skin is drawn with: groups of MediaPipe landmarks, a flat chart for
+strokes, and random fields over points in space (smooth noise, cells), which need no UVs and have no seams.
 
 Nothing here depends on a face model's mesh, so one skin fits every model that has the landmarks.
 """
@@ -42,6 +43,9 @@ FACE_OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )
+_LATTICE = 40
+# Standard deviation of white noise after cubic B-spline interpolation, averaged over the cell.
+_SPLINE_STD = (151 / 315) ** 1.5
 
 
 def landmark_positions(model: FaceModel, vertices: Array) -> Array:
@@ -73,7 +77,7 @@ class Chart:
     """A face unrolled from a cylinder: s along the circumference, y up, both mm. A canvas to draw on.
 
     Unrolling stretches surfaces that face up, down or sideways (under and beside the nose). Strokes can be
-    drawn here; textures that must be even belong on the surface (:mod:`.noise`).
+    drawn here; textures that must be even belong on the surface (:func:`solid_noise`).
 
     Args:
         landmarks: (478, 3) on the reference face.
@@ -159,11 +163,6 @@ class Chart:
         """(N,) bilinear values of ``canvas`` at points (N, 3) of the reference face; 0 outside of it."""
         column, row = self.pixels(self.flatten(points)).T
         return map_coordinates(canvas, [row, column], order=1, mode="constant", cval=0.0)
-
-
-_LATTICE = 40
-# Standard deviation of white noise after cubic B-spline interpolation, averaged over the cell.
-_SPLINE_STD = (151 / 315) ** 1.5
 
 
 def solid_noise(

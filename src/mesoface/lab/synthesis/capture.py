@@ -1,4 +1,6 @@
-"""From a seed to photos and the surface that they show, at rest or frame by frame."""
+"""From a seed to photos and the surface that they show, at rest or frame by frame: in memory, and on disk in
+FaceScape's layout with the truth beside the photos.
+"""
 
 from __future__ import annotations
 
@@ -251,15 +253,8 @@ def synthesize(
 ) -> Path:
     """Write a synthetic capture: ``<i>.jpg``, ``params.json``, ``gt.ply`` and ``truth.json``.
 
-    The same seed, model and settings give the same bytes.
-
-    Args:
-        out: folder to make.
-        seed: determines everything that ``settings`` does not.
-        model: a face model, or an argument of :func:`mesoface.face_models.load_face_model`.
-        settings: sizes, number of views, strengths.
-        overwrite: whether an existing folder is replaced.
-        progress: called after every view.
+    The same seed, model and settings give the same bytes. ``overwrite`` tells whether an existing folder
+    ``out`` is replaced; the other arguments are those of :func:`photograph`.
 
     Returns:
         ``out``.

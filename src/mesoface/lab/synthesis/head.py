@@ -1,10 +1,11 @@
-"""A random head: identity and expression from a face model, refined to a smooth dense surface."""
+"""A random head: identity and expression from a face model, refined to a smooth dense surface; and what the
+model lacks: the back of the head, a neck and eyeballs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -24,6 +25,10 @@ from mesoface.lab.synthesis.settings import SynthesisSettings
 
 _FINEST_CHART = 0.2  # mm per pixel
 _SMOOTH_UNTIL = 4.0  # median edge over the wanted one at which smooth subdivision stops
+_RINGS = 24  # of the back of the head
+_EYEBALL_RADIUS, _IRIS_RADIUS = 12.0, 5.85  # mm, adults' means
+_LID_GAP = 0.3  # mm between the eyeball and the edge of the lids
+_EYE_RINGS, _EYE_SECTORS = 120, 160
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +130,7 @@ def make_head(
     chart = Chart(landmark_positions(model, mean), max(_FINEST_CHART, settings.detail_mm / 4))
 
     faces, facial = model.topology.faces, model.topology.facial
-    # Eyeballs and teeth of the model are left out: eyes are made anew (:mod:`.eyes`).
+    # Eyeballs and teeth of the model are left out: eyes are made anew (:func:`make_eyes`).
     keep = _connected_to(faces, facial)
     faces, facial = faces[keep], facial[keep]
     opening = _opening_depth(chart, mean)
@@ -216,12 +221,6 @@ def _spacing(points: Array, faces: NDArray[np.int64]) -> Array:
     return total / np.maximum(count, 1)
 
 
-_RINGS = 24
-_EYEBALL_RADIUS, _IRIS_RADIUS = 12.0, 5.85  # mm, adults' means
-_LID_GAP = 0.3  # mm between the eyeball and the edge of the lids
-_EYE_RINGS, _EYE_SECTORS = 120, 160
-
-
 def close_behind(values: Array, faces: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64], int]:
     """Grow a rounded back from the outer rim of a face, if the surface is open behind.
 
@@ -286,16 +285,12 @@ def _back(vertices: Array, rim: NDArray[np.int64]) -> Array:
 def _rings(rim: NDArray[np.int64], first: int) -> NDArray[np.int64]:
     """Faces between the rim, the rings behind it (numbered from ``first``) and the pole."""
     k = len(rim)
-    levels = [rim, *(first + i * k + np.arange(k) for i in range(_RINGS - 1))]
-    faces = []
-    for near, far in pairwise(levels):
-        near_next, far_next = np.roll(near, -1), np.roll(far, -1)
-        # The rim runs as its faces do, so the new faces run against it.
-        faces += [np.stack([near_next, near, far], 1), np.stack([near_next, far, far_next], 1)]
-    last = levels[-1]
+    grid = np.concatenate([rim[None], first + np.arange((_RINGS - 1) * k).reshape(-1, k)])
+    a, b, c, d = _cells(grid)
+    # The rim runs as its faces do, so the new faces run against it.
+    sides = np.stack([np.stack([b, a, c], -1), np.stack([b, c, d], -1)], 1).reshape(-1, 3)
     pole = np.full(k, first + (_RINGS - 1) * k)
-    faces.append(np.stack([np.roll(last, -1), last, pole], 1))
-    return np.concatenate(faces)
+    return np.concatenate([sides, np.stack([np.roll(grid[-1], -1), grid[-1], pole], 1)])
 
 
 def make_neck(landmarks: Array) -> Mesh:
@@ -317,11 +312,15 @@ def make_neck(landmarks: Array) -> Mesh:
     return Mesh(vertices, np.concatenate([np.stack([a, b, c], 1), np.stack([b, d, c], 1)]))
 
 
-def _tube(rings: int, sectors: int) -> tuple[NDArray[np.int64], ...]:
+def _cells(grid: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
     """Corners a, b, c, d of the cells of a grid that is closed around: a, b on one ring, c, d on the next."""
-    grid = np.arange(rings * sectors).reshape(rings, sectors)
     beside = np.roll(grid, -1, 1)
-    return grid[:-1].ravel(), beside[:-1].ravel(), grid[1:].ravel(), beside[1:].ravel()
+    return grid[:-1], beside[:-1], grid[1:], beside[1:]
+
+
+def _tube(rings: int, sectors: int) -> tuple[NDArray[np.int64], ...]:
+    """The same, flat, of vertices numbered ring by ring."""
+    return tuple(corner.ravel() for corner in _cells(np.arange(rings * sectors).reshape(rings, sectors)))
 
 
 def make_eyes(landmarks: Array, gaze_at: ArrayLike, rng: np.random.Generator) -> list[Part]:

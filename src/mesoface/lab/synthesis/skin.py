@@ -1,7 +1,10 @@
-"""Procedural skin: its properties, and its relief in millimetres along the normal, outward positive.
+"""Procedural skin: its properties, its relief in millimetres along the normal, outward positive, its colour.
 
 Sizes follow skin measurements: pores 0.2–0.5 mm wide, about one per mm² on nose and cheeks; skin lines
 0.3–1 mm apart and 20–60 µm deep; expression wrinkles 0.1–0.6 mm deep.
+
+Colour comes from two pigments, melanin and blood (Tsumura et al. 1999): linear RGB albedo falls exponentially
+with the amount of each, so unevenness is drawn as amounts and dark and light skins come from one set of maps.
 """
 
 from __future__ import annotations
@@ -21,6 +24,11 @@ from mesoface.lab.synthesis.anatomy import Canvas, Chart, cell_distances, scatte
 from mesoface.lab.synthesis.head import Head
 
 _STEP = 0.15  # mm between the points of a line
+# Linear RGB of skin without either pigment, and what a unit of each absorbs.
+_BASE = np.array([0.74, 0.58, 0.48])
+_MELANIN = np.array([0.42, 0.70, 1.00])
+_BLOOD = np.array([0.10, 0.62, 0.58])
+CLOTH = 0.05  # albedo of caps and collars
 
 
 @dataclass(frozen=True)
@@ -271,14 +279,6 @@ def _lips(chart: Chart, fine: _Lines, rng: np.random.Generator) -> None:
         line = np.linspace(ends[0], ends[1], 4)
         line[:, 0] += rng.normal(0, 0.3)
         fine.add(line, rng.uniform(0.03, 0.12), rng)
-
-
-# Linear RGB of skin without either pigment, and what a unit of each absorbs.
-_BASE = np.array([0.74, 0.58, 0.48])
-_MELANIN = np.array([0.42, 0.70, 1.00])
-_BLOOD = np.array([0.10, 0.62, 0.58])
-
-CLOTH = 0.05  # albedo of caps and collars
 
 
 def paint(head: Head, relief: SkinRelief, skin: Complexion, rng: np.random.Generator) -> Array:
