@@ -16,10 +16,9 @@ from mesoface.files.meshes import read_mesh
 from mesoface.lab.facescape.layout import CaptureId, Scales, Selection, read_splits
 from mesoface.lab.facescape.prepare import prepare
 from mesoface.lab.facescape.settings import PrepareSettings
+from tests.lab.facescape.conftest import GOOD, SETTINGS
 from tests.rendering.test_page import assert_sealed
 
-GOOD = CaptureId(1, 1)
-SETTINGS = PrepareSettings(views=5, longest_side=480)
 MM_PER_UNIT = 37.5
 
 
