@@ -59,9 +59,8 @@ def test_folder_is_a_capture_with_its_truth(folder: Path, alone: SyntheticCaptur
         np.testing.assert_allclose(view.camera.R, camera.R, atol=1e-9)
         # The undistorted photo shows the face where its camera says.
         pixels, _ = view.camera.project(truth.vertices)
-        column, row = np.clip(
-            np.round(pixels).astype(int), 0, [view.camera.width - 1, view.camera.height - 1]
-        ).T
+        last = [view.camera.width - 1, view.camera.height - 1]
+        column, row = np.clip(np.round(pixels).astype(int), 0, last).T
         on_face = np.zeros(view.image.shape[:2], bool)
         on_face[row, column] = True
         redness = view.image[..., 0] - view.image[..., 2]

@@ -1,4 +1,4 @@
-"""The photos show the true surface, through the cameras that come with them."""
+"""The photos show the true surface, through the cameras that come with them; smaller truths stand for it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ from mesoface.lab.synthesis.cameras import ray_grid
 from mesoface.lab.synthesis.capture import SyntheticCapture, photograph
 from mesoface.lab.synthesis.head import CoarseFace, coarse_truth
 from mesoface.lab.synthesis.settings import SynthesisSettings
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> SyntheticCapture:
+    settings = SynthesisSettings(views=4, width=400, height=600, detail_mm=1.5)
+    return photograph(seed=3, model="generic", settings=settings)
 
 
 def sample(photo: np.ndarray, camera: Camera, points: np.ndarray) -> np.ndarray:
@@ -58,11 +64,7 @@ def disagreement(synthetic: SyntheticCapture, offset: float) -> float:
     hits = caster.cast(start.reshape(-1, 3), np.repeat(-normals, len(patch), 0))
     depth = hits.distance.reshape(len(picked), -1)
     smooth = np.isfinite(depth).all(1) & (np.abs(depth - 5) < 3).all(1)
-    points = (
-        start
-        - np.where(smooth[:, None], depth, 5.0)[..., None] * normals[:, None]
-        + offset * normals[:, None]
-    )
+    points = start + (offset - np.where(smooth[:, None], depth, 5.0))[..., None] * normals[:, None]
     scores = []
     for i in range(len(synthetic.cameras) - 1):
         both = smooth.copy()
@@ -139,11 +141,8 @@ def test_quick_rays_are_the_cameras_own() -> None:
 
 
 def test_number_of_views_does_not_change_the_head(synthetic: SyntheticCapture) -> None:
-    other = photograph(
-        seed=3,
-        model="generic",
-        settings=SynthesisSettings(views=2, width=64, height=96, detail_mm=1.5, supersample=1),
-    )
+    settings = SynthesisSettings(views=2, width=64, height=96, detail_mm=1.5, supersample=1)
+    other = photograph(seed=3, model="generic", settings=settings)
     np.testing.assert_array_equal(other.truth.vertices, synthetic.truth.vertices)
 
 
@@ -168,11 +167,9 @@ def test_detector_finds_the_face_in_every_view(
 ) -> None:
     from mesoface.landmarks import MediapipeDetector
 
-    made = synthetic
+    made, settings = synthetic, synthetic.subject.settings
     if model == "ict":
-        made = photograph(
-            seed=5, model=str(shared("ict/ict_facekit_mm.npz")), settings=synthetic.subject.settings
-        )
+        made = photograph(seed=5, model=str(shared("ict/ict_facekit_mm.npz")), settings=settings)
     assert MediapipeDetector().detect(made.undistorted()).found.all()
 
 

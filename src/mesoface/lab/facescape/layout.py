@@ -245,6 +245,11 @@ class ById:
         person = self._content.get(str(id.person))
         return person.get(str(id.expression)) if isinstance(person, dict) else None
 
+    def refusal(self, id: CaptureId, problem: str) -> MesofaceError:
+        """The error about the value of a capture."""
+        where = f"person {id.person}, expression {id.expression}"
+        return MesofaceError(f"{where}: {problem}", path=self.path, remedy=_REMEDY)
+
 
 class Scales(ById):
     """``Rt_scale_dict.json`` of FaceScape's toolkit: ``[scale, 3 × 4 matrix of rows]`` for each capture."""
@@ -256,11 +261,9 @@ class Scales(ById):
             MesofaceError: there is none, or it is not a scale and a rigid motion.
         """
         value = self.get(id)
-        where = f"person {id.person}, expression {id.expression}"
         if value is None:
-            raise MesofaceError(
-                f"has no scale for {where}", path=self.path, remedy="add it, or leave the capture out"
-            )
+            problem = f"has no scale for person {id.person}, expression {id.expression}"
+            raise MesofaceError(problem, path=self.path, remedy="add it, or leave the capture out")
         try:
             scale, motion = value
             scale, motion = float(as_array(scale)), as_array(motion)
@@ -272,9 +275,7 @@ class Scales(ById):
             if not np.isfinite(t).all() or not np.allclose(R @ R.T, np.eye(3), atol=1e-3):
                 raise ValueError("Rt is no rigid motion")
         except (TypeError, ValueError) as error:
-            raise MesofaceError(
-                f"{where}: [scale, 3×4 Rt] was expected ({error})", path=self.path, remedy=_REMEDY
-            ) from error
+            raise self.refusal(id, f"[scale, 3×4 Rt] was expected ({error})") from error
         return Alignment(scale, R, t)
 
 
@@ -296,11 +297,7 @@ class Selection(ById):
             or len(set(value)) != len(value)
             or len(value) < 2
         ):
-            raise MesofaceError(
-                f"person {id.person}, expression {id.expression}: two or more view numbers were expected",
-                path=self.path,
-                remedy=_REMEDY,
-            )
+            raise self.refusal(id, "two or more view numbers were expected")
         return tuple(value)
 
 
@@ -390,13 +387,11 @@ def split_people(
         {person: split}.
     """
     splits = {person: split for person, split in (known or {}).items() if person in people}
+    drawn = sorted(people, key=lambda person: sha256(f"{seed} {person}".encode()).hexdigest())
     least = 1 if len(people) >= 3 else 0
     for split, share in ((EVAL, eval_share), (VALIDATION, validation_share)):
         wanted = max(least, round(share * len(people))) if share else 0
         there = sum(given == split for given in splits.values())
-        free = sorted(
-            (person for person in people if person not in splits),
-            key=lambda person: sha256(f"{seed} {person}".encode()).hexdigest(),
-        )
+        free = [person for person in drawn if person not in splits]
         splits |= dict.fromkeys(free[: max(0, wanted - there)], split)
     return {person: splits.get(person, TRAIN) for person in sorted(people)}

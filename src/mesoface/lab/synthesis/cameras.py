@@ -202,10 +202,9 @@ def _box(scene: LitScene, camera: Camera) -> tuple[int, int, int, int]:
     pixels, _ = camera.project(scene.caster.mesh.vertices[::7])
     if not np.isfinite(pixels).all():
         return 0, 0, camera.width, camera.height
-    low, high = pixels.min(0) - 4, pixels.max(0) + 5
-    x0, y0 = np.clip(np.floor(low), 0, [camera.width, camera.height]).astype(int)
-    x1, y1 = np.clip(np.ceil(high), 0, [camera.width, camera.height]).astype(int)
-    return int(x0), int(y0), int(x1), int(y1)
+    corners = [np.floor(pixels.min(0) - 4), np.ceil(pixels.max(0) + 5)]
+    x0, y0, x1, y1 = np.clip(corners, 0, [camera.width, camera.height]).astype(int).ravel().tolist()
+    return x0, y0, x1, y1
 
 
 def _backdrop(scene: LitScene, camera: Camera) -> NDArray[np.float32]:
@@ -238,10 +237,8 @@ def expose(
     exposure = gain * np.exp(rng.normal(0, settings.exposure_jitter))
     balance = np.exp(rng.normal(0, settings.white_balance_jitter, 3) * [1, 0, 1])
     signal = radiance * (exposure * balance).astype(np.float32)
-    noise = (grain or rng).standard_normal(signal.shape, np.float32)
-    signal = (
-        signal + np.sqrt(settings.noise * (_SHOT * np.maximum(signal, 0) + _READ)).astype(np.float32) * noise
-    )
+    spread = np.sqrt(settings.noise * (_SHOT * np.maximum(signal, 0) + _READ)).astype(np.float32)
+    signal = signal + spread * (grain or rng).standard_normal(signal.shape, np.float32)
     return (encode_srgb(_shoulder(signal)) * 255 + 0.5).astype(np.uint8)
 
 
@@ -251,9 +248,9 @@ def defocus(radiance: NDArray[np.float32], blur_px: float, rng: np.random.Genera
     The blur is a Gaussian, its standard deviation log-normal around ``blur_px`` with a spread of 30 %.
     """
     sigma = blur_px * float(np.exp(rng.normal(0, 0.3)))
-    return (
-        cv2.GaussianBlur(radiance, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) if sigma > 0 else radiance
-    )
+    if sigma <= 0:
+        return radiance
+    return cv2.GaussianBlur(radiance, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
 
 
 def noise_strength(levels: float) -> float:

@@ -132,22 +132,22 @@ def light_scene(parts: Sequence[Part], lighting: Lighting, rng: np.random.Genera
         lighting: the lights.
         rng: places of the probes and directions of their rays.
     """
-    offsets = np.cumsum([0] + [len(part.mesh.vertices) for part in parts[:-1]])
-    faces = np.concatenate([part.mesh.faces + start for part, start in zip(parts, offsets, strict=True)])
+    sizes = [len(part.mesh.vertices) for part in parts]
+    starts = np.cumsum(sizes) - sizes
+    faces = np.concatenate([part.mesh.faces + start for part, start in zip(parts, starts, strict=True)])
     mesh = Mesh(np.concatenate([part.mesh.vertices for part in parts]), faces)
     normals = np.concatenate([part.mesh.vertex_normals() for part in parts])
     caster = RayCaster(mesh)
-    part = np.repeat(np.arange(len(parts)), [len(p.mesh.vertices) for p in parts])
+    part = np.repeat(np.arange(len(parts)), sizes)
     visible = _visibility(caster, normals, part, lighting, rng)  # (N, 1 + L): sky, lights
 
-    albedo = np.concatenate([part.albedo for part in parts])
     radiance = lighting.sky_irradiance(normals) * visible[:, :1]
     for k, light in enumerate(lighting.lights):
         radiance += light.wrapped(normals) * visible[:, 1 + k, None]
-    gloss = np.concatenate([part.gloss for part in parts])[:, None]
-    sharpness = np.concatenate([part.sharpness for part in parts])[:, None]
-    columns = [albedo * radiance, normals, gloss, sharpness, visible[:, 1:]]
-    return LitScene(caster, lighting, np.concatenate(columns, 1).astype(np.float32))
+    albedo = np.concatenate([part.albedo for part in parts])
+    shine = np.concatenate([np.column_stack([part.gloss, part.sharpness]) for part in parts])
+    values = np.column_stack([albedo * radiance, normals, shine, visible[:, 1:]])
+    return LitScene(caster, lighting, values.astype(np.float32))
 
 
 def _visibility(
