@@ -166,22 +166,20 @@ def _radiance(
     hit = hits.hit
     corners = scene.caster.mesh.faces[hits.face[hit]]
     values = np.einsum("nk,nkc->nc", hits.bary[hit].astype(np.float32), scene.values[corners])
-    normal, view = values[:, 3:6], -directions[hit].astype(np.float32)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     colour = np.zeros((len(directions), 3), np.float32)
-    colour[hit] = values[:, :3] + _highlights(scene, normal, view, values[:, 6], values[:, 7], values[:, 8:])
+    colour[hit] = values[:, :3] + _highlights(scene, values, -directions[hit].astype(np.float32))
     return colour, hit
 
 
 def _highlights(
-    scene: LitScene,
-    normal: NDArray[np.float32],
-    view: NDArray[np.float32],
-    gloss: NDArray[np.float32],
-    sharpness: NDArray[np.float32],
-    visible: NDArray[np.float32],
+    scene: LitScene, values: NDArray[np.float32], view: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """(N, 3) normalised Blinn–Phong highlights with Schlick's Fresnel term."""
+    """(N, 3) normalised Blinn–Phong highlights with Schlick's Fresnel term.
+
+    ``values`` (N, 8 + L) are as ``scene.values``; ``view`` (N, 3) are unit vectors towards the camera.
+    """
+    normal, gloss, sharpness, visible = values[:, 3:6], values[:, 6], values[:, 7], values[:, 8:]
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     total = np.zeros((len(normal), 3), np.float32)
     for k, light in enumerate(scene.lighting.lights):
         direction = light.direction.astype(np.float32)

@@ -318,9 +318,9 @@ def _cells(grid: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
     return grid[:-1], beside[:-1], grid[1:], beside[1:]
 
 
-def _tube(rings: int, sectors: int) -> tuple[NDArray[np.int64], ...]:
+def _tube(rings: int, sectors: int) -> list[NDArray[np.int64]]:
     """The same, flat, of vertices numbered ring by ring."""
-    return tuple(corner.ravel() for corner in _cells(np.arange(rings * sectors).reshape(rings, sectors)))
+    return [corner.ravel() for corner in _cells(np.arange(rings * sectors).reshape(rings, sectors))]
 
 
 def make_eyes(landmarks: Array, gaze_at: ArrayLike, rng: np.random.Generator) -> list[Part]:
