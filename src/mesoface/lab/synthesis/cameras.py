@@ -166,6 +166,8 @@ def _radiance(
     hit = hits.hit
     corners = scene.caster.mesh.faces[hits.face[hit]]
     values = np.einsum("nk,nkc->nc", hits.bary[hit].astype(np.float32), scene.values[corners])
+    normal = values[:, 3:6]
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     colour = np.zeros((len(directions), 3), np.float32)
     colour[hit] = values[:, :3] + _highlights(scene, values, -directions[hit].astype(np.float32))
     return colour, hit
@@ -176,10 +178,10 @@ def _highlights(
 ) -> NDArray[np.float32]:
     """(N, 3) normalised Blinn–Phong highlights with Schlick's Fresnel term.
 
-    ``values`` (N, 8 + L) are as ``scene.values``; ``view`` (N, 3) are unit vectors towards the camera.
+    ``values`` (N, 8 + L) are as ``scene.values``, normals of unit length; ``view`` (N, 3) is unit and points
+    towards the camera.
     """
     normal, gloss, sharpness, visible = values[:, 3:6], values[:, 6], values[:, 7], values[:, 8:]
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     total = np.zeros((len(normal), 3), np.float32)
     for k, light in enumerate(scene.lighting.lights):
         direction = light.direction.astype(np.float32)
