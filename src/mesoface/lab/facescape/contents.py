@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -111,13 +112,9 @@ def choose_views(source: CaptureSource, count: int) -> tuple[list[int], list[str
 def given_views(source: CaptureSource, wanted: Sequence[int]) -> tuple[list[int], list[str]]:
     """The ``wanted`` views in their order, without those that are invalid or cannot be read."""
     known = {int(view.name): view for view in source.views}
-    notes = [
-        f"view {number} is left out: invalid, or not in params.json"
-        for number in wanted
-        if number not in known
-    ]
+    unknown = [number for number in wanted if number not in known]
     views, unreadable = readable_views(tuple(known[number] for number in wanted if number in known), _LOOK_AT)
-    notes += unreadable
+    notes = [f"view {number} is left out: invalid, or not in params.json" for number in unknown] + unreadable
     return [int(view.name) for view in _at_least_two(views, source, notes)], notes
 
 
@@ -174,12 +171,8 @@ def base_maps(
 
 def write_maps(folder: PreparedFolder, split: str, id: CaptureId, maps: BaseMaps) -> None:
     """Write a capture's maps into the prepared folder."""
-    values: dict[MapKind, NDArray[np.float32] | None] = {
-        "pos_map": maps.position,
-        "norm_map": maps.normal,
-        "mv_map": maps.displacement,
-    }
-    for kind, value in values.items():
+    values = (maps.position, maps.normal, maps.displacement)
+    for kind, value in zip(get_args(MapKind), values, strict=True):
         if value is not None:
             with atomic_file(folder.map(kind, split, id)) as temporary:
                 np.save(temporary, value, allow_pickle=False)

@@ -61,11 +61,6 @@ class GeneratorSettings(CheckedSettings):
 
     def synthesis(self, expression: int) -> SynthesisSettings:
         """Settings of one capture: neutral first, then other strengths of the person's expression."""
-        return SynthesisSettings(
-            views=self.views,
-            width=self.width,
-            height=self.height,
-            spread_deg=140.0,
-            detail_mm=self.detail_mm,
-            expression=0.0 if expression == 1 else 0.4 + 0.2 * (expression % 4),
-        )
+        shared = self.model_dump(include={"views", "width", "height", "detail_mm"})
+        strength = 0.0 if expression == 1 else 0.4 + 0.2 * (expression % 4)
+        return SynthesisSettings(**shared, spread_deg=140.0, expression=strength)

@@ -330,6 +330,7 @@ def write_capture(
 def describe(made: SyntheticCapture, model: str) -> dict[str, object]:
     """The content of ``truth.json``; ``error_mm``: distance of ``gt.ply`` from the photographed surface."""
     subject, error = made.subject, made.truth_error
+    figures = {"mean": error.mean(), "p95": np.percentile(error, 95), "max": error.max()}
     return {
         "mm_per_unit": 1.0,
         "seed": subject.seed,
@@ -342,21 +343,15 @@ def describe(made: SyntheticCapture, model: str) -> dict[str, object]:
             "file": "gt.ply",
             "vertices": len(made.truth.vertices),
             "faces": len(made.truth.faces),
-            "error_mm": {
-                "mean": round(float(error.mean()), 4),
-                "p95": round(float(np.percentile(error, 95)), 4),
-                "max": round(float(error.max()), 4),
-            },
+            "error_mm": {name: round(float(value), 4) for name, value in figures.items()},
         },
     }
 
 
 def describe_settings(settings: SynthesisSettings) -> dict[str, object]:
     """Settings as in ``truth.json``, which omits defocus and calibration errors of 0."""
-    values = settings.model_dump()
-    return {
-        name: value for name, value in values.items() if value or name not in ("blur_px", "calibration_px")
-    }
+    omitted = ("blur_px", "calibration_px")
+    return {name: value for name, value in settings.model_dump().items() if value or name not in omitted}
 
 
 def _write_truth(folder: Path, content: Mapping[str, object]) -> None:
