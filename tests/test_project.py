@@ -44,6 +44,17 @@ def test_readme_shows_the_short_script_as_it_is():
     assert shown == [(ROOT / "examples" / "1_reconstruct.py").read_text(encoding="utf-8")]
 
 
+def test_the_page_of_parts_shows_the_examples_as_they_are():
+    page = (ROOT / "docs" / "parts.md").read_text(encoding="utf-8")
+    code = "".join(
+        path.read_text(encoding="utf-8") for path in sorted((ROOT / "examples").glob("[0-9]_*.py"))
+    )
+    shown = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(shown) > 5
+    for excerpt in shown:
+        assert excerpt in code, excerpt
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -9,8 +9,7 @@ import pytest
 
 from mesoface.config import Settings
 from mesoface.files.meshes import read_mesh
-from mesoface.lab.synthesis.capture import photograph_sequence
-from mesoface.lab.synthesis.folder import write_capture
+from mesoface.lab.synthesis.capture import photograph_sequence, write_capture
 from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.results.folder import read_record
 from mesoface.results.load import load_face

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from mesoface.geometry.mesh import unit
-from mesoface.lab.synthesis.pigment import skin_albedo
 from mesoface.lab.synthesis.scene import Lighting, draw_lighting
+from mesoface.lab.synthesis.skin import skin_albedo
 from mesoface.lab.training.patches.fields import hairs, log_uniform, spots, waves
 from mesoface.lab.training.patches.surface import SAMPLES
 
