@@ -18,8 +18,7 @@ from mesoface.captures.capture import CaptureSource
 from mesoface.captures.load import load_capture
 from mesoface.config import Settings
 from mesoface.errors import CaptureError, MesofaceError
-from mesoface.face_models.fitting import embedding
-from mesoface.face_models.measurements import SpatialLandmarks
+from mesoface.face_models.fitting import SpatialLandmarks, embedding
 from mesoface.face_models.model import FaceFit, FaceModel
 from mesoface.face_models.scale import ScaleEstimate
 from mesoface.geometry.camera import Camera
