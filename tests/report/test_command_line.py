@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from mesoface.cli.app import app
-from mesoface.config import Settings, make_settings
+from mesoface.config import Settings
 from mesoface.report.command_line import command_line
 
 
@@ -23,7 +23,7 @@ def test_defaults_need_no_words():
 
 
 def test_what_was_set_can_be_pasted_into_a_shell():
-    settings = make_settings(scale=2.5, preset="best", view_ids=("0", "a b"), until="base", threads=7)
+    settings = Settings(scale=2.5, preset="best", view_ids=("0", "a b"), until="base", threads=7)
     words = shlex.split(command_line(Path("my shoot"), settings))
     assert words[:3] == ["mesoface", "reconstruct", "my shoot"]
     given = dict(zip(words[3::2], words[4::2], strict=True))

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mesoface.cli.resumable import Workers, resumable
+from mesoface.cli.options import Workers, command_group, resumable
 from mesoface.errors import InterruptedJobsError
 
 if TYPE_CHECKING:
     from mesoface.lab.training.config import Stage
 
-app = typer.Typer(
-    name="train",
+app = command_group(
+    "train",
     help="Train the networks: `matching` first, then `regularizer`; and `meso`.\n\n"
     "Needs `pip install 'mesoface[train]'`. Ctrl-C or SIGTERM ends a training after the current step; "
     "the same command resumes it.\n\n"
     "Example: `mesoface train matching --config configs/matching.toml`",
-    invoke_without_command=True,
-    rich_markup_mode="markdown",
 )
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the shards; shards in it are kept.")]
@@ -48,12 +46,6 @@ _STAGES: dict[Stage, str] = {
     Example: `mesoface train meso --config configs/meso.toml`
     """,
 }
-
-
-@app.callback()
-def _group(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 def _stage_command(stage: Stage) -> Callable[..., None]:
@@ -164,7 +156,7 @@ def tiles_command(
     """
     from mesoface.lab.training.prepare import prepare_tiles
 
-    with resumable(out, "shards") as progress:
+    with resumable(out, kept="shards") as progress:
         prepare_tiles(
             captures,
             out,
@@ -203,6 +195,6 @@ def pack_command(
     """
     from mesoface.lab.training.pack import pack_tiles
 
-    with resumable(out, "shards") as progress:
+    with resumable(out, kept="shards") as progress:
         count = pack_tiles(tiles, out, per_shard=per_shard, seed=seed, workers=workers, progress=progress)
     typer.echo(f"{count} tiles: {out}")

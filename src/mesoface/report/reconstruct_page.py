@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 import mesoface
 from mesoface.evaluation import Evaluation
-from mesoface.evaluation.heatmap import heatmap_picture
-from mesoface.evaluation.table import COLUMNS, rows, summary
+from mesoface.evaluation.display import COLUMNS, heatmap_picture, rows, summary
 from mesoface.files.encode import as_uint8
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.page import render
@@ -70,7 +69,7 @@ def write_report(
         face: the result.
         evaluation: its comparison with the true surface, where that is known.
         errors: (N,) distances of the surface's vertices to it, from
-            :func:`mesoface.evaluation.heatmap.vertex_errors`.
+            :func:`mesoface.evaluation.display.vertex_errors`.
     """
     context = report_context(face, evaluation, errors)
     path.write_text(render(TEMPLATE, **context), encoding="utf-8")

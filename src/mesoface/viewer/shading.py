@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.evaluation.heatmap import round_limit
+from mesoface.evaluation.display import round_limit
 from mesoface.export.gltf import GlbBuilder, to_power_of_two
 from mesoface.files.colour import decode_srgb
 from mesoface.files.encode import jpeg

@@ -14,8 +14,8 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from mesoface.geometry.mesh import unit
-from mesoface.lab.synthesis.pigment import skin_albedo
 from mesoface.lab.synthesis.scene import Lighting, draw_lighting
+from mesoface.lab.synthesis.skin import skin_albedo
 from mesoface.lab.training.patches.fields import hairs, log_uniform, rms_slope, spots, waves, wrinkles
 
 # Texels finer than this are detail levels: a few short steps. Coarser levels search further.

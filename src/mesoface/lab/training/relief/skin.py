@@ -16,8 +16,8 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.files.colour import LUMINANCE, encode_srgb
 from mesoface.geometry.mesh import unit
-from mesoface.lab.synthesis.pigment import skin_albedo
 from mesoface.lab.synthesis.scene import Lighting
+from mesoface.lab.synthesis.skin import skin_albedo
 from mesoface.lab.training.patches.fields import hairs, log_uniform, rms_slope, spots, waves, wrinkles
 from mesoface.lab.training.patches.surface import Gloss, diffuse, draw_light, highlights
 from mesoface.relief.inputs import high_pass, make_inputs, slopes
