@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mesoface.batch.run import run_batch
-    from mesoface.calibration.write import calibrate_folder as calibrate
+    from mesoface.calibration.calibrate import calibrate_folder as calibrate
     from mesoface.captures.capture import Capture, View
     from mesoface.captures.load import load_capture, make_view
     from mesoface.config import Settings
@@ -39,7 +39,7 @@ _HOME = {
     "OpenCVLens": ("geometry.lens", "OpenCVLens"),
     "Settings": ("config", "Settings"),
     "View": ("captures.capture", "View"),
-    "calibrate": ("calibration.write", "calibrate_folder"),
+    "calibrate": ("calibration.calibrate", "calibrate_folder"),
     "evaluate": ("evaluation", "evaluate"),
     "export_face": ("export", "export_face"),
     "find_face": ("pipeline", "find_face"),

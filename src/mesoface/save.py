@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import Evaluation, evaluate
-from mesoface.evaluation.heatmap import vertex_errors
+from mesoface.evaluation.display import vertex_errors
 from mesoface.export import ExportSource
 from mesoface.export.glb import export_glb
 from mesoface.files.atomic import atomic_folder, check_output_folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from mesoface.batch.job import CaptureJob
 from mesoface.config import Settings
@@ -44,6 +46,12 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(run, "attempt_capture", module.attempt)
     monkeypatch.setattr(run, "PRELOAD", ())
     return module
+
+
+@pytest.fixture
+def console() -> Console:
+    """A log: no terminal."""
+    return Console(file=io.StringIO(), width=200)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import typer
 
 from mesoface.captures.capture import Capture, View
 from mesoface.cli.app import app
-from mesoface.config import Settings, make_settings
+from mesoface.config import Settings
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
@@ -215,7 +215,7 @@ def test_defaults_need_no_words():
 
 
 def test_what_was_set_can_be_pasted_into_a_shell():
-    settings = make_settings(scale=2.5, preset="best", view_ids=("0", "a b"), until="base", threads=7)
+    settings = Settings(scale=2.5, preset="best", view_ids=("0", "a b"), until="base", threads=7)
     words = shlex.split(command_line(Path("my shoot"), settings))
     assert words[:3] == ["mesoface", "reconstruct", "my shoot"]
     given = dict(zip(words[3::2], words[4::2], strict=True))

@@ -9,7 +9,7 @@ import pytest
 
 from mesoface.cli import app
 from mesoface.errors import MesofaceError
-from mesoface.landmarks.networks import FaceNetworks
+from mesoface.landmarks.mediapipe import FaceNetworks
 
 _HIDE = """
 import os, signal, sys, subprocess, multiprocessing

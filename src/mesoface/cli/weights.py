@@ -9,23 +9,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from mesoface.cli.options import command_group
+
 if TYPE_CHECKING:
     from mesoface.files.weights import Card
 
-app = typer.Typer(
-    name="weights",
+app = command_group(
+    "weights",
     help="Weights of the networks: convert published ones to safetensors, show the contents of a file.\n\n"
     "Nothing is downloaded, and no file is unpickled.\n\n"
     "Example: `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl --out weights`",
-    invoke_without_command=True,
-    rich_markup_mode="markdown",
 )
-
-
-@app.callback()
-def _group(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 @app.command(name="import")

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 import mesoface
 from mesoface.config import COMPUTING, Settings
 from mesoface.evaluation import Evaluation
-from mesoface.evaluation.heatmap import heatmap_picture
-from mesoface.evaluation.table import COLUMNS, rows, summary
+from mesoface.evaluation.display import COLUMNS, heatmap_picture, rows, summary
 from mesoface.files.images import as_uint8
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.page import render
@@ -69,7 +68,7 @@ def write_report(
         face: the result.
         evaluation: its comparison with the true surface, where that is known.
         errors: (N,) distances of the surface's vertices to it, from
-            :func:`mesoface.evaluation.heatmap.vertex_errors`.
+            :func:`mesoface.evaluation.display.vertex_errors`.
     """
     reduced = None if face.fine is None else reduce_surface(face.fine, GRID)
     caster = RayCaster(face.base if reduced is None else reduced.mesh)

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from mesoface.evaluation.heatmap import round_limit
+from mesoface.evaluation.display import round_limit
 from mesoface.files.images import as_uint8
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.rendering.clay import ReliefMaps

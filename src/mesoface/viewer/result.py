@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import GroundTruth
-from mesoface.evaluation.heatmap import round_limit
+from mesoface.evaluation.display import round_limit
 from mesoface.export.glb import GlbBuilder, to_power_of_two
 from mesoface.files.images import as_uint8, decode_srgb, jpeg
 from mesoface.files.meshes import read_mesh

@@ -1,15 +1,18 @@
-"""The error on the surface: a coloured mesh, or a picture with a legend."""
+"""An evaluation as a coloured mesh, a picture with a legend, a table and a line of text."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from rich.console import Console
+from rich.table import Table
 
 from mesoface.errors import MesofaceError
-from mesoface.evaluation.metrics import Evaluation
+from mesoface.evaluation.metrics import COMPLETE_WITHIN, WITHIN, Evaluation
 from mesoface.files.maps import write_png
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.mesh import Mesh
@@ -17,6 +20,7 @@ from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.clay import face_directions, shade, turntable_cameras
 from mesoface.rendering.false_color import add_legend, colorize
 
+COLUMNS = ("mm", "mean", "median", "90 %", "bias", *(f"≤ {limit:g}" for limit in WITHIN), "normals", "points")
 _LIMITS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -36,8 +40,7 @@ def heatmap(prediction: Mesh, evaluation: Evaluation, *, limit: float | None = N
     """
     errors = vertex_errors(prediction, evaluation)
     colors = np.round(colorize(errors, (0, limit or round_limit(errors))) * 255).astype(np.uint8)
-    mesh = prediction
-    return Mesh(mesh.vertices, mesh.faces, mesh.uv, mesh.uv_faces, mesh.normals, colors)
+    return replace(prediction, colors=colors)
 
 
 def heatmap_picture(
@@ -99,3 +102,46 @@ def round_limit(errors: NDArray[np.float64]) -> float:
     known = errors[np.isfinite(errors)]
     high = float(np.percentile(known, 95)) if len(known) else 0.0
     return next((limit for limit in _LIMITS if limit >= high), float(np.ceil(high)))
+
+
+def rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """The two directions as cells of ``COLUMNS``."""
+    directions = {"ours → truth": evaluation.accuracy, "truth → ours": evaluation.completeness}
+    return [
+        (
+            name,
+            *(f"{length:.3f}" for length in (stats.mean, stats.median, stats.p90)),
+            f"{stats.bias:+.3f}",
+            *(f"{100 * share:.1f} %" for share in stats.within.values()),
+            f"{stats.normal_angle:.1f}°",
+            f"{stats.count:,}".replace(",", " "),
+        )
+        for name, stats in directions.items()
+    ]
+
+
+def summary(evaluation: Evaluation) -> str:
+    """One line: chamfer, completeness, alignment."""
+    aligned = {"none": "not aligned", "rigid": "aligned rigidly", "similarity": "aligned by a similarity"}
+    parts = [
+        f"chamfer {evaluation.chamfer:.3f} mm",
+        f"{100 * evaluation.complete:.1f} % of the truth within {COMPLETE_WITHIN:g} mm",
+        aligned[evaluation.align],
+    ]
+    if evaluation.align == "similarity":
+        parts[-1] += f" (scale {evaluation.alignment.scale:.5g})"
+    if evaluation.excluded > 0.005:
+        parts.append(f"{100 * evaluation.excluded:.1f} % of ours is beyond the truth's rim, not counted")
+    return " · ".join(parts)
+
+
+def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
+    """Print the table of both directions and the summary."""
+    console = console or Console()
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name == "mm" else "right", no_wrap=True)
+    for row in rows(evaluation):
+        table.add_row(*row)
+    console.print(table)
+    console.print(summary(evaluation), highlight=False)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from mesoface.batch.job import Attempt, CaptureJob, Made
-from mesoface.batch.live import BatchProgress
+from mesoface.batch.ledger import BatchProgress
 from mesoface.running.workers import Outcome
 
 
@@ -41,8 +41,8 @@ def test_a_terminal_shows_how_far_it_is_what_runs_and_what_failed(job: CaptureJo
     assert "anna" not in said
 
 
-def test_a_log_has_a_line_for_every_capture(job: CaptureJob) -> None:
-    console = Console(file=io.StringIO(), width=40)
+def test_a_log_has_a_line_for_every_capture(job: CaptureJob, console: Console) -> None:
+    console.width = 40
     progress = BatchProgress(console, total=30, kept=0)
     for number in range(20):
         one = replace(job, id=f"capture_{number}")

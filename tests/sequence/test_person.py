@@ -8,7 +8,7 @@ import pytest
 from mesoface.face_models import load_face_model
 from mesoface.face_models.fitting import embedding, fit_landmarks3d
 from mesoface.landmarks.types import Landmarks3D
-from mesoface.sequence.identity import KnownIdentity, joint_identity
+from mesoface.sequence.person import KnownIdentity, joint_identity
 
 SCHEME = "mediapipe478"
 
