@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mesoface.files.colour import encode_srgb
+from mesoface.files.images import encode_srgb
 from mesoface.geometry.mesh import unit
 from mesoface.lab.training.patches.fields import waves
 from mesoface.relief.inputs import Ground

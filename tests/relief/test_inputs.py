@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mesoface.files.colour import decode_srgb, encode_srgb
+from mesoface.files.images import decode_srgb, encode_srgb
 from mesoface.relief.inputs import (
     CHANNELS,
     fit_illumination,

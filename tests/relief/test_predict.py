@@ -14,7 +14,7 @@ from torch import nn
 import mesoface.relief.predict as predict_module
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
-from mesoface.files.checkpoints import WeightsError
+from mesoface.files.weights import WeightsError
 from mesoface.geometry.mesh import Mesh
 from mesoface.relief.inputs import LARGEST, SMALLEST, Ground, high_pass, make_ground, relief_size, slopes
 from mesoface.relief.network import FULL_SCALE_MM, learned_height, published_height

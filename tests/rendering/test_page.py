@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from mesoface.files.encode import data_uri
+from mesoface.files.images import data_uri
 from mesoface.geometry.mesh import Mesh
 from mesoface.rendering.page import (
     TEMPLATES,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import mesoface
-from mesoface.config import make_settings
+from mesoface.config import Settings, make
 from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.texture import bake
 from mesoface.texture.bake import paint
@@ -53,12 +53,12 @@ def test_a_result_holds_the_texture(sample_face, tmp_path):
 @pytest.mark.parametrize("size", [-1, 1, 63, 8193, 100_000])
 def test_a_size_out_of_range_is_refused(size):
     with pytest.raises(MesofaceError, match="texture_size"):
-        make_settings(texture_size=size)
+        make(Settings, texture_size=size)
 
 
 @pytest.mark.parametrize("size", [0, 64, 1000, 8192])
 def test_other_sizes_are_accepted(size):
-    assert make_settings(texture_size=size).texture_size == size
+    assert Settings(texture_size=size).texture_size == size
 
 
 def test_a_texture_over_memory_is_refused_before_any_work(monkeypatch):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial.transform import Rotation
 
-from mesoface.face_models.measurements import cauchy
+from mesoface.face_models.fitting import cauchy
 from mesoface.geometry.camera import Camera, OpenCVLens
 
 Array = NDArray[np.float64]

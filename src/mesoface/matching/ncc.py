@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.files.colour import LUMA
+from mesoface.files.images import LUMA
 from mesoface.geometry.camera import Camera
 from mesoface.running.process import one_opencv_thread
 from mesoface.uvd.space import UVDSpace

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.files.colour import LUMINANCE, decode_srgb
+from mesoface.files.images import LUMINANCE, decode_srgb
 from mesoface.texture import Texture
 from mesoface.uvd.maps import (
     blur_masked,

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mesoface.files.checkpoints import State
-from mesoface.files.dpmap import FULL_SCALE_MM  # its answer of 1
-from mesoface.files.weights import Network
+from mesoface.files.maps import FULL_SCALE_MM  # its answer of 1
+from mesoface.files.weights import Network, State
 from mesoface.relief.inputs import CHANNELS, Ground, fit_illumination, light_slopes, make_inputs
 
 FACTOR = 8

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
 from mesoface.config import Settings
-from mesoface.files.colour import LUMINANCE, decode_srgb
+from mesoface.files.images import LUMINANCE, decode_srgb
 from mesoface.geometry.mesh import Mesh
 from mesoface.relief.inputs import DARKEST, HIGH_PASS, Ground, high_pass, make_ground, relief_size
 from mesoface.running.progress import ProgressCallback, silent

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mesoface.files.encode import as_uint8
+from mesoface.files.images import as_uint8
 
 Image = NDArray[np.float32]
 

@@ -25,7 +25,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from mesoface.files.encode import SMALL, base64_text, data_uri, jpeg, png
+from mesoface.files.images import SMALL, base64_text, data_uri, jpeg, png
 from mesoface.geometry.mesh import Mesh, unit
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.files.colour import LUMA
+from mesoface.files.images import LUMA
 from mesoface.geometry.mesh import unit
 from mesoface.landmarks.photometric import as_bytes, evened, from_bytes, local_correlation
 from mesoface.landmarks.triangulation import nearest_to_rays

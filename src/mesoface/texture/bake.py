@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
 from mesoface.geometry.mesh import Mesh
-from mesoface.running.memory import available_memory_mb
+from mesoface.running.process import available_memory_mb
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.texture import Texture
 from mesoface.texture.plan import TexturePlan, enlarge_rows, face_photo, look_up, pixel_map, plan_texture

@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 
 from mesoface.errors import MesofaceError
-from mesoface.files.checkpoints import WeightsError
+from mesoface.files.weights import WeightsError
 from mesoface.matching.cascade import choose_matcher
 from mesoface.matching.classical import ClassicalLevel, ClassicalMatcher
 from mesoface.matching.learned import SurfaceMatcher

@@ -14,7 +14,7 @@ import mesoface
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.evaluation import evaluate
-from mesoface.files.checkpoints import WeightsError
+from mesoface.files.weights import WeightsError
 from mesoface.geometry.camera import look_at
 from mesoface.matching.paper import ImplicitFunction, Regularizer, matcher
 from mesoface.matching.paper.matcher import (

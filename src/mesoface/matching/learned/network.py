@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mesoface.files.colour import LUMA
+from mesoface.files.images import LUMA
 from mesoface.files.weights import Network
 from mesoface.matching.classical import ClassicalAnswer
 from mesoface.matching.learned.kernels import Agreement, agreement_in_photos

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
-from mesoface.files.checkpoints import WeightsError
-from mesoface.files.weights import load_network
+from mesoface.files.weights import WeightsError, load_network
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.matching.paper.network import (
     IMPLICIT_FUNCTION,
