@@ -18,7 +18,7 @@ from mesoface.evaluation import GroundTruth
 from mesoface.files.maps import write_png
 from mesoface.files.meshes import read_mesh
 from mesoface.rendering.false_color import colorize
-from mesoface.results.load import load_face
+from mesoface.results.face import load_face
 
 
 def main() -> None:

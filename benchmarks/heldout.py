@@ -15,8 +15,8 @@ from rows import Row, missing_ict
 from tables import make_console, regions_table, surface_table
 
 from mesoface.errors import MesofaceError
+from mesoface.lab.synthesis.capture import describe_settings
 from mesoface.lab.synthesis.dataset import SyntheticJob, make_capture_folder
-from mesoface.lab.synthesis.folder import describe_settings
 from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.running.progress import progress_bars
 

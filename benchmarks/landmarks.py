@@ -25,7 +25,7 @@ from mesoface.files.meshes import read_mesh
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.closest_point import MeshSurface
 from mesoface.landmarks import MediapipeDetector, align_landmarks, triangulate
-from mesoface.landmarks.networks import Crop, FaceNetworks
+from mesoface.landmarks.mediapipe import Crop, FaceNetworks
 from mesoface.landmarks.triangulation import nearest_to_rays, project_all, viewing_rays
 
 Array = NDArray[np.float64]

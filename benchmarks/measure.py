@@ -17,7 +17,7 @@ from rows import Row
 from mesoface.captures.formats import colmap
 from mesoface.evaluation import evaluate, points_to_mesh
 from mesoface.files.meshes import read_mesh
-from mesoface.results.load import load_face
+from mesoface.results.face import load_face
 
 COMMAND = Path(sys.executable).with_name("mesoface")
 LONGEST = 1800.0  # s

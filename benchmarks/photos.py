@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mesoface.captures.formats import facescape
-from mesoface.files.colour import decode_srgb, encode_srgb
+from mesoface.files.images import decode_srgb, encode_srgb
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh, unit

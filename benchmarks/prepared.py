@@ -9,7 +9,7 @@ from pathlib import Path
 from rows import LPS, SAMPLE
 
 from mesoface.captures.load import load_capture
-from mesoface.config import make_settings
+from mesoface.config import Settings
 from mesoface.evaluation import Evaluation, GroundTruth, evaluate
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
@@ -56,7 +56,7 @@ class Prepared:
 def prepare(name: str, views: int = 10) -> Prepared:
     """The best ``views`` photos of one of ``CAPTURES``, in millimetres, with landmarks and base mesh."""
     folder = CAPTURES[name]
-    settings = make_settings(until="base", scale=1.0, views=views)
+    settings = Settings(until="base", scale=1.0, views=views)
     face = reconstruct(load_capture(folder), settings)
     region = face.base.select_faces(face.fit.model.topology.facial)
     return Prepared(face, GroundTruth(_true_surface(folder), region))

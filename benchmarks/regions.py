@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.evaluation import GroundTruth
-from mesoface.face_models.generic import load_generic
+from mesoface.face_models.loading import load_generic
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis.anatomy import BROWS, EYES, LIPS_OUTER, SCHEME
-from mesoface.uvd.maps import erode
-from mesoface.uvd.rasterize import rasterize_uv
+from mesoface.uvd.maps import erode, rasterize_uv
 
 REGIONS = ("cheeks", "forehead", "chin", "nose", "nose wings", "lips", "eyelids", "brows", "rim")
 

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.texture.bake import paint
-from mesoface.texture.photo import enlarge_rows
-from mesoface.texture.plan import TexturePlan
+from mesoface.texture.plan import TexturePlan, enlarge_rows
 from mesoface.uvd.maps import erode
 
 # Classes of steps that are compared with each other.

@@ -32,9 +32,9 @@ from mesoface.evaluation import evaluate
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.closest_point import MeshSurface
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.synthesis.folder import synthesize_sequence
+from mesoface.lab.synthesis.capture import synthesize_sequence
 from mesoface.lab.synthesis.settings import SynthesisSettings
-from mesoface.results.load import load_face
+from mesoface.results.face import load_face
 from mesoface.running.progress import progress_bars
 
 CACHE = Path(__file__).parent / "cache"

@@ -28,7 +28,7 @@ from tables import make_console
 
 from mesoface.captures.capture import View
 from mesoface.captures.load import load_capture
-from mesoface.config import make_settings
+from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.files.maps import write_png
 from mesoface.geometry.mesh import Mesh
@@ -93,7 +93,7 @@ def main() -> None:
             console.print(f"{name}: skipped, needs {folder} (set MESOFACE_SHARED)")
             continue
         with progress_bars() as progress:
-            settings = make_settings(scale=scale, views=arguments.views, texture_size=0)
+            settings = Settings(scale=scale, views=arguments.views, texture_size=0)
             face = reconstruct(load_capture(folder, progress=progress), settings, progress=progress)
             measured = measure(name, face, arguments.size, arguments.pictures, progress)
         _keep(name, measured)

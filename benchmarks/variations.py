@@ -18,8 +18,7 @@ from mesoface.matching.learned.kernels import agreement_in_photos
 from mesoface.matching.learned.matcher import PRESETS, LearnedMatcher, NetworkLevel, load_matcher
 from mesoface.matching.learned.network import Opinion, Refinement, describe_points, soft_argmin
 from mesoface.matching.matcher import LevelInput, Measurement, well_seen
-from mesoface.matching.paper.reconstruct import load_paper_networks, match_paper
-from mesoface.matching.paper.volume import paper_space
+from mesoface.matching.paper.matcher import load_paper_networks, match_paper, paper_space
 from mesoface.uvd.space import Match
 
 

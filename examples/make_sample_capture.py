@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mesoface.lab.synthesis.folder import synthesize
+from mesoface.lab.synthesis.capture import synthesize
 from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.running.progress import progress_bars
 

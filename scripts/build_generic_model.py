@@ -10,7 +10,7 @@ from generic_model.modes import build_modes, pinched_faces
 from generic_model.template import build_template
 from numpy.typing import NDArray
 
-from mesoface.face_models.generic import pack_modes
+from mesoface.face_models.loading import pack_modes
 from mesoface.files.atomic import atomic_file
 from mesoface.running.progress import ProgressCallback, progress_bars
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def build(source: Path, progress: ProgressCallback) -> dict[str, NDArray]:
-    """The arrays of the model's file, as :func:`mesoface.face_models.generic.load_generic` reads them."""
+    """The arrays of the model's file, as :func:`mesoface.face_models.loading.load_generic` reads them."""
     with np.load(source, allow_pickle=False) as data:
         statistics = {name: data[name] for name in data.files}
     progress("building", 0, 2)

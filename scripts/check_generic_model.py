@@ -16,7 +16,7 @@ from measure_landmarks import ASSETS, EMBEDDING, ROOT, read_embedding
 
 from mesoface.evaluation import Evaluation, evaluate
 from mesoface.face_models.fitting import fit_landmarks3d
-from mesoface.face_models.generic import load_generic
+from mesoface.face_models.loading import load_generic
 from mesoface.geometry.mesh import Mesh
 from mesoface.running.progress import progress_bars
 

@@ -15,13 +15,13 @@ from mesoface.geometry.camera import look_at
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.relief.predict import MesoRelief
-from mesoface.results.arrays import SavedModel
 from mesoface.results.face import Face
+from mesoface.results.files import SavedModel
 from mesoface.results.write import write_record, write_result
-from mesoface.running.stages import Stage
+from mesoface.running.process import Stage
 from mesoface.surface.fine import fine_mesh
 from mesoface.texture import Texture
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import grid_faces, texel_centers
 from mesoface.uvd.space import FineSurface, UVDSpace
 from tests.conftest import draw_rig
 
@@ -131,22 +131,16 @@ def ripple(uv: NDArray) -> NDArray[np.float64]:
     return RIPPLE * np.sin(50 * uv[..., 0]) * np.cos(40 * uv[..., 1])
 
 
-def _base(n: int = 25) -> tuple[Mesh, NDArray[np.bool_]]:
-    """The cap as an (n × n) grid over the UV square, and which faces are skin: within 0.4 of its middle."""
-    u = np.linspace(0, 1, n)
-    uv = np.stack(np.meshgrid(u, 1 - u), -1)
-    faces = grid_faces(np.ones((n, n), bool))
-    uv = uv.reshape(-1, 2)
-    middle = uv[faces].mean(1)
-    return Mesh(RADIUS * outward(uv), faces, uv), np.linalg.norm(middle - 0.5, axis=1) < 0.4
-
-
 def cap(*, fine: bool = True, color: bool = True) -> Face:
     """A cap of a ball, turned in the world, rippled where it was measured.
 
-    Its texture's red grows with u, its green with v.
+    The base mesh is a grid over the UV square, whose faces are skin within 0.4 of its middle. The texture's
+    red grows with u, its green with v.
     """
-    base, facial = _base()
+    u = np.linspace(0, 1, 25)
+    corners = np.stack(np.meshgrid(u, 1 - u), -1).reshape(-1, 2)
+    faces = grid_faces(np.ones((25, 25), bool))
+    facial = np.linalg.norm(corners[faces].mean(1) - 0.5, axis=1) < 0.4
     uv = texel_centers(SIZE)
     measured = np.linalg.norm(uv - 0.5, axis=-1) < 0.38
     measured &= np.linalg.norm(uv - (0.65, 0.5), axis=-1) > 0.06  # a hole to the subject's left
@@ -156,7 +150,7 @@ def cap(*, fine: bool = True, color: bool = True) -> Face:
     space = UVDSpace(position.astype(np.float32), (normal @ TURN.T).astype(np.float32), valid)
     texture = np.dstack([uv, np.full((SIZE, SIZE), 0.25)])
     return made_face(
-        base.with_vertices(base.vertices @ TURN.T + SHIFT),
+        Mesh((RADIUS * outward(corners)) @ TURN.T + SHIFT, faces, corners),
         fine=made_fine(space, ripple(uv), measured, 0.5 + uv[..., 0] / 2) if fine else None,
         color=(np.round(texture * 255) / 255).astype(np.float32) if color else None,
         facial=facial,

@@ -9,18 +9,14 @@ import numpy as np
 
 from mesoface.captures.load import load_capture
 from mesoface.geometry.mesh import Mesh
-from mesoface.uvd.maps import sample_map
-from mesoface.uvd.rasterize import grid_faces, rasterize_uv, texel_centers
+from mesoface.uvd.maps import grid_faces, rasterize_uv, sample_map, texel_centers
 from mesoface.uvd.space import UVDSpace
 
 
 def sphere_patch(size: int = 32, radius: float = 50.0) -> UVDSpace:
     """The front of a sphere around the origin: u runs to +x, v to +y, outward is +z."""
-    u, v = texel_centers(size)[..., 0], texel_centers(size)[..., 1]
-    angle_x, angle_y = (u - 0.5) * 1.2, (v - 0.5) * 1.2
-    normal = np.stack(
-        [np.sin(angle_x) * np.cos(angle_y), np.sin(angle_y), np.cos(angle_x) * np.cos(angle_y)], -1
-    )
+    x, y = np.moveaxis((texel_centers(size) - 0.5) * 1.2, -1, 0)  # angles
+    normal = np.stack([np.sin(x) * np.cos(y), np.sin(y), np.cos(x) * np.cos(y)], -1)
     return UVDSpace(
         (radius * normal).astype(np.float32), normal.astype(np.float32), np.ones((size, size), bool)
     )
@@ -48,9 +44,8 @@ def test_convention_texel_centres_are_at_half_integers():
     """A map is sampled, and a mesh rasterised, at exactly the texels' centres."""
     size = 8
     values = np.arange(size * size, dtype=np.float32).reshape(size, size)
-    np.testing.assert_allclose(
-        sample_map(values, texel_centers(size).reshape(-1, 2)), values.ravel(), atol=1e-4
-    )
+    sampled = sample_map(values, texel_centers(size).reshape(-1, 2))
+    np.testing.assert_allclose(sampled, values.ravel(), atol=1e-4)
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     faces = np.array([[0, 1, 2], [0, 2, 3]])
     drawn = rasterize_uv(corners, faces, size).interpolate(corners, faces)
@@ -59,12 +54,9 @@ def test_convention_texel_centres_are_at_half_integers():
 
 def test_convention_displacement_is_positive_outward():
     space = sphere_patch()
-    np.testing.assert_allclose(
-        np.linalg.norm(space.displaced(np.full((32, 32), 2.0)), axis=-1), 52, atol=1e-4
-    )
-    np.testing.assert_allclose(
-        np.linalg.norm(space.displaced(np.full((32, 32), -2.0)), axis=-1), 48, atol=1e-4
-    )
+    for height in (2.0, -2.0):
+        radius = np.linalg.norm(space.displaced(np.full((32, 32), height)), axis=-1)
+        np.testing.assert_allclose(radius, 50 + height, atol=1e-4)
 
 
 def test_convention_triangles_are_counter_clockwise_from_outside():

@@ -16,6 +16,8 @@ from mesoface.files.meshes import read_mesh
 from mesoface.matching.cascade import choose_matcher
 from mesoface.pipeline import choose_measure
 
+BASE = mesoface.Settings(scale=1.0, until="base")
+
 
 @pytest.fixture(scope="module")
 def capture(sample_capture):
@@ -25,7 +27,7 @@ def capture(sample_capture):
 @pytest.fixture(scope="module")
 def base(capture):
     """The fitted base mesh of four views."""
-    return mesoface.reconstruct(capture, mesoface.Settings(scale=1.0, until="base"))
+    return mesoface.reconstruct(capture, BASE)
 
 
 def without(face, view):
@@ -70,19 +72,12 @@ def test_the_fine_mesh_is_sound(sample_face):
 
 def test_progress_is_told_of_every_stage(capture, base):
     calls = []
-    mesoface.reconstruct(
-        capture,
-        mesoface.Settings(scale=1.0, until="base"),
-        landmarks=base.landmarks2d,
-        progress=lambda *call: calls.append(call),
-    )
+    mesoface.reconstruct(capture, BASE, landmarks=base.landmarks2d, progress=lambda *call: calls.append(call))
     assert calls[-1] == ("Base mesh", 1, 1)
 
 
 def test_given_landmarks_are_used(capture, base):
-    again = mesoface.reconstruct(
-        capture, mesoface.Settings(scale=1.0, until="base"), landmarks=base.landmarks2d
-    )
+    again = mesoface.reconstruct(capture, BASE, landmarks=base.landmarks2d)
     np.testing.assert_allclose(again.base.vertices, base.base.vertices, atol=0.05)
 
 
@@ -96,8 +91,7 @@ def test_view_ids_choose_and_keep_landmarks_with_their_views(capture, base):
 
 
 def test_a_view_without_a_face_is_not_used(capture, base):
-    settings = mesoface.Settings(scale=1.0, until="base")
-    face = mesoface.reconstruct(capture, settings, landmarks=without(base, 1))
+    face = mesoface.reconstruct(capture, BASE, landmarks=without(base, 1))
     assert face.capture.names == ("1", "4", "6")
 
 
@@ -148,11 +142,7 @@ def test_landmarks_in_one_view_are_not_enough(capture, base):
     weights = np.zeros_like(base.landmarks2d.weights)
     weights[2] = 1
     with pytest.raises(MesofaceError) as error:
-        mesoface.reconstruct(
-            capture,
-            mesoface.Settings(scale=1.0, until="base"),
-            landmarks=replace(base.landmarks2d, weights=weights),
-        )
+        mesoface.reconstruct(capture, BASE, landmarks=replace(base.landmarks2d, weights=weights))
     assert error.value.remedy
 
 

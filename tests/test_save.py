@@ -15,8 +15,8 @@ from mesoface.evaluation import evaluate
 from mesoface.export import ExportSource
 from mesoface.files.maps import read_exr
 from mesoface.files.meshes import read_mesh
-from mesoface.results.load import load_face
-from mesoface.results.write import run_record
+from mesoface.results.face import load_face
+from mesoface.results.write import write_record
 from mesoface.save import check_target, save_face
 
 
@@ -79,12 +79,13 @@ def test_the_region_covers_the_facial_mask_whether_measured_or_not(sample_face):
     assert measured == pytest.approx(fitted, rel=0.2)
 
 
-def base_only(face):
-    return replace(face, fine=None, texture=None, relief=None)
+@pytest.fixture
+def face(sample_face):
+    """The base alone."""
+    return replace(sample_face, fine=None, texture=None, relief=None)
 
 
-def test_a_known_truth_is_measured_and_put_into_words(sample_face, tmp_path):
-    face = base_only(sample_face)
+def test_a_known_truth_is_measured_and_put_into_words(face, tmp_path):
     truth = face.base.with_vertices(face.base.vertices + 0.3 * face.base.vertex_normals())
     lines = save_face(face, tmp_path / "face", truth=truth)
     evaluation = json.loads((tmp_path / "face" / "run.json").read_text())["evaluation"]
@@ -92,8 +93,7 @@ def test_a_known_truth_is_measured_and_put_into_words(sample_face, tmp_path):
     assert any(line.startswith("error to the true surface: mean 0.") for line in lines)
 
 
-def test_a_truth_elsewhere_does_not_cost_the_result(sample_face, tmp_path):
-    face = base_only(sample_face)
+def test_a_truth_elsewhere_does_not_cost_the_result(face, tmp_path):
     truth = face.base.with_vertices(face.base.vertices + 1000)
     lines = save_face(face, tmp_path / "face", truth=truth)
     assert any("not measured" in line and "frame" in line for line in lines)
@@ -102,8 +102,7 @@ def test_a_truth_elsewhere_does_not_cost_the_result(sample_face, tmp_path):
     assert "not measured" in record["warnings"][-1]
 
 
-def test_an_older_result_is_replaced_whole(sample_face, tmp_path):
-    face = base_only(sample_face)
+def test_an_older_result_is_replaced_whole(face, tmp_path):
     save_face(face, tmp_path / "face")
     (tmp_path / "face" / "fine.ply").write_text("of the older result")
     with pytest.raises(MesofaceError, match="exists already"):
@@ -115,9 +114,10 @@ def test_an_older_result_is_replaced_whole(sample_face, tmp_path):
     assert len(read.region.faces) == len(face.region.faces)
 
 
-def test_the_record_is_plain_json_and_keeps_warnings(sample_face):
+def test_the_record_is_plain_json_and_keeps_warnings(sample_face, tmp_path):
     face = replace(sample_face, warnings=("view 3: no face found",))
-    record = json.loads(json.dumps(run_record(face), allow_nan=False))
+    write_record(tmp_path, face)
+    record = json.loads((tmp_path / "run.json").read_text(), parse_constant=pytest.fail)
     assert record["warnings"] == ["view 3: no face found"]
     assert record["mm_per_unit"] == 1.0
     assert record["face_model"] == "generic"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mesoface.batch.run import run_batch
-    from mesoface.calibration.write import calibrate_folder as calibrate
+    from mesoface.calibration.calibrate import calibrate_folder as calibrate
     from mesoface.captures.capture import Capture, View
     from mesoface.captures.load import load_capture, make_view
     from mesoface.config import Settings
@@ -17,14 +17,12 @@ if TYPE_CHECKING:
     from mesoface.export import export_face
     from mesoface.face_models.model import FaceModel
     from mesoface.files.meshes import read_mesh
-    from mesoface.geometry.camera import Camera
-    from mesoface.geometry.lens import OpenCVLens
+    from mesoface.geometry.camera import Camera, OpenCVLens
     from mesoface.inspection.inspect import inspect
     from mesoface.landmarks.types import LandmarkDetector
     from mesoface.matching.matcher import Matcher
     from mesoface.pipeline import find_face, finish_face, measure_face, reconstruct
-    from mesoface.results.face import Face
-    from mesoface.results.load import load_face
+    from mesoface.results.face import Face, load_face
     from mesoface.save import save_face
 
 __version__ = "0.1.0"
@@ -40,14 +38,14 @@ _HOME = {
     "OpenCVLens": ("geometry.lens", "OpenCVLens"),
     "Settings": ("config", "Settings"),
     "View": ("captures.capture", "View"),
-    "calibrate": ("calibration.write", "calibrate_folder"),
+    "calibrate": ("calibration.calibrate", "calibrate_folder"),
     "evaluate": ("evaluation", "evaluate"),
     "export_face": ("export", "export_face"),
     "find_face": ("pipeline", "find_face"),
     "finish_face": ("pipeline", "finish_face"),
     "inspect": ("inspection.inspect", "inspect"),
     "load_capture": ("captures.load", "load_capture"),
-    "load_face": ("results.load", "load_face"),
+    "load_face": ("results.face", "load_face"),
     "make_view": ("captures.load", "make_view"),
     "measure_face": ("pipeline", "measure_face"),
     "read_mesh": ("files.meshes", "read_mesh"),

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from mesoface.errors import MesofaceError
 
@@ -51,13 +51,11 @@ def option(
     return Field(default, description=help, json_schema_extra=extra, **limits)
 
 
-class Settings(BaseModel):
+class Settings(BaseModel, extra="forbid", frozen=True, protected_namespaces=()):
     """What a reconstruction is made with. The options of ``mesoface reconstruct`` are made from these fields.
 
     Unknown names and values out of range are refused.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     views: int = option(
         10,
@@ -193,8 +191,3 @@ def make(model: type[Model], **values: object) -> Model:
             f"setting {name!r}: {problem['msg']}, got {problem.get('input')!r}",
             remedy="see --help of the command",
         ) from None
-
-
-def make_settings(**values: object) -> Settings:
-    """:class:`Settings` from keyword arguments; errors as those of :func:`make`."""
-    return make(Settings, **values)

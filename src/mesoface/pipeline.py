@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ from mesoface.config import Settings
 from mesoface.errors import ReconstructionError
 from mesoface.face_models import load_face_model
 from mesoface.face_models.fitting import fit_face
-from mesoface.face_models.model import FaceFit, FaceModel
-from mesoface.face_models.scale import ScaleEstimate, estimate_scale
+from mesoface.face_models.model import FaceModel
+from mesoface.face_models.scale import estimate_scale
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks import (
     LandmarkDetector,
@@ -29,8 +29,8 @@ from mesoface.matching.cascade import choose_matcher, match
 from mesoface.matching.matcher import Matcher
 from mesoface.relief.predict import Predictor, choose_predictor, predict_relief, why_no_relief
 from mesoface.results.face import Face
+from mesoface.running.process import StageClock
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.stages import Stage, StageClock
 from mesoface.surface.fine import clean_coverage, conform_base, fine_mesh, measure_displacement, smooth_base
 from mesoface.texture.bake import bake_texture, check_memory
 from mesoface.uvd.space import FineSurface, Match, build_uvd_space
@@ -43,31 +43,6 @@ _NEARLY_ALL = 0.9
 
 Measure = Callable[[Sequence[View], Mesh, NDArray[np.bool_], ProgressCallback], Match]
 """Measures the surface that the views show around a base mesh with a facial mask (F,)."""
-
-
-@dataclass(frozen=True, eq=False)
-class FoundFace:
-    """A face that was found in a capture, and not measured yet.
-
-    Args:
-        capture: the views to go on with, in millimetres.
-        landmarks2d: landmarks in them.
-        landmarks3d: landmarks in space, mm.
-        scale: where the millimetres come from.
-        fit: the face model's fit to the landmarks.
-        settings: of the reconstruction.
-        stages: time and memory of each stage.
-        warnings: what the user should know, one sentence each.
-    """
-
-    capture: Capture
-    landmarks2d: Landmarks2D
-    landmarks3d: Landmarks3D
-    scale: ScaleEstimate
-    fit: FaceFit
-    settings: Settings
-    stages: tuple[Stage, ...]
-    warnings: tuple[str, ...]
 
 
 def reconstruct(
@@ -117,10 +92,13 @@ def find_face(
     detector: LandmarkDetector | None = None,
     landmarks: Landmarks2D | None = None,
     progress: ProgressCallback = silent,
-) -> FoundFace:
+) -> Face:
     """Landmarks, views, scale, and the face model fitted to them: the first part of :func:`reconstruct`.
 
     Args and errors are those of :func:`reconstruct`.
+
+    Returns:
+        the face whose base is the fitted model; its surface is not measured yet.
     """
     settings, clock = settings or Settings(), StageClock()
     model = face_model or load_face_model(settings.face_model)
@@ -128,7 +106,7 @@ def find_face(
     with clock.stage("landmarks"):
         if settings.view_ids is not None:
             keep = [capture.names.index(name) for name in capture.select_names(settings.view_ids).names]
-            capture, landmarks = _select(capture, landmarks, keep)
+            capture, landmarks = capture.select(keep), landmarks and landmarks.select(keep)
         landmarks2d = landmarks or (detector or MediapipeDetector(progress)).detect(capture)
         landmarks3d = triangulate(capture.cameras, landmarks2d)
         warnings += [*landmarks2d.notes, *_distrust(capture, landmarks3d)]
@@ -136,8 +114,8 @@ def find_face(
     with clock.stage("views and scale"):
         scale = estimate_scale(capture, landmarks2d, landmarks3d, override=settings.scale)
         chosen = _usable_views(capture, landmarks2d, landmarks3d, settings)
-        capture, landmarks2d = _select(capture, landmarks2d, chosen)
-        capture = capture.in_millimetres(scale.mm_per_unit)
+        capture = capture.select(chosen).in_millimetres(scale.mm_per_unit)
+        landmarks2d = landmarks2d.select(chosen)
         landmarks3d = triangulate(capture.cameras, landmarks2d)
         if landmarks is None:
             # A detector knows faces, not this skin; landmarks that somebody set by hand stay where they are.
@@ -147,14 +125,13 @@ def find_face(
         progress("Base mesh", 0, 1)
         fit = fit_face(model, capture.cameras, landmarks2d, landmarks3d, fix_scale=1.0)
         progress("Base mesh", 1, 1)
-    return FoundFace(
-        capture, landmarks2d, landmarks3d, scale, fit, settings, tuple(clock.stages), tuple(warnings)
+    stages, notes = tuple(clock.stages), tuple(warnings)
+    return Face(
+        fit.mesh, None, None, None, fit, capture, landmarks2d, landmarks3d, scale, settings, stages, notes
     )
 
 
-def measure_face(
-    found: FoundFace, measure: Measure | None = None, *, progress: ProgressCallback = silent
-) -> Face:
+def measure_face(found: Face, measure: Measure | None = None, *, progress: ProgressCallback = silent) -> Face:
     """The surface around the fitted model, if the settings ask for it: part two of :func:`reconstruct`.
 
     Args:
@@ -165,49 +142,44 @@ def measure_face(
     Raises:
         ReconstructionError: the photos agree on next to nothing of a face.
     """
-    capture, landmarks2d, landmarks3d, fit = found.capture, found.landmarks2d, found.landmarks3d, found.fit
-    model, warnings, clock = fit.model, list(found.warnings), StageClock(list(found.stages))
-    base, fine = fit.mesh, None
-    if found.settings.until == "fine":
-        measure = measure or choose_measure(found.settings)
-        with clock.stage("matching"):
-            matched = measure(capture.views, fit.mesh, model.topology.facial, progress)
-            warnings += matched.notes
-            capture, landmarks2d = _select(capture, landmarks2d, matched.used)
-            capture = replace(capture, views=matched.views)
-            landmarks3d = replace(
-                landmarks3d,
-                weights=landmarks3d.weights[list(matched.used)],
-                residuals=landmarks3d.residuals[list(matched.used)],
-                distrusted=landmarks3d.distrusted[list(matched.used)],
-            )
-        with clock.stage("surface"):
-            progress("Surface", 0, 1)
-            fine = _surface(matched)
-            base = conform_base(fit.mesh, model.topology.facial, fine.space, fine.kept)
-            progress("Surface", 1, 1)
-        if fine.left_out > _NEARLY_ALL:
-            raise ReconstructionError(
-                f"the photos agree on only {100 * (1 - fine.left_out):.0f} % of a face around the landmarks",
-                path=capture.path,
-                remedy="check calibration and landmarks with `mesoface inspect`",
-            )
-        if fine.left_out > _MUCH:
-            share = f"{100 * fine.left_out:.0f} %"
-            warnings.append(f"{share} of the facial region was left out: fewer than two photos see it well")
-    return Face(
-        base,
-        fine,
-        None,
-        None,
-        fit,
-        capture,
-        landmarks2d,
-        landmarks3d,
-        found.scale,
-        found.settings,
-        tuple(clock.stages),
-        tuple(warnings),
+    if found.settings.until != "fine":
+        return found
+    fit, landmarks3d = found.fit, found.landmarks3d
+    facial, warnings, clock = fit.model.topology.facial, list(found.warnings), StageClock(list(found.stages))
+    measure = measure or choose_measure(found.settings)
+    with clock.stage("matching"):
+        matched = measure(found.capture.views, fit.mesh, facial, progress)
+        warnings += matched.notes
+        used = list(matched.used)
+        landmarks3d = replace(
+            landmarks3d,
+            weights=landmarks3d.weights[used],
+            residuals=landmarks3d.residuals[used],
+            distrusted=landmarks3d.distrusted[used],
+        )
+    with clock.stage("surface"):
+        progress("Surface", 0, 1)
+        fine = _surface(matched)
+        base = conform_base(fit.mesh, facial, fine.space, fine.kept)
+        progress("Surface", 1, 1)
+    if fine.left_out > _NEARLY_ALL:
+        raise ReconstructionError(
+            f"the photos agree on only {100 * (1 - fine.left_out):.0f} % of a face around the landmarks",
+            path=found.capture.path,
+            remedy="check calibration and landmarks with `mesoface inspect`",
+        )
+    if fine.left_out > _MUCH:
+        share = f"{100 * fine.left_out:.0f} %"
+        warnings.append(f"{share} of the facial region was left out: fewer than two photos see it well")
+    return replace(
+        found,
+        base=base,
+        fine=fine,
+        capture=replace(found.capture, views=matched.views),
+        landmarks2d=found.landmarks2d.select(used),
+        landmarks3d=landmarks3d,
+        stages=tuple(clock.stages),
+        warnings=tuple(warnings),
     )
 
 
@@ -260,8 +232,7 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
     device = settings.torch_device()
     if settings.preset == "paper" and matcher is None:
         # Here, because torch takes seconds to import.
-        from mesoface.matching.paper.reconstruct import load_paper_networks, match_paper
-        from mesoface.matching.paper.volume import paper_space
+        from mesoface.matching.paper.matcher import load_paper_networks, match_paper, paper_space
 
         networks = load_paper_networks(settings.weights)
         return lambda views, base, facial, progress: match_paper(
@@ -314,10 +285,9 @@ def _usable_views(
     capture: Capture, landmarks2d: Landmarks2D, landmarks3d: Landmarks3D, settings: Settings
 ) -> list[int]:
     """The views to go on with: the asked-for ones, or the best ``settings.views``; no distrusted ones."""
+    chosen: Sequence[int] = range(len(capture))
     if settings.view_ids is None:
         chosen = select_views(capture, landmarks2d, landmarks3d, settings.views)
-    else:
-        chosen = list(range(len(capture)))
     chosen = [v for v in chosen if not landmarks3d.distrusted[v] and landmarks2d.found[v]]
     if len(chosen) < 2:
         raise ReconstructionError(
@@ -326,16 +296,6 @@ def _usable_views(
             remedy="run `mesoface inspect` to see which views fail and why",
         )
     return chosen
-
-
-def _select(
-    capture: Capture, landmarks: Landmarks2D | None, indices: Sequence[int]
-) -> tuple[Capture, Landmarks2D]:
-    """Capture and landmarks with only the views at ``indices``."""
-    if landmarks is not None:
-        index = list(indices)
-        landmarks = replace(landmarks, points=landmarks.points[index], weights=landmarks.weights[index])
-    return capture.select(indices), landmarks  # type: ignore[return-value]
 
 
 def _distrust(capture: Capture, landmarks3d: Landmarks3D) -> list[str]:

@@ -7,22 +7,21 @@ from pathlib import Path
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import Evaluation, evaluate
-from mesoface.evaluation.heatmap import vertex_errors
+from mesoface.evaluation.display import vertex_errors
 from mesoface.export import ExportSource
 from mesoface.export.glb import export_glb
-from mesoface.files.atomic import atomic_folder
-from mesoface.files.targets import check_output_folder
+from mesoface.files.atomic import atomic_folder, check_output_folder
 from mesoface.geometry.mesh import Mesh
 from mesoface.report.reconstruct_page import write_report
 from mesoface.results.face import Face
-from mesoface.results.folder import REPORT
+from mesoface.results.files import REPORT
 from mesoface.results.write import write_record, write_result
+from mesoface.running.process import StageClock
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.stages import StageClock
 
 
 def check_target(out: Path, capture: Path, overwrite: bool) -> None:
-    """Refuse a bad ``--out`` before any work is done: see :func:`.targets.check_output_folder`."""
+    """Refuse a bad ``--out`` before any work is done: see :func:`.atomic.check_output_folder`."""
     check_output_folder(
         out,
         record="run.json",

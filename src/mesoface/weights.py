@@ -15,9 +15,19 @@ from safetensors import SafetensorError
 
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_folder
-from mesoface.files.cards import Card, WeightsCard, read_card
-from mesoface.files.checkpoints import State, WeightsError, first_line, read_checkpoint
-from mesoface.files.weights import Network, listed, plain, read_weights
+from mesoface.files.weights import (
+    Card,
+    Network,
+    State,
+    WeightsCard,
+    WeightsError,
+    first_line,
+    listed,
+    plain,
+    read_card,
+    read_checkpoint,
+    read_weights,
+)
 from mesoface.matching.learned import SURFACE_MATCHER
 from mesoface.matching.paper import IMPLICIT_FUNCTION, REGULARIZER
 from mesoface.relief.network import MESO_GENERATOR, RELIEF_GENERATOR, width_of
@@ -146,12 +156,14 @@ def _learned(network: Network, state: State) -> int:
 
 
 def _save(folder: Path, network: Network, state: State, source: Path) -> None:
+    with source.open("rb") as checkpoint:
+        digest = hashlib.file_digest(checkpoint, "sha256").hexdigest()
     card = WeightsCard(
         network=network.name,
         ngf=_width(network, state),
         parameters=_learned(network, state),
         source=source.name,
-        source_sha256=_sha256(source),
+        source_sha256=digest,
     )
     file = folder / f"{network.name}.safetensors"
     try:
@@ -176,8 +188,3 @@ def _check_replaceable(out: Path) -> None:
             path=out,
             remedy="name another folder",
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from mesoface.batch.job import CaptureJob
 from mesoface.config import Settings
-from mesoface.results.folder import FORMAT
+from mesoface.results.files import FORMAT
 
 HERE = Path(__file__).parent
 _NODE = {"num_cpus": 1, "memory": 4 << 30, "object_store_memory": 80 << 20}
@@ -44,6 +46,12 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(run, "attempt_capture", module.attempt)
     monkeypatch.setattr(run, "PRELOAD", ())
     return module
+
+
+@pytest.fixture
+def console() -> Console:
+    """A log: no terminal."""
+    return Console(file=io.StringIO(), width=200)
 
 
 @pytest.fixture

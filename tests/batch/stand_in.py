@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mesoface.batch.claims import publish
 from mesoface.batch.job import Attempt, Made
 from mesoface.batch.provenance import capture_input, write_made_from
 from mesoface.errors import CaptureError
-from mesoface.results.folder import FORMAT
+from mesoface.results.files import FORMAT
 
 RECORD = {
     "format": FORMAT,
@@ -62,7 +61,7 @@ def make_result(attempt: Attempt) -> Made:
     (folder / "run.json").write_text(json.dumps(RECORD))
     (folder / "report.html").write_text(f"<p>{job.id}</p>")
     write_made_from(folder, job.recipe, capture_input(job.capture, job.format, job.truth_path))
-    published = publish(attempt)
+    published = attempt.publish()
     shutil.rmtree(folder, ignore_errors=True)
     if published:
         with (job.out.parent / "published.txt").open("a") as log:  # one short line: appended as a whole

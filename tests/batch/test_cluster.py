@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections import Counter
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from mesoface.batch import cluster
 from mesoface.batch.cluster import RayEngine
@@ -30,7 +28,7 @@ def options(made: Any, **others: Any) -> BatchOptions:
 
 @pytest.mark.slow
 def test_a_node_killed_in_the_middle_is_not_seen_in_the_output(
-    two_nodes, stand_in, tree, tmp_path: Path, monkeypatch
+    two_nodes, stand_in, tree, tmp_path: Path, console, monkeypatch
 ) -> None:
     root = tree(**{f"capture_{number:02d}": "slow" for number in range(12)}, bad="refuse")
     out, wait, killed = tmp_path / "out", RayEngine.wait, []
@@ -44,7 +42,7 @@ def test_a_node_killed_in_the_middle_is_not_seen_in_the_output(
 
     monkeypatch.setattr(RayEngine, "wait", wait_and_kill)
     with pytest.raises(IncompleteError, match="1 of 13 captures failed: bad"):
-        run_batch([root], out, settings=QUICK, options=options(two_nodes), console=quiet())
+        run_batch([root], out, settings=QUICK, options=options(two_nodes), console=console)
     assert killed
     rows = json.loads((out / "batch.json").read_text())["captures"]
     assert [row["id"] for row in rows if row["status"] == "failed"] == ["bad"]
@@ -55,17 +53,17 @@ def test_a_node_killed_in_the_middle_is_not_seen_in_the_output(
 
 
 @pytest.mark.slow
-def test_ends_are_told_as_on_one_machine(two_nodes, stand_in, tree, tmp_path: Path) -> None:
+def test_ends_are_told_as_on_one_machine(two_nodes, stand_in, tree, tmp_path: Path, console) -> None:
     root = tree(a="", b="refuse", c="raise", d="die", e="die-once")
     with pytest.raises(IncompleteError) as caught:
-        run_batch([root], tmp_path / "out", settings=QUICK, options=options(two_nodes), console=quiet())
+        run_batch([root], tmp_path / "out", settings=QUICK, options=options(two_nodes), console=console)
     for words in ("b (", "photo is torn", "cable came loose", "SIGKILL"):
         assert words in str(caught.value)
     assert sorted((tmp_path / "published.txt").read_text().split()) == ["a", "e"]
     resumed = options(two_nodes, resume=True, time_limit=1 / 60, retries=0)
     (root / "c" / "plan.txt").write_text("hang")
     with pytest.raises(IncompleteError, match="longer than 1 s"):
-        run_batch([root], tmp_path / "out", settings=QUICK, options=resumed, console=quiet())
+        run_batch([root], tmp_path / "out", settings=QUICK, options=resumed, console=console)
 
 
 @pytest.mark.slow
@@ -95,7 +93,3 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(MesofaceError, match=r"pip install 'mesoface\[ray\]'"):
         cluster._connected("auto")
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
-
-
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=200)

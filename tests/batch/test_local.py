@@ -12,7 +12,7 @@ import pytest
 from mesoface.batch import engine as local
 from mesoface.batch.engine import FIRST_GUESS_MB, LocalEngine, MemoryNeed
 from mesoface.batch.job import Attempt, CaptureJob
-from mesoface.batch.schedule import run_schedule
+from mesoface.batch.run import run_schedule
 from mesoface.running.workers import End
 
 

@@ -14,18 +14,23 @@ from mesoface.batch.job import CaptureJob
 from mesoface.batch.provenance import NAME, capture_input, is_current, recipe_of, write_made_from
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
-from mesoface.results.folder import FORMAT
+from mesoface.results.files import FORMAT
+
+
+def make_result(job: CaptureJob, *files: str) -> CaptureJob:
+    """A capture with a result that has these files."""
+    job.result.mkdir()
+    (job.result / "run.json").write_text(json.dumps({"format": FORMAT, "settings": {}}))
+    for name in files:
+        (job.result / name).write_text("")
+    write_made_from(job.result, job.recipe, capture_input(job.capture, None))
+    return job
 
 
 @pytest.fixture
 def done(job: CaptureJob) -> CaptureJob:
     """A capture with its result."""
-    job.result.mkdir()
-    (job.result / "run.json").write_text(json.dumps({"format": FORMAT, "settings": {}}))
-    (job.result / "base.obj").write_text("v 0 0 0\n")
-    (job.result / "report.html").write_text("<p>")
-    write_made_from(job.result, job.recipe, capture_input(job.capture, None))
-    return job
+    return make_result(job, "base.obj", "report.html")
 
 
 def test_a_result_is_current_until_something_changes(done: CaptureJob) -> None:
@@ -36,9 +41,7 @@ def test_a_result_is_current_until_something_changes(done: CaptureJob) -> None:
 
 
 def test_a_result_without_a_report_is_current_only_where_none_is_asked_for(job: CaptureJob) -> None:
-    job.result.mkdir()
-    (job.result / "run.json").write_text(json.dumps({"format": FORMAT, "settings": {}}))
-    write_made_from(job.result, job.recipe, capture_input(job.capture, None))
+    make_result(job)
     asked = {reports: replace(job, reports=reports) for reports in ("all", "afresh", "none")}
     assert [is_current(job) for job in asked.values()] == [False, False, True]
     assert [is_current(job, followed=True) for job in asked.values()] == [False, True, True]

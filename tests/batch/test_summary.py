@@ -9,9 +9,16 @@ from dataclasses import replace
 import pytest
 
 from mesoface.batch.job import CaptureJob
-from mesoface.batch.page import write_page
-from mesoface.batch.summary import CaptureRow, check_folder, done_row, failed_row, write_csv, write_json
-from mesoface.batch.thumbnail import THUMBNAIL
+from mesoface.batch.summary import (
+    THUMBNAIL,
+    CaptureRow,
+    check_folder,
+    done_row,
+    failed_row,
+    write_csv,
+    write_json,
+    write_page,
+)
 from mesoface.errors import MesofaceError
 from tests.rendering.test_page import assert_sealed, parse
 
@@ -83,7 +90,7 @@ def test_the_record_keeps_times_apart(job: CaptureJob, rows: list[CaptureRow]) -
     assert content == again
 
 
-def test_the_page_shows_everything_and_asks_for_nothing(job: CaptureJob, rows: list[CaptureRow]) -> None:
+def test_the_page_shows_everything_and_makes_no_request(job: CaptureJob, rows: list[CaptureRow]) -> None:
     job.result.mkdir()
     (job.result / THUMBNAIL).write_bytes(b"\xff\xd8 a picture")
     (job.result / "report.html").write_text("<p>")

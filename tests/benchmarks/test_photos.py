@@ -6,10 +6,11 @@ import numpy as np
 import photos
 import pytest
 
-from mesoface.files.colour import encode_srgb
+from mesoface.files.images import encode_srgb
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
+from mesoface.uvd.maps import grid_faces
 
 
 def grey(level: float, size: int = 64) -> np.ndarray:
@@ -61,9 +62,6 @@ def test_a_highlight_is_where_a_lamp_is_mirrored():
 
 
 def uv_sphere(radius: float, n: int = 60) -> Mesh:
-    lat, lon = np.meshgrid(np.linspace(-1.5, 1.5, n), np.linspace(-3.1, 3.1, n), indexing="ij")
+    lat, lon = np.meshgrid(np.linspace(1.5, -1.5, n), np.linspace(-3.1, 3.1, n), indexing="ij")
     points = radius * np.stack([np.sin(lon) * np.cos(lat), np.sin(lat), np.cos(lon) * np.cos(lat)], -1)
-    index = np.arange(n * n).reshape(n, n)
-    a, b = index[:-1, :-1].ravel(), index[:-1, 1:].ravel()
-    faces = np.concatenate([np.column_stack([a, b, b + n]), np.column_stack([a, b + n, a + n])])
-    return Mesh(points.reshape(-1, 3), faces)
+    return Mesh(points.reshape(-1, 3), grid_faces(np.ones((n, n), bool)))

@@ -7,7 +7,7 @@ import pytest
 from regions import REGIONS, errors_by_region, region_map
 
 from mesoface.evaluation import GroundTruth
-from mesoface.face_models.generic import load_generic
+from mesoface.face_models.loading import load_generic
 from mesoface.face_models.model import base_mesh
 from mesoface.lab.synthesis.anatomy import SCHEME
 

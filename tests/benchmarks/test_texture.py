@@ -15,7 +15,7 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.texture.bake import paint
 from mesoface.texture.plan import TexturePlan
 from mesoface.texture.weights import Skin
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace
 
 SIZE = 64
@@ -75,13 +75,8 @@ def test_the_face_is_found_in_the_photo(make_capture):
     angle = (texel_centers(40) - 0.5) * 3
     lon, lat = np.moveaxis(angle, -1, 0)
     points = 80 * np.stack([np.sin(lon) * np.cos(lat), np.sin(lat), np.cos(lon) * np.cos(lat)], -1)
-    index = np.arange(1600).reshape(40, 40)
-    a, b, c, d = (part.ravel() for part in (index[1:, :-1], index[1:, 1:], index[:-1, 1:], index[:-1, :-1]))
-    mesh = Mesh(
-        points.reshape(-1, 3),
-        np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])]),
-        texel_centers(40).reshape(-1, 2),
-    )
+    faces = grid_faces(np.ones((40, 40), bool))
+    mesh = Mesh(points.reshape(-1, 3), faces, texel_centers(40).reshape(-1, 2))
     far = Mesh(np.eye(3) * 1e4, [[0, 1, 2]])
     face = find_face(mesh, view, far)
     assert face.shown.sum() > 0.5 * view.mask.sum()

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mesoface.calibration.face_prior import mean_face
+from mesoface.calibration.landmark_bundle import mean_face
 from mesoface.calibration.photos import Photo
-from mesoface.face_models.generic import load_generic
+from mesoface.face_models.loading import load_generic
 from mesoface.face_models.scale import IRIS_MM
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.landmarks import Landmarks2D
-from mesoface.landmarks.surface import facing_weight, landmark_normals
+from mesoface.landmarks.triangulation import facing_weight, landmark_normals
 
 Array = NDArray[np.float64]
 WIDTH, HEIGHT = 640, 960

@@ -14,7 +14,7 @@ from PIL import Image
 
 import mesoface
 from mesoface.calibration import Calibration, CalibrationSettings
-from mesoface.calibration.write import calibrate_folder
+from mesoface.calibration.calibrate import calibrate_folder
 from mesoface.captures.formats import read_source
 from mesoface.errors import LandmarkError, MesofaceError
 from mesoface.evaluation import evaluate
@@ -58,6 +58,12 @@ def face_points(capture: Path) -> np.ndarray:
     cameras: list[Camera] = [view.camera for view in read_source(capture).views]
     toward = np.mean([camera.center for camera in cameras], 0) - vertices.mean(0)
     return vertices[(vertices - vertices.mean(0)) @ toward > 0][::50]
+
+
+@pytest.fixture
+def photos(sample_capture: Path, tmp_path: Path) -> Path:
+    """A folder of the sample's photos, with nothing beside it."""
+    return copy_photos(sample_capture, tmp_path / "photos")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +118,7 @@ def test_nothing_is_left_behind_when_no_face_is_found(tmp_path: Path) -> None:
 
 def test_one_photo_is_not_enough(sample_capture: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    shutil.copyfile(sample_capture / "3.jpg", tmp_path / "photos" / "3.jpg")
+    shutil.copy(sample_capture / "3.jpg", tmp_path / "photos")
     with pytest.raises(LandmarkError, match="1 photo, at least 3 are needed"):
         calibrate_folder(tmp_path / "photos", tmp_path / "shoot", ONE_THREAD)
 
@@ -135,8 +141,7 @@ def test_reconstruct_points_photos_without_cameras_here(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_landmarks_alone_find_the_samples_cameras(sample_capture: Path, tmp_path: Path) -> None:
-    photos = copy_photos(sample_capture, tmp_path / "photos")
+def test_landmarks_alone_find_the_samples_cameras(photos: Path, sample_capture: Path, tmp_path: Path) -> None:
     settings = CalibrationSettings(method="landmarks", threads=1)
     calibration = calibrate_folder(photos, tmp_path / "shoot", settings)
     assert calibration.solution.method == "landmarks"
@@ -146,10 +151,9 @@ def test_landmarks_alone_find_the_samples_cameras(sample_capture: Path, tmp_path
 
 @pytest.mark.slow
 def test_a_background_that_stands_still_while_the_head_turns_does_not_win(
-    sample_capture: Path, tmp_path: Path
+    photos: Path, sample_capture: Path, tmp_path: Path
 ) -> None:
     """As before a camera on a tripod: what is behind the head is the same in all photos, in detail."""
-    photos = copy_photos(sample_capture, tmp_path / "photos")
     files = sorted(photos.iterdir())
     pictures = [cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) for file in files]
     landmarks = MediapipeDetector().detect_uncalibrated(pictures, [file.name for file in files])
@@ -168,9 +172,8 @@ def test_a_background_that_stands_still_while_the_head_turns_does_not_win(
 
 @pytest.mark.slow
 def test_of_two_people_one_is_left_out_and_named(
-    sample_capture: Path, shared: Callable[[str], Path], tmp_path: Path
+    photos: Path, shared: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    photos = copy_photos(sample_capture, tmp_path / "photos")
     for number in range(4):
         (photos / f"{2 * number}.jpg").unlink()
         other = shared("captures/lps") / f"{2 * number}.jpg"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
@@ -12,7 +13,9 @@ from PIL import ExifTags, Image
 from mesoface.calibration.photos import (
     Photo,
     cameras_of,
+    extract_frames,
     find_photos,
+    is_video,
     read_exif_camera,
     read_pixels,
     take_over,
@@ -28,8 +31,7 @@ def _picture(seed: int = 0, size: tuple[int, int] = (40, 30)) -> Image.Image:
 
 
 def _folder(tmp_path: Path, name: str = "out") -> Path:
-    folder = tmp_path / name
-    folder.mkdir()
+    (folder := tmp_path / name).mkdir()
     return folder
 
 
@@ -49,8 +51,7 @@ def test_turned_photos_are_written_upright_without_a_tag(
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = _picture()
-    picture.save(tmp_path / "a.png", exif=exif)
+    (picture := _picture()).save(tmp_path / "a.png", exif=exif)
     (photo,), notes = take_over([tmp_path / "a.png"], _folder(tmp_path))
     assert photo.size == size
     assert np.array_equal(read_pixels(photo), np.rot90(np.asarray(picture), turns))
@@ -85,9 +86,8 @@ def test_folders_without_photos_say_what_is_in_them(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match="holds no photos"):
         find_photos(tmp_path)
     (tmp_path / "IMG_1.HEIC").write_bytes(b"heic")
-    with pytest.raises(
-        CaptureError, match=r"1 HEIC files \(IMG_1.HEIC, …\), which cannot be read here — convert"
-    ):
+    heic = r"1 HEIC files \(IMG_1.HEIC, …\), which cannot be read here — convert"
+    with pytest.raises(CaptureError, match=heic):
         find_photos(tmp_path)
     (tmp_path / "notes.txt").write_text("no")
     with pytest.raises(CaptureError, match="neither a folder nor a video"):
@@ -131,9 +131,8 @@ def test_the_35_mm_equivalent_compares_diagonals(tmp_path: Path) -> None:
     path = _tagged(
         tmp_path / "a.jpg", {BASE.Make: "Maker", BASE.Model: "One"}, {BASE.FocalLengthIn35mmFilm: 26}
     )
-    camera = read_exif_camera(path, 300, 400)
-    assert camera.focal == pytest.approx(26 / math.hypot(36, 24) * 500)
-    assert camera.device == "Maker One"
+    focal = pytest.approx(26 / math.hypot(36, 24) * 500)
+    assert read_exif_camera(path, 300, 400) == ("Maker One", focal)
 
 
 def test_the_sensors_resolution_is_of_the_picture_as_it_was_taken(tmp_path: Path) -> None:
@@ -143,20 +142,20 @@ def test_the_sensors_resolution_is_of_the_picture_as_it_was_taken(tmp_path: Path
         BASE.FocalPlaneResolutionUnit: 2,
         BASE.ExifImageWidth: 3000,
     }
-    camera = read_exif_camera(_tagged(tmp_path / "a.jpg", {}, inner), 300, 400)
-    assert camera.focal == pytest.approx(50 * 4000 / 25.4 / 10)
+    _, focal = read_exif_camera(_tagged(tmp_path / "a.jpg", {}, inner), 300, 400)
+    assert focal == pytest.approx(50 * 4000 / 25.4 / 10)
 
 
 def test_the_zoom_is_part_of_the_camera(tmp_path: Path) -> None:
     one = _tagged(tmp_path / "1.jpg", {BASE.Model: "Zoom"}, {BASE.FocalLength: 24.0})
     two = _tagged(tmp_path / "2.jpg", {BASE.Model: "Zoom"}, {BASE.FocalLength: 70.0})
-    assert read_exif_camera(one, 300, 400).device != read_exif_camera(two, 300, 400).device
+    assert read_exif_camera(one, 300, 400)[0] != read_exif_camera(two, 300, 400)[0]
 
 
 @pytest.mark.parametrize("equivalent", [0, 65535])
 def test_impossible_focal_lengths_count_for_nothing(tmp_path: Path, equivalent: int) -> None:
     path = _tagged(tmp_path / "a.jpg", {}, {BASE.FocalLengthIn35mmFilm: equivalent})
-    assert read_exif_camera(path, 300, 400).focal is None
+    assert read_exif_camera(path, 300, 400)[1] is None
 
 
 def test_photos_without_or_with_damaged_exif_data_say_nothing(tmp_path: Path) -> None:
@@ -165,5 +164,49 @@ def test_photos_without_or_with_damaged_exif_data_say_nothing(tmp_path: Path) ->
     damaged = path.read_bytes().replace(b"Exif\0\0MM", b"Exif\0\0XX").replace(b"Exif\0\0II", b"Exif\0\0XX")
     (tmp_path / "damaged.jpg").write_bytes(damaged)
     for name in ("plain.png", "damaged.jpg"):
-        camera = read_exif_camera(tmp_path / name, 30, 40)
-        assert (camera.device, camera.focal) == ("", None)
+        assert read_exif_camera(tmp_path / name, 30, 40) == ("", None)
+
+
+def _video(path: Path, frames: int, sharp_every: int = 3) -> Path:
+    """A pattern that moves to the right; only each ``sharp_every``-th frame is not blurred."""
+    pattern = np.random.default_rng(0).integers(0, 255, (96, 400, 3), np.uint8)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (128, 96))
+    for number in range(frames):
+        frame = pattern[:, number : number + 128]
+        blur = number % sharp_every != sharp_every - 1
+        writer.write(cv2.GaussianBlur(frame, (0, 0), 3) if blur else np.ascontiguousarray(frame))
+    writer.release()
+    return path
+
+
+def test_the_sharp_frames_are_taken_in_order(tmp_path: Path) -> None:
+    video = _video(tmp_path / "walk.avi", 90)
+    files = extract_frames(video, tmp_path, 10)
+    numbers = [int(path.stem.split("_")[1]) for path in files]
+    assert len(files) == 30
+    assert numbers == sorted(numbers)
+    assert all(number % 3 == 2 for number in numbers)
+    assert cv2.imread(str(files[0])).shape == (96, 128, 3)
+
+
+def test_a_short_video_gives_all_its_frames(tmp_path: Path) -> None:
+    assert len(extract_frames(_video(tmp_path / "short.avi", 5), tmp_path, 30)) == 5
+
+
+def test_two_frames_are_too_few(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match="2 readable frames, at least three"):
+        extract_frames(_video(tmp_path / "two.avi", 2), tmp_path, 30)
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF" + bytes(200), bytes(range(256)) * 8])
+def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.mp4").write_bytes(content)
+    assert is_video(tmp_path / "bad.mp4")
+    with pytest.raises(CaptureError, match=r"bad\.mp4: (cannot be read as a video|claims|has 0 readable)"):
+        extract_frames(tmp_path / "bad.mp4", tmp_path, 30)
+
+
+def test_a_video_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
+    video = _video(tmp_path / "cut.avi", 60)
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    assert 3 <= len(extract_frames(video, tmp_path, 10)) < 30

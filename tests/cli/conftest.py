@@ -133,6 +133,10 @@ class CaptureCopy:
         params[key] = value
         self.params.write_text(json.dumps(params))
 
+    def change(self, key: str, change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> None:
+        """Replace the matrix ``key`` by what ``change`` makes of it."""
+        self.write(key, change(np.array(self.read(key))).tolist())
+
 
 @pytest.fixture
 def copy_sample(sample_capture: Path, tmp_path: Path) -> Callable[..., CaptureCopy]:

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from mesoface.evaluation import evaluate
 from mesoface.files.maps import read_exr
 from mesoface.files.meshes import read_mesh
-from mesoface.results.folder import FORMAT
+from mesoface.results.files import FORMAT
 
 BASE = {
     *("base.obj", "base_fit.npz", "cameras.json", "face.glb", "landmarks.npz", "region.ply"),
@@ -33,14 +33,18 @@ def result(command_alone, sample_capture, tmp_path_factory):
     return out, run
 
 
+@pytest.fixture(scope="module")
+def out(result):
+    return result[0]
+
+
 def test_nothing_of_the_laboratory_is_loaded(result):
     loaded = result[1].loaded
     assert "mesoface.pipeline" in loaded
     assert not [name for name in loaded if name.startswith("mesoface.lab")]
 
 
-def test_all_files_are_written_and_nothing_else(result):
-    out, _ = result
+def test_all_files_are_written_and_nothing_else(out):
     assert {path.name for path in out.iterdir()} == BASE | FINE
     assert [path.name for path in out.parent.iterdir()] == ["face"]
 
@@ -55,9 +59,8 @@ def test_the_summary_is_short_and_on_stdout(result):
     assert not run.said, "no warnings on a good capture"
 
 
-def test_the_surface_is_right_and_whole(result, sample_capture):
+def test_the_surface_is_right_and_whole(out, sample_capture):
     """Bounds that matching must work for: the fitted base alone is off by about a millimetre."""
-    out, _ = result
     truth, region = read_mesh(sample_capture / "gt.ply"), read_mesh(out / "region.ply")
     error = evaluate(read_mesh(out / "fine.ply"), truth, region=region, samples=20_000)
     assert error.accuracy.mean < 0.06
@@ -66,9 +69,8 @@ def test_the_surface_is_right_and_whole(result, sample_capture):
     assert error.complete > 0.95
 
 
-def test_the_python_interface_makes_the_very_same_face(result, sample_face):
+def test_the_python_interface_makes_the_very_same_face(out, sample_face):
     """And so do two runs of one capture with other numbers of threads, but for the network's rounding."""
-    out, _ = result
     fine, same = read_mesh(out / "fine.ply"), sample_face.fine.mesh
     assert len(fine.vertices) == pytest.approx(len(same.vertices), rel=1e-4)
     apart, _ = cKDTree(same.vertices).query(fine.vertices)
@@ -77,8 +79,7 @@ def test_the_python_interface_makes_the_very_same_face(result, sample_face):
     np.testing.assert_allclose(read_mesh(out / "base.obj").vertices, sample_face.base.vertices, atol=1e-4)
 
 
-def test_run_json_says_how_the_face_was_made(result):
-    out, _ = result
+def test_run_json_says_how_the_face_was_made(out):
     run = json.loads((out / "run.json").read_text())
     assert run["format"] == FORMAT
     assert run["unit"] == "mm"
@@ -110,11 +111,10 @@ def test_run_json_says_how_the_face_was_made(result):
     assert 0 <= run["surface"]["left_out"] < 0.05
 
 
-def test_displacement_leads_from_the_base_to_the_fine_mesh(result):
+def test_displacement_leads_from_the_base_to_the_fine_mesh(out):
     """Written base mesh, moved outward by the displacement in millimetres, is the written fine mesh."""
     from mesoface.geometry.closest_point import MeshSurface
 
-    out, _ = result
     displacement, fine = read_exr(out / "displacement.exr"), read_mesh(out / "fine.ply")
     size = len(displacement)
     column = np.round(fine.uv[:, 0] * size - 0.5).astype(int)
@@ -131,10 +131,9 @@ def test_displacement_leads_from_the_base_to_the_fine_mesh(result):
     assert np.corrcoef(signed[inner], d[::7][inner])[0, 1] > 0.8
 
 
-def test_confidence_is_a_grey_picture_of_the_same_grid(result):
+def test_confidence_is_a_grey_picture_of_the_same_grid(out):
     from PIL import Image
 
-    out, _ = result
     confidence = np.asarray(Image.open(out / "confidence.png"))
     kept = np.isfinite(read_exr(out / "displacement.exr"))
     assert confidence.shape == kept.shape
@@ -143,8 +142,7 @@ def test_confidence_is_a_grey_picture_of_the_same_grid(result):
     assert np.median(confidence[kept]) > 64
 
 
-def test_the_report_is_one_file(result):
-    out, _ = result
+def test_the_report_is_one_file(out):
     page = (out / "report.html").read_text()
     assert "sample_capture" in page
     assert page.count('src="data:image/') >= 8 + 4
@@ -152,13 +150,12 @@ def test_the_report_is_one_file(result):
     assert 'href="http' not in page
 
 
-def test_evaluate_measures_the_result_in_its_own_region(result, command, tmp_path):
+def test_evaluate_measures_the_result_in_its_own_region(out, command, tmp_path):
     """Against itself, moved by 0.1 mm: the folder brings surface and region along."""
     from dataclasses import replace
 
     from mesoface.files.meshes import write_ply
 
-    out, _ = result
     fine = read_mesh(out / "fine.ply")
     write_ply(tmp_path / "truth.ply", replace(fine, vertices=fine.vertices + 0.1 * fine.normals))
     run = command("evaluate", out, tmp_path / "truth.ply", "--samples", 5000, "--json")

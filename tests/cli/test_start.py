@@ -47,3 +47,15 @@ def test_the_package_alone_loads_neither_numpy_nor_pydantic():
     script = "import sys, mesoface; assert 'reconstruct' in dir(mesoface); print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"numpy", "pydantic", "torch", "typer"} & set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "options", [["--until", "base"], ["--meso", "shading", "--texture-size", 64]], ids=["base", "shading"]
+)
+def test_correlation_on_the_cpu_needs_no_torch(command_alone, sample_capture, tmp_path, options):
+    """What takes seconds to import is imported only where it is used."""
+    quick = ("--device", "cpu", "--matcher", "ncc", "--preset", "fast", "--views", 2)
+    run = command_alone("reconstruct", sample_capture, "--out", tmp_path / "out", *quick, *options)
+    assert run.code == 0, run.err[-2000:]
+    assert "torch" not in run.loaded
+    assert not [name for name in run.loaded if name.startswith("mesoface.lab")]

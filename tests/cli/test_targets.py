@@ -12,7 +12,7 @@ from mesoface.captures.formats import colmap
 from mesoface.evaluation import evaluate, points_to_mesh
 from mesoface.evaluation.truth import GroundTruth
 from mesoface.files.meshes import read_mesh
-from mesoface.results.load import load_face
+from mesoface.results.face import load_face
 
 pytestmark = pytest.mark.slow
 

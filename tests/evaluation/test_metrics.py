@@ -1,19 +1,34 @@
-"""The evaluation protocol against surfaces whose distance is known in closed form."""
+"""The evaluation protocol against surfaces whose distance is known in closed form, and its heat map."""
 
 from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from rich.console import Console
 from scipy.spatial.transform import Rotation
 
 from mesoface.errors import MesofaceError
-from mesoface.evaluation import GroundTruth, Similarity, evaluate, points_to_mesh, print_evaluation
+from mesoface.evaluation import (
+    Evaluation,
+    GroundTruth,
+    Similarity,
+    evaluate,
+    heatmap,
+    heatmap_picture,
+    points_to_mesh,
+    print_evaluation,
+    write_heatmap,
+)
+from mesoface.evaluation.display import round_limit, vertex_errors
 from mesoface.evaluation.metrics import angle_between
+from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
+from mesoface.rendering.false_color import UNKNOWN, colorize
 
 SAMPLES = 5_000
 
@@ -261,8 +276,74 @@ def test_points_on_the_face_are_measured_and_others_passed_over() -> None:
     assert stats.to_dict()["within"] == {"0.2": 0, "0.5": 1, "1": 1}
 
 
-def test_points_far_from_the_mesh_are_refused() -> None:
-    with pytest.raises(MesofaceError, match="none of the 5 points"):
-        points_to_mesh(np.full((5, 3), 500.0), plane())
-    with pytest.raises(MesofaceError, match="none of the 0 points"):
-        points_to_mesh(np.zeros((0, 3)), plane())
+@pytest.mark.parametrize("count", [5, 0])
+def test_points_far_from_the_mesh_are_refused(count: int) -> None:
+    with pytest.raises(MesofaceError, match=f"none of the {count} points"):
+        points_to_mesh(np.full((count, 3), 500.0), plane())
+
+
+def dome(height: float = 0.0, size: float = 40.0, n: int = 41) -> Mesh:
+    """A shallow dome over a square, ``height`` mm higher in its right half."""
+    square = plane(size, n, x=-size / 2)
+    u, v, _ = square.vertices.T
+    z = 8 - (u**2 + v**2) / 80 + np.where(u > 0, height, 0)
+    return square.with_vertices(np.column_stack([u, v, z]))
+
+
+@pytest.fixture
+def step() -> tuple[Mesh, Evaluation]:
+    """A coarse dome with a step of 0.3 mm, and how far it is from one without."""
+    prediction = dome(height=0.3, n=15)
+    return prediction, evaluate(prediction, dome(), samples=2000)
+
+
+def test_colors_follow_the_distance_of_each_vertex() -> None:
+    prediction = dome(height=0.3)
+    result = evaluate(prediction, dome(size=60, n=61), samples=2000)
+    errors = vertex_errors(prediction, result)
+    left, right = prediction.vertices[:, 0] < -2, prediction.vertices[:, 0] > 3
+    assert errors[left].max() < 0.02
+    assert errors[right].min() > 0.2  # 0.3 mm along z, less across the slope
+    colors = heatmap(prediction, result, limit=0.5).colors
+    np.testing.assert_array_equal(colors[left][0], np.round(colorize(errors[left][:1], (0, 0.5))[0] * 255))
+    assert (colors[right] != colors[left][0]).any(1).all()
+
+
+def test_what_is_not_compared_is_grey_and_positions_stay() -> None:
+    motion = Similarity(np.eye(3), np.array([100.0, 0, 0]))
+    prediction = motion.apply_to_mesh(dome(size=60, n=61))
+    result = evaluate(prediction, dome(), align="rigid", initial=motion.inverse(), samples=2000)
+    colored = heatmap(prediction, result)
+    np.testing.assert_array_equal(colored.vertices, prediction.vertices)
+    grey = (colored.colors == np.round(np.array(UNKNOWN) * 255)).all(1)
+    beyond = np.abs(prediction.vertices[:, :2] - (100, 0)).max(1) > 21
+    np.testing.assert_array_equal(grey[beyond], True)
+    assert not grey[~beyond].all()
+
+
+def test_limits_are_round() -> None:
+    assert round_limit(np.linspace(0, 0.18, 100)) == 0.2
+    assert round_limit(np.array([np.nan, 0.0])) == 0.05
+    assert round_limit(np.full(9, 33.3)) == 34
+    assert round_limit(np.array([np.nan])) == 0.05
+
+
+def test_files(tmp_path: Path, step: tuple[Mesh, Evaluation]) -> None:
+    write_heatmap(tmp_path / "a.ply", *step)
+    assert read_mesh(tmp_path / "a.ply").colors is not None
+    write_heatmap(tmp_path / "a.png", *step)
+    picture = cv2.imread(str(tmp_path / "a.png"))[..., ::-1] / 255
+    assert picture.shape[1] > 2 * picture.shape[0] * 0.8
+    assert (np.ptp(picture, axis=-1) > 0.3).mean() > 0.1
+    with pytest.raises(MesofaceError, match=r"a\.gif.*\.ply or a \.png"):
+        write_heatmap(tmp_path / "a.gif", *step)
+
+
+def test_picture_takes_the_asked_directions(step: tuple[Mesh, Evaluation]) -> None:
+    upright, turned = (
+        heatmap_picture(*step, forward=(0, 0, 1), up=up, size=(60, 80)) for up in ((0, 1, 0), (0, -1, 0))
+    )
+    assert upright.shape == turned.shape
+    middle = np.s_[:80, 60:120]
+    drawn, drawn_turned = (picture[middle].sum(-1) < 2.9 for picture in (upright, turned))
+    np.testing.assert_array_equal(drawn, drawn_turned[::-1, ::-1])

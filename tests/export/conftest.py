@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from mesoface.export import ExportSource
 from mesoface.results.face import Face
-from mesoface.results.load import load_face
-from tests.faces import cap, written
+from tests.faces import cap
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +27,3 @@ def upright_cap(world_cap: Face) -> ExportSource:
 def base_only(world_cap: Face) -> ExportSource:
     """A face of which only the base mesh is known, upright."""
     return ExportSource(replace(world_cap, fine=None, texture=None))
-
-
-@pytest.fixture
-def reread(world_cap: Face, tmp_path: Path) -> ExportSource:
-    """The cap, written as a result and read again."""
-    return ExportSource(load_face(written(tmp_path / "run", world_cap)))

@@ -28,6 +28,12 @@ def write_pair(folder, *, identities=4, expressions=5, vertices=90, **changes):
     return core
 
 
+@pytest.fixture
+def small(tmp_path):
+    """The core of a small pair, and the model read from it."""
+    return write_pair(tmp_path), load_facescape(tmp_path)
+
+
 def test_golden_fit_is_at_least_as_near_to_the_truth(shared):
     golden = np.load(shared("reference/fit_golden.npz"))
     model = load_face_model(str(shared("reference/factor_small.json")))
@@ -43,9 +49,8 @@ def test_golden_fit_is_at_least_as_near_to_the_truth(shared):
     assert np.degrees(angle) < 1
 
 
-def test_shape_is_the_product_of_identity_and_expression(tmp_path):
-    core = write_pair(tmp_path)
-    model = load_facescape(tmp_path)
+def test_shape_is_the_product_of_identity_and_expression(small):
+    core, model = small
     assert isinstance(model, BilinearFaceModel)
     assert (model.n_identity, model.n_expression) == (4, 4)
     assert np.allclose(model.shape(np.zeros(4), np.zeros(4)), core[0, 0].reshape(-1, 3), atol=1e-4)
@@ -69,9 +74,8 @@ def test_points_have_the_derivative_they_say(tmp_path):
         assert np.allclose((above - below) / (2 * step), jacobian[..., index], atol=1e-5)
 
 
-def test_threads_may_share_a_model(tmp_path):
-    write_pair(tmp_path)
-    model = load_facescape(tmp_path)
+def test_threads_may_share_a_model(small):
+    _, model = small
     rng = np.random.default_rng(4)
     z, bary = rng.normal(size=8), rng.dirichlet(np.ones(3), 3)
     places = [model.topology.faces[first : first + 3] for first in range(4)]
@@ -94,9 +98,8 @@ def test_threads_may_share_a_model(tmp_path):
         sys.setswitchinterval(interval)
 
 
-def test_the_published_file_is_the_same_model(tmp_path):
-    core = write_pair(tmp_path)
-    pair = load_facescape(tmp_path)
+def test_the_published_file_is_the_same_model(tmp_path, small):
+    core, pair = small
     factors = json.loads((tmp_path / "factor_small.json").read_text())
     np.savez(
         tmp_path / "facescape_bm_v1.6_small.npz",

@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.errors import LandmarkError
 from mesoface.face_models import fit_face, fit_landmarks3d
-from mesoface.face_models.measurements import ImageLandmarks, SpatialLandmarks
+from mesoface.face_models.fitting import ImageLandmarks, SpatialLandmarks
 
 SCHEME = "mediapipe478"
 R = Rotation.from_euler("xyz", [6, -9, 4], degrees=True).as_matrix()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mesoface.face_models.generic import ASSET, STEP, load_generic, pack_modes
+from mesoface.errors import FaceModelError
+from mesoface.face_models import load_face_model
+from mesoface.face_models.loading import ASSET, STEP, load_generic, pack_modes
 from mesoface.face_models.model import LinearFaceModel, base_mesh
+from mesoface.files.npz import read_npz
 from mesoface.geometry.mesh import Mesh
 from mesoface.running.progress import silent
 
@@ -104,9 +106,8 @@ def test_openings_are_no_part_of_the_facial_mask(model):
     def nearest(point: NDArray) -> np.bool_:
         return facial[np.linalg.norm(centres - point, axis=1).argmin()]
 
-    for upper, lower in ((159, 145), (386, 374)):  # middles of the lids
+    for upper, lower in ((159, 145), (386, 374), (UPPER_LIP, LOWER_LIP)):  # middles of the lids; the lips
         assert not nearest((landmark(model, upper, model.mean) + landmark(model, lower, model.mean)) / 2)
-    assert not nearest((landmark(model, UPPER_LIP, model.mean) + landmark(model, LOWER_LIP, model.mean)) / 2)
     for number in (NOSE_TIP, CHIN, 50, 280, 151):
         assert nearest(landmark(model, number, model.mean))
     area = base_mesh(model, model.mean).face_areas()[facial].sum()
@@ -204,13 +205,7 @@ def test_asset_holds_no_objects():
 @pytest.mark.slow
 def test_committed_statistics_rebuild_the_asset(model, monkeypatch):
     monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
-    script = REPOSITORY / "scripts/build_generic_model.py"
-    spec = importlib.util.spec_from_file_location("build_generic_model", script)
-    assert spec is not None
-    assert spec.loader is not None
-    builder = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "build_generic_model", builder)
-    spec.loader.exec_module(builder)
+    builder = importlib.import_module("build_generic_model")
     arrays = builder.build(ASSET.parent / "landmark_statistics.npz", silent)
     assert np.array_equal(arrays["faces"], model.topology.faces)
     assert np.abs(arrays["uv"] - model.topology.uv).max() < 2e-3
@@ -244,3 +239,49 @@ def test_fits_heads_within_a_millimetre_and_a_half(model, shared, monkeypatch):
     distance = MeshSurface(Mesh(vertices, skin)).closest(facial.vertices).distance
     assert distance.mean() < 0.6
     assert np.percentile(distance, 95) < 1.5
+
+
+def test_the_model_that_comes_with_mesoface_loads_by_name(model):
+    assert load_face_model("generic") is model
+    assert model.name == "generic"
+    assert model.topology.facial.any()
+
+
+def test_ict_is_found_where_the_environment_says(shared, monkeypatch):
+    path = shared("ict/ict_facekit_mm.npz")
+    monkeypatch.setenv("MESOFACE_ICT", str(path))
+    assert load_face_model("ict").n_identity == 100
+
+
+def test_ict_that_is_not_there_is_named_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.delenv("MESOFACE_ICT", raising=False)
+    monkeypatch.setenv("MESOFACE_SHARED", str(tmp_path))
+    with pytest.raises(FaceModelError, match=r"ict_facekit_mm\.npz.*set MESOFACE_ICT"):
+        load_face_model("ict")
+
+
+@pytest.mark.parametrize("spec", ["nothing/here.npz", "flame"])
+def test_a_path_that_does_not_exist_is_refused(spec):
+    with pytest.raises(FaceModelError, match=r"no such face model.*'generic', 'ict' or the path"):
+        load_face_model(spec)
+
+
+def test_an_empty_folder_and_a_strange_file_are_refused(tmp_path):
+    with pytest.raises(FaceModelError, match="no face model is recognised here"):
+        load_face_model(str(tmp_path))
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    (tmp_path / "model.txt").write_text("a face")
+    for name in ("other.npz", "model.txt"):
+        with pytest.raises(FaceModelError, match="no face model is recognised here"):
+            load_face_model(str(tmp_path / name))
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(FaceModelError, match="is not a readable"):
+        load_face_model(str(tmp_path / "broken.npz"))
+
+
+def test_arrays_of_python_objects_are_never_read(tmp_path):
+    path = tmp_path / "objects.npz"
+    np.savez(path, plain=np.arange(3), things=np.array([{"a": 1}], dtype=object))
+    assert list(read_npz(path)) == ["plain"]
+    with pytest.raises(FaceModelError, match="'things' holds Python objects, which are never unpickled"):
+        read_npz(path, ["things"])

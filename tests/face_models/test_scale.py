@@ -56,17 +56,16 @@ def test_open_eyes_give_the_scale_from_iris_and_pupils(ring, unit_mm):
     assert "from iris and pupils ± 3." in str(estimate)
 
 
-def test_the_iris_decides_where_the_two_contradict_each_other(ring):
-    estimate = estimate_scale(*seen(ring(5), eyes(pupils=46.0), 1.0))
-    assert estimate.source == "iris"
+@pytest.mark.parametrize(
+    ("face", "source", "least_uncertainty"),
+    [({"pupils": 46.0}, "iris", 0), ({"opening": 0.05, "iris": 8.0}, "pupils", 0.06)],
+    ids=["iris and pupils contradict each other", "closed eyes"],
+)
+def test_where_one_measure_fails_the_other_decides(ring, face, source, least_uncertainty):
+    estimate = estimate_scale(*seen(ring(5), eyes(**face), 1.0))
+    assert estimate.source == source
     assert estimate.mm_per_unit == pytest.approx(1, rel=0.01)
-
-
-def test_closed_eyes_leave_the_pupils_with_more_uncertainty(ring):
-    estimate = estimate_scale(*seen(ring(5), eyes(opening=0.05, iris=8.0), 1.0))
-    assert estimate.source == "pupils"
-    assert estimate.mm_per_unit == pytest.approx(1, rel=0.01)
-    assert estimate.relative_uncertainty > 0.06
+    assert estimate.relative_uncertainty > least_uncertainty
 
 
 def test_eyes_seen_from_the_side_do_not_give_an_iris(ring):

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all; folders that one process at a time works in."""
 
 from __future__ import annotations
 
@@ -15,11 +15,19 @@ from pathlib import Path
 import pytest
 
 from mesoface.errors import CaptureError, MesofaceError
-from mesoface.files.atomic import atomic_file, atomic_folder, is_leftover, remove_leftovers
+from mesoface.files.atomic import atomic_file, atomic_folder, is_leftover, locked_folder, remove_leftovers
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def face(tmp_path):
+    """A folder with a file ``old``."""
+    (tmp_path / "face").mkdir()
+    (tmp_path / "face" / "old").write_text("")
+    return tmp_path / "face"
 
 
 def test_a_file_appears_whole_with_ordinary_permissions(tmp_path):
@@ -97,22 +105,18 @@ def test_the_folder_one_stands_in(tmp_path, monkeypatch):
     assert names(tmp_path / "face") == ["run.json"]
 
 
-def test_a_folder_in_the_way_is_replaced_only_when_told(tmp_path):
-    (tmp_path / "face").mkdir()
-    (tmp_path / "face" / "old").write_text("")
-    with pytest.raises(MesofaceError, match="exists already") as error, atomic_folder(tmp_path / "face"):
+def test_a_folder_in_the_way_is_replaced_only_when_told(tmp_path, face):
+    with pytest.raises(MesofaceError, match="exists already") as error, atomic_folder(face):
         pytest.fail("the work must not begin")
-    assert error.value.path == tmp_path / "face"
-    with atomic_folder(tmp_path / "face", overwrite=True) as temporary:
+    assert error.value.path == face
+    with atomic_folder(face, overwrite=True) as temporary:
         (temporary / "new").write_text("")
-        assert names(tmp_path / "face") == ["old"]
+        assert names(face) == ["old"]
     assert names(tmp_path) == ["face"]
-    assert names(tmp_path / "face") == ["new"]
+    assert names(face) == ["new"]
 
 
-def test_the_old_folder_comes_back_when_the_new_one_cannot_be_put_there(tmp_path, monkeypatch):
-    (tmp_path / "face").mkdir()
-    (tmp_path / "face" / "old").write_text("")
+def test_the_old_folder_comes_back_when_the_new_one_cannot_be_put_there(tmp_path, face, monkeypatch):
     replace = Path.replace
 
     def refuse(self, target):
@@ -123,16 +127,14 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_be_put_there(tmp_path
     monkeypatch.setattr(Path, "replace", refuse)
     with (
         pytest.raises(MesofaceError, match="Input/output error"),
-        atomic_folder(tmp_path / "face", overwrite=True) as temporary,
+        atomic_folder(face, overwrite=True) as temporary,
     ):
         (temporary / "new").write_text("")
     assert names(tmp_path) == ["face"]
-    assert names(tmp_path / "face") == ["old"]
+    assert names(face) == ["old"]
 
 
-def test_ctrl_c_cannot_come_between_the_old_folder_and_the_new(tmp_path, monkeypatch):
-    (tmp_path / "face").mkdir()
-    (tmp_path / "face" / "old").write_text("")
+def test_ctrl_c_cannot_come_between_the_old_folder_and_the_new(tmp_path, face, monkeypatch):
     replace = Path.replace
 
     def press_ctrl_c(self, target):
@@ -140,10 +142,10 @@ def test_ctrl_c_cannot_come_between_the_old_folder_and_the_new(tmp_path, monkeyp
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", press_ctrl_c)
-    with atomic_folder(tmp_path / "face", overwrite=True) as temporary:
+    with atomic_folder(face, overwrite=True) as temporary:
         (temporary / "new").write_text("")
     assert names(tmp_path) == ["face"]
-    assert names(tmp_path / "face") == ["new"]
+    assert names(face) == ["new"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -264,3 +266,63 @@ def test_a_folder_that_was_set_aside_is_not_restored_over_a_newer_one(tmp_path):
     assert names(tmp_path) == ["face", "other"]
     assert (tmp_path / "face" / "name").read_text() == "face"
     assert (tmp_path / "other" / "name").read_text() == ".other~0123456789ab"
+
+
+_HOLD = "from mesoface.files.atomic import *\nwith locked_folder('a'):\n print('in', flush=True)\n input()"
+
+
+def test_another_process_is_refused_until_the_first_one_ends_even_if_killed(tmp_path: Path) -> None:
+    first = subprocess.Popen(
+        [sys.executable, "-c", _HOLD], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert first.stdout is not None
+    first.stdout.readline()
+    with (
+        pytest.raises(CaptureError, match="another process is at work") as error,
+        locked_folder(tmp_path / "a", doing="at work", error=CaptureError),
+    ):
+        pytest.fail("entered")
+    assert error.value.path == tmp_path / "a"
+    first.kill()
+    first.wait()
+    with locked_folder(tmp_path / "a") as folder:
+        assert list(folder.iterdir()) == []
+
+
+def test_the_lock_of_windows(tmp_path: Path) -> None:
+    """The branch for Windows, with its module stood in for: the file is locked, closed and ignored."""
+    script = """
+import sys, types
+import cv2, multiprocessing.connection, rich.progress  # what they import is their affair
+state = set()
+def locking(handle, mode, count):
+    if state:
+        raise PermissionError(13, "in use")
+    state.add(handle)
+sys.modules["msvcrt"] = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
+sys.modules["fcntl"] = None
+sys.platform = "win32"
+from mesoface.running.workers import resumable_folder
+sys.platform = "linux"
+with resumable_folder("set", "recipe.json", {}) as folder:
+    try:
+        with resumable_folder("set", "recipe.json", {}):
+            print("entered")
+    except Exception as error:
+        print(error)
+print(sorted(path.name for path in folder.iterdir()))
+"""
+    said = subprocess.check_output([sys.executable, "-c", script], cwd=tmp_path, text=True)
+    assert said.splitlines() == [
+        "set: another process is filling this folder — wait for it, or name another folder",
+        "['.lock', 'recipe.json']",
+    ]
+
+
+def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(MesofaceError, match="file: cannot be used as a folder"),
+        locked_folder(tmp_path / "file"),
+    ):
+        pytest.fail("entered")

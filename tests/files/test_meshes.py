@@ -232,9 +232,7 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
             read_mesh(tmp_path / name)
 
 
-def test_a_file_over_the_limit_is_not_opened(
-    mesh: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_over_the_limit_is_not_opened(mesh, tmp_path, monkeypatch):
     write_ply(tmp_path / "a.ply", mesh)
     monkeypatch.setattr(mesoface.files.meshes, "MAX_BYTES", 100)
     with pytest.raises(MesofaceError, match="at most"):

@@ -1,4 +1,4 @@
-"""The camera: conventions, projection and back, scaling, cropping, undistortion."""
+"""The camera: conventions, projection and back, scaling, cropping, undistortion; and its lenses."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from mesoface.geometry.camera import Camera, OpenCVLens, look_at
+from mesoface.geometry.camera import Camera, OpenCVLens, invert, look_at
 
 LENSES = [None, (-0.08, 0.05, 0.0005, -0.0004, 0.0), (0.16672, -0.12968, 0.06086, 0.02629), (0.3, 0.1, 0, 0)]
 vectors = st.tuples(*[st.floats(-1, 1)] * 3).map(np.array)
@@ -51,9 +51,8 @@ def test_convention_pixel_centres_are_integers():
 
 def test_convention_image_edge_stays_when_scaled():
     c = camera()
-    np.testing.assert_allclose(
-        c.scaled(0.25).project(c.unproject([-0.5, -0.5], 600.0))[0], [-0.5, -0.5], atol=1e-9
-    )
+    corner = c.unproject([-0.5, -0.5], 600.0)
+    np.testing.assert_allclose(c.scaled(0.25).project(corner)[0], [-0.5, -0.5], atol=1e-9)
 
 
 def test_projection_is_opencvs():
@@ -125,11 +124,8 @@ def test_undistorted_map_leads_back_into_the_photo(lens):
     assert source.min() > -1
     assert (source.reshape(-1, 2).max(0) < [c.width, c.height]).all()
     # What the two cameras see at corresponding pixels is the same ray.
-    rows, columns = np.meshgrid(
-        [0, ideal.height // 3, ideal.height - 1], [0, ideal.width // 2, ideal.width - 1]
-    )
-    pixels = np.column_stack([columns.ravel(), rows.ravel()]).astype(float)
-    np.testing.assert_allclose(ideal.rays(pixels), c.rays(source[rows.ravel(), columns.ravel()]), atol=1e-6)
+    some = np.ix_([0, ideal.height // 3, ideal.height - 1], [0, ideal.width // 2, ideal.width - 1])
+    np.testing.assert_allclose(ideal.rays(ideal.pixel_grid()[some]), c.rays(source[some]), atol=1e-6)
 
 
 @pytest.mark.parametrize("lens", LENSES[1:])
@@ -227,3 +223,56 @@ def test_a_camera_does_not_change_under_the_hand():
     assert c.K[0, 0] == 900
     with pytest.raises(ValueError, match="read-only"):
         c.K[0, 0] = 1
+
+
+COEFFICIENTS = {
+    "four": (-0.2, 0.05, 0.001, -0.002),
+    "five": (-0.08, 0.05, 0.0005, -0.0004, 0.01),
+    "rational": (0.1, -0.05, 0.001, 0.002, 0.01, 0.12, -0.03, 0.002),
+    "thin prism": (0.1, -0.05, 0.001, 0.002, 0.01, 0.12, -0.03, 0.002, 0.003, -0.001, 0.002, 0.001),
+    "tilted": (0.1, -0.05, 0.001, 0.002, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.05, -0.03),
+    "phone": (0.16672, -0.12968, 0.06086, 0.02629),
+}
+
+
+@pytest.mark.parametrize("name", COEFFICIENTS)
+def test_distortion_is_opencvs(name):
+    xy = np.random.default_rng(0).uniform(-0.5, 0.5, (200, 2))
+    rays = np.column_stack([xy, np.ones(len(xy))])
+    expected, _ = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), np.eye(3), np.array(COEFFICIENTS[name]))
+    np.testing.assert_allclose(OpenCVLens(COEFFICIENTS[name]).distort(xy), expected[:, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", COEFFICIENTS)
+@settings(max_examples=20, deadline=None)
+@given(x=st.floats(-0.5, 0.5), y=st.floats(-0.5, 0.5))
+def test_undistort_inverts_distort(name, x, y):
+    lens, xy = OpenCVLens(COEFFICIENTS[name]), np.array([[x, y]])
+    np.testing.assert_allclose(lens.undistort(lens.distort(xy)), xy, atol=1e-9)
+
+
+def test_no_inverse_beyond_the_fold_is_nan():
+    # x (1 - x²/2) has its greatest value 0.544 at x = 0.816: nothing is imaged farther out.
+    lens = OpenCVLens((-0.5, 0.0, 0.0, 0.0))
+    out = lens.undistort(np.array([[0.5, 0.0], [0.56, 0.0], [0.0, 0.9]]))
+    assert np.isfinite(out[0]).all()
+    assert np.isnan(out[1:]).all()
+    assert 0.5 < out[0, 0] < 0.816
+
+
+def test_no_points_are_fine():
+    lens = OpenCVLens(COEFFICIENTS["five"])
+    assert lens.distort(np.zeros((0, 2))).shape == (0, 2)
+    assert lens.undistort(np.zeros((0, 2))).shape == (0, 2)
+
+
+def test_invert_any_smooth_map():
+    twist = lambda p: p @ np.array([[1.1, 0.2], [-0.2, 0.9]]) + 0.05 * np.sin(p)  # noqa: E731
+    xy = np.random.default_rng(1).uniform(-1, 1, (50, 2))
+    np.testing.assert_allclose(twist(invert(twist, xy)), xy, atol=1e-9)
+
+
+@pytest.mark.parametrize("coefficients", [(), (0.1,), (0.1,) * 6, (0.1, 0.1, 0.0, np.nan), (np.inf, 0, 0, 0)])
+def test_wrong_coefficients_are_refused(coefficients):
+    with pytest.raises(ValueError, match="coefficient"):
+        OpenCVLens(coefficients)

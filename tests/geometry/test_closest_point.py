@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mesoface.evaluation.truth import sample_surface
 from mesoface.geometry.closest_point import MeshSurface, closest_on_triangles, open_edges
 from mesoface.geometry.mesh import Mesh
+from tests.cap import grid_triangles, grid_uv
 
 
 def brute_force(mesh: Mesh, points: np.ndarray) -> np.ndarray:
@@ -63,12 +64,9 @@ def test_closest_point_is_exact_among_any_number_of_faces(count: int) -> None:
     np.testing.assert_allclose(on_face, closest.points, atol=1e-9)
 
 
-def grid(n: int = 12, step: float = 1.0) -> Mesh:
+def grid(n: int = 12) -> Mesh:
     """A flat n × n grid in z = 0, facing +z."""
-    y, x = np.mgrid[:n, :n] * step
-    a = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
-    faces = np.concatenate([np.column_stack([a, a + 1, a + n + 1]), np.column_stack([a, a + n + 1, a + n])])
-    return Mesh(np.column_stack([x.ravel(), y.ravel(), np.zeros(n * n)]), faces)
+    return Mesh(np.column_stack([grid_uv(n, 0, n - 1), np.zeros(n * n)]), grid_triangles(n))
 
 
 @pytest.mark.parametrize("height", [0.0, 0.01, 3.0, 1000.0])
@@ -120,9 +118,7 @@ def test_samples_are_uniform_by_area_whatever_the_triangles() -> None:
     # left half: one pair of triangles; right half: 2 × 100 thin ones
     x = np.concatenate([[0.0], np.linspace(1, 2, 101)])
     vertices = np.concatenate([np.column_stack([x, np.full(102, y), np.zeros(102)]) for y in (0, 1)])
-    a = np.arange(101)
-    faces = np.concatenate([np.column_stack([a, a + 1, a + 103]), np.column_stack([a, a + 103, a + 102])])
-    mesh = Mesh(vertices, faces)
+    mesh = Mesh(vertices, grid_triangles(2, 102))
     samples = sample_surface(mesh, 10_000, seed=4)
     assert (samples.points[:, 0] < 1).mean() == pytest.approx(0.5, abs=0.002)
     np.testing.assert_allclose(samples.points.mean(0), [1, 0.5, 0], atol=0.02)

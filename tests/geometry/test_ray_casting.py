@@ -7,6 +7,7 @@ import pytest
 
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
+from tests.cap import grid_triangles
 
 
 @pytest.fixture(scope="module")
@@ -15,10 +16,7 @@ def ball() -> RayCaster:
     angle, height = np.meshgrid(np.linspace(0, 2 * np.pi, 121), np.linspace(-1, 1, 81))
     ring = np.sqrt(1 - height**2)
     points = 50 * np.stack([ring * np.cos(angle), ring * np.sin(angle), height], -1).reshape(-1, 3)
-    corner = (np.arange(80)[:, None] * 121 + np.arange(120)).ravel()
-    a, b, c, d = corner, corner + 1, corner + 122, corner + 121
-    faces = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
-    return RayCaster(Mesh(points + (1000.0, 0, 0), faces))
+    return RayCaster(Mesh(points + (1000.0, 0, 0), grid_triangles(81, 121)))
 
 
 @pytest.fixture(scope="module")

@@ -8,21 +8,13 @@ import trimesh
 
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.subdivision import split_long_edges, subdivide_loop
+from tests.cap import grid_triangles, grid_uv
 
 
 @pytest.fixture
 def sphere() -> Mesh:
     ball = trimesh.creation.icosphere(2, 10.0)
     return Mesh(ball.vertices, ball.faces)
-
-
-def plane(n: int) -> Mesh:
-    x, y = np.meshgrid(np.arange(n), np.arange(n))
-    vertices = np.stack([x, y, 0 * x], -1).reshape(-1, 3)
-    a = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
-    return Mesh(
-        vertices, np.concatenate([np.stack([a, a + 1, a + n + 1], 1), np.stack([a, a + n + 1, a + n], 1)])
-    )
 
 
 def is_closed(faces: np.ndarray) -> bool:
@@ -47,12 +39,11 @@ def test_loop_is_smoother_than_the_facets(sphere: Mesh) -> None:
 
 
 def test_loop_keeps_a_plane_and_its_straight_border() -> None:
-    flat = plane(5)
-    vertices, faces = subdivide_loop(flat.vertices, flat.faces)
+    flat = np.column_stack([grid_uv(5, 0, 4), np.zeros(25)])
+    vertices, faces = subdivide_loop(flat, grid_triangles(5))
     assert np.abs(vertices[:, 2]).max() == 0
     assert Mesh(vertices, faces).face_normals()[:, 2].min() > 0.99
-    inside = (vertices[:, :2] >= 0) & (vertices[:, :2] <= 4)
-    assert inside.all()
+    assert ((vertices[:, :2] >= 0) & (vertices[:, :2] <= 4)).all()
 
 
 def test_loop_carries_columns_like_positions(sphere: Mesh) -> None:
@@ -79,9 +70,8 @@ def test_split_follows_the_curvature(sphere: Mesh) -> None:
 
 
 def test_split_does_nothing_when_all_is_short(sphere: Mesh) -> None:
-    vertices, faces, parent, _ = split_long_edges(
-        sphere.vertices, sphere.faces, np.ones(len(sphere.faces), bool), 99.0
-    )
+    everywhere = np.ones(len(sphere.faces), bool)
+    vertices, faces, parent, _ = split_long_edges(sphere.vertices, sphere.faces, everywhere, 99.0)
     assert len(vertices) == len(sphere.vertices)
     np.testing.assert_array_equal(faces, sphere.faces)
     np.testing.assert_array_equal(parent, np.arange(len(faces)))

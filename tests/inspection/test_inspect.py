@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mesoface.captures.capture import Capture, View
+from mesoface.captures.capture import Capture
 from mesoface.errors import LandmarkError
 from mesoface.geometry.mesh import unit
 from mesoface.inspection.inspect import inspect, print_inspection
@@ -49,6 +49,11 @@ def capture(make_capture):
     return make_capture(views=7, size=(192, 256), arc=100.0)
 
 
+def with_views(capture, changes):
+    """``capture`` with the fields of some views replaced, by their indices."""
+    return Capture(tuple(replace(view, **changes.get(v, {})) for v, view in enumerate(capture.views)))
+
+
 def words(inspection):
     return " | ".join(f"{problem.what} — {problem.remedy}" for problem in inspection.problems)
 
@@ -87,26 +92,22 @@ def test_views_without_a_face(capture):
 
 
 def test_swapped_cameras_are_named(capture):
-    views = list(capture.views)
     detected = Known().detect(capture)
 
     class AsSeen(Known):
         def detect(self, capture):
             return detected
 
-    swapped = [replace(views[a], camera=views[b].camera) for a, b in ((1, 4), (4, 1))]
-    views[1], views[4] = swapped
-    found = inspect(Capture(tuple(views)), AsSeen())
+    swapped = {a: {"camera": capture.views[b].camera} for a, b in ((1, 4), (4, 1))}
+    found = inspect(with_views(capture, swapped), AsSeen())
     assert [v.name for v in found.views if v.distrusted] == ["1", "4"]
     assert "views 1, 4: the landmarks contradict" in words(found)
     assert " ! " in printed(found)
 
 
 def test_exposure_and_sharpness_are_judged(capture):
-    views = list(capture.views)
-    views[0] = replace(views[0], image=views[0].image * np.float32(0.1))
-    views[3] = replace(views[3], image=np.ones_like(views[3].image))
-    found = inspect(Capture(tuple(views)), Known())
+    dark, white = capture.views[0].image * np.float32(0.1), np.ones_like(capture.views[3].image)
+    found = inspect(with_views(capture, {0: {"image": dark}, 3: {"image": white}}), Known())
     assert found.views[0].exposure < 0.1
     assert found.views[3].clipped == 1
     text = words(found)
@@ -124,11 +125,9 @@ def test_a_one_sided_rig_is_told(capture):
 
 
 def test_a_cut_off_face_is_told(capture):
-    views = list(capture.views)
-    view = views[2]
-    half = view.camera.cropped(0, 0, 96, 256)
-    views[2] = View(view.name, np.ascontiguousarray(view.image[:, :96]), half)
-    found = inspect(Capture(tuple(views)), Known())
+    view = capture.views[2]
+    image, camera = np.ascontiguousarray(view.image[:, :96]), view.camera.cropped(0, 0, 96, 256)
+    found = inspect(with_views(capture, {2: {"image": image, "camera": camera, "mask": None}}), Known())
     assert found.views[2].inside < 0.8
     assert "view 2: the face is cut off" in words(found)
 
@@ -144,9 +143,7 @@ def test_no_face_is_reported_not_raised(capture):
 
 
 def test_the_page_is_self_contained_and_escaped(capture):
-    views = list(capture.views)
-    views[0] = replace(views[0], name="<b>&0")
-    capture = replace(Capture(tuple(views)), notes=("left out <i>x</i>",))
+    capture = replace(with_views(capture, {0: {"name": "<b>&0"}}), notes=("left out <i>x</i>",))
     page = inspect_page(inspect(capture, Known(faceless=[3])), capture)
     assert page.count("data:image/jpeg;base64,") == 7
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)

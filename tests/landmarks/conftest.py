@@ -11,7 +11,7 @@ from mesoface.captures.capture import Capture
 from mesoface.captures.load import load_capture
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.landmarks import Landmarks2D, MediapipeDetector
-from mesoface.landmarks.surface import mediapipe_faces
+from mesoface.landmarks.triangulation import mediapipe_faces
 
 HALF_WIDTH, HALF_HEIGHT, BULGE = 70.0, 95.0, 65.0  # mm
 

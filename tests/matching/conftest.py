@@ -14,11 +14,10 @@ from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import texel_centers
 from mesoface.uvd.space import UVDSpace
+from tests.cap import RADIUS, directions, grid_triangles, grid_uv
 
-RADIUS = 80.0  # mm
-SPAN = 1.2  # radians of longitude and latitude from u, v = 0 to 1
 MARGIN = 0.06  # of the UV square that the cap leaves free at each side
 CENTER = np.array([0, 0, 70.0])  # where the cameras look
 
@@ -50,8 +49,7 @@ class Cap:
 
     def points(self, uv: NDArray) -> NDArray:
         """(..., 2) UV → (..., 3) points of the surface, mm."""
-        lon, lat = np.moveaxis((uv - 0.5) * SPAN, -1, 0)
-        direction = np.stack([np.sin(lon) * np.cos(lat), np.sin(lat), np.cos(lon) * np.cos(lat)], -1)
+        direction = directions(uv)
         return self.radius(direction)[..., None] * direction
 
     def space(self, size: int) -> UVDSpace:
@@ -63,12 +61,8 @@ class Cap:
 
     def mesh(self, count: int = 49) -> Mesh:
         """The cap as a grid of ``count``² vertices, with UVs."""
-        line = np.linspace(MARGIN, 1 - MARGIN, count)
-        uv = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)  # v grows with the row
-        index = np.arange(count * count).reshape(count, count)
-        a, b, c, d = (i.ravel() for i in (index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]))
-        faces = np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])])
-        return Mesh(self.points(uv), faces, uv)
+        uv = grid_uv(count, MARGIN, 1 - MARGIN)
+        return Mesh(self.points(uv), grid_triangles(count), uv)
 
     def distance(self, points: NDArray) -> NDArray:
         """(..., 3) mm → (...,) signed distance from the surface along the radius, mm."""

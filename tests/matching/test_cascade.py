@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -39,13 +40,17 @@ def two_coarse_levels(monkeypatch):
     monkeypatch.setitem(PRESETS, "fast", (level, level))
 
 
+def fast(space, views, threads=1, **options):
+    return match(space, views, ClassicalMatcher(threads=threads), preset="fast", **options)
+
+
 def errors(scenes, matched):
     return np.abs(scenes.cap().distance(matched.space.position))[matched.measured]
 
 
 @pytest.fixture(scope="module")
 def matched(base, views):
-    return match(base(3.0), views, ClassicalMatcher(threads=1), preset="fast")
+    return fast(base(3.0), views)
 
 
 def test_the_surface_is_found_from_three_millimetres_off(scenes, base, views, matched):
@@ -78,22 +83,20 @@ def test_normals_are_those_of_the_measured_surface(scenes, matched):
 
 
 def test_two_views_suffice_from_the_other_side(scenes, base, views):
-    two = match(base(-3.0), [views[1], views[3]], ClassicalMatcher(threads=1), preset="fast")
+    two = fast(base(-3.0), [views[1], views[3]])
     assert np.median(errors(scenes, two)) < 0.04
     assert two.measured.sum() > 0.95 * two.space.valid.sum()
 
 
 def test_the_same_photos_give_the_same_surface_on_any_number_of_threads(base, views, two_coarse_levels):
-    one, other = (
-        match(base(), views, ClassicalMatcher(threads=threads), preset="fast") for threads in (1, 2)
-    )
+    one, other = (fast(base(), views, threads) for threads in (1, 2))
     np.testing.assert_array_equal(one.space.position, other.space.position)
     np.testing.assert_array_equal(one.confidence, other.confidence)
 
 
 def test_a_stranger_s_photo_is_left_out_and_does_no_harm(scenes, base, views):
     stranger = scenes.photograph(*scenes.arc[4], seed=11, name="stranger")
-    rest = match(base(), [*views[:4], stranger], ClassicalMatcher(threads=1), preset="fast")
+    rest = fast(base(), [*views[:4], stranger])
     assert rest.used == (0, 1, 2, 3)
     assert [v.name for v in rest.views] == [v.name for v in views[:4]]
     assert len(rest.visibility) == 4
@@ -110,9 +113,9 @@ def test_a_view_left_out_after_the_last_level_leaves_the_visibility_too(
         calls.append(len(visibility))
         return rig if len(calls) < 2 else Rig((rig.views[0], *rig.views[2:]), (0, 2, 3, 4), rig.given)
 
-    before = match(base(), views, ClassicalMatcher(threads=1), preset="fast").visibility
+    before = fast(base(), views).visibility
     monkeypatch.setattr(Rig, "checked", drop_the_second_view_at_the_last_check)
-    result = match(base(), views, ClassicalMatcher(threads=1), preset="fast")
+    result = fast(base(), views)
     assert calls == [5, 5]
     assert result.used == (0, 2, 3, 4)
     assert len(result.views) == len(result.visibility) == 4
@@ -128,19 +131,16 @@ def test_texels_that_one_view_alone_sees_are_not_measured(base, views, two_coars
         plates.append([ahead + right * x + up * y for x, y in ((0, -80), (90, -80), (90, 80), (0, 80))])
     corners = np.array(plates).reshape(-1, 3)
     faces = np.concatenate([[[4 * k, 4 * k + 1, 4 * k + 2], [4 * k, 4 * k + 2, 4 * k + 3]] for k in range(4)])
-    half = match(base(), views, ClassicalMatcher(threads=1), preset="fast", occluder=Mesh(corners, faces))
+    half = fast(base(), views, occluder=Mesh(corners, faces))
     x = half.space.position[..., 0]
     assert half.measured[half.space.valid & (x < -25)].mean() > 0.95
     assert half.measured[x > 25].mean() < 0.05
 
 
 def test_what_is_seen_at_a_slant_is_less_certain(base, views, monkeypatch, two_coarse_levels):
-    def squinting(*given):
-        return 0.2 * cast_visibility(*given)
-
-    sure = match(base(), views, ClassicalMatcher(threads=1), preset="fast")
-    monkeypatch.setattr(cascade, "cast_visibility", squinting)
-    unsure = match(base(), views, ClassicalMatcher(threads=1), preset="fast")
+    sure = fast(base(), views)
+    monkeypatch.setattr(cascade, "cast_visibility", lambda *given: 0.2 * cast_visibility(*given))
+    unsure = fast(base(), views)
     inner = (slice(16, -16),) * 2
     assert np.median(unsure.confidence[inner] / sure.confidence[inner]) < 0.8
     assert unsure.confidence[inner].min() > 0
@@ -158,9 +158,8 @@ def test_levels_finer_than_the_photos_are_dropped(scenes, base):
 
 
 def test_levels_do_not_depend_on_the_space_s_own_resolution(base, views):
-    assert levels_for(PRESETS, "default", views, base()(64)) == levels_for(
-        PRESETS, "default", views, base()(256)
-    )
+    coarse, fine = (levels_for(PRESETS, "default", views, base()(size)) for size in (64, 256))
+    assert coarse == fine
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -180,41 +179,38 @@ def test_steps_are_symmetric_and_hold_zero():
 
 def test_progress_ends_at_its_total(base, views, two_coarse_levels):
     seen = []
-    match(
-        base(),
-        views[1:3],
-        ClassicalMatcher(threads=1),
-        preset="fast",
-        progress=lambda *report: seen.append(report),
-    )
+    fast(base(), views[1:3], progress=lambda *report: seen.append(report))
     total = seen[-1][2]
     assert [report[1] for report in seen] == list(range(total + 1))
     assert {report[::2] for report in seen} == {("Matching", total)}
 
 
-class TestWhatCannotBeDone:
-    def test_nothing_is_seen(self, base, views, two_coarse_levels):
-        away = []
-        for view in views:
-            R, t = look_at(view.camera.center, 2 * view.camera.center)
-            camera = view.camera.__class__(view.camera.K, R, t, view.camera.width, view.camera.height)
-            away.append(View(view.name, view.image, camera))
-        with pytest.raises(ReconstructionError, match=r"seen by two photos.*mesoface inspect"):
-            match(base(), away, ClassicalMatcher(threads=1), preset="fast")
+def turned_away(view, number):
+    R, t = look_at(view.camera.center, 2 * view.camera.center)
+    return replace(view, camera=replace(view.camera, R=R, t=t))
 
-    def test_one_view_sees_it(self, base, views, two_coarse_levels):
-        masked = [
-            View(view.name, view.image, view.camera, np.full(view.image.shape[:2], number == 0))
-            for number, view in enumerate(views)
-        ]
-        with pytest.raises(ReconstructionError, match="seen by two photos"):
-            match(base(), masked, ClassicalMatcher(threads=1), preset="fast")
 
-    def test_the_photos_show_nothing(self, base, views, two_coarse_levels):
-        blank = [View(view.name, np.full_like(view.image, 0.5), view.camera) for view in views]
-        with pytest.raises(ReconstructionError, match="agree nowhere"):
-            match(base(), blank, ClassicalMatcher(threads=1), preset="fast")
+def masked_but_the_first(view, number):
+    return replace(view, mask=np.full(view.image.shape[:2], number == 0))
 
-    def test_the_photos_are_tiny(self, scenes, base):
-        with pytest.raises(ReconstructionError, match=r"pixel spans 7\.6 mm.*face is larger"):
-            match(base(), scenes.views(size=14), ClassicalMatcher(), preset="fast")
+
+def blank(view, number):
+    return replace(view, image=np.full_like(view.image, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (turned_away, r"seen by two photos.*mesoface inspect"),
+        (masked_but_the_first, "seen by two photos"),
+        (blank, "agree nowhere"),
+    ],
+)
+def test_photos_that_show_no_face_are_refused(base, views, two_coarse_levels, spoil, message):
+    with pytest.raises(ReconstructionError, match=message):
+        fast(base(), [spoil(view, number) for number, view in enumerate(views)])
+
+
+def test_tiny_photos_are_refused(scenes, base):
+    with pytest.raises(ReconstructionError, match=r"pixel spans 7\.6 mm.*face is larger"):
+        fast(base(), scenes.views(size=14))

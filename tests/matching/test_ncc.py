@@ -19,10 +19,9 @@ from mesoface.matching.ncc import (
     prepare_image,
     window_size,
 )
-from mesoface.uvd.photos import pixel_footprint
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import texel_centers
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import cast_visibility
+from mesoface.uvd.visibility import cast_visibility, pixel_footprint
 
 TRUE_D = 1.0  # mm: the base lies that far inside the surface
 STEPS = np.arange(-8, 9) * 0.25
@@ -37,17 +36,15 @@ class Setting:
     pairs: list[tuple[int, int]]
 
     def scores(self, function=ncc_scores, **kwargs):
-        given = {
-            "space": self.space,
-            "images": self.images,
-            "visibility": self.visibility,
-            "pairs": self.pairs,
-        }
-        return function(*{**given, **kwargs}.values(), STEPS, SIGMA)
+        return function(**{**vars(self), **kwargs}, steps=STEPS, sigma=SIGMA)
 
     @property
     def well_seen(self):
         return (self.visibility > 0.05).sum(0) >= 2
+
+
+def prepared(views, space):
+    return [prepare_image(view, space, 1.5, 2.0) for view in views]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +55,7 @@ def views(scenes):
 @pytest.fixture(scope="module")
 def setting(scenes, views):
     space = scenes.cap(offset=-TRUE_D).space(128)
-    images = [prepare_image(view, space, 1.5, 2.0) for view in views]
+    images = prepared(views, space)
     pairs = choose_pairs([view.camera for view in views], space.position[space.valid].mean(0))
     return Setting(space, images, cast_visibility(space, views), pairs)
 
@@ -84,23 +81,18 @@ def test_score_is_one_at_the_true_displacement_and_highest_there(setting):
 
 def test_another_skin_does_not_correlate(scenes, setting, views):
     others = [scenes.photograph(0.0, 8.0, seed=40 + k) for k in range(5)]
-    images = [
-        prepare_image(replace(view, image=other.image), setting.space, 1.5, 2.0)
-        for view, other in zip(views, others, strict=True)
-    ]
-    scores = setting.scores(images=images)
+    strangers = [replace(view, image=other.image) for view, other in zip(views, others, strict=True)]
+    scores = setting.scores(images=prepared(strangers, setting.space))
     assert np.median(np.abs(scores[:, setting.well_seen])) < 0.25
 
 
 def test_gain_and_offset_of_a_camera_do_not_matter(setting, views):
     gains, offsets = (0.5, 0.8, 1.0, 1.3, 0.7), (0.2, 0.1, 0.0, -0.1, 0.05)
-    images = [
-        prepare_image(
-            replace(view, image=view.image * np.float32(g) + np.float32(o)), setting.space, 1.5, 2.0
-        )
-        for view, g, o in zip(views, gains, offsets, strict=True)
+    changed = [
+        replace(view, image=view.image * np.float32(gain) + np.float32(offset))
+        for view, gain, offset in zip(views, gains, offsets, strict=True)
     ]
-    before, after = setting.scores(), setting.scores(images=images)
+    before, after = setting.scores(), setting.scores(images=prepared(changed, setting.space))
     np.testing.assert_allclose(after, before, atol=2e-3)
 
 
@@ -125,10 +117,8 @@ def test_blank_photos_score_zero(setting, function):
 
 
 def test_a_view_without_weight_has_no_say(setting):
-    ruined = [
-        replace(setting.images[0], pixels=np.random.default_rng(0).random((50, 60), np.float32)),
-        *setting.images[1:],
-    ]
+    first = replace(setting.images[0], pixels=np.random.default_rng(0).random((50, 60), np.float32))
+    ruined = [first, *setting.images[1:]]
     visibility = setting.visibility.copy()
     visibility[0] = 0
     pairs = [pair for pair in setting.pairs if 0 not in pair]
@@ -138,8 +128,7 @@ def test_a_view_without_weight_has_no_say(setting):
 
 
 def test_threads_do_not_change_the_result(setting):
-    arguments = (setting.space, setting.images, setting.visibility, setting.pairs, STEPS, SIGMA)
-    one, three = (ncc_scores(*arguments, threads=n) for n in (1, 3))
+    one, three = (setting.scores(threads=n) for n in (1, 3))
     np.testing.assert_array_equal(one, three)
 
 
@@ -158,11 +147,7 @@ def test_window_size_is_odd_and_holds_two_and_a_half_sigma(sigma, side):
 def arc(scenes):
     """``arc(-30, 0, 30)`` → cameras at these yaw angles, and the point they look at."""
 
-    def make(*yaws):
-        cameras = [scenes.camera(float(yaw)) for yaw in yaws]
-        return cameras, np.array([0, 0, 70.0])
-
-    return make
+    return lambda *yaws: ([scenes.camera(float(yaw)) for yaw in yaws], np.array([0, 0, 70.0]))
 
 
 def test_angles_are_those_between_the_lines_of_sight(arc):
@@ -263,8 +248,7 @@ def test_no_photo_is_enlarged_more_than_twice(scenes, view):
 
 @pytest.mark.parametrize("reach", [0.5, 12.0])
 def test_the_cut_holds_the_face_and_the_reach(scenes, view, reach):
-    cap = scenes.cap()
-    space = cap.space(64)
+    space = scenes.cap().space(64)
     image = prepare_image(view, space, 1.5, reach)
     for d in (-reach, reach):
         pixels = image.camera.project(space.displaced(np.full((64, 64), d))[space.valid])[0]
@@ -273,11 +257,8 @@ def test_the_cut_holds_the_face_and_the_reach(scenes, view, reach):
 
 
 def test_what_is_far_from_the_face_is_cut_off(scenes, view):
-    wide = replace(
-        view,
-        image=np.pad(view.image, ((200, 200), (200, 200), (0, 0))),
-        camera=view.camera.cropped(-200, -200, 640, 640),
-    )
+    image = np.pad(view.image, ((200, 200), (200, 200), (0, 0)))
+    wide = replace(view, image=image, camera=view.camera.cropped(-200, -200, 640, 640))
     image = prepare_image(wide, scenes.cap().space(64), 1.5, 1.0)
     scale = image.camera.K[0, 0] / wide.camera.K[0, 0]
     assert image.camera.width / scale < 270
@@ -305,9 +286,7 @@ def test_slow_shading_is_gone_and_detail_stays(scenes, view):
 
 def test_luminance_weighs_the_channels(scenes, view):
     space = scenes.cap().space(64)
-    pictures = [np.zeros_like(view.image) for _ in range(3)]
-    for channel, picture in enumerate(pictures):
-        picture[..., channel] = view.image[..., 0]
+    pictures = view.image[..., :1] * np.eye(3, dtype=np.float32)[:, None, None]
     grey = prepare_image(view, space, 1.5, 3.0).pixels
     weights = [
         (prepare_image(replace(view, image=p), space, 1.5, 3.0).pixels * grey).sum() / (grey * grey).sum()

@@ -36,11 +36,8 @@ class GradientMatcher:
         scores = compare_views(features, cameras, start.space, start.visibility, steps)
         peak = find_peak(np.stack([cv2.GaussianBlur(s, (0, 0), 2.0) for s in scores]), steps)
         trust = (well_seen(start) * np.clip(peak.score, 0, 1) * peak.interior).astype(np.float32)
-        return Measurement(
-            *smooth_robustly(
-                peak.displacement, trust, start.space.valid, stiffness=0.25, sigma=1.0, scale_mm=0.5
-            )
-        )
+        how = {"stiffness": 0.25, "sigma": 1.0, "scale_mm": 0.5}
+        return Measurement(*smooth_robustly(peak.displacement, trust, start.space.valid, **how))
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +68,8 @@ def test_any_features_are_looked_up(scenes, space, channels):
         pixels, _ = camera.project(space.displaced(np.full((48, 48), step)))
         expected = (channels - 1) * pixels[..., 0] + pixels[..., 1]
         np.testing.assert_allclose(found[-1, k], expected, rtol=1e-4)
-    torch.testing.assert_close(
-        look_up(torch.from_numpy(features), camera, space, steps), torch.from_numpy(found)
-    )
+    in_torch = look_up(torch.from_numpy(features), camera, space, steps)
+    torch.testing.assert_close(in_torch, torch.from_numpy(found))
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
@@ -123,13 +119,8 @@ def test_plain_levels_of_one_s_own(scenes, base, name, sizes):
 
 def test_a_plain_level_measures_alone(scenes, base):
     space, views = build_uvd_space(*base, 96), tuple(scenes.views())
-    start = LevelInput(
-        Level(96, 4.0, 0.4, 1.0, 2.0),
-        space,
-        views,
-        cast_visibility(space, views),
-        np.ones((96, 96), np.float32),
-    )
+    level, sure = Level(96, 4.0, 0.4, 1.0, 2.0), np.ones((96, 96), np.float32)
+    start = LevelInput(level, space, views, cast_visibility(space, views), sure)
     measured = choose_matcher("ncc").measure(start)
     moved = replace(space, position=space.displaced(measured.displacement))
     assert np.median(np.abs(scenes.cap().distance(moved.position))[measured.weight > 0.5]) < 0.3

@@ -34,22 +34,21 @@ def turned(views, rotations):
     ]
 
 
+def with_one_turned(views, rotation):
+    """The views, the second one's camera turned."""
+    return (views[0], *turned(views[1:2], [np.array(rotation)]), *views[2:])
+
+
 def offsets(views, truth):
     """(V, 2) by how many pixels the middle of the face lies off in every view."""
-    return np.stack(
-        [a.camera.project(CENTER)[0] - b.camera.project(CENTER)[0] for a, b in zip(views, truth, strict=True)]
-    )
+    here, there = ([view.camera.project(CENTER)[0] for view in some] for some in (views, truth))
+    return np.array(here) - there
 
 
 def without_common_shift(offset, truth):
     """(V,) what remains of the offsets, pixels, after the best shift of the face in space."""
-    cameras = [view.camera for view in truth]
-    effect = np.stack(
-        [
-            np.stack([(c.project(CENTER + d)[0] - c.project(CENTER - d)[0]) / 2 for d in np.eye(3)], 1)
-            for c in cameras
-        ]
-    )
+    ends = np.stack([CENTER + np.eye(3), CENTER - np.eye(3)])
+    effect = np.stack([-np.diff(view.camera.project(ends)[0], axis=0)[0].T / 2 for view in truth])
     shift = np.linalg.lstsq(effect.reshape(-1, 3), offset.ravel(), rcond=None)[0]
     return np.linalg.norm(offset - effect @ shift, axis=1)
 
@@ -163,9 +162,7 @@ def test_indices_stay_those_of_the_given_views_over_several_checks(scenes, views
 
 
 def test_a_camera_that_looks_off_is_corrected_and_told(views, space):
-    camera = turn_camera(views[1].camera, np.array([0, 0.001, 0]))
-    given = (views[0], replace(views[1], camera=camera), *views[2:])
-    rig = checked(given, space)
+    rig = checked(with_one_turned(views, [0, 0.001, 0]), space)
     assert rig.used == (0, 1, 2, 3, 4)
     (note,) = rig.notes(CENTER)
     assert views[1].name in note
@@ -176,8 +173,7 @@ def test_a_camera_that_looks_off_is_corrected_and_told(views, space):
 
 def test_a_camera_far_off_is_corrected_rather_than_thrown_out(views, space):
     """Before its correction such a view agrees with no other; a stranger's photo does not after it either."""
-    camera = turn_camera(views[1].camera, np.array([0, 0.003, 0]))
-    rig = checked((views[0], replace(views[1], camera=camera), *views[2:]), space)
+    rig = checked(with_one_turned(views, [0, 0.003, 0]), space)
     assert rig.used == (0, 1, 2, 3, 4)
     (note,) = rig.notes(CENTER)
     assert "px off; corrected" in note
@@ -191,8 +187,7 @@ def test_a_camera_that_looks_away_is_left_out_and_named(views, space):
 
 
 def test_of_two_cameras_nobody_says_which_is_off(views, space):
-    camera = turn_camera(views[1].camera, np.array([0.002, 0, 0]))
-    rig = checked((replace(views[1], camera=camera), views[3]), space)
+    rig = checked(with_one_turned(views, [0.002, 0, 0])[1:4:2], space)
     (note,) = rig.notes(CENTER)
     assert f"the cameras of views {views[1].name} and {views[3].name} disagree by" in note
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mesoface.files.colour import encode_srgb
+from mesoface.files.images import encode_srgb
 from mesoface.geometry.mesh import unit
 from mesoface.lab.training.patches.fields import waves
 from mesoface.relief.inputs import Ground
+from mesoface.uvd.maps import texel_centers
 from mesoface.uvd.space import surface_normals
+from tests.cap import SPAN, directions
 
 SIZE, RADIUS = 256, 60.0
 TEXEL = 0.2
@@ -39,11 +41,8 @@ class Lit:
 @pytest.fixture(scope="session")
 def lit() -> Lit:
     """Bumpy even skin, one light from above and the light of the room; the finest bumps were not measured."""
-    span = (np.arange(SIZE) - SIZE / 2 + 0.5) * TEXEL / RADIUS
-    longitude, latitude = np.meshgrid(span, -span)
-    normal = np.stack(
-        [np.sin(longitude) * np.cos(latitude), np.sin(latitude), np.cos(longitude) * np.cos(latitude)], -1
-    ).astype(np.float32)
+    # Texels of 0.2 mm on a ball of 60 mm.
+    normal = directions((texel_centers(SIZE) - 0.5) * (SIZE * TEXEL / RADIUS / SPAN) + 0.5).astype(np.float32)
     form = np.float32(RADIUS) * normal
     bumps = np.float32(0.05) * waves(np.random.default_rng(3), SIZE, shortest=5, longest=80, slope=3)
     measured = cv2.GaussianBlur(bumps, (0, 0), 3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mesoface.files.colour import decode_srgb, encode_srgb
+from mesoface.files.images import decode_srgb, encode_srgb
 from mesoface.relief.inputs import (
     CHANNELS,
     fit_illumination,
@@ -45,7 +45,6 @@ def test_exposure_changes_nothing():
 def test_correlation_says_whether_form_explains_what_is_seen():
     rng = np.random.default_rng(1)
     n = 96
-
     height = cv2.GaussianBlur(rng.normal(0, 3, (n, n)).astype(np.float32), (0, 0), 4)
     light = np.zeros((n, n, 2), np.float32)
     light[..., 0] = 0.8
@@ -54,9 +53,8 @@ def test_correlation_says_whether_form_explains_what_is_seen():
     pigment = cv2.GaussianBlur(rng.normal(0, 1, (n, n)).astype(np.float32), (0, 0), 4)
     spotted = 0.3 * np.exp(0.5 * pigment / pigment.std() * columns.std())[..., None] * np.ones(3, np.float32)
     valid = np.ones((n, n), bool)
-    explained, unexplained = (
-        make_inputs(encode_srgb(color), light, height, valid)[8].mean() for color in (shaded, spotted)
-    )
+    colors = encode_srgb(shaded), encode_srgb(spotted)
+    explained, unexplained = (make_inputs(color, light, height, valid)[8].mean() for color in colors)
     assert explained > 2.5  # of 3
     assert abs(unexplained) < 1
 

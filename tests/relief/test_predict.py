@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -13,9 +14,9 @@ from torch import nn
 import mesoface.relief.predict as predict_module
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
-from mesoface.files.checkpoints import WeightsError
+from mesoface.files.weights import WeightsError
 from mesoface.geometry.mesh import Mesh
-from mesoface.relief.inputs import LARGEST, SMALLEST, high_pass, make_ground, relief_size, slopes
+from mesoface.relief.inputs import LARGEST, SMALLEST, Ground, high_pass, make_ground, relief_size, slopes
 from mesoface.relief.network import FULL_SCALE_MM, learned_height, published_height
 from mesoface.relief.predict import (
     FunctionPredictor,
@@ -24,10 +25,12 @@ from mesoface.relief.predict import (
     choose_predictor,
     load_predictor,
     predict_relief,
+    shading_height,
+    skin_share,
     why_no_relief,
 )
 from mesoface.texture import Texture
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace
 
 SIZE = 128
@@ -51,10 +54,8 @@ def texture(size: int = 256) -> Texture:
 
 
 def view(pixel_mm: float, surface_at=(25, 25, 0)):
-    camera = SimpleNamespace(
-        center=np.array(surface_at) + np.array([0, 0, 1000.0]), K=np.diag([1000 / pixel_mm, 1, 1])
-    )
-    return SimpleNamespace(camera=camera)
+    center, K = np.array(surface_at) + (0, 0, 1000.0), np.diag([1000 / pixel_mm, 1, 1])
+    return SimpleNamespace(camera=SimpleNamespace(center=center, K=K))
 
 
 @pytest.mark.parametrize(("pixel", "size"), [(0.4, 128), (0.25, 256), (0.2, 256), (0.1, 512)])
@@ -74,24 +75,21 @@ class Ripples:
 
     source = "ripples"
 
+    def __init__(self, columns):
+        self.columns = columns
+
     def height(self, ground, texture):
-        return (0.02 * np.sin(2 * np.pi * np.arange(ground.size) / 6)[None] + 0 * ground.valid)[
-            :, : self.columns
-        ]
+        ripples = 0.02 * np.sin(2 * np.pi * np.arange(self.columns) / 6)
+        return np.broadcast_to(ripples, (ground.size, self.columns))
 
 
-@pytest.mark.parametrize("columns", [256, 255])
-def test_a_predictor_of_one_s_own(monkeypatch, columns):
+def test_a_predictor_of_one_s_own(monkeypatch):
     monkeypatch.setattr(predict_module, "relief_size", lambda *_: 256)
-    own = Ripples()
-    own.columns = columns
-    if columns == 255:
-        with pytest.raises(ValueError, match=r"must be \(256, 256\), ripples returned \(256, 255\)"):
-            predict_relief(surface(), texture(), [], own)
-    else:
-        relief = predict_relief(surface(), texture(), [], own)
-        assert relief.source == "ripples"
-        assert relief.height.std() > 0.003
+    relief = predict_relief(surface(), texture(), [], Ripples(256))
+    assert relief.source == "ripples"
+    assert relief.height.std() > 0.003
+    with pytest.raises(ValueError, match=r"must be \(256, 256\), ripples returned \(256, 255\)"):
+        predict_relief(surface(), texture(), [], Ripples(255))
 
 
 def test_predicted_relief_is_high_passed_and_inside(monkeypatch):
@@ -99,12 +97,8 @@ def test_predicted_relief_is_high_passed_and_inside(monkeypatch):
     y, x = np.mgrid[:256, :256].astype(np.float32)
     wide = 0.1 * np.sin(x / 25)
     fine = 0.02 * np.sin(2 * np.pi * y / 6)
-    relief = predict_relief(
-        surface(),
-        texture(),
-        [],
-        FunctionPredictor("shading", lambda ground, _: (wide + fine).astype(np.float32)),
-    )
+    made = FunctionPredictor("shading", lambda ground, _: (wide + fine).astype(np.float32))
+    relief = predict_relief(surface(), texture(), [], made)
     assert (relief.size, relief.source) == (256, "shading")
     assert relief.texel_mm == pytest.approx(0.2, rel=0.01)
     assert not relief.height[~relief.valid].any()
@@ -214,3 +208,67 @@ def test_other_sizes_are_the_same_map():
     height = published_height(color, 512, Brightness(), "cpu")
     assert height.shape == (512, 512)
     np.testing.assert_allclose(height[20:-40, 30:-30], 0.5 * FULL_SCALE_MM, atol=1e-4)
+
+
+SIDE, TEXEL = 160, 0.2
+PLACE = np.mgrid[:SIDE, :SIDE].astype(np.float32) - SIDE / 2
+
+
+def flat(luminance, tint=(1.0, 0.75, 0.65)) -> Ground:
+    """A flat square of skin with the given sRGB level (H, W)."""
+    rows, columns = PLACE * TEXEL
+    position = np.stack([columns, -rows, np.zeros_like(rows)], -1).astype(np.float32)
+    normal = np.broadcast_to(np.array([0, 0, 1], np.float32), position.shape).copy()
+    color = np.clip(luminance[..., None] * np.array(tint), 0, 1).astype(np.float32)
+    return Ground(position, position, normal, color, np.ones((SIDE, SIDE), bool), TEXEL)
+
+
+def spot(radius: float, row: float = 0, column: float = 0):
+    return np.exp(-((PLACE[0] - row) ** 2 + (PLACE[1] - column) ** 2) / radius**2)
+
+
+def test_a_dark_pore_is_deep_and_a_bright_spot_high():
+    ground = flat(0.6 - 0.08 * spot(2, 0, -30) + 0.08 * spot(2, 0, 30))
+    height = high_pass(shading_height(ground), ground.valid)
+    middle = SIDE // 2
+    assert height[middle, middle - 30] < -0.01
+    assert height[middle, middle + 30] > 0.01
+    assert abs(height[middle + 40, middle]) < 0.002
+
+
+def test_even_skin_has_no_relief():
+    assert np.abs(shading_height(flat(np.full((SIDE, SIDE), 0.6)))).max() < 1e-5
+
+
+def test_hair_and_lips_are_damped():
+    dark = shading_height(flat(0.6 - 0.45 * spot(6)))
+    skin = skin_share(flat(0.6 - 0.45 * spot(6)))
+    middle = SIDE // 2
+    assert skin[middle, middle] < 0.1
+    assert skin[10, 10] > 0.9
+    faint = shading_height(flat(0.6 - 0.1 * spot(6)))
+    assert np.abs(dark[middle - 3 : middle + 3]).max() < np.abs(faint).max()
+
+    red = flat(np.full((SIDE, SIDE), 0.6))
+    lips = np.array([0.6, 0.3, 0.32], np.float32)
+    color = red.color + spot(20)[..., None].astype(np.float32) * (lips - red.color)
+    assert skin_share(replace(red, color=color))[middle, middle] < 0.2
+
+
+def test_what_measured_form_explains_is_no_pit():
+    """A neighbour that stands above the tangent plane counts less than one on it."""
+    luminance = 0.6 - 0.08 * spot(2)
+    ground = flat(luminance)
+    cone = ground.position.copy()
+    cone[..., 2] = 1.5 * np.hypot(*PLACE) * TEXEL
+    middle = SIDE // 2, SIDE // 2
+    on_plane, in_cone = (shading_height(g)[middle] for g in (ground, replace(ground, position=cone)))
+    assert on_plane < in_cone <= 0
+
+
+@pytest.mark.parametrize("sides", [(slice(0, 60), slice(None)), (slice(None), slice(100, None))])
+def test_outside_of_the_skin_there_is_nothing(sides):
+    ground = flat(0.6 - 0.08 * spot(2))
+    valid = ground.valid.copy()
+    valid[sides] = False
+    assert not shading_height(replace(ground, valid=valid))[~valid].any()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,17 +12,14 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.clay import ReliefMaps, face_directions, shade, turntable_cameras
 from mesoface.rendering.false_color import UNKNOWN, add_legend, colorize, percentile_limits
+from tests.cap import grid_triangles
 
 
 def ball(radius: float = 50.0, rings: int = 48, front: float = np.pi) -> Mesh:
     """A sphere around the origin, or its cap around +z out to the polar angle ``front``."""
     theta, phi = np.meshgrid(np.linspace(1e-3, front, rings), np.linspace(0, 2 * np.pi, rings), indexing="ij")
     points = radius * np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], -1)
-    a = (np.arange(rings - 1)[:, None] * rings + np.arange(rings - 1)).ravel()
-    faces = np.concatenate(
-        [np.column_stack([a, a + rings, a + rings + 1]), np.column_stack([a, a + rings + 1, a + 1])]
-    )
-    return Mesh(points.reshape(-1, 3), faces)
+    return Mesh(points.reshape(-1, 3), grid_triangles(rings)[:, ::-1])
 
 
 def camera(size: int = 64) -> Camera:
@@ -59,9 +58,7 @@ def test_background_may_be_colored_and_edges_are_blended() -> None:
 
 def test_vertex_colors_come_unlit() -> None:
     mesh = ball()
-    colored = Mesh(
-        mesh.vertices, mesh.faces, colors=np.full((len(mesh.vertices), 3), (255, 128, 0), np.uint8)
-    )
+    colored = replace(mesh, colors=np.full((len(mesh.vertices), 3), (255, 128, 0), np.uint8))
     np.testing.assert_allclose(shade(colored, camera(), mode="color")[32, 32], [1, 128 / 255, 0], atol=1e-4)
     with pytest.raises(ValueError, match="no vertex colours"):
         shade(mesh, camera(), mode="color")
@@ -168,9 +165,7 @@ def test_legend_keeps_the_picture_and_adds_a_bar_below() -> None:
 
 def test_smooth_normals_vary_within_a_facet() -> None:
     coarse = ball(rings=9)
-    pictures = [
-        shade(coarse, camera(), mode="normals", smooth=smooth, antialias=1) for smooth in (False, True)
-    ]
+    pictures = (shade(coarse, camera(), mode="normals", smooth=smooth, antialias=1) for smooth in (0, 1))
     shades = [len(np.unique(np.round(picture.reshape(-1, 3), 4), axis=0)) for picture in pictures]
     assert shades[0] < 70
     assert shades[1] > 10 * shades[0]
@@ -195,23 +190,15 @@ def test_a_relief_is_drawn_instead_of_the_meshs_normals() -> None:
 
 def test_rays_go_on_through_what_is_cut_away() -> None:
     flat = np.full((64, 64, 3), (0, 0, 1), np.float32)
-    shown = np.ones((64, 64), bool)
-    shown[:, 32:] = False  # right half
-    seen = shade(plates(0), camera(), mode="normals", relief=ReliefMaps(flat, shown), background=(0, 0, 0))
+    shown = np.broadcast_to(np.arange(64) < 32, (64, 64))  # not the right half
+    options = {"mode": "normals", "relief": ReliefMaps(flat, shown), "background": (0, 0, 0)}
+    seen = shade(plates(0), camera(), **options)
     assert seen[32, 20].any()
     assert not seen[32, 44].any()
     # a second plate behind, of half the size: its own right half is cut as well, its left half shows through
-    far = plates(-40)
     both = plates(0, -40)
-    vertices = both.vertices.copy()
-    vertices[4:, 0] = far.vertices[:, 0] / 2 + 20  # from 0 to 40: behind the front one's right half
-    seen = shade(
-        both.with_vertices(vertices),
-        camera(),
-        mode="normals",
-        relief=ReliefMaps(flat, shown),
-        background=(0, 0, 0),
-    )
+    both.vertices[4:, 0] = both.vertices[4:, 0] / 2 + 20  # from 0 to 40: behind the front one's right half
+    seen = shade(both, camera(), **options)
     assert seen[32, 36].any(), "the plate behind, where it is whole"
     assert not seen[32, 48].any(), "where both are cut away"
 

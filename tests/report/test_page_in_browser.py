@@ -8,14 +8,19 @@ import cv2
 import numpy as np
 import pytest
 
+from mesoface.rendering.clay import reduce_surface
 from mesoface.rendering.page import render
-from mesoface.rendering.reduced import reduce_surface
-from mesoface.report.reconstruct_page import TEMPLATE
+from mesoface.report.reconstruct_page import TEMPLATE, write_report
 from mesoface.results.scene import face_view
 from tests.rendering.test_page import assert_sealed
 from tests.report.test_reconstruct_page import context
 
 VIEW = "document.querySelector('.turnable')"
+
+
+@pytest.fixture
+def browser_page(open_browser):
+    return open_browser(900, 1000)
 
 
 @pytest.fixture
@@ -124,3 +129,16 @@ def test_the_browser_itself_forbids_requests(page_file, browser_page):
     browser_page.open(page_file.as_uri())
     browser_page.wait(f"{VIEW}.dataset.shown")
     assert any("Content Security Policy" in error for error in browser_page.errors)
+
+
+@pytest.mark.slow
+def test_the_sample_captures_report_is_small_enough_to_send_and_opens(sample_face, browser_page, tmp_path):
+    path = tmp_path / "report.html"
+    write_report(path, sample_face)
+    assert path.stat().st_size < 15e6
+    browser_page.open(path.as_uri())
+    browser_page.wait("document.querySelector('.turnable').dataset.shown")
+    for words in ("Relief", "Photos against the face", "PSNR", "mesoface reconstruct"):
+        assert words in browser_page.evaluate("document.body.textContent")
+    assert browser_page.errors == []
+    assert browser_page.requests == [path.as_uri()]

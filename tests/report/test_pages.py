@@ -11,7 +11,7 @@ import pytest
 import mesoface
 from mesoface.inspection.inspect import ViewReport
 from mesoface.rendering.page import render
-from mesoface.report.rig import place_cameras
+from mesoface.report.inspect_page import place_cameras
 from tests.rendering.test_page import EVIL, assert_sealed
 from tests.report.test_reconstruct_page import context
 

@@ -1,8 +1,9 @@
-"""A result folder read again, and what is wrong with broken ones."""
+"""A result folder and its cameras.json read again, and what is wrong with broken ones."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import fields, replace
 
 import numpy as np
@@ -12,9 +13,8 @@ import mesoface
 from mesoface.errors import MesofaceError
 from mesoface.files.maps import write_exr, write_png
 from mesoface.relief.predict import MesoRelief
-from mesoface.results.face import Face
-from mesoface.results.folder import FORMAT
-from mesoface.results.load import load_face
+from mesoface.results.face import Face, load_face
+from mesoface.results.files import FORMAT, read_cameras, write_cameras
 from tests.faces import cap, made_face, written
 
 FILES = (
@@ -87,7 +87,7 @@ def test_fit_and_landmarks_are_kept_to_the_last_bit(make_run):
 
 
 def test_a_surface_larger_than_its_space_lies_where_the_mesh_says(tmp_path, monkeypatch):
-    monkeypatch.setattr("mesoface.results.arrays.SPACE_SIZE", 48)
+    monkeypatch.setattr("mesoface.results.files.SPACE_SIZE", 48)
     given, face = cap(), load_face(written(tmp_path / "run", cap()))
     kept = face.fine.kept
     surface = face.fine.space.displaced(face.fine.displacement)
@@ -219,9 +219,96 @@ def test_files_that_do_not_fit_are_refused_by_name(make_run, file, damage, named
 
 def test_maps_that_would_take_all_memory_are_refused(make_run, monkeypatch):
     run = make_run()
-    monkeypatch.setattr("mesoface.results.arrays._MOST_TEXELS", 4 * 127**2)
+    monkeypatch.setattr("mesoface.results.files._MOST_TEXELS", 4 * 127**2)
     with pytest.raises(MesofaceError, match="4 views of maps of 128² take too much memory"):
         _ = load_face(run).fine
-    monkeypatch.setattr("mesoface.results.load.MAX_TEXTURE", 64)
+    monkeypatch.setattr("mesoface.results.face.MAX_TEXTURE", 64)
     with pytest.raises(MesofaceError, match="at most 64"):
         _ = load_face(run).texture
+
+
+@pytest.fixture
+def beside(capture_folder, tmp_path):
+    """A capture, and the cameras.json of a result beside it."""
+    capture = mesoface.load_capture(capture_folder())
+    run = tmp_path / "run"
+    run.mkdir()
+    write_cameras(run / "cameras.json", capture)
+    return capture, run / "cameras.json"
+
+
+def photos(path):
+    return [view["photo"] for view in json.loads(path.read_text())["views"]]
+
+
+def test_cameras_are_read_back_to_the_last_bit(beside):
+    capture, path = beside
+    cameras = read_cameras(path)
+    assert list(cameras.views) == list(capture.names)
+    assert cameras.format == "facescape"
+    for camera, original in zip(cameras.views.values(), capture.cameras, strict=True):
+        for name in ("K", "R", "t", "width", "height"):
+            np.testing.assert_array_equal(getattr(camera, name), getattr(original, name))
+
+
+def test_the_capture_is_found_again_when_both_were_moved(beside, tmp_path):
+    _, path = beside
+    there = tmp_path / "elsewhere"
+    for name in ("capture", "run"):
+        shutil.copytree(tmp_path / name, there / name)
+        shutil.rmtree(tmp_path / name)
+    cameras = read_cameras(there / "run" / path.name)
+    assert cameras.capture.resolve() == (there / "capture").resolve()
+    assert all((there / "run" / photo).is_file() for photo in photos(there / "run" / path.name))
+
+
+def test_photos_made_in_memory_have_no_place(make_capture, tmp_path):
+    write_cameras(tmp_path / "cameras.json", make_capture())
+    cameras = read_cameras(tmp_path / "cameras.json")
+    assert cameras.capture is None
+    assert photos(tmp_path / "cameras.json") == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": 9}, "format"),
+        ({"unit": "inch"}, "unit"),
+        ({"surprise": 1}, "surprise"),
+        ({"views": [1]}, r"views\.0"),
+    ],
+)
+def test_other_files_are_refused(beside, change, words):
+    _, path = beside
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(MesofaceError, match=words):
+        read_cameras(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"t": [0, 0, 1e999]}, "finite|JSON|number"),
+        ({"R": [[2, 0, 0], [0, 1, 0], [0, 0, 1]]}, "rotation"),
+        ({"K": [[1, 0], [0, 1]]}, "K"),
+        ({"width": 0}, "width"),
+        ({"name": "1"}, "same name"),
+    ],
+)
+def test_impossible_cameras_are_refused(beside, change, words):
+    _, path = beside
+    file = json.loads(path.read_text())
+    file["views"][0] |= change
+    path.write_text(json.dumps(file))
+    with pytest.raises(MesofaceError, match=words):
+        read_cameras(path)
+
+
+def test_a_missing_or_cut_file_is_named(beside):
+    _, path = beside
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(MesofaceError, match=r"cameras\.json"):
+        read_cameras(path)
+    path.unlink()
+    with pytest.raises(MesofaceError, match=r"cameras\.json: cannot be read"):
+        read_cameras(path)

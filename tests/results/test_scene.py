@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mesoface.geometry.ray_casting import RayCaster
+from mesoface.rendering.clay import exaggerated_relief, reduce_surface
 from mesoface.rendering.false_color import UNKNOWN
-from mesoface.rendering.reduced import exaggerated_relief, reduce_surface
-from mesoface.results.load import load_face
+from mesoface.results.face import load_face
 from mesoface.results.scene import face_shadings, face_surfaces
 from mesoface.surface.fine import vertex_map
 from mesoface.texture import Texture
@@ -103,10 +103,8 @@ def test_vertex_map_puts_every_vertex_on_its_texel(drawn_face):
     assert not (known & ~fine.kept).any()
 
 
-@pytest.mark.parametrize("size", [1500])
-def test_large_maps_are_shrunk(drawn_face, size):
-    color = np.zeros((size, size, 3), np.float32)
-    texture = Texture(color, np.ones((size, size), bool))
+def test_large_maps_are_shrunk(drawn_face):
+    texture = Texture(np.zeros((1500, 1500, 3), np.float32), np.ones((1500, 1500), bool))
     assert face_shadings(replace(drawn_face, texture=texture))[0].picture.shape == (1024, 1024, 3)
 
 

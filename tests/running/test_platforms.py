@@ -9,7 +9,7 @@ import pytest
 
 from mesoface.cli import app
 from mesoface.errors import MesofaceError
-from mesoface.landmarks.networks import FaceNetworks
+from mesoface.landmarks.mediapipe import FaceNetworks
 
 _HIDE = """
 import os, signal, sys, subprocess, multiprocessing
@@ -22,7 +22,7 @@ for module, name in ((os, "fork"), (os, "sched_getaffinity"), (os, "geteuid"), (
         delattr(module, name)
 multiprocessing.get_all_start_methods = lambda: ["spawn"]
 here, sys.platform = sys.platform, "win32"
-import mesoface.files.lock
+import mesoface.files.atomic
 sys.platform = here
 """
 
@@ -48,7 +48,7 @@ def test_memory_that_the_system_does_not_report_is_zero_or_none() -> None:
     said = run(
         "from pathlib import Path\nsys.platform = 'win32'\n"
         "Path.read_text = lambda *_, **__: (_ for _ in ()).throw(OSError())\n"
-        "from mesoface.running.memory import *\n"
+        "from mesoface.running.process import *\n"
         "print(peak_memory_mb(), resident_memory_mb(1), available_memory_mb(), keep_freed_memory())"
     )
     assert said == "0.0 0.0 None False\n"

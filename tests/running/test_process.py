@@ -1,4 +1,4 @@
-"""Settings of the whole process: two threads that overlap leave them as the first one found them."""
+"""The process: settings that overlapping threads leave as the first one found them; its memory."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import cv2
 import pytest
 import torch
 
+from mesoface.running import process
 from mesoface.running.process import (
     Shared,
     ignored_warnings,
@@ -105,3 +107,66 @@ def test_the_first_enters_and_the_last_leaves_whatever_happens_between() -> None
             assert (outer, inner, steps) == (5, 5, ["in"])
         assert steps == ["in", "out"]
         steps.clear()
+
+
+@pytest.fixture
+def groups(tmp_path: Path) -> Path:
+    """A control group ``/a`` of version 2 and one ``/b`` of version 1."""
+    write(tmp_path / "a", {"memory.max": "max", "memory.current": "5"})
+    write(tmp_path, {"memory.max": str(900 << 20), "memory.current": str(500 << 20)})
+    write(tmp_path, {"memory.stat": f"anon 1\ninactive_file {100 << 20}\n"})
+    write(
+        tmp_path / "memory" / "b",
+        {"memory.limit_in_bytes": str(300 << 20), "memory.usage_in_bytes": str(100 << 20)},
+    )
+    (tmp_path / "said").write_text("4:memory:/b\n2:cpu:/elsewhere\n0::/a\n")
+    return tmp_path
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text + "\n")
+
+
+def test_groups_and_those_above_them_are_looked_at(groups: Path) -> None:
+    found = list(process._groups(groups / "said", groups))
+    assert found == [groups / "memory" / "b", groups / "memory", groups / "a", groups]
+    assert [process._room(group) for group in found] == [200.0, None, None, 500.0]
+
+
+def test_what_is_over_the_limit_leaves_nothing(tmp_path: Path) -> None:
+    write(tmp_path, {"memory.max": "100", "memory.current": "200"})
+    assert process._room(tmp_path) == 0
+
+
+def test_the_least_of_all_counts(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_groups", lambda: iter([groups / "memory" / "b", groups]))
+    assert process.available_memory_mb() == pytest.approx(200.0)
+
+
+def test_memory_of_a_process() -> None:
+    assert process.resident_memory_mb(os.getpid()) > 1
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    assert process.resident_memory_mb(ended.pid) == 0
+
+
+_FAULTS = """
+import resource
+from mesoface.running import process
+{}
+for _ in range(10):
+    b"x" * (48 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of the C library of Linux")
+def test_freed_memory_is_used_again():
+    """A page that was handed back to the system costs a fault when it is asked for again."""
+    kept, given_back = (
+        int(subprocess.check_output([sys.executable, "-c", _FAULTS.format(first)]))
+        for first in ("assert process.keep_freed_memory()", "pass")
+    )
+    assert kept < given_back / 2

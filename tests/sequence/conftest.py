@@ -14,7 +14,7 @@ from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.sequence.state import Track
 from mesoface.sequence.tracking import SIZE
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import texel_centers
 from mesoface.uvd.space import UVDSpace
 
 WIDTH_MM = 180.0

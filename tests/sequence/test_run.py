@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import threading
 from dataclasses import replace
@@ -18,16 +19,17 @@ import numpy as np
 import pytest
 
 from mesoface.batch import attempt
-from mesoface.batch.job import BatchOptions
-from mesoface.config import make_settings
+from mesoface.batch.job import BatchOptions, CaptureJob
+from mesoface.config import Settings
 from mesoface.errors import CaptureError, IncompleteError, MesofaceError
-from mesoface.results.folder import FORMAT
+from mesoface.files.atomic import remove_leftovers
+from mesoface.results.files import FORMAT
 from mesoface.sequence import run
 from mesoface.sequence.frame import Frame
 from mesoface.sequence.person import Person
 from mesoface.sequence.state import Track, read_track
 
-SETTINGS = make_settings(preset="fast", texture_size=0, meso="off")
+SETTINGS = Settings(preset="fast", texture_size=0, meso="off")
 RECORD = {"format": FORMAT, "settings": {}, "capture": {"views": []}, "seconds": 0.5, "peak_mb": 300.0}
 
 
@@ -231,7 +233,7 @@ def test_frames_that_follow_have_no_report_unless_asked_for(frames, out):
 def test_other_settings_keep_nothing(frames, out):
     folders = frames("", "")
     sequence(folders, out)
-    other = make_settings(preset="default", texture_size=0, meso="off")
+    other = Settings(preset="default", texture_size=0, meso="off")
     assert measured(folders, out, other) == ["000", "001"]
 
 
@@ -254,7 +256,7 @@ def test_a_frame_with_other_cameras_is_named(frames, out, change, words):
 @pytest.mark.parametrize("values", [{"preset": "paper"}, {"until": "base"}])
 def test_settings_that_make_no_sequence_are_refused_at_once(frames, out, values):
     with pytest.raises(MesofaceError, match="sequence"):
-        sequence(frames("", ""), out, make_settings(**values))
+        sequence(frames("", ""), out, Settings(**values))
     assert not out.exists()
 
 
@@ -263,3 +265,35 @@ def test_a_folder_with_a_sequence_is_not_written_over(frames, out):
     sequence(folders, out)
     with pytest.raises(MesofaceError, match="--resume"):
         sequence(folders, out)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("end", [Killed, OSError])
+def test_an_older_frame_stays_until_the_new_one_has_its_place(tmp_path, monkeypatch, end):
+    job = CaptureJob("001", tmp_path / "photos", tmp_path, Settings(), {})
+    job.result.mkdir()
+    (job.result / "run.json").write_text("old")
+
+    def write_face(folder, *_, **__):
+        folder.mkdir()
+        (folder / "run.json").write_text("new")
+
+    def replace(source, target):
+        if str(target) == str(job.result) and (source / "run.json").read_text() == "new":
+            raise end(5, "Input/output error")
+        rename(source, target)
+
+    rename = os.rename
+    monkeypatch.setattr(run, "write_face", write_face)
+    for name in ("write_track", "write_model", "write_made_from"):
+        monkeypatch.setattr(run, name, lambda *_: None)
+    monkeypatch.setattr(os, "replace", replace)
+    frame = SimpleNamespace(face=None, track=None)
+    with pytest.raises((Killed, MesofaceError)):
+        run._write(job, frame, SimpleNamespace(follows=None), None, lambda face: face)
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["001"]
+    assert (job.result / "run.json").read_text() == "old"

@@ -7,13 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from mesoface.config import make_settings
+from mesoface.config import Settings
 from mesoface.files.meshes import read_mesh
-from mesoface.lab.synthesis.capture import photograph_sequence
-from mesoface.lab.synthesis.folder import write_capture
+from mesoface.lab.synthesis.capture import photograph_sequence, write_capture
 from mesoface.lab.synthesis.settings import SynthesisSettings
-from mesoface.results.folder import read_record
-from mesoface.results.load import load_face
+from mesoface.results.face import load_face
+from mesoface.results.files import read_record
 from mesoface.sequence.run import run_sequence
 
 pytestmark = pytest.mark.slow
@@ -30,7 +29,7 @@ def video(tmp_path_factory):
         folders.append(root / f"{number:03d}")
         folders[-1].mkdir()
         write_capture(folders[-1], made, "generic")
-    settings = make_settings(preset="fast", matcher="ncc", texture_size=0, meso="off", scale=1.0, threads=1)
+    settings = Settings(preset="fast", matcher="ncc", texture_size=0, meso="off", scale=1.0, threads=1)
     run_sequence(folders, root / "out", settings=settings, truth="gt.ply")
     return root / "out"
 
@@ -84,7 +83,7 @@ def test_what_is_deep_is_found_in_every_frame(shared, tmp_path):
         (tmp_path / "in" / frame).mkdir(parents=True)
         for file in shared("captures/lps").glob("*.*"):
             (tmp_path / "in" / frame / file.name).symlink_to(file)
-    settings = make_settings(matcher="ncc", texture_size=0, meso="off", scale=1.0, threads=1)
+    settings = Settings(matcher="ncc", texture_size=0, meso="off", scale=1.0, threads=1)
     run_sequence([tmp_path / "in"], tmp_path / "out", settings=settings, truth="gt.ply")
     first, *others = (read_record(tmp_path / "out" / frame)["evaluation"] for frame in "abc")
     for other in others:

@@ -9,7 +9,7 @@ import mesoface.surface.detail
 from mesoface.errors import MesofaceError
 from mesoface.geometry.mesh import Mesh
 from mesoface.surface.detail import FineMaps, detail_maps, grid_mesh, model_topology_mesh
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import grid_faces, texel_centers
 
 SIDE = 64.0  # mm of the sheet over the UV square
 SIZE = 128
@@ -31,9 +31,8 @@ def sheet(n=17, seam=None):
         return Mesh(vertices, faces, uv), facial
     # the right half has UVs of its own, by ``seam`` to the right of where they were
     right = uv[faces].mean(1)[:, 0] > 0.5
-    return Mesh(
-        vertices, faces, np.concatenate([uv, uv + (seam, 0)]), faces + right[:, None] * len(uv)
-    ), facial
+    uv_faces = faces + right[:, None] * len(uv)
+    return Mesh(vertices, faces, np.concatenate([uv, uv + (seam, 0)]), uv_faces), facial
 
 
 def measured_waves(radius=0.35):
@@ -95,10 +94,8 @@ def test_the_mesh_lies_on_the_measured_surface(seam):
     np.testing.assert_allclose(mesh.vertices[inner, 2], wave(uv), atol=0.01)
     assert np.abs(mesh.vertices[inner, 2]).max() > 0.39
     # the UVs of every corner are where the corner is
-    uv_faces = mesh.faces if mesh.uv_faces is None else mesh.uv_faces
-    np.testing.assert_allclose(
-        SIDE * (mesh.uv[uv_faces] - 0.5), mesh.vertices[mesh.faces][..., :2], atol=0.02
-    )
+    places = SIDE * (mesh.uv[mesh.uv_index] - 0.5)
+    np.testing.assert_allclose(places, mesh.face_corners()[..., :2], atol=0.02)
     edges = np.linalg.norm(mesh.face_corners() - np.roll(mesh.face_corners(), 1, 1), axis=2)
     assert edges[skin].max() < 1.3  # 1 mm before it was moved
     assert (mesh.face_normals()[:, 2] > 0).all()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mesoface.surface.fine import clean_coverage, fine_mesh
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import texel_centers
 from mesoface.uvd.space import Match
 
 TEXEL = 0.5  # mm
@@ -23,80 +23,73 @@ def box(size, x0, x1, y0, y1):
 
 
 class TestCoverage:
-    def test_what_is_measured_is_kept(self, make_sheet):
-        space = make_sheet()
-        coverage = clean_coverage(matched(space, space.valid))
+    @pytest.fixture
+    def cover(self, make_sheet):
+        """``cover(measured, valid=…, size=…)`` → the coverage of a sheet that is measured there."""
+
+        def make(measured, **sheet):
+            return clean_coverage(matched(make_sheet(**sheet), measured))
+
+        return make
+
+    def test_what_is_measured_is_kept(self, cover, make_sheet):
+        coverage = cover(np.ones((128, 128), bool))
         assert coverage.left_out < 0.01
         assert not coverage.filled.any()
-        assert not (coverage.kept & ~space.valid).any()
+        assert not (coverage.kept & ~make_sheet().valid).any()
 
-    def test_small_holes_are_closed_and_marked(self, make_sheet):
-        space = make_sheet()
+    def test_small_holes_are_closed_and_marked(self, cover):
         hole = box(128, 2, 8, -3, 3)  # 36 mm²
-        coverage = clean_coverage(matched(space, space.valid & ~hole))
+        coverage = cover(~hole)
         assert coverage.kept[hole].all()
         assert coverage.filled[hole].all()
         assert not coverage.filled[~hole].any()
 
-    def test_large_holes_stay_open(self, make_sheet):
-        space = make_sheet()
-        hole = box(128, 0, 9, -4, 5)  # 81 mm²
-        coverage = clean_coverage(matched(space, space.valid & ~hole))
-        assert not coverage.kept[hole].any()
+    @pytest.mark.parametrize("hole", [(0, 9, -4, 5), (22, 32, -2.5, 2.5)], ids=["81 mm²", "bay at the rim"])
+    def test_large_holes_and_bays_stay_open(self, cover, hole):
+        coverage = cover(~box(128, *hole))
+        assert not coverage.kept[box(128, *hole)].any()
         assert not coverage.filled.any()
 
-    def test_a_bay_at_the_rim_is_no_hole(self, make_sheet):
-        space = make_sheet()
-        bay = box(128, 22, 32, -2.5, 2.5)
-        coverage = clean_coverage(matched(space, space.valid & ~bay))
-        assert not coverage.kept[bay].any()
-        assert not coverage.filled.any()
-
-    def test_openings_of_the_mask_stay_open(self, make_sheet):
+    def test_openings_of_the_mask_stay_open(self, cover, make_sheet):
         eye = box(128, -12, -4, 2, 6)
-        valid = make_sheet().valid & ~eye
-        coverage = clean_coverage(matched(make_sheet(valid=valid), valid))
+        coverage = cover(~eye, valid=make_sheet().valid & ~eye)
         assert not coverage.kept[eye].any()
         assert coverage.left_out < 0.02
 
-    def test_unmeasured_skin_at_an_opening_is_closed_as_far_as_it_is_small(self, make_sheet):
+    def test_unmeasured_skin_at_an_opening_is_closed_as_far_as_it_is_small(self, cover, make_sheet):
         eye, lid = box(128, -12, -4, 2, 6), box(128, -12, -4, 0, 2)
-        valid = make_sheet().valid & ~eye
-        coverage = clean_coverage(matched(make_sheet(valid=valid), valid & ~lid))
+        coverage = cover(~lid, valid=make_sheet().valid & ~eye)
         assert coverage.filled[lid].all()
         assert not coverage.kept[eye].any()
 
-    def test_islands_and_tongues_are_cut(self, make_sheet):
-        space = make_sheet()
+    def test_islands_and_tongues_are_cut(self, cover, make_sheet):
         main = box(128, -25, 8, -15, 15)
         tongue = box(128, 7, 16, 4, 7)  # 3 mm wide
         island = box(128, 14, 20, -8, -3)  # 30 mm² of 1000
-        coverage = clean_coverage(matched(space, main | tongue | island))
+        coverage = cover(main | tongue | island)
         assert not coverage.kept[island].any()
         assert not coverage.kept[tongue & box(128, 9, 16, 4, 7)].any()
-        assert coverage.kept[main & space.valid & box(128, -20, 6, -13, 13)].all()
+        assert coverage.kept[main & make_sheet().valid & box(128, -20, 6, -13, 13)].all()
 
-    def test_a_second_large_part_stays(self, make_sheet):
+    def test_a_second_large_part_stays(self, cover):
         left, right = box(128, -20, -4, -12, 12), box(128, 4, 18, -12, 12)
-        coverage = clean_coverage(matched(make_sheet(), left | right))
+        coverage = cover(left | right)
         assert coverage.kept[left].mean() > 0.95
         assert coverage.kept[right].mean() > 0.95
 
-    def test_left_out_is_the_share_of_the_mask(self, make_sheet):
-        space = make_sheet()
-        half = space.valid & box(128, -40, 0, -40, 40)
-        coverage = clean_coverage(matched(space, half))
+    def test_left_out_is_the_share_of_the_mask(self, cover, make_sheet):
+        coverage = cover(box(128, -40, 0, -40, 40))
         assert coverage.left_out == pytest.approx(0.5, abs=0.01)
-        assert coverage.left_out == pytest.approx(1 - coverage.kept.sum() / space.valid.sum())
+        assert coverage.left_out == pytest.approx(1 - coverage.kept.sum() / make_sheet().valid.sum())
 
-    def test_sizes_are_in_millimetres(self, make_sheet):
+    def test_sizes_are_in_millimetres(self, cover):
         """The same hole at twice the resolution has four times the texels and is closed all the same."""
-        space = make_sheet(size=256)
         hole = box(256, 2, 8, -3, 3)
-        assert clean_coverage(matched(space, space.valid & ~hole)).filled[hole].all()
+        assert cover(~hole, size=256).filled[hole].all()
 
-    def test_nothing_measured(self, make_sheet):
-        coverage = clean_coverage(matched(make_sheet(), np.zeros((128, 128), bool)))
+    def test_nothing_measured(self, cover, make_sheet):
+        coverage = cover(np.zeros((128, 128), bool))
         assert coverage.left_out == 1
         assert not coverage.kept.any()
         assert len(fine_mesh(make_sheet(), coverage.kept).faces) == 0
@@ -126,8 +119,7 @@ class TestMesh:
     def test_convention_vertices_are_texels_with_their_uv(self, wavy):
         mesh = fine_mesh(wavy, wavy.valid)
         assert mesh.uv_faces is None
-        column = np.rint(mesh.uv[:, 0] * 128 - 0.5).astype(int)
-        row = np.rint((1 - mesh.uv[:, 1]) * 128 - 0.5).astype(int)
+        column, row = np.rint(np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]]) * 128 - 0.5).astype(int)
         np.testing.assert_array_equal(mesh.vertices, wavy.position[row, column].astype(np.float64))
         np.testing.assert_allclose(mesh.uv, texel_centers(128)[row, column])
         assert len(np.unique(row * 128 + column)) == len(mesh.vertices)

@@ -14,19 +14,12 @@ from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.texture.weights import Skin
-from mesoface.uvd.rasterize import rasterize_uv, texel_centers
+from mesoface.uvd.maps import rasterize_uv, texel_centers
 from mesoface.uvd.space import UVDSpace
+from tests.cap import RADIUS, SPAN, directions, grid_triangles, grid_uv
 
-RADIUS = 80.0  # mm
-SPAN = 1.2  # radians of longitude and latitude from u, v = 0 to 1
 BACKGROUND = (0.0, 1.0, 0.0)
 LOW, HIGH = 0.1, 0.9  # the cap covers UV [LOW, HIGH]²
-
-
-def directions(uv: NDArray) -> NDArray:
-    """(..., 2) UV → (..., 3) unit directions; u runs to +x, v to +y, the middle looks along +z."""
-    lon, lat = np.moveaxis((np.asarray(uv) - 0.5) * SPAN, -1, 0)
-    return np.stack([np.sin(lon) * np.cos(lat), np.sin(lat), np.cos(lon) * np.cos(lat)], -1)
 
 
 def paint_of(uv: NDArray) -> NDArray:
@@ -93,11 +86,7 @@ class Cap:
 
 @pytest.fixture(scope="session")
 def cap() -> Cap:
-    line = np.linspace(LOW, HIGH, 129)
-    uv = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)  # v grows with the row
-    index = np.arange(len(uv)).reshape(129, 129)
-    a, b, c, d = (part.ravel() for part in (index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]))
-    faces = np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])])
+    uv, faces = grid_uv(129, LOW, HIGH), grid_triangles(129)
     mesh = Mesh(RADIUS * directions(uv), faces, uv)
     valid = rasterize_uv(uv, faces, 128).valid
     normal = directions(texel_centers(128)).astype(np.float32)

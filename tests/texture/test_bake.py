@@ -10,12 +10,11 @@ import pytest
 from PIL import Image
 
 import mesoface
-from mesoface.config import make_settings
+from mesoface.config import Settings, make
 from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.texture import bake
 from mesoface.texture.bake import paint
-from mesoface.texture.photo import enlarge_rows
-from mesoface.texture.plan import plan_texture
+from mesoface.texture.plan import enlarge_rows, plan_texture
 from mesoface.uvd.maps import dilate
 
 
@@ -54,12 +53,12 @@ def test_a_result_holds_the_texture(sample_face, tmp_path):
 @pytest.mark.parametrize("size", [-1, 1, 63, 8193, 100_000])
 def test_a_size_out_of_range_is_refused(size):
     with pytest.raises(MesofaceError, match="texture_size"):
-        make_settings(texture_size=size)
+        make(Settings, texture_size=size)
 
 
 @pytest.mark.parametrize("size", [0, 64, 1000, 8192])
 def test_other_sizes_are_accepted(size):
-    assert make_settings(texture_size=size).texture_size == size
+    assert Settings(texture_size=size).texture_size == size
 
 
 def test_a_texture_over_memory_is_refused_before_any_work(monkeypatch):
@@ -104,9 +103,8 @@ def test_bands_are_the_whole_map_in_pieces(old, size, channels):
     bands = [enlarge_rows(values, range(start, min(start + 7, size)), size) for start in range(0, size, 7)]
     np.testing.assert_allclose(np.concatenate(bands), whole, atol=1e-6)
     if size >= old:
-        np.testing.assert_allclose(
-            whole, cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR), atol=1e-5
-        )
+        enlarged = cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_allclose(whole, enlarged, atol=1e-5)
 
 
 def test_convention_texel_centres_at_half_integers():

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import texel_centers
 from mesoface.uvd.space import build_uvd_space, surface_normals
 
 
@@ -13,11 +13,6 @@ def all_faces(mesh):
 
 def angle_deg(a, b):
     return np.degrees(np.arccos(np.clip((a * b).sum(-1), -1, 1)))
-
-
-@pytest.fixture(scope="module")
-def cap(make_cap):
-    return make_cap()
 
 
 @pytest.fixture(scope="module")

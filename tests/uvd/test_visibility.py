@@ -4,23 +4,18 @@ import pytest
 from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace, build_uvd_space
 from mesoface.uvd.visibility import cast_visibility, inside_image
 
 SIZE = 96
 
 
-def make_view(center, width=200, height=200, focal=700.0, mask=None):
-    R, t = look_at(center, (0, 0, 75))
+def make_view(center, width=200, height=200, focal=700.0, mask=None, target=(0, 0, 75)):
+    R, t = look_at(center, target)
     K = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
     camera = Camera(K, R, t, width, height)
     return View("view", np.zeros((height, width, 3), np.float32), camera, mask)
-
-
-@pytest.fixture(scope="module")
-def cap(make_cap):
-    return make_cap()
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +51,8 @@ def test_nothing_that_faces_away_is_seen(space):
 def test_a_plate_hides_what_lies_behind_it(space):
     """The shadow of a half-plane x > 0, 100 mm before the camera's focus, seen from straight ahead."""
     view = make_view((0, 0, 700))
-    plate = Mesh(
-        np.array([[0.0, -500, 250], [900, -500, 250], [900, 500, 250], [0, 500, 250]]), [[0, 1, 2], [0, 2, 3]]
-    )
+    corners = np.array([[0.0, -500, 250], [900, -500, 250], [900, 500, 250], [0, 500, 250]])
+    plate = Mesh(corners, [[0, 1, 2], [0, 2, 3]])
     weight, free = cast_visibility(space, [view], plate)[0], cast_visibility(space, [view])[0]
     x = space.position[..., 0]
     assert not weight[x > 2].any()
@@ -70,18 +64,14 @@ def test_a_plate_hides_what_lies_behind_it(space):
 
 def test_the_surface_hides_itself():
     """A wall across a flat floor: what lies behind it, seen at a slant, is in its shadow."""
-    size = 96
-    u, v = np.moveaxis(texel_centers(size), -1, 0)
+    u, v = np.moveaxis(texel_centers(SIZE), -1, 0)
     x = 100 * (u - 0.5)
     height = 20 * np.clip(1 - np.abs(x) / 2, 0, 1)
     position = np.stack([x, 100 * (v - 0.5), height], -1).astype(np.float32)
     normal = np.zeros_like(position)
     normal[..., 2] = 1
-    floor = UVDSpace(position, normal, np.ones((size, size), bool))
-    R, t = look_at((-400.0, 0, 400), (0, 0, 0))
-    camera = Camera(np.array([[500.0, 0, 150], [0, 500, 150], [0, 0, 1]]), R, t, 301, 301)
-    view = View("slant", np.zeros((301, 301, 3), np.float32), camera)
-    weight = cast_visibility(floor, [view])[0]
+    floor = UVDSpace(position, normal, np.ones((SIZE, SIZE), bool))
+    weight = cast_visibility(floor, [make_view((-400, 0, 400), 301, 301, 500.0, target=(0, 0, 0))])[0]
     middle = np.abs(position[..., 1]) < 10
     assert not weight[middle & (x > 3) & (x < 15)].any()  # the shadow of 20 mm at 45° is 20 mm long
     assert weight[middle & (x > 26) & (x < 45)].min() > 0.5

@@ -7,14 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import mesoface
-from mesoface.captures.capture import Capture
 from mesoface.geometry.mesh import Mesh
-from mesoface.relief.predict import MesoRelief
-from mesoface.results.face import Face
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace
 from tests.faces import made_face, made_fine, written
 
@@ -29,27 +25,24 @@ def ball_front(radius: float = RADIUS) -> Mesh:
     return Mesh(vertices, grid_faces(np.ones((SIZE, SIZE), bool)), uv)
 
 
-def ball_face(capture: Capture, *, fine: bool = True, relief: MesoRelief | None = None) -> Face:
-    """:func:`ball_front` as a red face; its confidence grows with u."""
-    mesh, uv = ball_front(), texel_centers(SIZE)
-    everywhere = np.ones((SIZE, SIZE), bool)
-    position = mesh.vertices.reshape(SIZE, SIZE, 3).astype(np.float32)
-    space = UVDSpace(position, position / np.float32(RADIUS), everywhere)
-    measured = made_fine(space, np.zeros((SIZE, SIZE)), everywhere, uv[..., 0])
-    red = np.zeros((SIZE, SIZE, 3), np.float32)
-    red[..., 0] = 1
-    return made_face(mesh, fine=measured if fine else None, color=red, relief=relief, capture=capture)
-
-
 @pytest.fixture
 def ball_run(capture_folder, tmp_path):
-    """``.run``, a result's folder; ``.capture``, its photos' folder; ``.write(face)``, to write another."""
+    """``.run``, a result's folder; ``.capture``, its photos' folder; ``.write(…)``, to write another.
+
+    The face is :func:`ball_front`, red; its confidence grows with u.
+    """
     capture = mesoface.load_capture(capture_folder(lens=None))
     run = tmp_path / "run"
 
-    def write(errors: NDArray | None = None, **what) -> None:
+    mesh, everywhere = ball_front(), np.ones((SIZE, SIZE), bool)
+    position = mesh.vertices.reshape(SIZE, SIZE, 3).astype(np.float32)
+    space = UVDSpace(position, position / np.float32(RADIUS), everywhere)
+    measured = made_fine(space, np.zeros((SIZE, SIZE)), everywhere, texel_centers(SIZE)[..., 0])
+    red = np.tile(np.float32([1, 0, 0]), (SIZE, SIZE, 1))
+
+    def write(errors=None, *, fine=measured, relief=None):
         shutil.rmtree(run, ignore_errors=True)
-        written(run, ball_face(capture, **what), errors)
+        written(run, made_face(mesh, fine=fine, color=red, relief=relief, capture=capture), errors)
 
     write()
     return SimpleNamespace(run=run, capture=capture.path, write=write)

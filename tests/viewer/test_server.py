@@ -1,4 +1,4 @@
-"""The viewer in a real browser."""
+"""The viewer in a real browser; frusta and photos stand where the cameras say."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ import time
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
+
+from mesoface.geometry.camera import Camera, look_at
 
 pytest.importorskip("viser", reason="needs the extra mesoface[view]")
 
 from mesoface.viewer.result import read_result
-from mesoface.viewer.server import Viewer
+from mesoface.viewer.server import (
+    Viewer,
+    covering_field_of_view,
+    field_of_view,
+    frustum_scale,
+    photo_plane,
+    quaternion,
+)
 
 
 @pytest.fixture
@@ -67,11 +77,11 @@ def test_modes_and_cameras_without_an_error_or_a_request_to_elsewhere(viewer, pa
     until(page, lambda c: c[0] > 180 and c[1:].max() < 60, "the base mesh is red too")
 
     result = read_result(ball_run.run)
-    name = result.face.cameras.views[1].name
+    name, camera = list(result.face.cameras.views.items())[1]
     choose(page, "free", name)
     photo = result.photos[name]
     viewer.look_through(name, photo=1.0)
-    x, y = result.face.cameras.views[1].camera.K[:2, 2].round().astype(int)
+    x, y = camera.K[:2, 2].round().astype(int)
     expected = photo[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3).mean(0)
     until(page, lambda c: np.abs(c - expected).max() < 25, f"only the photo, {expected}")
     viewer.look_through(name, photo=0.0)
@@ -113,3 +123,37 @@ def test_a_clicked_camera_is_looked_through(viewer, page):
         time.sleep(0.2)
         page.evaluate("1")
     assert page.errors == []
+
+
+@pytest.fixture
+def camera() -> Camera:
+    """Its principal point is far from the middle."""
+    R, t = look_at((300, 80, 500), (0, 10, 0), (0.1, 1, 0))
+    return Camera([[900, 0, 210], [0, 950, 420], [0, 0, 1]], R, t, 540, 960)
+
+
+def test_the_photo_covers_exactly_what_the_camera_sees(camera):
+    center, width, height = photo_plane(camera, 250.0)
+    w, x, y, z = quaternion(camera)
+    right, down, _ = Rotation.from_quat([x, y, z, w]).as_matrix().T
+    for sign in ((-1, -1), (1, -1), (-1, 1), (1, 1)):
+        corner = center + right * sign[0] * width / 2 + down * sign[1] * height / 2
+        pixel, depth = camera.project(corner)
+        expected = [-0.5 if sign[0] < 0 else 539.5, -0.5 if sign[1] < 0 else 959.5]
+        np.testing.assert_allclose(pixel, expected, atol=1e-9)
+        assert depth == pytest.approx(250)
+
+
+@pytest.mark.parametrize("aspect", [0.4, 1.0, 2.5])
+def test_the_window_has_the_whole_photo_in_it_and_no_more_than_needed(camera, aspect):
+    slope = np.tan(covering_field_of_view(camera, aspect) / 2)
+    corners = np.array([[-0.5, -0.5], [539.5, 959.5]])
+    x, y = np.abs((corners - camera.K[:2, 2]) / np.diag(camera.K)[:2]).T
+    assert max(x.max() / (slope * aspect), y.max() / slope) == pytest.approx(1)
+
+
+def test_a_frustum_is_as_long_as_asked(camera):
+    """viser divides by the cube root of a third of half-width × half-height × 1, and multiplies by scale."""
+    y = np.tan(field_of_view(camera) / 2)
+    x = y * camera.width / camera.height
+    assert frustum_scale(camera, 0.2) / np.cbrt(x * y / 3) == pytest.approx(0.2)

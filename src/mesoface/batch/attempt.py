@@ -9,18 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mesoface.batch.claims import publish
 from mesoface.batch.job import Attempt, CaptureJob, Made
 from mesoface.batch.provenance import capture_input, is_current, recipe_of, write_made_from
-from mesoface.batch.thumbnail import THUMBNAIL, write_thumbnail
+from mesoface.batch.summary import THUMBNAIL, write_thumbnail
 from mesoface.captures.load import load_capture
 from mesoface.errors import MesofaceError
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
 from mesoface.pipeline import reconstruct
 from mesoface.results.face import Face
-from mesoface.results.folder import read_record
-from mesoface.running.stages import StageClock
+from mesoface.results.files import read_record
+from mesoface.running.process import StageClock
 from mesoface.save import save_face
 
 PRELOAD = ("torch", "mediapipe", __name__)
@@ -51,7 +50,7 @@ def attempt_capture(attempt: Attempt) -> Made:
         write_face(attempt.folder, job, face, truth, followed=False)
         write_made_from(attempt.folder, job.recipe, made_of)
         record = read_record(attempt.folder)
-        if publish(attempt) or is_current(job):
+        if attempt.publish() or is_current(job):
             return Made(record)
         return Made(None, "another attempt may write it")
     except (OSError, MesofaceError) as error:

@@ -9,7 +9,7 @@ from multiprocessing import connection
 from typing import Self
 
 from mesoface.batch.job import Attempt, Made
-from mesoface.running.memory import available_memory_mb, resident_memory_mb
+from mesoface.running.process import available_memory_mb, resident_memory_mb
 from mesoface.running.workers import End, Outcome, Worker, prepare_workers
 
 Ended = Outcome[Attempt, Made]

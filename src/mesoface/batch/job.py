@@ -1,31 +1,39 @@
-"""The data of a batch: its options, a capture, an attempt at it, and the attempt's report."""
+"""The data of a batch: its options, a capture, an attempt at it, and the attempt's report.
+
+Of all attempts at a capture, exactly one publishes its result. A machine that was given up may only have lost
+its connection and finish later. Therefore an attempt works in a folder with a name of its own and, to publish
+it, must still hold the capture's claim: a small file that the batch writes before each attempt. The result
+takes its place by a rename, which fails where another result is.
+"""
 
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from mesoface.config import Settings, option
+from mesoface.files.atomic import atomic_file, put_in_place
 
 Reports = Literal["all", "afresh", "none"]
 """Which results have a ``report.html``: all; those measured afresh, that is, all but the frames of a sequence
 that follow another; or none."""
 EngineName = Literal["local", "ray"]
+CLAIMS = ".claims"
+"""The folder of the claims in a batch's folder."""
 _BATCH, _MACHINES = "Batch", "Machines"
 
 
-class BatchOptions(BaseModel):
+class BatchOptions(BaseModel, extra="forbid", frozen=True):
     """How a batch is run; nothing here changes a measurement.
 
     The options of ``mesoface batch`` are made from these fields.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     resume: bool = option(
         False,
@@ -134,6 +142,15 @@ class CaptureJob:
         """
         return self.reports == "all" or (self.reports == "afresh" and not followed)
 
+    @property
+    def claim(self) -> Path:
+        """The file with the token of the attempt that may publish the result."""
+        return self.out / CLAIMS / self.id
+
+    def release(self) -> None:
+        """Nobody may publish a result of the capture any more."""
+        self.claim.unlink(missing_ok=True)
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -154,6 +171,39 @@ class Attempt:
         """Where it writes: beside the result, under a name that is recognised as a leftover."""
         return self.job.out / f".{self.job.id}-{self.token}"
 
+    def claim(self) -> None:
+        """Get the right to publish, and take it from all others at the same capture."""
+        with atomic_file(self.job.claim) as temporary:
+            temporary.write_text(self.token, encoding="ascii")
+
+    def may_publish(self) -> bool:
+        """Whether it holds the capture's claim."""
+        try:
+            return self.job.claim.read_text(encoding="ascii") == self.token
+        except OSError:
+            return False
+
+    def publish(self) -> bool:
+        """Put its folder in the result's place, if it may.
+
+        See :func:`mesoface.files.atomic.put_in_place` for what happens to an older result.
+
+        Returns:
+            whether it was done; where not, the folder is gone.
+
+        Raises:
+            OSError: the file system refuses; an older result stays.
+        """
+        try:
+            if not self.may_publish():
+                return False
+            put_in_place(self.folder, self.job.result)
+            return True
+        except FileExistsError:
+            return False  # the result of another attempt
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
 
 @dataclass(frozen=True)
 class Made:
@@ -167,3 +217,8 @@ class Made:
 
     record: Mapping[str, Any] | None
     obstacle: str | None = None
+
+
+def release_all(out: Path) -> None:
+    """Nobody may publish anything into the batch's folder any more."""
+    shutil.rmtree(out / CLAIMS, ignore_errors=True)

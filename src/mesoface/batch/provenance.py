@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 import mesoface
 from mesoface.batch.job import CaptureJob
@@ -25,12 +25,12 @@ from mesoface.captures.formats import read_source
 from mesoface.config import COMPUTING, Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models.loading import ict_path
-from mesoface.results.folder import FORMAT, REPORT, read_record
+from mesoface.results.files import FORMAT, REPORT, read_record
 
 NAME = "made_from.json"
 
 
-class FileState(BaseModel):
+class FileState(BaseModel, extra="forbid", frozen=True):
     """A file as it was.
 
     Args:
@@ -39,14 +39,12 @@ class FileState(BaseModel):
         sha256: of its content.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     bytes: int
     modified: int
     sha256: str
 
 
-class MadeFrom(BaseModel):
+class MadeFrom(BaseModel, extra="forbid", frozen=True):
     """What ``made_from.json`` holds.
 
     Args:
@@ -55,8 +53,6 @@ class MadeFrom(BaseModel):
         inputs: photos, masks and true surface, by path relative to the capture.
         results: names of the result's files.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipe: dict[str, Any]
     calibration: str

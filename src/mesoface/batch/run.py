@@ -1,9 +1,10 @@
-"""A batch from its inputs to its summary."""
+"""A batch from its inputs to its summary, and the order of its attempts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,21 @@ from rich.console import Console
 
 from mesoface.batch.attempt import PRELOAD, attempt_capture
 from mesoface.batch.cluster import RayEngine
-from mesoface.batch.engine import Engine, LocalEngine, MemoryNeed
-from mesoface.batch.job import BatchOptions, CaptureJob
-from mesoface.batch.ledger import Ledger, open_ledger
-from mesoface.batch.live import batch_progress
+from mesoface.batch.engine import Ended, Engine, LocalEngine, MemoryNeed
+from mesoface.batch.job import Attempt, BatchOptions, CaptureJob
+from mesoface.batch.ledger import Ledger, batch_progress, open_ledger
 from mesoface.batch.provenance import named_files, recipe_of
-from mesoface.batch.schedule import run_schedule
 from mesoface.batch.summary import CaptureRow
 from mesoface.captures.lists import find_captures
 from mesoface.config import Settings
+from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.pipeline import choose_measure
 from mesoface.running.progress import progress_bars
+from mesoface.running.workers import End
+
+_LOOK_AGAIN = 0.5  # s between two checks for room
+_MOST_LOSSES = 10  # lost machines, after which a capture counts as failed
 
 
 def run_batch(
@@ -115,3 +119,58 @@ def _check_settings(settings: Settings) -> None:
     load_face_model(settings.face_model)
     if settings.until != "base" or settings.device == "cuda":
         choose_measure(settings)  # torch takes seconds to import
+
+
+def run_schedule(
+    jobs: Sequence[CaptureJob],
+    engine: Engine,
+    *,
+    retries: int,
+    started: Callable[[Attempt], None] | None = None,
+) -> Iterator[Ended]:
+    """Attempt every capture until it is done or another attempt is useless; yield the last attempt of each.
+
+    A capture that is refused, by an error that describes what is wrong with it, is not tried again: it would
+    be refused again. One whose process failed, died or hung is tried again after all others: the cause may
+    be gone by then. A capture whose machine was lost is tried again, whatever ``retries`` is.
+
+    Args:
+        jobs: the captures.
+        engine: what runs the attempts.
+        retries: further attempts after the first.
+        started: called with every attempt that begins.
+
+    Raises:
+        MesofaceError: no result could be made, even by another attempt, for a reason that would affect all
+            other captures too: the disk is full, for example.
+    """
+    waiting = deque(Attempt(job) for job in jobs)
+    losses: Counter[str] = Counter()
+    running = 0
+    while waiting or running:
+        while waiting and engine.has_room():
+            attempt = waiting.popleft()
+            attempt.claim()
+            engine.start(attempt)
+            running += 1
+            if started is not None:
+                started(attempt)
+        for ended in engine.wait(_LOOK_AGAIN):
+            running -= 1
+            attempt, job = ended.job, ended.job.job
+            failed = ended.result is None and ended.end is not End.REFUSED
+            obstacle = None if ended.result is None else ended.result.obstacle
+            if ended.end is End.LOST and losses[job.id] < _MOST_LOSSES:
+                losses[job.id] += 1
+                waiting.append(Attempt(job, attempt.number))
+            elif (failed or obstacle is not None) and attempt.number <= retries:
+                waiting.append(Attempt(job, attempt.number + 1))
+            else:
+                job.release()
+                if obstacle is not None:  # this is not the capture's fault
+                    raise MesofaceError(
+                        f"no result can be made: {obstacle}",
+                        path=job.out,
+                        remedy="mend that and continue with --resume; finished results are kept",
+                    )
+                yield ended

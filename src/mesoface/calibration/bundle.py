@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.spatial.transform import Rotation
 
-from mesoface.face_models.measurements import cauchy
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import OpenCVLens
+from mesoface.face_models.fitting import cauchy
+from mesoface.geometry.camera import Camera, OpenCVLens
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

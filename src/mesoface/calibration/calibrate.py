@@ -1,29 +1,45 @@
-"""From photos to cameras: the order of the steps, and the world that the cameras are put into."""
+"""From photos to cameras: the order of the steps, the cameras' world, and the capture's folder.
+
+The folder has the photos, ``capture.json``, ``calibration.json`` and the page.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.calibration.face_prior import choose_photos
 from mesoface.calibration.features import solve_by_features
-from mesoface.calibration.landmark_bundle import solve_by_landmarks
-from mesoface.calibration.photos import Photo, cameras_of, find_photos, read_pixels, take_over
+from mesoface.calibration.landmark_bundle import choose_photos, solve_by_landmarks
+from mesoface.calibration.photos import (
+    Photo,
+    cameras_of,
+    extract_frames,
+    find_photos,
+    is_video,
+    read_pixels,
+    take_over,
+)
 from mesoface.calibration.settings import CalibrationSettings
 from mesoface.calibration.solution import Solution, Verdict, judge
-from mesoface.calibration.video import extract_frames, is_video
-from mesoface.errors import LandmarkError, MesofaceError, ReconstructionError
+from mesoface.captures.capture import ViewSource
+from mesoface.captures.formats.plain import write_capture_json
+from mesoface.errors import LandmarkError, ReconstructionError
 from mesoface.face_models.scale import ScaleEstimate, scale_from_eyes
+from mesoface.files.atomic import atomic_folder, check_output_folder
 from mesoface.geometry.camera import Camera
 from mesoface.landmarks import Landmarks2D, Landmarks3D, MediapipeDetector
 from mesoface.landmarks.selection import face_axes, face_sharpness
 from mesoface.running.progress import ProgressCallback, silent
 
+RECORD, PAGE = "calibration.json", "calibration.html"
 _FEWEST = 3
 _REMEDY = "take a dozen photos of one still face from different sides, some 15° apart, sharp and evenly lit"
 
@@ -87,16 +103,12 @@ def _photos(
     source: Path, folder: Path, settings: CalibrationSettings, progress: ProgressCallback
 ) -> tuple[list[Photo], Landmarks2D, list[str]]:
     """The photos to calibrate, in the capture's folder, and the face in them."""
-    if is_video(source):
-        frames = folder / "frames"
-        frames.mkdir()
-        files = extract_frames(source, frames, settings.max_photos, progress=progress)
-    else:
-        files = find_photos(source)
-    photos, notes = take_over(files, folder)
-    if is_video(source):
-        _remove(files)
-        (folder / "frames").rmdir()
+    with TemporaryDirectory(dir=folder) as frames:
+        if is_video(source):
+            files = extract_frames(source, Path(frames), settings.max_photos, progress=progress)
+        else:
+            files = find_photos(source)
+        photos, notes = take_over(files, folder)
     if len(photos) < _FEWEST:
         what = f"{len(photos)} photo{'s' * (len(photos) != 1)}, at least {_FEWEST} are needed to find cameras"
         raise LandmarkError(what, path=source, remedy=_REMEDY)
@@ -112,8 +124,8 @@ def _photos(
         return photos, landmarks, notes
     sizes = np.array([photo.size for photo in photos])
     keep = choose_photos(landmarks, sizes, sharpness, settings.max_photos)
-    _remove([photo.path for v, photo in enumerate(photos) if v not in keep])
-    _remove([p.mask_path for v, p in enumerate(photos) if v not in keep and p.mask_path is not None])
+    for v in set(range(len(photos))).difference(keep):
+        photos[v].remove()
     notes.append(f"{len(keep)} of {len(photos)} photos were taken: sharp ones, spread over the arc")
     return [photos[v] for v in keep], landmarks.select(keep), notes
 
@@ -141,9 +153,8 @@ def _solve(
 
     Features come first; landmarks are tried when the verdict on these is not good.
     """
-    following = {"background": settings.background, "threads": settings.threads}
     methods: dict[str, Callable[..., Solution]] = {
-        "features": partial(solve_by_features, **following),  # type: ignore[arg-type]
+        "features": partial(solve_by_features, background=settings.background, threads=settings.threads),
         "landmarks": solve_by_landmarks,
     }
     found: list[tuple[Solution, Verdict]] = []
@@ -157,21 +168,16 @@ def _solve(
             refused[name] = error.message
             continue
         found.append((solution, judge(photos, landmarks, solution)))
-    if not found:
-        raise _no_cameras(source, refused)
-    best = min(found, key=lambda pair: pair[1].rank)  # the first of equals
-    for solution, verdict in found:
-        if solution is not best[0] or verdict.level == "failed":
+    best = min(found, key=lambda pair: pair[1].rank, default=None)  # the first of equals
+    for pair in found:
+        solution, verdict = pair
+        if pair is not best or verdict.level == "failed":
             refused[solution.method] = "; ".join(problem.what for problem in verdict.problems)
-    if best[1].level == "failed":
-        raise _no_cameras(source, refused)
+    if best is None or best[1].level == "failed":
+        why = ". ".join(f"By {name}: {reason}" for name, reason in refused.items())
+        what = f"no cameras that can be trusted were found. {why}"
+        raise ReconstructionError(what, path=source, remedy=_REMEDY)
     return *best, refused
-
-
-def _no_cameras(source: Path, refused: dict[str, str]) -> MesofaceError:
-    why = ". ".join(f"By {name}: {reason}" for name, reason in refused.items())
-    what = f"no cameras that can be trusted were found. {why}"
-    return ReconstructionError(what, path=source, remedy=_REMEDY)
 
 
 def face_world(
@@ -205,6 +211,93 @@ def face_world(
     return moved, scale
 
 
-def _remove(paths: Sequence[Path]) -> None:
-    for path in paths:
-        path.unlink()
+def calibrate_folder(
+    source: str | Path,
+    out: str | Path,
+    settings: CalibrationSettings | None = None,
+    *,
+    page: Callable[[Calibration], str] | None = None,
+    overwrite: bool = False,
+    progress: ProgressCallback = silent,
+) -> Calibration:
+    """Calibrate photos and write the capture: all of it, or nothing.
+
+    Args:
+        source: a folder of photos, or a video.
+        out: the capture's folder, which is made.
+        settings: None for the defaults.
+        page: draws ``calibration.html``, which is left out without it.
+        overwrite: whether an older calibration there may be replaced.
+        progress: called as the steps advance.
+
+    Returns:
+        the calibration, its photos where they are now (those that were not placed are gone).
+
+    Raises:
+        MesofaceError: see :func:`calibrate`; or ``out`` is in the way.
+    """
+    source, out = Path(source).absolute(), Path(out)
+    check_output_folder(
+        out,
+        record=RECORD,
+        overwrite=overwrite,
+        other=f"--overwrite replaces calibrations only, and this folder has no {RECORD}",
+        source=source,
+        inside="the capture would be written into the photos' folder (or over it)",
+    )
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        calibration = calibrate(source, folder, settings, progress=progress)
+        views = []
+        for photo, camera in zip(calibration.photos, calibration.solution.cameras, strict=True):
+            if camera is None:
+                photo.remove()
+            else:
+                views.append(ViewSource(photo.name, photo.path, camera, photo.mask_path))
+        write_capture_json(folder, views, mm_per_unit=1.0)
+        text = json.dumps(calibration_record(calibration), indent=1, ensure_ascii=False)
+        (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+        if page is not None:
+            (folder / PAGE).write_text(page(calibration), encoding="utf-8")
+    return replace(calibration, photos=tuple(_moved(photo, folder, out) for photo in calibration.photos))
+
+
+def _moved(photo: Photo, before: Path, now: Path) -> Photo:
+    """The photo after its folder was renamed."""
+    mask = photo.mask_path
+    return replace(
+        photo,
+        path=now / photo.path.relative_to(before),
+        mask_path=None if mask is None else now / mask.relative_to(before),
+    )
+
+
+def calibration_record(calibration: Calibration) -> dict[str, Any]:
+    """Everything but the cameras, ready for JSON."""
+    solution, verdict, scale = calibration.solution, calibration.verdict, calibration.scale
+    return {
+        "source": calibration.source.name,
+        "method": solution.method,
+        "verdict": verdict.level,
+        "problems": [{"what": problem.what, "remedy": problem.remedy} for problem in verdict.problems],
+        "tried": calibration.tried,
+        "scale": {"source": scale.source, "relative_uncertainty": round(scale.relative_uncertainty, 4)},
+        "points": solution.points,
+        "reprojection_error_px": _number(solution.error),
+        "triangulation_angle_deg": _number(solution.angle),
+        "views": [
+            {
+                "name": photo.name,
+                "placed": camera is not None,
+                "points": int(solution.counts[v]),
+                "reprojection_error_px": _number(solution.errors[v]),
+                "landmark_disagreement": _number(verdict.agreement[v], 5),
+            }
+            for v, (photo, camera) in enumerate(zip(calibration.photos, solution.cameras, strict=True))
+        ],
+        "settings": calibration.settings.model_dump(),
+        "notes": list(calibration.notes),
+    }
+
+
+def _number(value: float, digits: int = 3) -> float | None:
+    return round(float(value), digits) if np.isfinite(value) else None

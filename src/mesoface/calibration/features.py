@@ -7,6 +7,7 @@ radial coefficient; the principal point stays in the middle.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,10 @@ def solve_by_features(
         (folder / "masks").mkdir()
         if not background:
             for v in used:
-                _write_mask(folder / "masks" / f"{photos[v].path.name}.png", photos[v], landmarks.points[v])
+                mask = head_mask(landmarks.points[v], *photos[v].size)
+                if (own := photos[v].mask_path) is not None:
+                    mask &= decode_mask(own)
+                cv2.imwrite(str(folder / "masks" / f"{photos[v].path.name}.png"), mask.astype(np.uint8) * 255)
         pycolmap.set_random_seed(_SEED)
         masks = None if background else folder / "masks"
         _extract(folder / "features.db", photos, used, camera_of, masks, threads, progress)
@@ -113,24 +117,18 @@ def _extract(
                 reader_options=reader,
                 extraction_options=options,
             )
-            reader.existing_camera_id = _newest_camera(database)
+            with pycolmap.Database.open(database) as opened:
+                reader.existing_camera_id = max(it.camera_id for it in opened.read_all_cameras())
             done += len(some)
     progress("Finding features", done, len(used))
 
 
-def _newest_camera(database: Path) -> int:
-    with pycolmap.Database.open(database) as opened:
-        return max(camera.camera_id for camera in opened.read_all_cameras())
-
-
 def _map(folder: Path, images: Path, count: int, progress: ProgressCallback) -> Any | None:
     """The largest reconstruction, or None."""
-    placed = 0
+    placed = itertools.count(1)
 
     def another() -> None:
-        nonlocal placed
-        placed = min(placed + 1, count)
-        progress("Placing cameras", placed, count)
+        progress("Placing cameras", min(next(placed), count), count)
 
     options = pycolmap.IncrementalPipelineOptions(
         min_model_size=_FEWEST, num_threads=1, random_seed=_SEED, extract_colors=False
@@ -140,9 +138,8 @@ def _map(folder: Path, images: Path, count: int, progress: ProgressCallback) -> 
         folder / "features.db", images, folder / "models", options, next_image_callback=another
     )
     progress("Placing cameras", count, count)
-    sizes = {key: model.num_reg_images() for key, model in models.items()}
-    best = max(sizes, key=lambda key: sizes[key], default=None)
-    return None if best is None or sizes[best] < _FEWEST else models[best]
+    best = max(models.values(), key=lambda model: model.num_reg_images(), default=None)
+    return None if best is None or best.num_reg_images() < _FEWEST else best
 
 
 def _solution(model: Any, photos: Sequence[Photo], used: Sequence[int]) -> Solution:
@@ -164,14 +161,6 @@ def _solution(model: Any, photos: Sequence[Photo], used: Sequence[int]) -> Solut
         pixels = np.array([pixels_of[e.image_id][e.point2D_idx] for e in elements])
         tracks.append(PointTrack(point.xyz, [view_of[e.image_id] for e in elements], pixels))
     return describe("features", cameras, tracks, used)
-
-
-def _write_mask(path: Path, photo: Photo, points: NDArray[np.float64]) -> None:
-    """The head, and nothing that the user's own mask leaves out."""
-    mask = head_mask(points, photo.width, photo.height)
-    if photo.mask_path is not None:
-        mask &= decode_mask(photo.mask_path)
-    cv2.imwrite(str(path), mask.astype(np.uint8) * 255)
 
 
 def head_mask(points: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:

@@ -10,31 +10,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.calibration.bundle import Bundle, Observations, Priors, adjust, cost
-from mesoface.calibration.face_prior import (
-    COUNT,
-    SLIDING,
-    centered_intrinsics,
-    choose_photos,
-    face_pose,
-    fitted_face,
-    mean_face,
-)
 from mesoface.calibration.photos import Photo
 from mesoface.calibration.solution import PointTrack, Solution, describe
 from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.load import load_source
 from mesoface.errors import ReconstructionError
+from mesoface.face_models import fit_landmarks3d
+from mesoface.face_models.correspondence import SLIDING
+from mesoface.face_models.loading import load_generic
 from mesoface.geometry.camera import Camera
+from mesoface.geometry.mesh import unit
 from mesoface.landmarks import Landmarks2D, align_landmarks, triangulate
+from mesoface.landmarks.selection import farthest_points
+from mesoface.landmarks.triangulation import IRIS_OF_EYE
 from mesoface.running.progress import ProgressCallback, silent
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
+
+SCHEME, COUNT = "mediapipe478", 478
+_SLIDING = np.isin(np.arange(COUNT), SLIDING[SCHEME])  # the outline, which slides along the face as it turns
+_SKIN = np.arange(COUNT) < 468  # the others are irises, which move with the gaze
+_SURE, _FEWEST_SURE = 0.3, 20  # weight from which on a landmark counts for the pose; how many of these
+_LANDMARK_MM = 1.5  # noise of triangulated landmarks
+_TYPICAL_FOCAL = 1.2  # over the longest side: a direction hardly depends on it
+_BLURRED = 0.5  # of the median sharpness: below it a frame counts for little
 
 _STARTS = (0.8, 1.2, 2.0, 3.2, 5.0)  # focal lengths tried, over the longest side
 _TYPICAL, _FOCAL_SPREAD = 1.4, 0.7  # of a focal length without EXIF data; the latter of its logarithm
@@ -130,7 +137,7 @@ def adjust_to_landmarks(
     bundle = replace(bundle, camera_of=cameras, focal=np.full(count, bundle.focal[0]), radial=np.zeros(count))
     # Cameras of a rig are alike: each one's focal length is held near the one that all have in common.
     focals = (bundle.focal, np.full(count, _ALIKE)) if count > 1 else (mean.focal, mean.focal_sigma)
-    face, _ = fitted_face(bundle.points)
+    face = fitted_face(bundle.points)
     return adjust(bundle, seen, Priors(face, np.full(COUNT, _FIT_MM), *focals)), focals
 
 
@@ -150,15 +157,12 @@ def _start(photos: Sequence[Photo], detected: Landmarks2D, focal: float) -> Bund
 
 
 def _seen(bundle: Bundle, detected: Landmarks2D, followed: tuple[Array, Array] | None = None) -> Observations:
-    """Followed landmarks, and the detected ones of photos that nothing holds otherwise.
+    """Landmarks as :func:`follow_skin` followed them; detected ones only in photos that nothing else holds.
 
-    Args:
-        bundle: tells how many pixels a millimetre is.
-        detected: landmarks of V photos.
-        followed: (V, 478, 2) pixels and (V, 478) weights from :func:`follow_skin`.
+    ``bundle`` tells how many pixels a millimetre is.
     """
     points, weights = detected.points, detected.weights
-    sigma_mm = np.where(SLIDING, _SLIDING_FACTOR, 1.0) * np.full(weights.shape, _DETECTED_MM)
+    sigma_mm = np.where(_SLIDING, _SLIDING_FACTOR, 1.0) * np.full(weights.shape, _DETECTED_MM)
     if followed is not None:
         held = (followed[1] > _LEAST_WEIGHT).sum(1) >= _ENOUGH
         by_skin = followed[1] > 0
@@ -188,15 +192,13 @@ def _solution(
     count: int, used: Sequence[int], cameras: Sequence[Camera], points: Array, followed: tuple[Array, Array]
 ) -> Solution:
     """The bundle with the indices of all ``count`` photos, judged by what was followed on the skin."""
-    placed: list[Camera | None] = [None] * count
-    for v, camera in zip(used, cameras, strict=True):
-        placed[v] = camera
+    placed = dict(zip(used, cameras, strict=True))
     pixels, seen = followed[0], followed[1] > _LEAST_WEIGHT
     tracks = [
         PointTrack(points[i], [used[v] for v in np.flatnonzero(seen[:, i])], pixels[seen[:, i], i])
         for i in np.flatnonzero(seen.sum(0) >= 2)
     ]
-    return describe("landmarks", placed, tracks, used)
+    return describe("landmarks", [placed.get(v) for v in range(count)], tracks, used)
 
 
 def follow_skin(
@@ -229,3 +231,82 @@ def _carried(pixels: Array, a: Sequence[Camera], b: Sequence[Camera]) -> Array:
     """(V, N, 2) pixels of cameras ``a`` → pixels of ``b``, which stand where ``a`` do."""
     cameras = zip(pixels, a, b, strict=True)
     return np.stack([there.project(here.center + here.rays(some))[0] for some, here, there in cameras])
+
+
+@cache
+def mean_face() -> Array:
+    """(478, 3) landmarks of the generic mean face, mm: x to the subject's left, y up, z out of the face."""
+    points = _at_landmarks(load_generic().mean)
+    points.setflags(write=False)
+    return points
+
+
+def fitted_face(points: Array) -> Array:
+    """(478, 3) landmarks of the generic model fitted to ``points`` (478, 3), both in mm, give or take."""
+    fit = fit_landmarks3d(load_generic(), points, scheme=SCHEME, noise_mm=_LANDMARK_MM)
+    return _at_landmarks(fit.vertices)
+
+
+def face_pose(pixels: Array, weights: Array, K: Array) -> tuple[Array, Array] | None:
+    """Pose of the mean face before a pinhole camera, by SQPnP (Terzakis & Lourakis, ECCV 2020).
+
+    Args:
+        pixels: (478, 2) landmarks.
+        weights: (478,) in [0, 1].
+        K: (3, 3) intrinsics.
+
+    Returns:
+        (3, 3) rotation and (3,) translation, mm, face → camera; None when too few landmarks are sure.
+    """
+    sure = (weights > _SURE) & np.isfinite(pixels).all(1) & ~_SLIDING & _SKIN
+    if sure.sum() < _FEWEST_SURE:
+        return None
+    found, turn, shift = cv2.solvePnP(mean_face()[sure], pixels[sure], K, None, flags=cv2.SOLVEPNP_SQPNP)
+    return (cv2.Rodrigues(turn)[0], shift[:, 0]) if found else None
+
+
+def centered_intrinsics(focal: float, size: Sequence[int] | NDArray[np.int64]) -> Array:
+    """(3, 3) intrinsics with the principal point in the middle of a photo of ``size`` (width, height)."""
+    return np.array([[focal, 0, (size[0] - 1) / 2], [0, focal, (size[1] - 1) / 2], [0, 0, 1]])
+
+
+def choose_photos(
+    landmarks: Landmarks2D, sizes: NDArray[np.int64], sharpness: Array, count: int
+) -> list[int]:
+    """At most ``count`` photos, spread over the directions from which they see the face.
+
+    The sharpest of the frontal ones comes first; then, repeatedly, the one whose angle to the nearest
+    chosen one, times its sharpness, is largest (farthest-point sampling).
+
+    Args:
+        landmarks: of V photos.
+        sizes: (V, 2) width and height.
+        sharpness: (V,) of the face; NaN without one.
+        count: how many to choose.
+
+    Returns:
+        indices in rising order; all photos that show a face when there are not more.
+    """
+    directions = np.full((len(sizes), 3), np.nan)
+    for v in np.flatnonzero(landmarks.found):
+        K = centered_intrinsics(_TYPICAL_FOCAL * float(sizes[v].max()), sizes[v])
+        pose = face_pose(landmarks.points[v], landmarks.weights[v], K)
+        if pose is not None:
+            directions[v] = unit(-pose[0].T @ pose[1])  # from the face to the camera, in the face's axes
+    usable = np.flatnonzero(np.isfinite(directions).all(1))
+    if len(usable) <= count:
+        return usable.tolist()
+    relative = sharpness[usable] / np.median(sharpness[usable])
+    quality = np.clip(relative, 0.1, 1.0) * np.where(relative < _BLURRED, 0.2, 1.0)
+    first = int(np.argmax((directions[usable, 2] + 1) * quality))
+    return sorted(usable[farthest_points(directions[usable], count, first, quality)].tolist())
+
+
+def _at_landmarks(vertices: Array) -> Array:
+    """(478, 3) the generic model's landmarks; irises stand in the middle of their eyes."""
+    topology = load_generic().topology
+    points = np.full((COUNT, 3), np.nan)
+    points[topology.landmark_ids[SCHEME]] = topology.landmark_points(SCHEME, vertices)
+    for corners, iris in IRIS_OF_EYE.items():
+        points[list(iris)] = points[list(corners)].mean(0)
+    return points

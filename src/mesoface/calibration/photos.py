@@ -1,4 +1,7 @@
-"""The photos to calibrate: found, checked, put upright into the capture's folder; and what EXIF data tell."""
+"""The photos to calibrate: those of a folder, put upright into the capture's folder, or frames of a video.
+
+What their EXIF data tell of the camera is read on the way.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,22 @@ from mesoface.calibration.settings import Sharing
 from mesoface.captures.formats.files import list_photos, unique_names
 from mesoface.captures.formats.photos import MASKS
 from mesoface.errors import CaptureError
-from mesoface.files.images import SUFFIXES, decode_mask, decode_photo, read_header, turn_upright
+from mesoface.files.images import SUFFIXES, decode_mask, decode_photo, jpeg, read_header, turn_upright
+from mesoface.running.process import no_native_logs
+from mesoface.running.progress import ProgressCallback, silent
 
 _APPLE = (".heic", ".heif")
 _RAW = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2")
-_QUALITY = 98  # of JPEG files that must be written again
+_QUALITY = 98  # of JPEG files
 _DIAGONAL_35MM = math.hypot(36.0, 24.0)
 _MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0}  # FocalPlaneResolutionUnit: inch, centimetre, millimetre
 _PLAUSIBLE = (0.3, 30.0)  # focal length over the photo's longest side
+
+_VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+_CANDIDATES = 3  # frames kept for each photo that is wanted
+_LOOK_AT = 640  # pixels, longest side at which frames are compared
+_MAX_SIDE, _MAX_FRAMES = 8192, 100_000  # of a video
+_VIDEO_REMEDY = "check that it plays, or save it as MP4 (H.264)"
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,12 @@ class Photo:
     def size(self) -> tuple[int, int]:
         """(width, height)."""
         return self.width, self.height
+
+    def remove(self) -> None:
+        """Delete the photo, and its mask where it has one."""
+        for path in (self.path, self.mask_path):
+            if path is not None:
+                path.unlink()
 
 
 def find_photos(source: Path) -> list[Path]:
@@ -99,14 +116,14 @@ def take_over(paths: list[Path], folder: Path) -> tuple[list[Photo], list[str]]:
     photos, turned = [], []
     for path, name in zip(paths, unique_names([path.name for path in paths]), strict=True):
         header = read_header(path)
-        exif = read_exif_camera(path, *header.size)
+        device, focal = read_exif_camera(path, *header.size)
         target = folder / "images" / path.name
         if header.orientation == 1:
             shutil.copyfile(path, target)
         else:
             turned.append(name)
             _write(target, turn_upright(decode_photo(path)[0], header.orientation))
-        photo = Photo(name, target, *header.upright_size, exif.device, exif.focal)
+        photo = Photo(name, target, *header.upright_size, device, focal)
         photos.append(_with_mask(photo, path, folder))
     notes = [f"turned upright, by their EXIF data: {', '.join(turned)}"] if turned else []
     return photos, notes
@@ -146,8 +163,7 @@ def _write(path: Path, pixels: NDArray) -> None:
     """An image in the format of its suffix; JPEG almost without loss."""
     if pixels.dtype == np.uint16:
         path.write_bytes(cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes())
-        return
-    if path.suffix.lower() in (".jpg", ".jpeg"):
+    elif path.suffix.lower() in (".jpg", ".jpeg"):
         Image.fromarray(pixels).save(path, quality=_QUALITY, subsampling=0)
     else:
         Image.fromarray(pixels).save(path)
@@ -174,56 +190,49 @@ def cameras_of(photos: Sequence[Photo], sharing: Sharing) -> NDArray[np.int64]:
     return np.array([number[key] for key in keys], np.int64)
 
 
-@dataclass(frozen=True)
-class ExifCamera:
-    """The camera as its photo describes it.
-
-    Args:
-        device: make, model, lens and zoom in one string, equal for photos of one camera at one zoom; empty
-            where unknown.
-        focal: focal length in pixels of the photo, or None.
-    """
-
-    device: str
-    focal: float | None
-
-
-def read_exif_camera(path: Path, width: int, height: int) -> ExifCamera:
+def read_exif_camera(path: Path, width: int, height: int) -> tuple[str, float | None]:
     """Camera and focal length of a photo of ``width`` × ``height`` stored pixels.
 
     The focal length comes from its 35 mm equivalent, which compares the pictures' diagonals (CIPA DCG-001),
     or from the sensor's resolution. Damaged EXIF data are ignored.
+
+    Returns:
+        make, model, lens and zoom in one string, equal for photos of one camera at one zoom and empty where
+        unknown; and the focal length in pixels of the photo, or None.
     """
     try:
         with Image.open(path) as image:
             # Pillow would decode a whole PNG to look for EXIF behind the pixels.
             if image.format == "PNG" and "exif" not in image.info:
-                return ExifCamera("", None)
+                return "", None
             exif = image.getexif()
             tags = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
     except (OSError, SyntaxError, ValueError, KeyError, TypeError):
-        return ExifCamera("", None)
+        return "", None
     names = (ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.LensModel)
     device = " ".join(str(tags[tag]).strip("\0 ") for tag in names if tag in tags)
     zoom = _number(tags.get(ExifTags.Base.FocalLength))
     if device and zoom is not None:
         device += f" at {zoom:g} mm"
-    return ExifCamera(device, _focal(tags, width, height))
+    return device, _focal(tags, width, height)
 
 
 def _focal(tags: dict[int, Any], width: int, height: int) -> float | None:
     """Focal length in pixels, None where it is not given or impossible."""
     equivalent = _number(tags.get(ExifTags.Base.FocalLengthIn35mmFilm))
-    if equivalent is not None:
-        return _plausible(equivalent / _DIAGONAL_35MM * math.hypot(width, height), width, height)
     length = _number(tags.get(ExifTags.Base.FocalLength))
     resolution = _number(tags.get(ExifTags.Base.FocalPlaneXResolution))
     unit = _MM_PER_UNIT.get(tags.get(ExifTags.Base.FocalPlaneResolutionUnit, 2))
-    if length is None or resolution is None or unit is None:
+    if equivalent is not None:
+        focal = equivalent / _DIAGONAL_35MM * math.hypot(width, height)
+    elif length is not None and resolution is not None and unit is not None:
+        # The resolution is of the picture as the camera wrote it; this one may have been scaled since.
+        original = _number(tags.get(ExifTags.Base.ExifImageWidth)) or width
+        focal = length * resolution / unit * width / original
+    else:
         return None
-    # The resolution is of the picture as the camera wrote it; this one may have been scaled since.
-    original = _number(tags.get(ExifTags.Base.ExifImageWidth)) or width
-    return _plausible(length * resolution / unit * width / original, width, height)
+    low, high = (share * max(width, height) for share in _PLAUSIBLE)
+    return focal if low <= focal <= high else None
 
 
 def _number(value: Any) -> float | None:
@@ -235,6 +244,79 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) and number > 0 else None
 
 
-def _plausible(focal: float, width: int, height: int) -> float | None:
-    low, high = (share * max(width, height) for share in _PLAUSIBLE)
-    return focal if low <= focal <= high else None
+def is_video(path: Path) -> bool:
+    """Whether the name is a video's."""
+    return path.is_file() and path.suffix.lower() in _VIDEOS
+
+
+def extract_frames(
+    video: Path, folder: Path, wanted: int, *, progress: ProgressCallback = silent
+) -> list[Path]:
+    """Write the sharpest frame of each of ``3 · wanted`` equal parts of a video.
+
+    A hand-held camera shakes: within a fraction of a second some frames are much sharper than others, and
+    their view is the same. Frames are compared by the variance of their Laplacian.
+
+    Args:
+        video: the file; rotated as its metadata require.
+        folder: where ``frame_<number>.jpg`` go.
+        wanted: how many photos are to be chosen of these frames.
+        progress: called as frames are read.
+
+    Returns:
+        the files, in order.
+
+    Raises:
+        CaptureError: the file is no video, damaged, or shorter than three frames.
+    """
+    with no_native_logs:
+        capture = cv2.VideoCapture(str(video))
+        try:
+            count = _length(capture, video)
+            part = max(1, count // (_CANDIDATES * wanted))
+            files, best, sharpest, number = [], None, -1.0, 0
+            while number < _MAX_FRAMES:
+                read, frame = capture.read()
+                if read:
+                    sharpness = _sharpness(frame)
+                    if sharpness > sharpest:
+                        best, sharpest, at = frame, sharpness, number
+                number += 1
+                if best is not None and (not read or number % part == 0):
+                    files.append(folder / f"frame_{at:06d}.jpg")
+                    files[-1].write_bytes(jpeg(cv2.cvtColor(best, cv2.COLOR_BGR2RGB), _QUALITY))
+                    best, sharpest = None, -1.0
+                if not read:
+                    break
+                progress("Reading video", min(number, count), count)
+            progress("Reading video", count, count)
+        finally:
+            capture.release()
+    if len(files) < 3:
+        what = f"has {len(files)} readable frame{'s' * (len(files) != 1)}, at least three are needed"
+        raise CaptureError(what, path=video, remedy=_VIDEO_REMEDY)
+    return files
+
+
+def _length(capture: cv2.VideoCapture, video: Path) -> int:
+    """Number of frames that the file claims to have."""
+    if not capture.isOpened():
+        raise CaptureError("cannot be read as a video", path=video, remedy=_VIDEO_REMEDY)
+    names = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT)
+    width, height, count = map(capture.get, names)
+    if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
+        what = f"claims frames of {width:.0f}×{height:.0f}"
+        raise CaptureError(what, path=video, remedy=_VIDEO_REMEDY)
+    if not 1 <= count <= _MAX_FRAMES:
+        what = f"claims {count:.0f} frames, between 3 and {_MAX_FRAMES} were expected"
+        remedy = "cut it to the seconds in which the camera goes around the face"
+        raise CaptureError(what, path=video, remedy=remedy)
+    return int(count)
+
+
+def _sharpness(frame: NDArray[np.uint8]) -> float:
+    """Variance of the Laplacian at a common size."""
+    grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+    factor = min(1.0, _LOOK_AT / max(grey.shape))
+    small = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    return float(cv2.Laplacian(small, cv2.CV_32F).var())

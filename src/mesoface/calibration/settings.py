@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from mesoface.errors import MesofaceError
+from pydantic import BaseModel, ConfigDict
+
+from mesoface.config import Settings, option
 
 Method = Literal["auto", "features", "landmarks"]
 Sharing = Literal["auto", "shared", "each"]
+_PANEL = "Options"
 
 
-@dataclass(frozen=True)
-class CalibrationSettings:
-    """How cameras are found.
+class CalibrationSettings(BaseModel):
+    """How cameras are found. The options of ``mesoface calibrate`` are made from these fields.
 
-    Args:
-        method: ``features`` follows the skin's own detail (structure from motion), ``landmarks`` the face's
-            landmarks; ``auto`` takes the former unless its result is not to be trusted.
-        cameras: ``shared``: one camera took all photos. ``each``: every photo has its own. ``auto``: photos
-            of one size, camera and zoom, as their EXIF data tell, share one.
-        background: whether the whole photo may be followed, because the person held still against it while
-            the camera moved. Otherwise only the head is.
-        max_photos: of more photos, or of a video, the sharp ones spread over the arc are taken.
-        threads: for finding and matching features.
-
-    Raises:
-        MesofaceError: a value out of range.
+    Unknown names and values out of range are refused.
     """
 
-    method: Method = "auto"
-    cameras: Sharing = "auto"
-    background: bool = False
-    max_photos: int = 30
-    threads: int = 2
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def __post_init__(self) -> None:
-        for name, kind in (("method", Method), ("cameras", Sharing)):
-            if getattr(self, name) not in get_args(kind):
-                raise MesofaceError(
-                    f"{name}: {getattr(self, name)!r} is not known", remedy=f"use {', '.join(get_args(kind))}"
-                )
-        if not 3 <= self.max_photos <= 120:
-            raise MesofaceError(f"{self.max_photos} photos", remedy="between 3 and 120 can be calibrated")
-        if self.threads < 1:
-            raise MesofaceError(f"{self.threads} threads", remedy="use at least one")
+    method: Method = option(
+        "auto",
+        "What is tracked from photo to photo. features: the skin's own detail (structure from motion). "
+        "landmarks: the face's landmarks, for skin with little detail or few photos. auto: features, and "
+        "landmarks if the result is not rated good.",
+        panel=_PANEL,
+    )
+    cameras: Sharing = option(
+        "auto",
+        "shared: one camera at one zoom took all photos. each: every photo has its own (a rig). auto: photos "
+        "of one size, camera and zoom (EXIF) share one.",
+        panel=_PANEL,
+    )
+    background: bool = option(
+        False,
+        "Track the background too: only if the person kept still relative to it and the camera moved.",
+        panel=_PANEL,
+    )
+    max_photos: int = option(
+        30,
+        "Use at most so many photos, or frames of a video: sharp ones, spread over the arc.",
+        panel=_PANEL,
+        metavar="N",
+        ge=3,
+        le=120,
+    )
+    threads: int = option(
+        Settings.model_fields["threads"].default, "Threads.", panel=_PANEL, metavar="N", ge=1, le=64
+    )

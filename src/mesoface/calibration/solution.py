@@ -13,7 +13,7 @@ from mesoface.calibration.photos import Photo
 from mesoface.captures.formats.files import listed
 from mesoface.errors import LandmarkError
 from mesoface.geometry.camera import Camera
-from mesoface.inspection.findings import Problem
+from mesoface.inspection.inspect import Problem
 from mesoface.landmarks import Landmarks2D, Landmarks3D, triangulate
 from mesoface.landmarks.selection import face_size
 from mesoface.landmarks.triangulation import viewing_rays
@@ -68,12 +68,6 @@ class Solution:
     angle: float
     points: int
     asked: tuple[int, ...]
-
-    def camera(self, view: int) -> Camera:
-        """The camera of a photo that was placed."""
-        camera = self.cameras[view]
-        assert camera is not None
-        return camera
 
     @property
     def placed(self) -> list[int]:
@@ -171,10 +165,9 @@ def _triangulated(
 ) -> tuple[Landmarks3D | None, Array]:
     """Landmarks in space by the solution's cameras, and each photo's agreement."""
     agreement = np.full(count, np.nan)
-    index = list(placed)
-    seen = Landmarks2D(landmarks.points[index], landmarks.weights[index], landmarks.scheme)
     try:
-        points = triangulate([solution.camera(v) for v in placed], seen)
+        cameras = [camera for v in placed if (camera := solution.cameras[v]) is not None]
+        points = triangulate(cameras, landmarks.select(placed))
     except LandmarkError:
         return None, agreement
     for v, residuals, weights in zip(placed, points.residuals, points.weights, strict=True):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -13,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mesoface.calibration.settings import Method, Sharing
+from mesoface.calibration.settings import CalibrationSettings
+from mesoface.cli.options import takes
 from mesoface.errors import MesofaceError
 
 if TYPE_CHECKING:
@@ -23,48 +23,13 @@ if TYPE_CHECKING:
 _COLOURS = {"good": "green", "doubtful": "yellow"}
 
 
+@takes(settings=CalibrationSettings)
 def command(
+    settings: CalibrationSettings,
     photos: Annotated[
         Path, typer.Argument(help="Folder of photos of one still face, or a video.", show_default=False)
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the capture; made at the very end.")],
-    method: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|features|landmarks",
-            help="What is tracked from photo to photo. features: the skin's own detail (structure from "
-            "motion). landmarks: the face's landmarks, for skin with little detail or few photos. auto: "
-            "features, and landmarks if the result is not rated good.",
-        ),
-    ] = "auto",
-    cameras: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|shared|each",
-            help="shared: one camera at one zoom took all photos. each: every photo has its own (a rig). "
-            "auto: photos of one size, camera and zoom (EXIF) share one.",
-        ),
-    ] = "auto",
-    background: Annotated[
-        bool,
-        typer.Option(
-            "--background",
-            help="Track the background too: only if the person kept still relative to it and the camera "
-            "moved.",
-        ),
-    ] = False,
-    max_photos: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=3,
-            max=120,
-            help="Use at most so many photos, or frames of a video: sharp ones, spread over the arc.",
-        ),
-    ] = 30,
-    threads: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Threads.")] = min(
-        8, os.cpu_count() or 2
-    ),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the older calibration in --out.")
     ] = False,
@@ -81,14 +46,10 @@ def command(
 
     Then: `mesoface reconstruct shoot/ --out face/`
     """
-    from mesoface.calibration import CalibrationSettings
-    from mesoface.calibration.write import calibrate_folder
+    from mesoface.calibration.calibrate import calibrate_folder
     from mesoface.report.calibrate_page import calibrate_page
     from mesoface.running.progress import progress_bars
 
-    settings = CalibrationSettings(
-        cast(Method, method), cast(Sharing, cameras), background, max_photos, threads
-    )
     with progress_bars() as progress:
         calibration = calibrate_folder(
             photos, out, settings, page=calibrate_page, overwrite=overwrite, progress=progress
@@ -107,7 +68,7 @@ def calibrated(photos: Path, out: Path, *, overwrite: bool, progress: ProgressCa
     Raises:
         MesofaceError: the photos have cameras already, or no reliable ones can be found.
     """
-    from mesoface.calibration.write import calibrate_folder
+    from mesoface.calibration.calibrate import calibrate_folder
     from mesoface.captures.formats import FORMATS
     from mesoface.report.calibrate_page import calibrate_page
 
@@ -126,6 +87,7 @@ def calibrated(photos: Path, out: Path, *, overwrite: bool, progress: ProgressCa
 
 def _print_summary(calibration: Calibration, console: Console) -> None:
     """The photos as a table, the verdict and its reasons."""
+    from mesoface.inspection.inspect import print_remarks
     from mesoface.report.calibrate_page import COLUMNS, table_rows
 
     solution, verdict = calibration.solution, calibration.verdict
@@ -142,8 +104,4 @@ def _print_summary(calibration: Calibration, console: Console) -> None:
     )
     console.print(Text.assemble((f"{verdict.level}  ", f"bold {_COLOURS[verdict.level]}"), result))
     failed = [f"{method} failed: {why}" for method, why in calibration.tried.items()]
-    for note in (*failed, *calibration.notes):
-        console.print(Text.assemble(("note      ", "bold blue"), note))
-    for problem in verdict.problems:
-        remedy = (f" — {problem.remedy}", "dim")
-        console.print(Text.assemble(("warning   ", "bold yellow"), problem.what, remedy))
+    print_remarks((*failed, *calibration.notes), verdict.problems, console)

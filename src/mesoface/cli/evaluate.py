@@ -56,7 +56,7 @@ def command(
     """
     from mesoface.evaluation import evaluate, print_evaluation, write_heatmap
     from mesoface.files.meshes import read_mesh
-    from mesoface.results.load import load_face
+    from mesoface.results.face import load_face
 
     if heatmap is not None and heatmap.suffix.lower() not in (".ply", ".png"):
         raise MesofaceError("a heat map is a .ply or a .png", path=heatmap, remedy="change the name")

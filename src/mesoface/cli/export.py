@@ -9,7 +9,7 @@ import typer
 
 from mesoface.cli.options import ResultArgument, takes
 from mesoface.errors import naming
-from mesoface.export.options import ExportOptions
+from mesoface.export.source import ExportOptions
 
 
 @takes(options=ExportOptions)
@@ -42,7 +42,7 @@ def command(
     """
     from mesoface.export import export_face
     from mesoface.export.formats import check_export_folder, parse_formats
-    from mesoface.results.load import load_face
+    from mesoface.results.face import load_face
     from mesoface.running.progress import progress_bars
 
     formats = parse_formats(to)

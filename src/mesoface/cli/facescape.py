@@ -7,28 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from mesoface.cli.options import takes
-from mesoface.cli.resumable import Workers, resumable
+from mesoface.cli.options import Workers, command_group, resumable, takes
 from mesoface.lab.facescape.settings import GeneratorSettings, PrepareSettings
 
-app = typer.Typer(
-    name="facescape",
+app = command_group(
+    "facescape",
     help="FaceScape as a data set: `prepare` it, train and reconstruct from that, `evaluate` a split.\n\n"
     "docs/facescape.md describes the steps. Without the data, `synth` writes captures in the same layout.\n\n"
     "Example: `mesoface facescape prepare FaceScape --out prepared --workers 4`",
-    invoke_without_command=True,
-    rich_markup_mode="markdown",
 )
 
 
 def _metadata(help: str) -> Any:
     return typer.Option(metavar="FILE", help=help, show_default=False, rich_help_panel="Metadata")
-
-
-@app.callback()
-def _group(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 @app.command(name="prepare")

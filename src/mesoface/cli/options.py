@@ -1,10 +1,13 @@
-"""Options that several commands have, and options made from a model's fields (:func:`.config.option`)."""
+"""What several commands have in common: options, also those made from a model's fields
+(:func:`.config.option`), groups of commands, and work that can be interrupted.
+"""
 
 from __future__ import annotations
 
 import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -14,6 +17,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mesoface.config import INPUT, make
+from mesoface.errors import InterruptedJobsError
+from mesoface.running.progress import ProgressCallback, progress_bars
 
 CaptureArgument = Annotated[
     Path, typer.Argument(help="Folder with photos and calibration.", show_default=False)
@@ -30,6 +35,39 @@ FormatOption = Annotated[
         rich_help_panel=INPUT,
     ),
 ]
+Workers = Annotated[
+    int, typer.Option(metavar="N", help="Processes at a time, of one thread each.", min=1, max=256)
+]
+
+
+def command_group(name: str, help: str) -> typer.Typer:
+    """A group of commands, which prints its help when it is called without one of them."""
+    app = typer.Typer(name=name, help=help, invoke_without_command=True, rich_markup_mode="markdown")
+
+    @app.callback()
+    def show_help(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            typer.echo(context.get_help())
+
+    return app
+
+
+@contextmanager
+def resumable(out: Path, kept: str = "captures") -> Iterator[ProgressCallback]:
+    """Progress bars for work in ``out``; Ctrl-C becomes an error that names what is ``kept``.
+
+    Raises:
+        InterruptedJobsError: the work was interrupted.
+    """
+    try:
+        with progress_bars(remaining=True) as progress:
+            yield progress
+    except KeyboardInterrupt as stop:
+        raise InterruptedJobsError(
+            f"interrupted; the {kept} that were complete are kept",
+            path=out,
+            remedy="run the same command again to go on",
+        ) from stop
 
 
 def takes(

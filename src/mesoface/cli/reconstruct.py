@@ -77,8 +77,8 @@ def command(
     from mesoface.files.meshes import read_mesh
     from mesoface.landmarks import read_landmarks
     from mesoface.pipeline import reconstruct
+    from mesoface.running.process import StageClock
     from mesoface.running.progress import progress_bars
-    from mesoface.running.stages import StageClock
     from mesoface.save import check_target, save_face
 
     settings.torch_device()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +12,7 @@ import typer
 from mesoface.cli.options import takes
 from mesoface.lab.synthesis.settings import SynthesisSettings
 
-app = typer.Typer()
 
-
-@app.command(name="synth")
 @takes(settings=SynthesisSettings)
 def command(
     settings: SynthesisSettings,
@@ -56,8 +55,8 @@ def command(
     A video of 50 frames: `mesoface synth --out video --seed 7 --frames 50`, then
     `mesoface batch video/frames.txt --out faces --sequence --scale 1 --truth-name gt.ply`
     """
-    from mesoface.files.targets import check_output_folder
-    from mesoface.lab.synthesis.folder import synthesize, synthesize_sequence
+    from mesoface.files.atomic import check_output_folder
+    from mesoface.lab.synthesis.capture import synthesize, synthesize_sequence
     from mesoface.running.progress import progress_bars
 
     check_output_folder(
@@ -66,20 +65,11 @@ def command(
         overwrite=overwrite,
         other="--overwrite replaces synthetic captures only, and this folder has no truth.json",
     )
+    make: Callable[..., Path] = synthesize
+    if frames > 1:
+        make = partial(synthesize_sequence, frames=frames, fps=fps)
     with progress_bars(remaining=frames > 1) as progress:
-        if frames > 1:
-            listed = synthesize_sequence(
-                out,
-                frames,
-                seed=seed,
-                model=face_model,
-                settings=settings,
-                fps=fps,
-                overwrite=overwrite,
-                progress=progress,
-            )
-        else:
-            synthesize(
-                out, seed=seed, model=face_model, settings=settings, overwrite=overwrite, progress=progress
-            )
-    typer.echo(f"sequence: {listed}" if frames > 1 else f"capture: {out}")
+        made = make(
+            out, seed=seed, model=face_model, settings=settings, overwrite=overwrite, progress=progress
+        )
+    typer.echo(f"{'sequence' if frames > 1 else 'capture'}: {made}")

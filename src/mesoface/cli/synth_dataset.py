@@ -7,12 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mesoface.cli.resumable import Workers, resumable
-
-app = typer.Typer()
+from mesoface.cli.options import Workers, resumable
 
 
-@app.command(name="synth-dataset")
 def command(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the set; captures that exist in it are kept.")

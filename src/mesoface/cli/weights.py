@@ -9,23 +9,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from mesoface.files.cards import Card
+from mesoface.cli.options import command_group
 
-app = typer.Typer(
-    name="weights",
+if TYPE_CHECKING:
+    from mesoface.files.weights import Card
+
+app = command_group(
+    "weights",
     help="Weights of the networks: convert published ones to safetensors, show the contents of a file.\n\n"
     "Nothing is downloaded, and no file is unpickled.\n\n"
     "Example: `mesoface weights import checkpoint_if.pkl checkpoint_reg.pkl --out weights`",
-    invoke_without_command=True,
-    rich_markup_mode="markdown",
 )
-
-
-@app.callback()
-def _group(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 @app.command(name="import")
@@ -90,7 +84,7 @@ def show_command(
 
 def _origin(card: Card | None) -> list[str]:
     """Where weights come from, in lines for people."""
-    from mesoface.files.cards import WeightsCard
+    from mesoface.files.weights import WeightsCard
 
     if card is None:
         return ["made from: not known, there is no card beside it"]

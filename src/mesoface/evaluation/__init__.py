@@ -1,9 +1,14 @@
 """Accuracy: distances to a true surface, or to points that are known."""
 
-from mesoface.evaluation.alignment import align_meshes
-from mesoface.evaluation.heatmap import heatmap, heatmap_picture, write_heatmap
-from mesoface.evaluation.metrics import DistanceStats, Evaluation, PointStats, evaluate, points_to_mesh
-from mesoface.evaluation.table import print_evaluation
+from mesoface.evaluation.display import heatmap, heatmap_picture, print_evaluation, write_heatmap
+from mesoface.evaluation.metrics import (
+    DistanceStats,
+    Evaluation,
+    PointStats,
+    align_meshes,
+    evaluate,
+    points_to_mesh,
+)
 from mesoface.evaluation.truth import GroundTruth
 from mesoface.geometry.alignment import Similarity
 

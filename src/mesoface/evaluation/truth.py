@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
-from mesoface.geometry.closest_point import MeshSurface
+from mesoface.geometry.closest_point import Closest, MeshSurface
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
 
@@ -105,6 +105,19 @@ def checked_surface(mesh: Mesh, what: str) -> MeshSurface:
         raise MesofaceError(f"the {what} has no face with an area", remedy=remedy) from error
 
 
+def signed_distances(
+    points: NDArray[np.float64], surface: MeshSurface
+) -> tuple[Closest, NDArray[np.float64], NDArray[np.float64]]:
+    """The places of ``surface`` closest to (N, 3) points, (N,) distances and (N, 3) its unit normals there.
+
+    Distances are positive outside of the surface.
+    """
+    closest = surface.closest(points)
+    normals = surface.normals(closest)
+    side = np.einsum("nk,nk->n", points - closest.points, normals)
+    return closest, np.copysign(closest.distance, side), normals
+
+
 class GroundTruth:
     """A true surface, and the part of it that counts.
 
@@ -178,10 +191,7 @@ class GroundTruth:
         """
         counted = np.ones(len(points), bool) if inside else self.in_region(points)
         signed, normals = np.full(len(points), np.nan), np.zeros((len(points), 3))
-        closest = self.surface.closest(points[counted])
-        normal = self.surface.normals(closest)
-        side = np.einsum("nk,nk->n", points[counted] - closest.points, normal)
-        signed[counted], normals[counted] = np.copysign(closest.distance, side), normal
+        closest, signed[counted], normals[counted] = signed_distances(points[counted], self.surface)
         counted[counted] = ~self.surface.on_boundary(closest)
         return Deviation(signed, normals, counted)
 

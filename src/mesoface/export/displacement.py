@@ -1,19 +1,17 @@
-"""Displacement maps in the base mesh's UVs: EXR in millimetres, 16-bit PNG with its scale beside it."""
+"""Displacement maps in the base mesh's UVs: EXR in mm, 16-bit PNG with its scale beside it, FaceScape's."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.export.source import ExportSource
 from mesoface.files.atomic import atomic_file
-from mesoface.files.maps import write_exr, write_png
-
-MIDDLE = 32768
-"""The 16-bit number that means no displacement."""
+from mesoface.files.maps import DPMAP_SIZE, FULL_SCALE_MM, MIDDLE, encode_dpmap, write_exr, write_png
 
 _FULL = 65535
 _ALONG = "along the smoothed normals of base.obj, positive outward"
@@ -71,6 +69,19 @@ def encode_displacement(displacement: NDArray[np.float32], scale: float) -> NDAr
     return np.clip(values, 0, _FULL).astype(np.uint16)
 
 
-def decode_displacement(values: NDArray[np.uint16], scale: float) -> NDArray[np.float32]:
-    """What :func:`encode_displacement` wrote, mm."""
-    return ((values.astype(np.float64) - MIDDLE) / _FULL * scale).astype(np.float32)
+def export_dpmap(source: ExportSource, folder: Path) -> list[str]:
+    """Write ``dpmap.png``, 4096², in the base mesh's UVs; values beyond ±0.914 mm are clipped and counted.
+
+    FaceScape looks v up in row ``H - int(v · H)``, one below the texel of v: rows are written one lower to
+    match its formula.
+
+    Raises:
+        MesofaceError: nothing was measured, or the file cannot be written.
+    """
+    displacement = source.required_detail.displacement
+    enlarged = cv2.resize(displacement, (DPMAP_SIZE, DPMAP_SIZE), interpolation=cv2.INTER_LINEAR)
+    lowered = np.concatenate([enlarged[:1], enlarged[:-1]])
+    write_png(folder / "dpmap.png", encode_dpmap(lowered))
+    clipped = float((np.abs(displacement) > FULL_SCALE_MM).mean() / (displacement != 0).mean())
+    about = f"{DPMAP_SIZE}², ±{FULL_SCALE_MM} mm; {100 * clipped:.1f} % of the displaced texels clipped"
+    return [f"dpmap.png: {about}"]

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import mesoface
 from mesoface.errors import MesofaceError
-from mesoface.export.displacement import export_exr, export_png
-from mesoface.export.dpmap import export_dpmap
+from mesoface.export.displacement import export_dpmap, export_exr, export_png
 from mesoface.export.glb import export_glb
 from mesoface.export.meshes import export_base, export_obj, export_ply
 from mesoface.export.normals import export_normals

@@ -1,20 +1,60 @@
-"""A face as exports need it: in the frame that was asked for, its detail as maps."""
+"""A face as exports need it, and their options: in the chosen frame, its detail as maps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
+from mesoface.config import option
 from mesoface.errors import MesofaceError
-from mesoface.export.options import ExportOptions
 from mesoface.geometry.mesh import Mesh
 from mesoface.results.face import Face
 from mesoface.surface.detail import DetailMaps, FineMaps, detail_maps
 from mesoface.surface.fine import vertex_map
+
+Topology = Literal["model", "grid"]
+Frame = Literal["face", "world"]
+Detail = Literal["all", "measured"]
+_PANEL = "Options"
+
+
+class ExportOptions(BaseModel, extra="forbid", frozen=True):
+    """How a face is exported. Options of ``mesoface export`` are made from these fields."""
+
+    edge_mm: float | None = option(
+        None,
+        "Longest edge of the meshes on the skin, mm: 0.3 for all that was measured. Left out: 2 in glb, 1 in "
+        "obj and usd, as measured in ply.",
+        panel=_PANEL,
+        metavar="MM",
+        name="detail_edge",
+        ge=0.01,
+        allow_inf_nan=False,
+    )
+    topology: Topology | None = option(
+        None,
+        "model: the face model's own mesh, subdivided. grid: the dense UV grid that was measured. Left out: "
+        "grid in ply, model elsewhere.",
+        panel=_PANEL,
+        metavar="model|grid",
+    )
+    frame: Frame = option(
+        "face",
+        "face: x to the subject's left, y up, z out of the face. world: the capture's own axes, as in RUN.",
+        panel=_PANEL,
+    )
+    detail: Detail = option(
+        "all",
+        "all: measured relief and, on top, what was predicted. measured: without any prediction.",
+        panel=_PANEL,
+    )
+
 
 _DEFAULTS = ExportOptions()
 

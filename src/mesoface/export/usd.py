@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from mesoface.errors import MesofaceError
-from mesoface.export.asset import CLAY, ROUGHNESS, Asset, make_asset
+from mesoface.export.meshes import CLAY, ROUGHNESS, Asset, make_asset
 from mesoface.export.normals import encode_normals
 from mesoface.export.source import ExportSource
 from mesoface.files.atomic import atomic_file
-from mesoface.files.encode import png
+from mesoface.files.images import png
 
 _EDGE_MM = 1.0
 _CENTIMETRES = 0.1

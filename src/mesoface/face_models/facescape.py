@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mesoface.errors import FaceModelError, MesofaceError
-from mesoface.face_models.correspondence import topology_of, vertex_landmarks
-from mesoface.face_models.layout import OPENINGS, inside, unwrap_face
+from mesoface.face_models.correspondence import OPENINGS, inside, topology_of, unwrap_face, vertex_landmarks
 from mesoface.face_models.model import EXPRESSION_SIGMA, Topology, blendshape_bounds
 from mesoface.files.meshes import read_mesh
 from mesoface.files.npz import npz_names, read_npy, read_npz, require, require_indices
@@ -104,9 +103,9 @@ _LATEST_ROWS: WeakKeyDictionary[BilinearFaceModel, tuple[bytes, NDArray[np.float
 
 def is_facescape(path: Path) -> bool:
     """Whether ``path`` looks like FaceScape's model: the published npz, a folder of files, or one of them."""
-    if path.is_dir() or path.suffix.lower() in (".npy", ".json"):
-        return _pair(path) is not None or (path.is_dir() and _published(path) is not None)
-    return path.suffix.lower() == ".npz" and "shape_bm_core" in npz_names(path)
+    if path.suffix.lower() == ".npz" and not path.is_dir():
+        return "shape_bm_core" in npz_names(path)
+    return bool(_parts(path))
 
 
 def load_facescape(path: Path) -> BilinearFaceModel:
@@ -115,32 +114,25 @@ def load_facescape(path: Path) -> BilinearFaceModel:
     Raises:
         FaceModelError: a part is absent, damaged or does not fit the others.
     """
-    if path.suffix.lower() == ".npz":
-        return _from_v16(path)
-    pair = _pair(path)
-    if pair is not None:
-        return _from_pair(*pair)
-    published = _published(path) if path.is_dir() else None
-    if published is None:
+    files = [path] if path.suffix.lower() == ".npz" else _parts(path)
+    if not files:
         remedy = "a core .npy and its factor .json in one folder, or facescape_bm_v1.6_*.npz, are expected"
         raise FaceModelError("no FaceScape model here", path=path, remedy=remedy)
-    return _from_v16(published)
+    return _from_v16(*files) if len(files) == 1 else _from_pair(*files)
 
 
 def _broken(path: Path, what: str) -> FaceModelError:
     return FaceModelError(what, path=path, remedy="use the file as published")
 
 
-def _published(folder: Path) -> Path | None:
-    return next(iter(sorted(folder.glob("facescape_bm*.npz"))), None)
-
-
-def _pair(path: Path) -> tuple[Path, Path] | None:
-    """(core, factors) that belong to ``path``: a folder with both, or either of the two files."""
-    folder = path if path.is_dir() else path.parent
-    cores = [path] if path.suffix.lower() == ".npy" else sorted(folder.glob("*core*.npy"))
-    factors = [path] if path.suffix.lower() == ".json" else sorted(folder.glob("*factor*.json"))
-    return (cores[0], factors[0]) if cores and factors else None
+def _parts(path: Path) -> list[Path]:
+    """Core and factors of a folder, or of either of the two files; else a folder's published file, if any."""
+    folder, suffix = path if path.is_dir() else path.parent, path.suffix.lower()
+    cores = [path] if suffix == ".npy" else sorted(folder.glob("*core*.npy"))
+    factors = [path] if suffix == ".json" else sorted(folder.glob("*factor*.json"))
+    if cores and factors and (path.is_dir() or suffix in (".npy", ".json")):
+        return [cores[0], factors[0]]
+    return sorted(path.glob("facescape_bm*.npz"))[:1] if path.is_dir() else []
 
 
 def _from_pair(core_file: Path, factor_file: Path) -> BilinearFaceModel:

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import FaceModelError
-from mesoface.face_models.correspondence import Places, topology_of
-from mesoface.face_models.layout import unwrap_face
+from mesoface.face_models.correspondence import Places, topology_of, unwrap_face
 from mesoface.face_models.model import LinearFaceModel
 from mesoface.face_models.plain_pickle import read_plain_pickle
 from mesoface.files.npz import npz_names, object_payload, read_npz, require, require_indices
@@ -84,10 +83,8 @@ def _landmarks(path: Path, data: dict[str, NDArray], n_faces: int) -> Places:
 
     sources = [(path, data)]
     beside = path.parent / _LANDMARKS_68
-    if beside.is_file():
-        payload = object_payload(beside)
-        if payload is not None:
-            sources.append((beside, read_plain_pickle(payload, beside)))
+    if beside.is_file() and (payload := object_payload(beside)) is not None:
+        sources.append((beside, read_plain_pickle(payload, beside)))
     for source, arrays in sources:
         if "ibug68" not in places and {"full_lmk_faces_idx", "full_lmk_bary_coords"} <= arrays.keys():
             triangle, weights = arrays["full_lmk_faces_idx"], arrays["full_lmk_bary_coords"]

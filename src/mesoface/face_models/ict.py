@@ -10,19 +10,26 @@ The published identity weights are standard normal. Expression shapes are blends
 from __future__ import annotations
 
 import json
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import FaceModelError, MesofaceError
-from mesoface.face_models.correspondence import Places, corner_landmarks, topology_of, vertex_landmarks
-from mesoface.face_models.layout import inside, mirrored, superellipse
+from mesoface.face_models.correspondence import (
+    Places,
+    corner_landmarks,
+    inside,
+    mirrored,
+    superellipse,
+    topology_of,
+    vertex_landmarks,
+)
 from mesoface.face_models.model import EXPRESSION_SIGMA, LinearFaceModel, blendshape_bounds
 from mesoface.files.meshes import read_mesh
 from mesoface.files.npz import npz_names, read_npz, require, require_indices
 
+_MEASURED = Path(__file__).parents[1] / "assets" / "ict_mediapipe478.npz"
 _PUBLISHED = "use the published ICT-FaceKit light model"
 N_VERTICES = 26719
 N_SURFACE = 24591
@@ -143,8 +150,7 @@ def _build(
     new_uv_faces = np.where(skin[:, None], uv_faces, uv_faces + len(uv))
 
     places: Places = {"ibug68": (np.arange(68), *vertex_landmarks(faces, landmarks.astype(np.int64)))}
-    with resources.as_file(resources.files("mesoface") / "assets" / "ict_mediapipe478.npz") as asset:
-        measured = read_npz(asset, ("ids", "corners", "bary"))
+    measured = read_npz(_MEASURED, ("ids", "corners", "bary"))
     place, weights, found = corner_landmarks(faces, measured["corners"].astype(np.int64), measured["bary"])
     places["mediapipe478"] = measured["ids"].astype(np.int64)[found], place, weights
     topology = topology_of(faces, new_uv, new_uv_faces, facial, places)

@@ -62,33 +62,27 @@ class FaceModel(Protocol):
     @property
     def name(self) -> str:
         """As ``--face-model`` calls it."""
-        ...
 
     @property
     def topology(self) -> Topology:
         """Faces, UV, landmarks, facial mask."""
-        ...
 
     @property
     def n_identity(self) -> int:
         """How many coefficients are identity's."""
-        ...
 
     @property
     def n_expression(self) -> int:
         """How many are expression's."""
-        ...
 
     @property
     def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Lowest and highest value of each coefficient, (M,) both, identity first; None: unbounded."""
-        ...
 
     def shape(self, identity: NDArray, expression: NDArray) -> NDArray[np.float64]:
         """(n_identity,), (n_expression,) → (N, 3) vertices, millimetres, in the model's own frame:
         x to the subject's left, y up, z forward (out of the face).
         """
-        ...
 
     def points(
         self, identity: NDArray, expression: NDArray, corners: NDArray[np.int64], bary: NDArray[np.float64]
@@ -104,7 +98,6 @@ class FaceModel(Protocol):
         Returns:
             (L, 3) points and (L, 3, n_identity + n_expression) derivative.
         """
-        ...
 
 
 @dataclass(frozen=True, eq=False)

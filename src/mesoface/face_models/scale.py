@@ -114,13 +114,9 @@ def scale_from_eyes(
     """
     iris = _iris(cameras, landmarks2d, landmarks3d)
     pupils = _pupils(landmarks3d, eyes_open=iris is not None)
-    if iris is None and pupils is None:
-        return None
-    if iris is None or pupils is None:
-        (scale, spread), source = (iris, "iris") if iris is not None else (pupils, "pupils")  # type: ignore[misc]
-        return ScaleEstimate(scale, source, spread)
-    difference = abs(np.log(iris[0] / pupils[0]))
-    if difference > 2.5 * np.hypot(iris[1], pupils[1]):
+    if iris is None:
+        return None if pupils is None else ScaleEstimate(pupils[0], "pupils", pupils[1])
+    if pupils is None or abs(np.log(iris[0] / pupils[0])) > 2.5 * np.hypot(iris[1], pupils[1]):
         return ScaleEstimate(iris[0], "iris", iris[1])
     weights = np.array([iris[1], pupils[1]]) ** -2.0
     logarithm = weights @ np.log([iris[0], pupils[0]]) / weights.sum()

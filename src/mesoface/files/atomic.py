@@ -1,7 +1,8 @@
 """Files and folders that appear whole or not at all, after errors, a full disk, Ctrl-C and SIGKILL alike.
 
 Everything is written under a hidden name beside its target and then renamed. Hidden names: ``.NAME-HEX`` is
-unfinished work; ``.NAME~HEX`` is a folder that was renamed to make room for a newer one.
+unfinished work; ``.NAME~HEX`` is a folder that was renamed to make room for a newer one. A folder can be
+locked against other processes, and checked before any work is done.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import secrets
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +24,8 @@ from mesoface.errors import MesofaceError
 
 _LEFTOVER = re.compile(r"\..+[-~][0-9a-f]{12}(\.\w+)?")
 _ASIDE = re.compile(r"\.(.+)~[0-9a-f]{12}")
+LOCK = ".lock"
+"""The file that is locked on Windows, where a folder itself cannot be."""
 
 
 @contextmanager
@@ -205,3 +209,99 @@ def _named_errors(path: Path) -> Iterator[None]:
         raise MesofaceError(
             f"cannot be written: {reason}", path=path, remedy="free space or name another place"
         ) from error
+
+
+@contextmanager
+def locked_folder(
+    path: str | Path, *, doing: str = "filling this folder", error: type[MesofaceError] = MesofaceError
+) -> Iterator[Path]:
+    """Lock a folder, which is made where it does not exist, against other processes of this machine.
+
+    The lock ends with the block or with the process, however that ends.
+
+    Args:
+        path: the folder.
+        doing: what another process that has the lock is doing, for the error.
+        error: the type to raise.
+
+    Raises:
+        MesofaceError: of the type ``error``; another process has the lock, or the folder cannot be used.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle = _open(path)
+    except OSError as reason:
+        raise error(
+            f"cannot be used as a folder: {reason.strerror}", path=path, remedy="name another place"
+        ) from reason
+    try:
+        if not _lock(handle):
+            raise error(
+                f"another process is {doing}", path=path, remedy="wait for it, or name another folder"
+            )
+        yield path
+    finally:
+        os.close(handle)  # this releases the lock
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _open(folder: Path) -> int:
+        return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
+
+    def _lock(handle: int) -> bool:
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _open(folder: Path) -> int:
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+    def _lock(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def check_output_folder(
+    out: Path, *, record: str, overwrite: bool, other: str, source: Path | None = None, inside: str = ""
+) -> None:
+    """Refuse a bad ``--out``.
+
+    Args:
+        out: the folder to make.
+        record: the file by which an older folder of the same kind is known.
+        overwrite: whether that may be replaced.
+        other: message about a folder that holds something and has no ``record``.
+        source: the folder that is read; ``out`` may not be in it, nor the other way round.
+        inside: message about an ``out`` that is.
+
+    Raises:
+        MesofaceError: ``out`` is or lies inside of ``source``, exists already, is a file, or cannot be made.
+    """
+    if source is not None:
+        inner, outer = out.resolve(), source.resolve()
+        if inner == outer or outer in inner.parents or inner in outer.parents:
+            raise MesofaceError(inside, path=out, remedy="name a folder outside of it")
+    if out.exists() and not out.is_dir():
+        raise MesofaceError("is a file", path=out, remedy="name a folder")
+    if out.is_dir() and any(out.iterdir()):
+        if not overwrite:
+            raise MesofaceError("exists already", path=out, remedy="name another folder, or pass --overwrite")
+        if not (out / record).is_file():
+            raise MesofaceError(other, path=out, remedy="name another folder")
+    above = next(parent for parent in out.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        what = "may not be written into" if above.is_dir() else "is a file"
+        raise MesofaceError(
+            f"the result cannot be put there: {above} {what}", path=out, remedy="name another place"
+        )

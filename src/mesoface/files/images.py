@@ -1,12 +1,17 @@
-"""Photos and masks from disk: the header is checked before pixels are decoded."""
+"""Images: photos and masks from disk, pictures as the bytes of files, colours as files store them.
+
+The header of a file is checked before its pixels are decoded.
+"""
 
 from __future__ import annotations
 
+import base64
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,16 +27,16 @@ MAX_PIXELS = 178_000_000  # just below the number at which Pillow itself refuses
 _AS_IS = ("L", "LA", "RGB", "RGBA")  # Pillow's modes of 8 bits a channel that need no conversion
 _ORIENTATION = 0x0112  # the EXIF tag
 # What to do with the stored pixels of each orientation value, as (transpose first, flip rows, flip columns).
-_TURNS = {
-    1: (False, False, False),
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
+_TURNS = {value: (value >= 5, value in (3, 4, 7, 8), value in (2, 3, 6, 7)) for value in range(1, 9)}
+SMALL = (cv2.IMWRITE_PNG_COMPRESSION, 6)
+"""Options of a small PNG."""
+# A twentieth larger than what is smallest, in a tenth of the time.
+FAST = (cv2.IMWRITE_PNG_COMPRESSION, 4, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_FILTERED)
+"""Options of a PNG that is written fast and still small."""
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue as photos store them, gamma-coded (ITU-R BT.601)."""
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+"""Weights of linear light in sRGB's primaries (ITU-R BT.709)."""
 
 
 @dataclass(frozen=True)
@@ -187,3 +192,62 @@ def _named_errors(path: Path) -> Iterator[None]:
             path=path,
             remedy="copy it again from its source, or leave the view out",
         ) from error
+
+
+def jpeg(pixels: NDArray[np.uint8], quality: int = 92) -> bytes:
+    """(H, W, 3) RGB as a JPEG file."""
+    return _encode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def png(pixels: NDArray[np.uint8] | NDArray[np.uint16], options: Sequence[int] = ()) -> bytes:
+    """(H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA as a PNG file; ``options``: OpenCV's, as :data:`SMALL`."""
+    return _encode(".png", pixels, options)
+
+
+def data_uri(picture: NDArray[np.uint8] | NDArray[np.float32], *, photo: bool = False) -> str:
+    """A picture as the address of itself.
+
+    Args:
+        picture: (H, W, 3) RGB uint8, or float in [0, 1].
+        photo: JPEG instead of PNG: for photographs and shading.
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    values = as_uint8(picture)
+    if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] != 3:
+        raise ValueError(f"a picture must be (H, W, 3) uint8 or float, got {picture.dtype} {picture.shape}")
+    data = jpeg(values, 86) if photo else png(values, FAST)
+    return f"data:image/{'jpeg' if photo else 'png'};base64,{base64_text(data)}"
+
+
+def base64_text(data: bytes) -> str:
+    """Bytes as base64 in ASCII."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def as_uint8(values: NDArray) -> NDArray[np.uint8]:
+    """Floats in [0, 1], clipped, as 0 to 255; other arrays as they are."""
+    if values.dtype.kind != "f":
+        return values
+    return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def _encode(suffix: str, pixels: NDArray, options: Sequence[int]) -> bytes:
+    if pixels.ndim == 3:  # OpenCV has blue first
+        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+    ok, data = cv2.imencode(suffix, np.ascontiguousarray(pixels), options)
+    if not ok:
+        raise ValueError(f"the picture of the shape {pixels.shape} cannot be encoded")
+    return data.tobytes()
+
+
+def encode_srgb(linear: NDArray[Any]) -> NDArray[np.float32]:
+    """Linear light, clipped to [0, 1], → sRGB, of any shape."""
+    x = np.clip(linear, 0, 1)
+    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
+def decode_srgb(color: NDArray[Any]) -> NDArray[Any]:
+    """SRGB in [0, 1] → linear light, of any shape, in its own precision."""
+    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)

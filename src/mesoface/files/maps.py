@@ -1,4 +1,7 @@
-"""Maps in files: 32-bit float EXR for lengths, 8- or 16-bit PNG for pictures."""
+"""Maps in files: 32-bit float EXR for lengths, 8- or 16-bit PNG for pictures, FaceScape's ``dpmap``.
+
+A ``dpmap`` holds displacement (Yang et al., CVPR 2020) in 16 bits: 32768 is none, the range is ±0.914 mm.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,18 @@ from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_file
+from mesoface.files.images import as_uint8, png, read_header
 
 MAX_PIXELS = 16384 * 16384
 """Largest map that is read or written."""
 
 _CHANNELS = {1: ("Y",), 3: ("R", "G", "B")}
+DPMAP_SIZE = 4096
+"""Side of a published dpmap, texels."""
+FULL_SCALE_MM = 0.914
+"""Displacement at the end of a dpmap's range."""
+MIDDLE = 32768
+"""The 16-bit number for no displacement."""
 
 
 def write_exr(path: str | os.PathLike[str], values: NDArray[np.floating], *, comment: str = "") -> None:
@@ -88,17 +98,42 @@ def write_png(path: str | os.PathLike[str], values: NDArray) -> None:
         ValueError: another shape or type.
         MesofaceError: the file cannot be written.
     """
-    values = np.asarray(values)
-    if values.dtype.kind == "f":
-        values = np.round(np.clip(np.nan_to_num(values), 0, 1) * 255).astype(np.uint8)
-    if values.dtype not in (np.uint8, np.uint16) or not (
-        values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)
-    ):
+    values = as_uint8(np.nan_to_num(values))
+    if values.dtype not in (np.uint8, np.uint16) or (values.ndim != 2 and values.shape[2:] != (3,)):
         raise ValueError(
             f"a PNG map must be uint8, uint16 or float (H, W[, 3]), got {values.dtype} {values.shape}"
         )
-    ok, data = cv2.imencode(".png", values if values.ndim == 2 else np.ascontiguousarray(values[..., ::-1]))
-    if not ok:
-        raise ValueError(f"the map of the shape {values.shape} cannot be a PNG")
+    data = png(values)
     with atomic_file(Path(path)) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(data)
+
+
+def encode_dpmap(displacement: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """(H, W) mm → FaceScape's 16 bits; clipped to its range."""
+    values = np.rint(displacement.astype(np.float64) / FULL_SCALE_MM * MIDDLE) + MIDDLE
+    return np.clip(values, 0, 65535).astype(np.uint16)
+
+
+def decode_dpmap(values: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """(H, W) FaceScape's 16 bits → mm."""
+    return (values.astype(np.float64) - MIDDLE) / MIDDLE * FULL_SCALE_MM
+
+
+def read_dpmap(path: Path) -> NDArray[np.uint16]:
+    """A dpmap as published: (4096, 4096) uint16.
+
+    Raises:
+        MesofaceError: it cannot be read, or is of another size or pixel type.
+    """
+    header = read_header(path)
+    remedy = "give a dpmap as FaceScape publishes it: a 16-bit grey PNG"
+    if header.size != (DPMAP_SIZE, DPMAP_SIZE):
+        raise MesofaceError(
+            f"is {header.width} × {header.height} pixels, a dpmap has {DPMAP_SIZE} × {DPMAP_SIZE}",
+            path=path,
+            remedy=remedy,
+        )
+    values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.ndim != 2 or values.dtype != np.uint16:
+        raise MesofaceError("is no image of one 16-bit channel", path=path, remedy=remedy)
+    return values

@@ -1,25 +1,169 @@
-"""A network's weights as safetensors, checked against the module that they are for.
+"""A network's weights: PyTorch checkpoints, safetensors checked against their network, the card beside them.
 
-No network is defined here: the caller passes a :class:`Network`. Names and shapes must match exactly.
+A checkpoint is a pickle, which is a program. ``torch.load(weights_only=True)`` interprets the part that makes
+tensors and refuses the rest; here its refusals, and damage of every kind, become one line. No network is
+defined here: the caller passes a :class:`Network`. Names and shapes must match exactly.
 """
 
 from __future__ import annotations
 
+import pickle
+import re
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import safetensors.torch
 import torch
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from mesoface.files.cards import read_card
-from mesoface.files.checkpoints import State, WeightsError, check_file, first_line
+from mesoface.errors import MesofaceError
 
+SIZE_LIMIT = 2 << 30
+"""Bytes of a file at most; the largest published checkpoint has 0.7 GB."""
+
+State = dict[str, Tensor]
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+"""The names that training gives its files; others are ``<network>.safetensors`` and ``<network>.json``."""
+_CARD_LIMIT = 1 << 16
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _LISTED = 6  # names in a message at most
 _LONGEST = 120  # characters of a name in a message
+
+
+class WeightsError(MesofaceError):
+    """A file with a network's weights cannot be used."""
+
+
+def read_checkpoint(path: str | Path) -> State:
+    """{name: tensor} of a PyTorch checkpoint, bare or under ``model_state_dict``; on the CPU.
+
+    Raises:
+        WeightsError: missing, too large, damaged, not a checkpoint, or a pickle with code in it.
+    """
+    path = Path(path)
+    start = check_file(path)
+    if start.startswith(b"PK"):
+        _check_archive(path)
+    elif not start.startswith(b"\x80"):
+        raise _damaged("is not a PyTorch checkpoint", path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _refusal(error, path) from None
+    except Exception as error:  # a parser of untrusted bytes may raise anything
+        raise _damaged(f"is truncated or damaged ({first_line(error)})", path) from None
+    if isinstance(content, dict):
+        content = content.get("model_state_dict", content)
+    if not (isinstance(content, dict) and content and all(isinstance(v, Tensor) for v in content.values())):
+        raise WeightsError(
+            "holds no state dict: {name: tensor}, bare or under 'model_state_dict', was expected", path=path
+        )
+    return {str(name): tensor for name, tensor in content.items()}
+
+
+def check_file(path: Path) -> bytes:
+    """The first bytes of a file, after checking that it exists and is not too large."""
+    if not path.is_file():
+        raise WeightsError("no such file", path=path)
+    size = path.stat().st_size
+    if size > SIZE_LIMIT:
+        raise WeightsError(f"has {size >> 20} MB, at most {SIZE_LIMIT >> 20} are read", path=path)
+    try:
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError as error:
+        raise WeightsError(f"cannot be read: {error.strerror}", path=path) from None
+
+
+def _damaged(what: str, path: Path) -> WeightsError:
+    return WeightsError(what, path=path, remedy="download the file again")
+
+
+def _check_archive(path: Path) -> None:
+    """Raise unless a zipped checkpoint is complete and, unpacked, no larger than a file may be."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except zipfile.BadZipFile:
+        raise _damaged("is truncated or damaged", path) from None
+    if unpacked > SIZE_LIMIT:
+        raise WeightsError(
+            f"has {unpacked >> 20} MB unpacked, at most {SIZE_LIMIT >> 20} are read", path=path
+        )
+
+
+def _refusal(error: pickle.UnpicklingError, path: Path) -> WeightsError:
+    """The error for what ``weights_only`` refused."""
+    called = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if called is None:
+        return _damaged("is not a checkpoint of tensors, or is damaged", path)
+    return WeightsError(
+        f"holds code or objects ({called[1]}) beside tensors; it is refused and nothing of it was run",
+        path=path,
+        remedy="save the state dict alone: torch.save(network.state_dict(), path)",
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, short enough for a message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+
+
+class WeightsCard(BaseModel, extra="forbid", frozen=True):
+    """The origin of a file of imported weights; stored beside it as JSON."""
+
+    format: Literal["mesoface-weights-1"] = "mesoface-weights-1"
+    network: str
+    ngf: int | None = Field(description="the generator's width; null for the others")
+    parameters: int = Field(description="number of trained values")
+    source: str = Field(description="name of the checkpoint it was made from")
+    source_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class TrainingCard(BaseModel, extra="forbid", frozen=True):
+    """How weights were trained; stored beside them as JSON."""
+
+    format: Literal["mesoface-trained-1"] = "mesoface-trained-1"
+    network: str
+    stage: Literal["matching", "regularizer", "meso"]
+    parameters: int
+    data: tuple[str, ...]
+    config: dict[str, Any]
+    command: str
+    seed: int
+    steps: int
+    hours: float
+    machine: str
+    mesoface: str
+    torch: str
+    figures: dict[str, float]
+
+
+Card = WeightsCard | TrainingCard
+_CARD: TypeAdapter[Card] = TypeAdapter(Annotated[Card, Field(discriminator="format")])
+
+
+def read_card(path: str | Path) -> Card | None:
+    """The card beside a safetensors file; None where there is none.
+
+    Raises:
+        WeightsError: the card is not one.
+    """
+    path = Path(path)
+    card = path.with_name(CARD) if path.name == WEIGHTS else path.with_suffix(".json")
+    if not card.is_file():
+        return None
+    try:
+        if card.stat().st_size > _CARD_LIMIT:
+            raise ValueError("too long")
+        return _CARD.validate_json(card.read_bytes())
+    except (ValidationError, ValueError) as error:
+        raise WeightsError(f"is not a card of weights ({first_line(error)})", path=card) from None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pinhole camera with an optional lens, in OpenCV axes and millimetres.
+"""Pinhole camera with an optional lens that distorts, in OpenCV axes and millimetres.
 
 Conventions: x right, y down, z forward; ``x_cam = R @ x_world + t``; the centre of the top-left
 pixel is (0, 0), so an image spans [-0.5, W - 0.5] × [-0.5, H - 0.5].
@@ -6,13 +6,15 @@ pixel is (0, 0), so an image spans [-0.5, W - 0.5] × [-0.5, H - 0.5].
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mesoface.geometry.lens import Array, Lens, OpenCVLens
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,14 +168,8 @@ class Camera:
     def _source_map(self, ideal: Camera, lens: Lens) -> NDArray[np.float32]:
         """(H, W, 2) pixels of the photo that ``ideal``, of the same pose, sees at its own pixels."""
         if isinstance(lens, OpenCVLens) and self.K[0, 1] == 0:  # the same numbers, 20 times as fast
-            return cv2.initUndistortRectifyMap(
-                self.K,
-                np.array(lens.coefficients),
-                np.eye(3),
-                ideal.K,
-                (ideal.width, ideal.height),
-                cv2.CV_32FC2,
-            )[0]
+            how = np.array(lens.coefficients), np.eye(3), ideal.K, (ideal.width, ideal.height), cv2.CV_32FC2
+            return cv2.initUndistortRectifyMap(self.K, *how)[0]
         source = self._pixels(lens.distort(ideal._normalised(ideal.pixel_grid().reshape(-1, 2))))
         return source.reshape(ideal.height, ideal.width, 2).astype(np.float32)
 
@@ -185,10 +181,6 @@ class Camera:
         """(..., 2) coordinates on the plane at depth one → (..., 2) pixels."""
         return xy @ self.K[:2, :2].T + self.K[:2, 2]
 
-    def _distorted(self, pixels: Array, lens: Lens) -> Array:
-        """(N, 2) pixels of the ideal camera with this K → (N, 2) pixels of the photo."""
-        return self._pixels(lens.distort(self._normalised(pixels)))
-
     def _ideal_window(self, lens: Lens) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of a window of the ideal camera's pixels that the photo covers."""
         n, w, h = 65, self.width, self.height
@@ -198,13 +190,8 @@ class Camera:
         )
         ideal = self._pixels(lens.undistort(self._normalised(edge))).reshape(4, n, 2)
         # Beyond twice the photo a wide-angle picture is only stretched; NaN is beyond the horizon.
-        lowest, highest = np.array([-w / 2, -h / 2]), np.array([1.5 * w, 1.5 * h])
-        left, top = np.fmax.reduce([*ideal[0, :, 0], lowest[0]]), np.fmax.reduce([*ideal[2, :, 1], lowest[1]])
-        right, bottom = (
-            np.fmin.reduce([*ideal[1, :, 0], highest[0]]),
-            np.fmin.reduce([*ideal[3, :, 1], highest[1]]),
-        )
-        low, high = np.array([left, top]), np.array([right, bottom])
+        low = np.fmax([-w / 2, -h / 2], [np.fmax.reduce(ideal[0, :, 0]), np.fmax.reduce(ideal[2, :, 1])])
+        high = np.fmin([1.5 * w, 1.5 * h], [np.fmin.reduce(ideal[1, :, 0]), np.fmin.reduce(ideal[3, :, 1])])
         # Where the edge has no inverse the window may still extend beyond the photo or a fold: shrink it.
         axis = np.clip(self.K[:2, 2], 0, (w - 1, h - 1))
         while (high - low > 8).all() and not self._covers(low, high, lens):
@@ -215,9 +202,8 @@ class Camera:
         """Whether the photo covers the window from ``low`` to ``high`` (x, y), each place only once."""
         x, y = np.meshgrid(np.linspace(low[0], high[0], 33), np.linspace(low[1], high[1], 33))
         pixels = np.column_stack([x.ravel(), y.ravel()])
-        source = self._distorted(pixels, lens)
-        inside = (source >= -1).all() and (source <= (self.width, self.height)).all()
-        if not inside:
+        source = self._pixels(lens.distort(self._normalised(pixels)))
+        if not ((source >= -1) & (source <= (self.width, self.height))).all():
             return False
         back = self._pixels(lens.undistort(self._normalised(source)))
         return bool((np.abs(back - pixels) < 0.1).all())
@@ -235,3 +221,100 @@ def look_at(center: ArrayLike, target: ArrayLike, up: ArrayLike = (0.0, 1.0, 0.0
     x /= np.linalg.norm(x)
     R = np.stack([x, np.cross(z, x), z])
     return R, -R @ center
+
+
+@runtime_checkable
+class Lens(Protocol):
+    """Maps ideal normalised image coordinates (x/z, y/z) to distorted ones, and back."""
+
+    def distort(self, xy: Array) -> Array:
+        """(N, 2) ideal → (N, 2) distorted."""
+        ...
+
+    def undistort(self, xy: Array) -> Array:
+        """(N, 2) distorted → (N, 2) ideal; NaN where there is no inverse."""
+        ...
+
+
+@dataclass(frozen=True)
+class OpenCVLens:
+    """OpenCV's rational lens with thin prism and tilted sensor.
+
+    The formula is the one under "Camera Calibration and 3D Reconstruction" in OpenCV's documentation. It
+    is computed here because ``cv2.projectPoints`` takes a microsecond per point: a second per megapixel.
+
+    Args:
+        coefficients: (k1, k2, p1, p2[, k3[, k4, k5, k6[, s1..s4[, tx, ty]]]]), 4, 5, 8, 12 or 14 numbers.
+
+    Raises:
+        ValueError: another number of coefficients, or one that is not finite.
+    """
+
+    coefficients: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.coefficients) not in (4, 5, 8, 12, 14):
+            raise ValueError(f"expected 4, 5, 8, 12 or 14 lens coefficients, got {len(self.coefficients)}")
+        if not np.isfinite(self.coefficients).all():
+            raise ValueError("a lens coefficient is not finite")
+
+    def distort(self, xy: Array) -> Array:
+        """(N, 2) ideal → (N, 2) distorted."""
+        coefficients = (*self.coefficients, *(0.0,) * (14 - len(self.coefficients)))
+        k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4, tx, ty = coefficients
+        x, y = np.asarray(xy, np.float64).T
+        r2 = x * x + y * y
+        radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+        twice_xy = 2 * x * y
+        distorted_x = x * radial + p1 * twice_xy + p2 * (r2 + 2 * x * x) + r2 * (s1 + r2 * s2)
+        distorted_y = y * radial + p1 * (r2 + 2 * y * y) + p2 * twice_xy + r2 * (s3 + r2 * s4)
+        out = np.stack([distorted_x, distorted_y], -1)
+        return _tilt(out, tx, ty) if tx or ty else out
+
+    def undistort(self, xy: Array) -> Array:
+        """(N, 2) distorted → (N, 2) ideal; NaN where the lens folds over and has no inverse."""
+        return invert(self.distort, xy)
+
+
+def invert(distort: Callable[[Array], Array], xy: Array, *, tolerance: float = 1e-9) -> Array:
+    """Solve ``distort(x) = xy`` by Newton's method, starting at ``xy``.
+
+    Args:
+        distort: (N, 2) → (N, 2), smooth, near the identity around the axis.
+        xy: (N, 2).
+        tolerance: largest remaining difference that counts as solved.
+
+    Returns:
+        (N, 2); NaN where the iteration does not converge or ends beyond a fold (where the derivative
+        turns a direction around: its determinant or trace is ≤ 0).
+    """
+    goal = np.asarray(xy, np.float64).reshape(-1, 2)
+    x, step = goal.copy(), 1e-6 * np.eye(2)
+    with np.errstate(all="ignore"):
+        for _ in range(25):
+            error = distort(x) - goal
+            dx = (distort(x + step[0]) - distort(x - step[0])) / 2e-6
+            dy = (distort(x + step[1]) - distort(x - step[1])) / 2e-6
+            det = dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0]
+            unfolded = (det > 0) & (dx[:, 0] + dy[:, 1] > 0)
+            solved = (np.abs(error) <= tolerance).all(1) & unfolded
+            move_x = dy[:, 1] * error[:, 0] - dy[:, 0] * error[:, 1]
+            move_y = dx[:, 0] * error[:, 1] - dx[:, 1] * error[:, 0]
+            move = np.stack([move_x, move_y], -1) / det[:, None]
+            # Far from the solution a full step may jump over the fold.
+            length = np.linalg.norm(move, axis=1, keepdims=True)
+            move *= np.minimum(1.0, 0.5 / np.maximum(length, 1e-300))
+            if np.abs(move).max(initial=0.0, where=np.isfinite(move)) < 1e-14:
+                break
+            x = x - move
+    return np.where(solved[:, None], x, np.nan) if len(goal) else goal
+
+
+def _tilt(xy: Array, tx: float, ty: float) -> Array:
+    """(N, 2) on the untilted sensor → (N, 2) on one tilted by ``tx``, ``ty`` radians (Scheimpflug)."""
+    about_x = np.array([[1, 0, 0], [0, np.cos(tx), np.sin(tx)], [0, -np.sin(tx), np.cos(tx)]])
+    about_y = np.array([[np.cos(ty), 0, -np.sin(ty)], [0, 1, 0], [np.sin(ty), 0, np.cos(ty)]])
+    R = about_y @ about_x
+    onto_plane = np.array([[R[2, 2], 0, -R[0, 2]], [0, R[2, 2], -R[1, 2]], [0, 0, 1]]) @ R
+    out = np.column_stack([xy, np.ones(len(xy))]) @ onto_plane.T
+    return out[:, :2] / out[:, 2:]

@@ -68,8 +68,7 @@ class MeshSurface:
 
     def __init__(self, mesh: Mesh):
         self.mesh = mesh
-        corners = mesh.face_corners()
-        cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        corners, cross = mesh.face_corners(), mesh.face_crosses()
         faces = np.flatnonzero(cross.any(1))
         if not len(faces):
             raise ValueError("the mesh has no face with an area")

@@ -80,8 +80,7 @@ class Mesh:
             else:
                 uv_faces, used_uv = compact(self.uv_faces[keep], len(self.uv))
                 uv = self.uv[used_uv]
-        pick = lambda a: None if a is None else a[used]  # noqa: E731
-        return Mesh(self.vertices[used], faces, uv, uv_faces, pick(self.normals), pick(self.colors))
+        return self._of(used, faces, uv, uv_faces)
 
     def with_one_index(self) -> Mesh:
         """The same surface with one index for positions and UVs: vertices on a UV seam are repeated."""
@@ -89,11 +88,14 @@ class Mesh:
             return self
         pairs = self.faces.ravel() * len(self.uv) + self.uv_faces.ravel()
         unique, corner = np.unique(pairs, return_inverse=True)
-        source = unique // len(self.uv)
-        pick = lambda a: None if a is None else a[source]  # noqa: E731
-        uv = self.uv[unique % len(self.uv)]
-        faces = corner.reshape(-1, 3)
-        return Mesh(self.vertices[source], faces, uv, None, pick(self.normals), pick(self.colors))
+        return self._of(unique // len(self.uv), corner.reshape(-1, 3), self.uv[unique % len(self.uv)])
+
+    def _of(
+        self, index: NDArray, faces: NDArray, uv: NDArray | None, uv_faces: NDArray | None = None
+    ) -> Mesh:
+        """A mesh of the vertices at ``index``, with their normals and colours."""
+        normals, colors = (None if a is None else a[index] for a in (self.normals, self.colors))
+        return Mesh(self.vertices[index], faces, uv, uv_faces, normals, colors)
 
 
 def compact(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

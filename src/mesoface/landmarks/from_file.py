@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mesoface.captures.capture import Capture
-from mesoface.errors import FaceModelError, LandmarkError
+from mesoface.captures.capture import Capture, View
+from mesoface.errors import FaceModelError, LandmarkError, naming
 from mesoface.files.npz import read_npz
 from mesoface.landmarks.types import Landmarks2D
 
@@ -46,43 +46,38 @@ def read_landmarks(path: str | Path, capture: Capture) -> Landmarks2D:
         LandmarkError: the file cannot be read, names an unknown scheme or view, has the wrong number of
             points, points far outside their photo, or landmarks in fewer than two views.
     """
-    path = Path(path)
-    try:
-        return _read(path, capture)
-    except _Refused as error:
-        what, remedy = error.args
-        raise LandmarkError(what, path=path, remedy=remedy) from error.__cause__
+    with naming(path):
+        return _read(Path(path), capture)
 
 
-class _Refused(Exception):
-    """What is wrong with the file, and the remedy."""
+def _refused(what: str, remedy: str) -> LandmarkError:
+    return LandmarkError(what, remedy=remedy)
 
 
 def _read(path: Path, capture: Capture) -> Landmarks2D:
     if not path.is_file():
-        raise _Refused("no such file", "name a .json or .npz file of landmarks")
+        raise _refused("no such file", "name a .json or .npz file of landmarks")
     if path.stat().st_size > _MAX_BYTES:
-        raise _Refused(f"larger than {_MAX_BYTES >> 20} MB", "is this a landmark file?")
+        raise _refused(f"larger than {_MAX_BYTES >> 20} MB", "is this a landmark file?")
     readers = {".json": _read_json, ".npz": _read_npz}
     if path.suffix.lower() not in readers:
-        raise _Refused(f"unknown kind of file {path.suffix!r}", "use .json or .npz")
+        raise _refused(f"unknown kind of file {path.suffix!r}", "use .json or .npz")
     scheme, views = readers[path.suffix.lower()](path)
 
     if scheme not in SCHEMES:
-        raise _Refused(f"unknown scheme {scheme!r}", f"use one of {', '.join(SCHEMES)}")
+        raise _refused(f"unknown scheme {scheme!r}", f"use one of {', '.join(SCHEMES)}")
     unknown = [name for name in views if name not in capture.names]
     if unknown:
         what = f"names the view {unknown[0]!r}, which the capture does not have"
-        raise _Refused(what, f"its views are {', '.join(capture.names)}")
+        raise _refused(what, f"its views are {', '.join(capture.names)}")
     points = np.full((len(capture), SCHEMES[scheme], 2), np.nan)
     weights = np.zeros(points.shape[:2])
     for v, view in enumerate(capture.views):
         if view.name in views:
-            points[v], weights[v] = _checked(view.name, *views[view.name], SCHEMES[scheme])
-            _check_inside(view.name, points[v], (view.camera.width, view.camera.height))
+            points[v], weights[v] = _checked(view, *views[view.name], SCHEMES[scheme])
     landmarks = Landmarks2D(points, weights, scheme)
     if landmarks.found.sum() < 2:
-        raise _Refused(f"has landmarks in {landmarks.found.sum()} view(s)", "at least two views are needed")
+        raise _refused(f"has landmarks in {landmarks.found.sum()} view(s)", "at least two views are needed")
     return landmarks
 
 
@@ -106,16 +101,16 @@ def _read_json(path: Path) -> tuple[str, _Views]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise _Refused(f"cannot be read as JSON ({error})", "check the file") from error
+        raise _refused(f"cannot be read as JSON ({error})", "check the file") from error
     if not isinstance(data, dict) or not isinstance(data.get("views"), dict):
-        raise _Refused('expected {"scheme": …, "views": {name: [[x, y] or null, …]}}', "see docs/formats.md")
+        raise _refused('expected {"scheme": …, "views": {name: [[x, y] or null, …]}}', "see docs/formats.md")
     return str(data.get("scheme")), {name: (_rows(name, rows), None) for name, rows in data["views"].items()}
 
 
 def _rows(name: str, rows: Any) -> NDArray[np.float64]:
     """(L, 2) from a list of pairs and nulls."""
     if not isinstance(rows, list):
-        raise _Refused(f"view {name}: expected a list of [x, y] or null", "check the file")
+        raise _refused(f"view {name}: expected a list of [x, y] or null", "check the file")
     points = np.full((len(rows), 2), np.nan)
     for i, row in enumerate(rows):
         if row is None:
@@ -123,7 +118,7 @@ def _rows(name: str, rows: Any) -> NDArray[np.float64]:
         pair = isinstance(row, list) and len(row) == 2
         if not pair or not all(type(x) in (int, float) and abs(x) < 1e15 for x in row):
             what = f"view {name}, point {i}: expected [x, y] or null, got {str(row)[:60]}"
-            raise _Refused(what, "write null for a point that the view does not show")
+            raise _refused(what, "write null for a point that the view does not show")
         points[i] = row
     return points
 
@@ -133,45 +128,44 @@ def _read_npz(path: Path) -> tuple[str, _Views]:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > _MAX_BYTES:
-            raise _Refused(f"unpacks to more than {_MAX_BYTES >> 20} MB", "is this a landmark file?")
+            raise _refused(f"unpacks to more than {_MAX_BYTES >> 20} MB", "is this a landmark file?")
         arrays = read_npz(path, ("scheme", "views", "points", "weights"))
     except (OSError, zipfile.BadZipFile) as error:
-        raise _Refused(f"cannot be read as NPZ ({error})", "check the file") from error
+        raise _refused(f"cannot be read as NPZ ({error})", "check the file") from error
     except FaceModelError as error:
-        raise _Refused(error.message, "write it again with numpy.savez") from error
+        raise _refused(error.message, "write it again with numpy.savez") from error
     missing = {"scheme", "views", "points"} - arrays.keys()
     if missing:
         remedy = "expected scheme, views, points and, optionally, weights"
-        raise _Refused(f"has no array {', '.join(sorted(missing))}", remedy)
+        raise _refused(f"has no array {', '.join(sorted(missing))}", remedy)
     names = [str(name) for name in np.atleast_1d(arrays["views"])]
     points, weights = arrays["points"], arrays.get("weights")
     if points.ndim != 3 or len(points) != len(names) or points.dtype.kind not in "fiu":
         what = f"points are {points.dtype} {points.shape}"
-        raise _Refused(what, f"expected numbers ({len(names)}, L, 2)")
+        raise _refused(what, f"expected numbers ({len(names)}, L, 2)")
     if weights is not None and (weights.shape != points.shape[:2] or weights.dtype.kind not in "fiu"):
-        raise _Refused(f"weights are {weights.dtype} {weights.shape}", f"expected {points.shape[:2]}")
+        raise _refused(f"weights are {weights.dtype} {weights.shape}", f"expected {points.shape[:2]}")
     views = {n: (points[i], None if weights is None else weights[i]) for i, n in enumerate(names)}
     return str(arrays["scheme"]), views
 
 
 def _checked(
-    name: str, points: NDArray, weights: NDArray | None, count: int
+    view: View, points: NDArray, weights: NDArray | None, count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(count, 2) points and (count,) weights of a view, NaN and 0 where a point is unknown."""
     if points.shape != (count, 2):
-        what = f"view {name}: {len(points)} points, shape {points.shape}"
-        raise _Refused(what, f"expected ({count}, 2)")
+        what = f"view {view.name}: {len(points)} points, shape {points.shape}"
+        raise _refused(what, f"expected ({count}, 2)")
     known = np.isfinite(points).all(1)
+    points = np.where(known[:, None], points, np.nan)
     if weights is None:
-        return np.where(known[:, None], points, np.nan), known.astype(np.float64)
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and (weights <= 1).all()):
-        raise _Refused(f"view {name}: a weight is not in [0, 1]", "check the file")
-    return np.where(known[:, None], points, np.nan), np.where(known, weights, 0.0)
-
-
-def _check_inside(name: str, points: NDArray[np.float64], size: tuple[int, int]) -> None:
-    known = points[np.isfinite(points).all(1)]
-    far = (known < -_MARGIN * np.array(size)) | (known > (1 + _MARGIN) * np.array(size))
+        weights = np.ones(count)
+    elif not (np.isfinite(weights).all() and (weights >= 0).all() and (weights <= 1).all()):
+        raise _refused(f"view {view.name}: a weight is not in [0, 1]", "check the file")
+    width, height = size = (view.camera.width, view.camera.height)
+    far = (points < -_MARGIN * np.array(size)) | (points > (1 + _MARGIN) * np.array(size))
     if far.any():
-        x, y = known[far.any(1)][0]
-        what = f"view {name}: the point ({x:.0f}, {y:.0f}) is far outside the photo of {size[0]}×{size[1]}"
-        raise _Refused(what, "give pixels of the undistorted photo at the size at which it is loaded")
+        x, y = points[far.any(1)][0]
+        what = f"view {view.name}: the point ({x:.0f}, {y:.0f}) is far outside the photo of {width}×{height}"
+        raise _refused(what, "give pixels of the undistorted photo at the size at which it is loaded")
+    return points, np.where(known, weights, 0.0)

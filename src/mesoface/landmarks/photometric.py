@@ -20,8 +20,7 @@ from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.landmarks.selection import farthest_points, view_directions
-from mesoface.landmarks.surface import facing_weight, landmark_faces, landmark_normals
-from mesoface.landmarks.triangulation import triangulate
+from mesoface.landmarks.triangulation import facing_weight, landmark_faces, landmark_normals, triangulate
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 
 Array = NDArray[np.float64]

@@ -1,21 +1,24 @@
 """Landmarks of several photos → landmarks in space, robust against wrong points and wrong views.
 
 In this order: rays through pixels and the points nearest to them; which views agree about the face, and which
-one contradicts the others; the triangulation.
+one contradicts the others; the triangulation; which way the skin faces at each landmark, by the normals of
+the landmarks' own mesh.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import Delaunay
 
 from mesoface.errors import LandmarkError
 from mesoface.geometry.camera import Camera
-from mesoface.geometry.mesh import unit
-from mesoface.landmarks.surface import facing_weight, landmark_normals
+from mesoface.geometry.mesh import Mesh, unit
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 
 Array = NDArray[np.float64]
@@ -32,6 +35,10 @@ _MIN_KERNEL = 0.002  # face sizes: no detector is better than that
 # A view is distrusted when its error exceeds both so many times the views' median and this share of the face.
 _OUTLYING, _CONTRADICTING = 3.0, 0.045
 _HIDDEN, _SEEN = -0.4, 0.3  # cosine between skin and view: below it a view does not count, above it fully
+# Top of the forehead, below it, and beside it on the subject's left: counter-clockwise seen from outside.
+_SEED = (10, 151, 338)
+IRIS_OF_EYE = {(33, 133): range(468, 473), (362, 263): range(473, 478)}
+"""MediaPipe's irises by the corners of their eyes."""
 
 
 def viewing_rays(cameras: Sequence[Camera], keypoints: Array) -> Array:
@@ -118,24 +125,20 @@ def seed_weights(
     centers = np.stack([camera.center for camera in cameras])
     sample = np.argsort(-weights.sum(0), kind="stable")
     sample = np.sort(sample[:: max(1, len(sample) // _SAMPLE)][:_SAMPLE])
+
+    def face_of(i: int, j: int, some: Any = np.s_[:]) -> tuple[Array, Array]:
+        """The pair's points for some landmarks, and (V, N) 1 + squared errors of all views, in tolerances."""
+        two = np.zeros_like(weights[:, some])
+        two[[i, j]] = np.sqrt(weights[i, some] * weights[j, some])
+        points = nearest_to_rays(centers, rays[:, some], two)
+        error = relative_errors(cameras, points, keypoints[:, some], sizes)
+        return points, 1 + (error / _TOLERANCE) ** 2
+
     pairs, widest = _pairs(rays, weights)
-    best, best_score = weights, -1.0
-    for i, j in pairs:
-        two = np.zeros((len(cameras), len(sample)))
-        two[[i, j]] = np.sqrt(weights[i, sample] * weights[j, sample])
-        points = nearest_to_rays(centers, rays[:, sample], two)
-        error = relative_errors(cameras, points, keypoints[:, sample], sizes)
-        score = float((weights[:, sample] / (1 + (error / _TOLERANCE) ** 2)).sum())
-        if score > best_score:
-            best_score = score
-            two = np.zeros_like(weights)
-            two[[i, j]] = np.sqrt(weights[i] * weights[j])
-            points = nearest_to_rays(centers, rays, two)
-            error = relative_errors(cameras, points, keypoints, sizes)
-            # a landmark that the pair does not share starts from all views
-            kernel = np.where(np.isfinite(points).all(1), 1 / (1 + (error / _TOLERANCE) ** 2), 1.0)
-            best = weights * kernel
-    return best, widest
+    scores = [float((weights[:, sample] / face_of(i, j, sample)[1]).sum()) for i, j in pairs]
+    points, off = face_of(*pairs[int(np.argmax(scores))])
+    # a landmark that the pair does not share starts from all views
+    return weights * np.where(np.isfinite(points).all(1), 1 / off, 1.0), widest
 
 
 def relative_errors(cameras: Sequence[Camera], points: Array, keypoints: Array, sizes: Array) -> Array:
@@ -263,3 +266,90 @@ def _median(errors: Array, weights: Array) -> float:
     """Median error of the landmarks that count."""
     counted = errors[(weights > 0.1) & np.isfinite(errors)]
     return float(np.median(counted)) if len(counted) else np.inf
+
+
+@cache
+def mediapipe_faces() -> NDArray[np.int64]:
+    """(852, 3) triangles over the first 468 points of MediaPipe's face mesh, counter-clockwise from outside.
+
+    MediaPipe publishes the mesh as a set of edges; its triangles are the 3-cliques of that graph.
+    """
+    from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
+
+    neighbours: dict[int, set[int]] = {}
+    for a, b in FACEMESH_TESSELATION:
+        neighbours.setdefault(a, set()).add(b)
+        neighbours.setdefault(b, set()).add(a)
+    cliques = {
+        (a, b, c)
+        for a in neighbours
+        for b in neighbours[a]
+        if a < b
+        for c in neighbours[a] & neighbours[b]
+        if b < c
+    }
+    around: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    for clique in cliques:
+        for edge in combinations(clique, 2):
+            around.setdefault(edge, []).append(clique)
+    # A clique that is closed on all three sides by two others is the rim of a hole (a nostril), not a face.
+    rims = {clique for clique in cliques if all(len(around[edge]) > 2 for edge in combinations(clique, 2))}
+    wound, front = {tuple(sorted(_SEED)): _SEED}, [_SEED]
+    while front:
+        a, b, c = front.pop()
+        for u, v in ((a, b), (b, c), (c, a)):
+            for clique in around[min(u, v), max(u, v)]:
+                if clique not in wound and clique not in rims:
+                    w = sum(clique) - u - v
+                    wound[clique] = (v, u, w)  # the neighbour runs along the shared edge the other way
+                    front.append((v, u, w))
+    return np.array([wound[key] for key in sorted(wound)], np.int64)
+
+
+def landmark_faces(
+    points: NDArray[np.float64], scheme: str, towards: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Triangles between the landmarks, counter-clockwise from outside.
+
+    Args:
+        points: (L, 3); NaN where unknown.
+        scheme: ``"mediapipe478"`` brings its own mesh; any other is meshed as a height field over the plane
+            across ``towards`` (Delaunay).
+        towards: (3,) direction from the face to the viewers; read only for the latter.
+
+    Returns:
+        (F, 3), only between known points.
+    """
+    known = np.isfinite(points).all(1)
+    if scheme == "mediapipe478":
+        faces = mediapipe_faces()
+        return faces[known[faces].all(1)]
+    ids = np.flatnonzero(known)
+    if len(ids) < 4:
+        return np.zeros((0, 3), np.int64)
+    outwards = unit(towards)
+    side = np.cross(outwards, np.eye(3)[np.argmin(np.abs(outwards))])
+    plane = np.stack([unit(side), np.cross(outwards, unit(side))])
+    faces = Delaunay(points[ids] @ plane.T).simplices
+    a, b, c = points[ids][faces.T]
+    away = np.cross(b - a, c - a) @ outwards < 0  # scipy does not promise a winding
+    faces[away] = faces[away][:, ::-1]
+    return ids[faces]
+
+
+def landmark_normals(
+    points: NDArray[np.float64], scheme: str, towards: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(L, 3) outward unit normals of the skin, zero where unknown; arguments as :func:`landmark_faces`."""
+    faces = landmark_faces(points, scheme, towards)
+    normals = Mesh(np.nan_to_num(points), faces).vertex_normals()
+    if scheme == "mediapipe478":  # the eyeballs are holes in the mesh
+        for corners, iris in IRIS_OF_EYE.items():
+            normals[iris] = unit(normals[list(corners)].sum(0))
+    return normals
+
+
+def facing_weight(cosine: NDArray[np.float64], dark: float, full: float) -> NDArray[np.float64]:
+    """Smooth step from 0 at ``dark`` to 1 at ``full`` of the cosine between normal and view."""
+    x = np.clip((cosine - dark) / (full - dark), 0, 1)
+    return x * x * (3 - 2 * x)

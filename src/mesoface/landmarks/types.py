@@ -75,4 +75,3 @@ class LandmarkDetector(Protocol):
         Raises:
             LandmarkError: fewer than two views show a face.
         """
-        ...

@@ -62,7 +62,9 @@ def match(
     space = build_space(256)
     levels = levels or levels_for(matcher.presets, preset, views, space)
     masks = {256: space.valid}
-    checks = _levels_to_check_at(levels) if check_rig else set()
+    # The last two levels on which the rig is cheap to check: the surface is best known there.
+    cheap = [number for number, level in enumerate(levels) if level.size <= _RIG_SIZE]
+    checks = cheap[-2:] if check_rig else []
     rig = Rig.of(views, space.position[space.valid].astype(np.float64))
     confidence = np.ones(space.valid.shape, np.float32)  # in the fitted base, so far
     for number, level in enumerate(levels):
@@ -73,7 +75,7 @@ def match(
             space = space.resized(level.size, masks[level.size])
         visibility = cast_visibility(space, rig.views, occluder)
         seen = seen_by_two(space, visibility)
-        before = resize_map(confidence, np.ones(confidence.shape, bool), level.size)
+        before = resize_map(confidence, None, level.size)
         last = number == len(levels) - 1
         start = LevelInput(level, space, rig.views, visibility, before, last)
         if on_level is not None:
@@ -97,20 +99,9 @@ def match(
         raise ReconstructionError(
             "the photos agree nowhere on a surface", remedy="check the calibration with `mesoface inspect`"
         )
-    return Match(
-        space,
-        accepted,
-        np.where(accepted, np.minimum(confidence, 1), 0).astype(np.float32),
-        rig.views,
-        visibility,
-        rig.used,
-        rig.notes(space.position[space.valid].mean(0).astype(np.float64)),
-    )
-
-
-def _levels_to_check_at(levels: Sequence[Level]) -> set[int]:
-    """Indices of the last two levels on which the rig is cheap to check: the surface is best known there."""
-    return set([number for number, level in enumerate(levels) if level.size <= _RIG_SIZE][-2:])
+    confidence = np.where(accepted, np.minimum(confidence, 1), 0).astype(np.float32)
+    notes = rig.notes(space.position[space.valid].mean(0).astype(np.float64))
+    return Match(space, accepted, confidence, rig.views, visibility, rig.used, notes)
 
 
 def choose_matcher(

@@ -102,7 +102,11 @@ class ClassicalMatcher:
     presets: Mapping[str, tuple[ClassicalLevel, ...]] = PRESETS
 
     def __init__(self, device: str = "cpu", threads: int = 2):
-        self._correlate = _correlation_on(device, threads)
+        self._correlate: Callable[..., NDArray[np.float32]] = partial(ncc_scores, threads=threads)
+        if device != "cpu":
+            from mesoface.matching import ncc_torch  # here, because torch takes seconds to import
+
+            self._correlate = partial(ncc_torch.ncc_scores, device=device)
 
     def measure(self, start: LevelInput) -> Measurement:
         """See :class:`mesoface.matching.matcher.Matcher`."""
@@ -126,12 +130,3 @@ class ClassicalMatcher:
             scale_mm=3 * level.step_mm,
         )
         return ClassicalAnswer(scores, peak.displacement, trust, displacement, weight)
-
-
-def _correlation_on(device: str, threads: int) -> Callable[..., NDArray[np.float32]]:
-    """The correlation for a torch device: OpenCV's filters on the CPU, torch elsewhere."""
-    if device == "cpu":
-        return partial(ncc_scores, threads=threads)
-    from mesoface.matching import ncc_torch  # here, because torch takes seconds to import
-
-    return partial(ncc_torch.ncc_scores, device=device)

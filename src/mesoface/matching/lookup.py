@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mesoface.geometry.camera import Camera
+from mesoface.matching.learned.kernels import agreement_in_photos, project, sample
 from mesoface.uvd.space import UVDSpace
 
 Array = TypeVar("Array", bound=Any)
@@ -34,15 +37,8 @@ def look_up(features: Array, camera: Camera, space: UVDSpace, steps: NDArray) ->
     Raises:
         ValueError: ``features`` has another shape, or the camera has a lens.
     """
-    from mesoface.matching.learned.kernels import (
-        project,
-        sample,
-    )  # here, because torch takes seconds to import
-
     photo, like = _as_tensor(features)
-    place = (
-        _tensor(values, photo) for values in (camera_matrix(camera), space.position, space.normal, steps)
-    )
+    place = _tensors(photo, camera_matrix(camera), space.position, space.normal, steps)
     return like(sample(photo, project(*place)).movedim(-1, 1))
 
 
@@ -76,21 +72,16 @@ def compare_views(
     Raises:
         ValueError: a shape is another one, or a camera has a lens.
     """
-    import torch
-
-    from mesoface.matching.learned.kernels import agreement_in_photos
-
     photos, likes = zip(*(_as_tensor(photo) for photo in features), strict=True)
     if not len(photos) == len(cameras) == len(visibility):
         raise ValueError(f"{len(photos)} photos, {len(cameras)} cameras, visibility of {len(visibility)}")
     # All are trusted alike, and there is no contrast beside the features.
     whole = [torch.cat([p, torch.ones_like(p[:1]), torch.zeros_like(p[:1])]) for p in photos]
     matrices = np.stack([camera_matrix(camera) for camera in cameras])
-    maps = (matrices, space.position, space.normal, visibility, steps)
-    projections, position, normal, seen, tried = (_tensor(values, photos[0]) for values in maps)
+    maps = matrices, space.position, space.normal, visibility, steps
+    projections, position, normal, seen, tried = _tensors(photos[0], *maps)
     agreed = agreement_in_photos(whole, projections, position, normal, seen, tried, groups, threads=threads)
-    coherence = agreed.coherence
-    return likes[0](coherence[:-1].mean(0).movedim(-1, 0))
+    return likes[0](agreed.coherence[:-1].mean(0).movedim(-1, 0))
 
 
 def camera_matrix(camera: Camera) -> NDArray[np.float64]:
@@ -104,10 +95,8 @@ def camera_matrix(camera: Camera) -> NDArray[np.float64]:
     return camera.P
 
 
-def _as_tensor(features: Any) -> tuple[Any, Any]:
+def _as_tensor(features: Any) -> tuple[Tensor, Any]:
     """(C, h, w) features as a tensor, and what makes a tensor an array of their kind."""
-    import torch
-
     if features.ndim != 3:
         raise ValueError(f"features must be (C, h, w), got {tuple(features.shape)}")
     if isinstance(features, torch.Tensor):
@@ -115,7 +104,6 @@ def _as_tensor(features: Any) -> tuple[Any, Any]:
     return torch.from_numpy(np.ascontiguousarray(features, np.float32)), lambda tensor: tensor.numpy()
 
 
-def _tensor(values: NDArray, like: Any) -> Any:
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(values)).to(like.device)
+def _tensors(like: Tensor, *arrays: NDArray) -> tuple[Tensor, ...]:
+    """Arrays as tensors on the device of ``like``."""
+    return tuple(torch.from_numpy(np.ascontiguousarray(values)).to(like.device) for values in arrays)

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.files.colour import LUMA
+from mesoface.files.images import LUMA
 from mesoface.geometry.camera import Camera
 from mesoface.running.process import one_opencv_thread
-from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.visibility import resample_photo
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +85,7 @@ def choose_pairs(
     order = np.argsort(-merit, kind="stable")
     chosen: set[int] = set()
     for view in range(count):
-        own = [k for k in order if view in (i[k], j[k])]
-        chosen.update(own[:2])
+        chosen.update([k for k in order if view in (i[k], j[k])][:2])
     for k in order:
         if len(chosen) >= limit:
             break

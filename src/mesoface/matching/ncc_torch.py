@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mesoface.matching.learned.kernels import sample
 from mesoface.matching.ncc import NOISE_FLOOR, MatchImage, Pairs, pair_weights, window_size
 from mesoface.uvd.space import UVDSpace
 
@@ -22,14 +23,6 @@ def gaussian_window(values: Tensor, sigma: float) -> Tensor:
     kernel = kernel / kernel.sum()
     padded = F.pad(values[:, None], (side // 2,) * 4, mode="replicate")
     return F.conv2d(F.conv2d(padded, kernel[None, None, None, :]), kernel[None, None, :, None])[:, 0]
-
-
-def sample_image(pixels: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Bilinear values of an image (h, w) at pixel positions x, y (H, W); borders replicated."""
-    h, w = pixels.shape
-    grid = torch.stack([2 * x / (w - 1) - 1, 2 * y / (h - 1) - 1], -1)
-    values = F.grid_sample(pixels[None, None], grid[None], padding_mode="border", align_corners=True)
-    return values[0, 0]
 
 
 @torch.inference_mode()
@@ -57,9 +50,9 @@ def ncc_scores(
         points = position + normal * float(d)  # (H, W, 3)
         sampled = []
         for image, projection in zip(pixels, P, strict=True):
-            x, y, z = (points @ projection[:, :3].T + projection[:, 3]).unbind(-1)
-            sampled.append(sample_image(image, (x / z).float(), (y / z).float()))
-        values = torch.stack(sampled)  # (V, H, W)
+            q = points @ projection[:, :3].T + projection[:, 3]
+            sampled.append(sample(image[None], (q[..., :2] / q[..., 2:]).float()[:, :, None]))
+        values = torch.cat(sampled)[..., 0]  # (V, H, W)
         mean = gaussian_window(values, sigma)
         variance = (gaussian_window(values**2, sigma) - mean**2).clamp(min=0)
         inverse_std = (variance + NOISE_FLOOR**2).rsqrt()

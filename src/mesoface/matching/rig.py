@@ -66,39 +66,28 @@ def estimate_rig_correction(
     rotations = np.zeros((len(views), 3))
     agreement = np.full(len(views), np.nan)
     for number in range(_ROUNDS + 1):
-        skins = [
-            _see_skin(image, rotation, points, space.valid.shape)
-            for image, rotation in zip(images, rotations, strict=True)
-        ]
+        seen = zip(images, rotations, strict=True)
+        skins = [_see_skin(image, rotation, points, space.valid.shape) for image, rotation in seen]
         count = visibility.sum(0)
-        total = np.sum([w * skin.texture for w, skin in zip(visibility, skins, strict=True)], axis=0)
-        for v, skin in enumerate(skins):
+        total = np.sum([w * texture for w, (texture, _) in zip(visibility, skins, strict=True)], axis=0)
+        for v, (texture, change) in enumerate(skins):
             others = count - visibility[v]
             trust = visibility[v] * np.minimum(others, 1) * (others > 0.3)
             if trust.sum() < _LEAST_SHARED * space.valid.sum():
                 continue
-            mean = (total - visibility[v] * skin.texture) / np.maximum(others, 1e-3)
+            mean = (total - visibility[v] * texture) / np.maximum(others, 1e-3)
             if number == _ROUNDS:
-                agreement[v] = _correlation(mean, skin.texture, trust)
+                agreement[v] = _correlation(mean, texture, trust)
             else:
-                rotations[v] += _alignment_step(skin, mean - skin.texture, trust)
+                rotations[v] += _alignment_step(change, mean - texture, trust)
     center = points[space.valid.ravel()].mean(0)
-    cameras = [view.camera for view in views]
-    rotations = _without_common_shift(rotations, cameras, center)
-    return RigCorrection(rotations, agreement)
-
-
-@dataclass(frozen=True, eq=False)
-class _Skin:
-    """One photo's view of the surface: evened texture (H, W), its change per radian (3, H, W)."""
-
-    texture: Map
-    change: Map
+    return RigCorrection(_without_common_shift(rotations, [view.camera for view in views], center), agreement)
 
 
 def _see_skin(
     image: MatchImage, rotation: NDArray[np.float64], points: NDArray[np.float64], shape: tuple[int, ...]
-) -> _Skin:
+) -> tuple[Map, Map]:
+    """One photo's view of the surface: evened texture (H, W), its change per radian (3, H, W)."""
     camera = turn_camera(image.camera, rotation)
     x = camera.to_camera(points)
     q = x @ camera.K.T
@@ -120,13 +109,13 @@ def _see_skin(
         motion = np.cross(axis, x) @ camera.K.T  # d x_cam = ω × x_cam
         motion = ((motion[:, :2] - pixels * motion[:, 2:]) / q[:, 2:]).reshape(*shape, 2)
         change.append((slope_x * motion[..., 0] + slope_y * motion[..., 1]) * gain)
-    return _Skin((texture - mean) * gain, np.stack(change).astype(np.float32))
+    return (texture - mean) * gain, np.stack(change).astype(np.float32)
 
 
-def _alignment_step(skin: _Skin, residual: Map, trust: Map) -> NDArray[np.float64]:
+def _alignment_step(change: Map, residual: Map, trust: Map) -> NDArray[np.float64]:
     """(3,) rotation vector that brings the texture towards the others' mean; outliers count less."""
     weight = trust / (1 + residual**2) ** 2
-    change = skin.change.reshape(3, -1).astype(np.float64)
+    change = change.reshape(3, -1).astype(np.float64)
     normal = (change * weight.ravel()) @ change.T
     right = change @ (weight * residual).ravel()
     damping = 1e-3 * np.trace(normal) / 3 * np.eye(3)
@@ -243,12 +232,9 @@ class Rig:
         Args:
             center: (3,) middle of the face; corrections are stated there.
         """
-        shifts = [
-            float(
-                np.linalg.norm(view.camera.project(center)[0] - self.given[index].camera.project(center)[0])
-            )
-            for index, view in zip(self.used, self.views, strict=True)
-        ]
+        cameras = ((view.camera, self.given[k].camera) for k, view in zip(self.used, self.views, strict=True))
+        moves = (new.project(center)[0] - given.project(center)[0] for new, given in cameras)
+        shifts = [float(np.linalg.norm(move)) for move in moves]
         if len(self.views) == 2 and sum(shifts) > _REPORTED:
             names = " and ".join(view.name for view in self.views)
             corrected = [f"the cameras of views {names} disagree by {sum(shifts):.1f} px; met half-way"]

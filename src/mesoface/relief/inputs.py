@@ -18,9 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.files.colour import LUMINANCE, decode_srgb
+from mesoface.files.images import LUMINANCE, decode_srgb
 from mesoface.texture import Texture
-from mesoface.uvd.maps import blur_masked, blur_wide, erode, fill_outside, resize_map, smooth_form
+from mesoface.uvd.maps import (
+    blur_masked,
+    blur_wide,
+    erode,
+    fill_outside,
+    resize_map,
+    resize_mask,
+    smooth_form,
+)
 from mesoface.uvd.space import FineSurface, UVDSpace, surface_normals
 
 HIGH_PASS = 6.0
@@ -102,13 +110,9 @@ def high_pass(
 
 def slopes(height: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(H, W) heights → (H, W) central differences along columns and along rows, per texel."""
-    kernel = np.array([[-0.5, 0, 0.5]], np.float32)
-    border = cv2.BORDER_REPLICATE
-    height = np.ascontiguousarray(height, np.float32)
-    return (
-        cv2.filter2D(height, -1, kernel, borderType=border),
-        cv2.filter2D(height, -1, kernel.T, borderType=border),
-    )
+    kernel, height = np.array([[-0.5, 0, 0.5]], np.float32), np.ascontiguousarray(height, np.float32)
+    columns, rows = (cv2.filter2D(height, -1, k, borderType=cv2.BORDER_REPLICATE) for k in (kernel, kernel.T))
+    return columns, rows
 
 
 # Texels that the fit looks at.
@@ -143,15 +147,10 @@ class Illumination:
         """(..., 3) unit normals → (..., 3) gradient of the luminance's logarithm as the normal turns."""
         h = self.harmonics.astype(np.float32)
         x, y, z = np.moveaxis(normals, -1, 0)
-        gradient = np.stack(
-            [
-                h[1] + h[4] * y + h[6] * z + 2 * h[8] * x,
-                h[2] + h[4] * x + h[5] * z - 2 * h[8] * y,
-                h[3] + h[5] * y + h[6] * x + 6 * h[7] * z,
-            ],
-            -1,
-        )
-        return gradient / self.luminance(normals)[..., None]
+        along_x = h[1] + h[4] * y + h[6] * z + 2 * h[8] * x
+        along_y = h[2] + h[4] * x + h[5] * z - 2 * h[8] * y
+        along_z = h[3] + h[5] * y + h[6] * x + 6 * h[7] * z
+        return np.stack([along_x, along_y, along_z], -1) / self.luminance(normals)[..., None]
 
 
 def fit_illumination(
@@ -258,7 +257,7 @@ class Ground:
     def measured_height(self) -> NDArray[np.float32]:
         """(M, M) measured relief over a ground that is smoother still, texels."""
         smooth = fill_outside(blur_wide(self.position, self.valid, 2 * HIGH_PASS), self.valid)
-        return np.einsum("hwk,hwk->hw", self.position - smooth, self.normal) / np.float32(self.texel_mm)
+        return _dot(self.position - smooth, self.normal) / np.float32(self.texel_mm)
 
 
 def relief_size(fine: FineSurface, views: Sequence[View], texture_size: int) -> int:
@@ -290,18 +289,14 @@ def make_ground(fine: FineSurface, texture: Texture, size: int) -> Ground:
     """
     measured = np.where(fine.kept[..., None], fine.space.displaced(fine.displacement), 0)
     position = resize_map(measured, fine.kept, size)
-    shown = _resized(fine.kept, size) & _resized(texture.seen, size)
+    shown = resize_mask(fine.kept, size) & resize_mask(texture.seen, size)
     # At the rim the measured surface is at its worst, and its colour is the background's neighbour.
     valid = erode(shown, 2)
     form = smooth_form(position, valid, HIGH_PASS)
-    outward = resize_map(fine.space.normal, np.ones_like(fine.kept), size)
+    outward = resize_map(fine.space.normal, None, size)
     interpolation = cv2.INTER_AREA if size < texture.size else cv2.INTER_LINEAR
     color = cv2.resize(texture.color, (size, size), interpolation=interpolation)
     across, down = np.gradient(form, axis=1)[valid], np.gradient(form, axis=0)[valid]
     area = np.linalg.norm(np.cross(across, down), axis=-1)
     texel = float(np.sqrt(np.median(area))) if len(area) else UVDSpace(position, outward, shown).texel_mm
     return Ground(position, form, surface_normals(form, outward), color, valid, texel)
-
-
-def _resized(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    return resize_map(mask.astype(np.float32), np.ones_like(mask), size) > 0.5

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mesoface.files.checkpoints import State
-from mesoface.files.dpmap import FULL_SCALE_MM  # its answer of 1
-from mesoface.files.weights import Network
+from mesoface.files.maps import FULL_SCALE_MM  # its answer of 1
+from mesoface.files.weights import Network, State
 from mesoface.relief.inputs import CHANNELS, Ground, fit_illumination, light_slopes, make_inputs
 
 FACTOR = 8
@@ -223,11 +222,11 @@ def width_of(state: State) -> int | None:
     return shape[0] if len(shape) == 4 and 0 < shape[0] <= _MAX_WIDTH else None
 
 
-def _build(state: State) -> MesoGenerator:
-    return MesoGenerator(width_of(state) or PUBLISHED_WIDTH)
-
-
-MESO_GENERATOR = Network("meso_generator", "texture to mesoscopic displacement", _build)
+MESO_GENERATOR = Network(
+    "meso_generator",
+    "texture to mesoscopic displacement",
+    lambda state: MesoGenerator(width_of(state) or PUBLISHED_WIDTH),
+)
 
 
 SIZE = 1024
@@ -252,14 +251,12 @@ def published_height(
         network: a :class:`~mesoface.relief.network.MesoGenerator` in evaluation mode.
         device: torch device.
     """
-    texture = cv2.resize(color, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    window = np.ascontiguousarray(texture[slice(*_ROWS), slice(*_COLUMNS)])
-    seen = cv2.resize(window, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    window = slice(*_ROWS), slice(*_COLUMNS)
+    texture = np.ascontiguousarray(cv2.resize(color, (SIZE, SIZE), interpolation=cv2.INTER_AREA)[window])
+    seen = cv2.resize(texture, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
     maps = torch.as_tensor(seen.transpose(2, 0, 1)[None] * 2 - 1, device=device)
     answer = network.to(device)(maps)[0, 0].float().cpu().numpy() * np.float32(FULL_SCALE_MM)
     whole = np.zeros((SIZE, SIZE), np.float32)
-    whole[slice(*_ROWS), slice(*_COLUMNS)] = cv2.resize(
-        answer, window.shape[1::-1], interpolation=cv2.INTER_AREA
-    )
+    whole[window] = cv2.resize(answer, texture.shape[1::-1], interpolation=cv2.INTER_AREA)
     interpolation = cv2.INTER_AREA if size < SIZE else cv2.INTER_LINEAR
     return cv2.resize(whole, (size, size), interpolation=interpolation)

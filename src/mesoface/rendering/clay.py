@@ -1,9 +1,13 @@
-"""Shaded pictures of meshes by ray casting: clay, normals, vertex colours, or a scalar in false colour."""
+"""Shaded pictures of meshes by ray casting: clay, normals, vertex colours, or a scalar in false colour.
+
+A measured surface is drawn as a small mesh of its form, and a map of normals with its relief.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import cv2
@@ -11,10 +15,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mesoface.geometry.camera import Camera, look_at
-from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.mesh import Mesh, compact, unit
 from mesoface.geometry.ray_casting import Hits, RayCaster
 from mesoface.rendering.false_color import colorize, percentile_limits
-from mesoface.uvd.maps import sample_map
+from mesoface.uvd.maps import (
+    blur_masked,
+    dilate,
+    fill_outside,
+    grid_faces,
+    resize_map,
+    resize_mask,
+    sample_map,
+    texel_centers,
+)
+from mesoface.uvd.space import FineSurface, surface_normals
 
 Image = NDArray[np.float32]
 Mode = Literal["clay", "normals", "color"]
@@ -86,12 +100,8 @@ def shade(
         raise ValueError("a relief needs a mesh with one UV a vertex")
     values = None if scalar is None else np.asarray(scalar, np.float64).reshape(-1)
     limits = percentile_limits(values) if values is not None and limits is None else limits
-
     surface = relief if relief is not None else caster.mesh.vertex_normals() if smooth else None
-
-    def draw(pixels: NDArray[np.float64]) -> Image:
-        return _draw(caster, camera, pixels, mode, surface, values, limits, colormap, background)
-
+    draw = partial(_draw, caster, camera, mode, surface, values, limits, colormap, background)
     grid = camera.pixel_grid()
     picture = draw(grid.reshape(-1, 2)).reshape(camera.height, camera.width, 3)
     if antialias > 1:
@@ -108,13 +118,13 @@ def shade(
 def _draw(
     caster: RayCaster,
     camera: Camera,
-    pixels: NDArray[np.float64],
     mode: Mode,
     surface: ReliefMaps | NDArray[np.float64] | None,
     scalar: NDArray[np.float64] | None,
     limits: tuple[float, float] | None,
     colormap: str,
     background: Sequence[float],
+    pixels: NDArray[np.float64],
 ) -> Image:
     """(N, 3) colours of the rays through ``pixels`` (N, 2).
 
@@ -250,12 +260,11 @@ def face_directions(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64
     Returns:
         (3,) forward and (3,) up, unit vectors at a right angle.
     """
-    a, b, c = mesh.vertices[mesh.faces.T]
-    area = np.cross(b - a, c - a)
+    area = mesh.face_crosses()
     forward = unit(area.sum(0))
     if not forward.any():
         raise ValueError("the mesh is closed or empty: it has no front")
-    center = (a + b + c) / 3
+    center = mesh.face_corners().mean(1)
     weight = np.linalg.norm(area, axis=1)
     offset = center - (center * weight[:, None]).sum(0) / weight.sum()
     offset -= np.outer(offset @ forward, forward)
@@ -266,3 +275,59 @@ def face_directions(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.float64
         up = np.linalg.eigh((offset * weight[:, None]).T @ offset)[1][:, -1]
         up = up if up[1] >= 0 else -up
     return forward, unit(up - forward * (up @ forward))
+
+
+# Standard deviation of the blur that separates relief from form, mm.
+_RELIEF_MM = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedSurface:
+    """A surface to be drawn, in the capture's world.
+
+    Args:
+        mesh: its form, mm, a little beyond its rim, with UVs and the base's smoothed normals.
+        relief: the measured normals, and where the surface ends, as maps as fine as it was measured.
+    """
+
+    mesh: Mesh
+    relief: ReliefMaps
+
+
+def reduce_surface(fine: FineSurface, size: int) -> ReducedSurface:
+    """``fine`` on a grid of at most ``size``² vertices, and the normals of all that was measured."""
+    measured, size = _continued(fine), min(size, len(fine.kept))
+    position = resize_map(measured, None, size).astype(np.float64)
+    normal = unit(resize_map(fine.space.normal, None, size))
+    cover = cv2.resize(fine.kept.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0
+    faces, used = compact(grid_faces(dilate(cover, 1)), size * size)
+    uv = texel_centers(size).reshape(-1, 2)[used]
+    mesh = Mesh(position.reshape(-1, 3)[used], faces, uv, None, normal.reshape(-1, 3)[used])
+    return ReducedSurface(mesh, ReliefMaps(surface_normals(measured, fine.space.normal), fine.kept))
+
+
+def detailed_relief(fine: FineSurface, height: NDArray[np.float32]) -> ReliefMaps:
+    """The normals of what was measured with predicted relief on it, as fine as the prediction.
+
+    Args:
+        fine: the measured surface.
+        height: (M, M) relief along its normals, mm.
+    """
+    size = len(height)
+    position = resize_map(_continued(fine), None, size)
+    outward = unit(resize_map(fine.space.normal, None, size))
+    higher = position + height[..., None] * surface_normals(position, outward)
+    return ReliefMaps(surface_normals(higher, outward), resize_mask(fine.kept, size))
+
+
+def _continued(fine: FineSurface) -> NDArray[np.float32]:
+    """(H, H, 3) mm, the measured surface, continued beyond its rim."""
+    return fine.space.displaced(fill_outside(fine.displacement, fine.kept))
+
+
+def exaggerated_relief(fine: FineSurface, factor: float) -> ReliefMaps:
+    """The normals with relief finer than a few millimetres scaled by ``factor``; the form is kept."""
+    displacement = fill_outside(fine.displacement, fine.kept)
+    smooth = blur_masked(displacement, np.ones_like(fine.kept), _RELIEF_MM / fine.space.texel_mm)
+    high = fine.space.displaced(displacement + (factor - 1) * (displacement - smooth))
+    return ReliefMaps(surface_normals(high, fine.space.normal), fine.kept)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mesoface.files.encode import as_uint8
+from mesoface.files.images import as_uint8
 
 Image = NDArray[np.float32]
 
@@ -82,15 +82,11 @@ def add_legend(
 
     write(label, width / 2, line)
     for share in np.linspace(0, 1, ticks):
-        write(
-            f"{limits[0] + share * (limits[1] - limits[0]):.3g}",
-            margin + share * (width - 2 * margin),
-            bottom + line,
-        )
+        value = limits[0] + share * (limits[1] - limits[0])
+        write(f"{value:.3g}", margin + share * (width - 2 * margin), bottom + line)
     return np.concatenate([picture, strip])
 
 
 def legend_bar(limits: tuple[float, float], label: str, colormap: str = "turbo") -> NDArray[np.uint8]:
     """(h, 420, 3) the legend of :func:`add_legend` alone."""
-    bar = add_legend(np.ones((1, 420, 3), np.float32), limits, label, colormap=colormap)[1:]
-    return as_uint8(bar)
+    return as_uint8(add_legend(np.ones((1, 420, 3), np.float32), limits, label, colormap=colormap)[1:])

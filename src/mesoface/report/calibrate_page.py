@@ -10,10 +10,10 @@ import numpy as np
 from mesoface.calibration.calibrate import Calibration
 from mesoface.calibration.photos import read_pixels
 from mesoface.files.images import as_float
-from mesoface.inspection.findings import ViewReport
+from mesoface.inspection.inspect import ViewReport
 from mesoface.rendering.page import render
+from mesoface.report.inspect_page import place_cameras
 from mesoface.report.pictures import RGB, with_landmarks
-from mesoface.report.rig import place_cameras
 
 COLUMNS = ("photo", "points", "error px", "landmarks %", "focal px", "azimuth", "elevation")
 _RED, _HEIGHT = 0.04, 300  # disagreement at which landmarks are drawn red; pixels

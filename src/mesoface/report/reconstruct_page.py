@@ -1,7 +1,8 @@
-"""``report.html``: a reconstructed face as a page."""
+"""``report.html``: a reconstructed face as a page, with the command that reproduces it."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,26 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mesoface
+from mesoface.config import COMPUTING, Settings
 from mesoface.evaluation import Evaluation
-from mesoface.evaluation.heatmap import heatmap_picture
-from mesoface.evaluation.table import COLUMNS, rows, summary
-from mesoface.files.encode import as_uint8
+from mesoface.evaluation.display import COLUMNS, heatmap_picture, rows, summary
+from mesoface.files.images import as_uint8
 from mesoface.geometry.ray_casting import RayCaster
+from mesoface.rendering.clay import detailed_relief, exaggerated_relief, reduce_surface
 from mesoface.rendering.page import render
-from mesoface.rendering.reduced import detailed_relief, exaggerated_relief, reduce_surface
-from mesoface.report.command_line import command_line
-from mesoface.report.photo_error import LARGEST, photo_errors
 from mesoface.report.pictures import (
+    LARGEST,
     RGB,
     face_views,
     map_picture,
+    photo_errors,
     symmetric_limits,
     texture_picture,
     with_landmarks,
 )
 from mesoface.results.face import Face
 from mesoface.results.scene import GRID, face_view
-from mesoface.running.stages import Stage
+from mesoface.running.process import Stage
 from mesoface.uvd.visibility import SEEN
 
 Figures = Sequence[tuple[str, RGB]]
@@ -58,10 +59,7 @@ _EXAGGERATION = 3
 
 
 def write_report(
-    path: Path,
-    face: Face,
-    evaluation: Evaluation | None = None,
-    errors: NDArray[np.float64] | None = None,
+    path: Path, face: Face, evaluation: Evaluation | None = None, errors: NDArray[np.float64] | None = None
 ) -> None:
     """Write the self-contained page.
 
@@ -70,16 +68,8 @@ def write_report(
         face: the result.
         evaluation: its comparison with the true surface, where that is known.
         errors: (N,) distances of the surface's vertices to it, from
-            :func:`mesoface.evaluation.heatmap.vertex_errors`.
+            :func:`mesoface.evaluation.display.vertex_errors`.
     """
-    context = report_context(face, evaluation, errors)
-    path.write_text(render(TEMPLATE, **context), encoding="utf-8")
-
-
-def report_context(
-    face: Face, evaluation: Evaluation | None = None, errors: NDArray[np.float64] | None = None
-) -> dict[str, Any]:
-    """What ``reconstruct.html`` shows of ``face``: pictures and words; see :func:`write_report`."""
     reduced = None if face.fine is None else reduce_surface(face.fine, GRID)
     caster = RayCaster(face.base if reduced is None else reduced.mesh)
     views = face_views(face, caster, None if reduced is None else reduced.relief)
@@ -88,29 +78,31 @@ def report_context(
     name = capture.path.name if capture.path is not None else "capture"
     weighted = zip(capture.views, face.landmarks2d.points, face.landmarks3d.weights, strict=True)
     settings = face.settings.model_dump().items()
-    return {
-        "title": f"{name} · mesoface",
-        "name": name,
-        "subtitle": f"{len(capture)} photos, {capture.format} layout, face model {face.fit.model.name}",
-        "facts": _facts(face, evaluation),
-        "warnings": face.warnings,
-        "photos": [
+    text = render(
+        TEMPLATE,
+        title=f"{name} · mesoface",
+        name=name,
+        subtitle=f"{len(capture)} photos, {capture.format} layout, face model {face.fit.model.name}",
+        facts=_facts(face, evaluation),
+        warnings=face.warnings,
+        photos=[
             (view.name, with_landmarks(view.image, points, weights)) for view, points, weights in weighted
         ],
-        "scene": face_view(face, reduced, errors),
-        "views": views,
-        "relief": _relief(face, caster, views),
-        "photo_errors": compared,
-        "photo_note": note,
-        "maps": _maps(face),
+        scene=face_view(face, reduced, errors),
+        views=views,
+        relief=_relief(face, caster, views),
+        photo_errors=compared,
+        photo_note=note,
+        maps=_maps(face),
         **stage_table(face.stages),
-        "scale": f"Millimetres in the capture's own world frame: {face.scale}.",
-        "settings": [(name, str(value)) for name, value in settings if value is not None],
-        "command": "" if capture.path is None else command_line(capture.path, face.settings),
-        "evaluation": None if evaluation is None else _evaluation(face, evaluation, errors),
-        "files": _files(face, errors),
-        "footer": f"mesoface {mesoface.__version__}",
-    }
+        scale=f"Millimetres in the capture's own world frame: {face.scale}.",
+        settings=[(name, str(value)) for name, value in settings if value is not None],
+        command="" if capture.path is None else command_line(capture.path, face.settings),
+        evaluation=None if evaluation is None else _evaluation(face, evaluation, errors),
+        files=_files(face, errors),
+        footer=f"mesoface {mesoface.__version__}",
+    )
+    path.write_text(text, encoding="utf-8")
 
 
 def stage_table(stages: Sequence[Stage]) -> dict[str, Any]:
@@ -123,14 +115,10 @@ def stage_table(stages: Sequence[Stage]) -> dict[str, Any]:
 
 def _files(face: Face, errors: NDArray[np.float64] | None) -> list[tuple[str, str]]:
     """The files beside the report, and what they hold."""
-    has = {
-        None: True,
-        "fine": face.fine is not None,
-        "texture": face.texture is not None,
-        "relief": face.relief is not None,
-        "error": face.fine is not None and errors is not None,
-    }
-    return [(name, what) for name, what, needs in _FILES if has[needs]]
+    made = {None, *(name for name in ("fine", "texture", "relief") if getattr(face, name) is not None)}
+    if face.fine is not None and errors is not None:
+        made.add("error")
+    return [(name, what) for name, what, needs in _FILES if needs in made]
 
 
 def _facts(face: Face, evaluation: Evaluation | None) -> list[tuple[str, str]]:
@@ -160,22 +148,18 @@ def _maps(face: Face) -> list[tuple[str, np.ndarray]]:
         seen, fine.space.valid, "views that see it", limits=(0, max(2, len(face.capture))), colormap="viridis"
     )
     texture = [] if face.texture is None else [("Texture", texture_picture(face.texture))]
+    predicted = []
+    if (relief := face.relief) is not None:
+        limits = symmetric_limits(relief.height, relief.valid)
+        picture = map_picture(relief.height, relief.valid, "predicted relief, mm", limits=limits)
+        predicted = [(f"Predicted relief ({relief.source}), on top of what was measured", picture)]
     return [
         *texture,
         ("Displacement from the base mesh along its smoothed normals", displacement),
-        *_predicted_map(face),
+        *predicted,
         ("Confidence: how well the photos agree", confidence),
         ("How many photos see each place", views),
     ]
-
-
-def _predicted_map(face: Face) -> Figures:
-    relief = face.relief
-    if relief is None:
-        return []
-    limits = symmetric_limits(relief.height, relief.valid)
-    picture = map_picture(relief.height, relief.valid, "predicted relief, mm", limits=limits)
-    return [(f"Predicted relief ({relief.source}), on top of what was measured", picture)]
 
 
 def _relief(face: Face, caster: RayCaster, views: Figures) -> Figures:
@@ -227,3 +211,20 @@ def _evaluation(face: Face, evaluation: Evaluation, errors: NDArray[np.float64] 
         "summary": summary(evaluation),
         "heatmap": as_uint8(picture),
     }
+
+
+def command_line(capture: Path, settings: Settings) -> str:
+    """``mesoface reconstruct`` with every setting that is not the default, ready for a shell.
+
+    Args:
+        capture: the capture's folder.
+        settings: of the result.
+    """
+    words = ["mesoface", "reconstruct", str(capture), "--out", "face"]
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if name in COMPUTING or value == Settings.model_fields[name].default:
+            continue
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        words += [f"--{name.replace('_', '-')}", text]
+    return shlex.join(words)

@@ -9,14 +9,12 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from mesoface.evaluation.heatmap import round_limit
-from mesoface.files.encode import as_uint8
+from mesoface.evaluation.display import round_limit
+from mesoface.files.images import as_uint8
 from mesoface.geometry.mesh import Mesh, unit
-from mesoface.rendering.clay import ReliefMaps
+from mesoface.rendering.clay import ReducedSurface, ReliefMaps, detailed_relief, reduce_surface
 from mesoface.rendering.false_color import colorize, legend_bar
-from mesoface.rendering.page import TEMPLATES, render
-from mesoface.rendering.reduced import ReducedSurface, detailed_relief, reduce_surface
-from mesoface.rendering.turnable import Shading, TurnableSurface, turnable
+from mesoface.rendering.page import TEMPLATES, Shading, TurnableSurface, render, turnable
 from mesoface.surface.fine import vertex_map
 from mesoface.uvd.maps import dilate, fill_outside
 
@@ -47,17 +45,19 @@ def notebook_view(face: Face) -> str:
 
 def face_surfaces(face: Face, reduced: ReducedSurface | None) -> list[TurnableSurface]:
     """The measured surface where there is one (``reduced``), and the base mesh, in the face's own axes."""
-    rotation, center = face.fit.rotation, _center(face)
-    own = ["clay", "normals", *(["texture"] if face.texture is not None else [])]
-    base = face.base.select_faces(face.fit.model.topology.facial) if face.fine is None else face.base
-    surfaces = [TurnableSurface("base mesh", _turned(base, rotation, center), own)]
+    rotation, facial = face.fit.rotation, face.base.select_faces(face.fit.model.topology.facial)
+    own = facial.vertices @ rotation
+    center = rotation @ ((own.min(0) + own.max(0)) / 2)  # of its box along its own axes, mm in the world
+    names = ["clay", "normals", *(["texture"] if face.texture is not None else [])]
+    base = facial if face.fine is None else face.base
+    surfaces = [TurnableSurface("base mesh", _turned(base, rotation, center), names)]
     if reduced is not None:
         mesh = _turned(reduced.mesh, rotation, center)
         relief = _picture(reduced.relief, rotation)
-        surfaces.insert(0, TurnableSurface("measured surface", mesh, [*own, "confidence", "error"], relief))
+        surfaces.insert(0, TurnableSurface("measured surface", mesh, [*names, "confidence", "error"], relief))
         if face.fine is not None and face.relief is not None:
             detailed = _picture(detailed_relief(face.fine, face.relief.height), rotation)
-            surfaces.insert(1, TurnableSurface("with predicted relief", mesh, own, detailed))
+            surfaces.insert(1, TurnableSurface("with predicted relief", mesh, names, detailed))
     return surfaces
 
 
@@ -118,10 +118,3 @@ def _turned(mesh: Mesh, rotation: NDArray[np.float64], center: NDArray[np.float6
     """``mesh`` in the face's axes: x to the subject's left, y up, z out of the face."""
     normals = mesh.vertex_normals() @ rotation
     return Mesh((mesh.vertices - center) @ rotation, mesh.faces, mesh.uv, mesh.uv_faces, normals)
-
-
-def _center(face: Face) -> NDArray[np.float64]:
-    """(3,) middle of the face's box along its own axes, mm in the world."""
-    facial = face.base.select_faces(face.fit.model.topology.facial)
-    own = facial.vertices @ face.fit.rotation
-    return face.fit.rotation @ ((own.min(0) + own.max(0)) / 2)

@@ -14,18 +14,16 @@ import mesoface
 from mesoface.evaluation import Evaluation
 from mesoface.files.maps import write_exr, write_png
 from mesoface.files.meshes import write_obj, write_ply
-from mesoface.results.arrays import write_fit, write_landmarks, write_space
-from mesoface.results.cameras import write_cameras
 from mesoface.results.face import Face
-from mesoface.results.folder import FORMAT
-from mesoface.running.memory import peak_memory_mb
+from mesoface.results.files import FORMAT, write_cameras, write_fit, write_landmarks, write_space
+from mesoface.running.process import peak_memory_mb
 from mesoface.surface.fine import vertex_map
 
 _PACKAGES = ("numpy", "opencv-contrib-python", "torch", "mediapipe", "embreex", "scipy")
 
 
 def write_result(folder: Path, face: Face, errors: NDArray[np.float64] | None = None) -> None:
-    """Write all that :func:`.load.load_face` reads but ``run.json``, which :func:`write_record` writes last.
+    """Write all that :func:`.face.load_face` reads but ``run.json``, which :func:`write_record` writes last.
 
     Args:
         folder: that exists.
@@ -62,43 +60,28 @@ def write_result(folder: Path, face: Face, errors: NDArray[np.float64] | None = 
 def write_record(
     folder: Path, face: Face, evaluation: Evaluation | None = None, detailed: Evaluation | None = None
 ) -> None:
-    """Write ``run.json``; the arguments are :func:`run_record`'s.
+    """Write ``run.json``: versions, settings, views, scale, stages, figures, warnings.
+
+    Args:
+        folder: that exists.
+        face: the result.
+        evaluation: of the measured surface, where the truth is known.
+        detailed: of the same with predicted relief.
 
     Raises:
         OSError: it cannot be written.
     """
-    record = run_record(face, evaluation, detailed)
-    (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def run_record(
-    face: Face, evaluation: Evaluation | None = None, detailed: Evaluation | None = None
-) -> dict[str, object]:
-    """What ``run.json`` holds: versions, settings, views, scale, stages, figures, warnings.
-
-    Args:
-        face: the result.
-        evaluation: of the measured surface, where the truth is known.
-        detailed: of the same with predicted relief.
-    """
-    fine = face.fine
+    fine, capture = face.fine, face.capture
     record: dict[str, object] = {
         "format": FORMAT,
         "mesoface": mesoface.__version__,
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
-        "capture": {
-            "path": str(face.capture.path),
-            "format": face.capture.format,
-            "views": list(face.capture.names),
-        },
+        "capture": {"path": str(capture.path), "format": capture.format, "views": list(capture.names)},
         "settings": face.settings.model_dump(mode="json"),
         "unit": "mm",
         "mm_per_unit": face.scale.mm_per_unit,
-        "scale": {
-            "source": face.scale.source,
-            "relative_uncertainty": face.scale.relative_uncertainty,
-        },
+        "scale": {"source": face.scale.source, "relative_uncertainty": face.scale.relative_uncertainty},
         "face_model": face.fit.model.name,
         "landmarks": {"scheme": face.landmarks2d.scheme, "notes": list(face.landmarks2d.notes)},
         "landmark_error_px": float(np.nanmedian(face.fit.residuals)),
@@ -119,10 +102,7 @@ def run_record(
             "filled": round(float(fine.filled.sum() / max(fine.kept.sum(), 1)), 5),
         }
     if face.texture is not None:
-        record["texture"] = {
-            "size": face.texture.size,
-            "seen": round(float(face.texture.seen.mean()), 5),
-        }
+        record["texture"] = {"size": face.texture.size, "seen": round(float(face.texture.seen.mean()), 5)}
     if face.relief is not None:
         height = face.relief.height[face.relief.valid]
         record["meso"] = {
@@ -135,4 +115,4 @@ def run_record(
         record["evaluation"] = evaluation.to_dict()
     if detailed is not None:
         record["evaluation_detailed"] = detailed.to_dict()
-    return record
+    (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

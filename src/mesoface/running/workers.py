@@ -3,17 +3,20 @@
 Every job gets a fresh process, so its memory is freed afterwards, and a job that the system kills because
 memory runs out is known by name. The processes are forked from a server that has loaded the heavy modules,
 which makes a fresh one cheap; on Windows, which cannot fork, every process loads them.
+
+A folder may be filled by such jobs over several runs, always by the same recipe.
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,8 +27,10 @@ from typing import Any, Generic, TypeVar
 
 import cv2
 
-from mesoface.errors import MesofaceError
+from mesoface.errors import IncompleteError, MesofaceError
+from mesoface.files.atomic import LOCK, atomic_file, locked_folder, remove_leftovers
 from mesoface.running.process import Shared
+from mesoface.running.progress import ProgressCallback, silent
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -35,6 +40,8 @@ _CONTEXT: Any = multiprocessing.get_context(_METHOD)
 # One thread in each process: the processes are what runs in parallel.
 _SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _SECONDS_TO_LEAVE = 10.0  # for a process that has given its answer; threads in native code may hang
+_MOST_NAMED = 5  # failed jobs that the error names with their reason
+_GO_ON = "mend that and run the same command again; the others are kept"
 
 
 class End(StrEnum):
@@ -200,19 +207,149 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+@Shared
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes that are started in the block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+def _single_threaded() -> Iterator[None]:
+    """Environment variables for the processes that are started in the block."""
+    before = {name: os.environ[name] for name in _SINGLE_THREADED if name in os.environ}
+    os.environ.update(_SINGLE_THREADED)
+    yield
+    for name in _SINGLE_THREADED:
+        del os.environ[name]
+    os.environ.update(before)
+
+
+@contextmanager
+def resumable_folder(path: str | Path, manifest: str, recipe: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder that one process at a time fills, by one recipe.
+
+    Unfinished work of writers that were killed is removed at the start and at the end.
+
+    Args:
+        path: the folder; made when it does not exist.
+        manifest: name of the JSON file in it that holds the recipe.
+        recipe: what must be the same in all runs; JSON.
+
+    Raises:
+        MesofaceError: the folder holds other things or results of another recipe, another process is at
+            work in it, or it cannot be written.
+    """
+    wanted = json.loads(json.dumps(recipe))
+    with locked_folder(path) as folder:
+        _check_recipe(folder, manifest, wanted)  # before anything is removed: the folder may be another's
+        remove_leftovers(folder)
+        try:
+            yield folder
+        finally:
+            remove_leftovers(folder)
+
+
+def _check_recipe(path: Path, manifest: str, recipe: dict[str, Any]) -> None:
+    """Write the recipe into a new folder; in an older one it must be the same."""
+    file = path / manifest
+    if not file.exists():
+        if any(entry.name != LOCK for entry in path.iterdir()):
+            raise MesofaceError(
+                f"this folder holds other things: it has no {manifest}", path=path, remedy="name another"
+            )
+        with atomic_file(file) as temporary:
+            temporary.write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
+        return
+    before = read_manifest(file)
+    for name in (*recipe, *before):
+        if before.get(name) != recipe.get(name):
+            raise MesofaceError(
+                f"was made with other settings: {name} {_difference(before.get(name), recipe.get(name))}",
+                path=path,
+                remedy="use the same ones to go on, or name another folder",
+            )
+
+
+def read_manifest(file: Path) -> dict[str, Any]:
+    """The JSON object in a manifest.
+
+    Raises:
+        MesofaceError: it cannot be read, or is no JSON object.
+    """
     try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MesofaceError("cannot be read as JSON", path=file, remedy="name another folder") from error
+    if not isinstance(content, dict):
+        raise MesofaceError("is no JSON object", path=file, remedy="name another folder")
+    return content
 
 
-_single_threaded: Shared[None] = Shared(lambda: _environment(_SINGLE_THREADED))
+def _difference(before: Any, now: Any) -> str:
+    """``was A, now B``, of what differs in them when they are objects."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        name = next(name for name in (*now, *before) if before.get(name) != now.get(name))
+        return f"{name} {_difference(before.get(name), now.get(name))}"
+    return f"was {json.dumps(before)}, now {json.dumps(now)}"
+
+
+def run_all(
+    function: Callable[[Job], Any],
+    jobs: Sequence[Job],
+    *,
+    path: Path,
+    name_of: Callable[[Job], str],
+    kind: str,
+    workers: int,
+    done_before: int = 0,
+    preload: Sequence[str] = (),
+    progress: ProgressCallback = silent,
+) -> list[Any]:
+    """Run every job in a process of its own, and raise one error at the end for those that failed.
+
+    Args:
+        function: of a module; see :func:`mesoface.running.workers.run_jobs`.
+        jobs: those that remain.
+        path: the folder they fill, for the error.
+        name_of: makes a job's name for messages.
+        kind: what the jobs make, for messages: "captures".
+        workers: processes at a time.
+        done_before: jobs done in earlier runs, for the progress.
+        preload: modules that the processes have loaded when they start.
+        progress: called after every job.
+
+    Returns:
+        the results, in order of completion.
+
+    Raises:
+        IncompleteError: some jobs failed; all others were done nevertheless.
+    """
+    total = done_before + len(jobs)
+    label = kind.capitalize()
+    progress(label, done_before, total)
+    results, failed = [], []
+    for number, outcome in enumerate(run_jobs(function, jobs, workers=workers, preload=preload), 1):
+        if outcome.error is None:
+            results.append(outcome.result)
+        else:
+            failed.append(f"{name_of(outcome.job)} ({outcome.error})")
+        progress(label, done_before + number, total)
+    if failed:
+        raise incomplete(failed, total, kind, path=path)
+    return results
+
+
+def incomplete(
+    failed: Sequence[str], total: int, kind: str, *, path: Path, remedy: str = _GO_ON
+) -> IncompleteError:
+    """The error that names some of the jobs that failed.
+
+    Args:
+        failed: the jobs, each with its reason.
+        total: how many jobs there were.
+        kind: what the jobs make, for messages.
+        path: the folder they fill.
+        remedy: what to do about it.
+    """
+    named = sorted(failed)
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    return IncompleteError(
+        f"{len(failed)} of {total} {kind} failed: {'; '.join(named[:_MOST_NAMED])}{more}",
+        path=path,
+        remedy=remedy,
+    )

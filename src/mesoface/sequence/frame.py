@@ -19,7 +19,6 @@ from mesoface.landmarks.triangulation import project_all
 from mesoface.landmarks.types import Landmarks2D, Landmarks3D
 from mesoface.matching.cascade import choose_matcher
 from mesoface.pipeline import (
-    FoundFace,
     Measure,
     choose_measure,
     choose_predictor,
@@ -28,15 +27,14 @@ from mesoface.pipeline import (
     measure_face,
 )
 from mesoface.results.face import Face
+from mesoface.running.process import StageClock
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.stages import StageClock
-from mesoface.sequence.identity import KnownIdentity
-from mesoface.sequence.person import Person
+from mesoface.sequence.person import KnownIdentity, Person
 from mesoface.sequence.state import Track, track_of
 from mesoface.sequence.tracking import SIZE, Tracked, track
-from mesoface.sequence.warm import CarriedRelief, WarmMeasure, facial_masks
+from mesoface.sequence.warm import WarmMeasure, facial_masks
 from mesoface.uvd.maps import sample_map
-from mesoface.uvd.space import Match
+from mesoface.uvd.space import Match, UVDSpace
 
 Array = NDArray[np.float64]
 
@@ -111,15 +109,14 @@ class FrameMeasurer:
             MesofaceError: the capture does not allow it.
         """
         reason, clock = why_afresh, StageClock()
-        warnings: tuple[str, ...] = ()
         if before is not None:
             try:
                 return self._follow(capture, before, clock)
             except _Lost as lost:
                 reason = str(lost)
-                warnings = (f"measured afresh: {reason}",)
         face, matched = self._afresh(capture, clock)
-        face = replace(face, warnings=(*face.warnings, *warnings))
+        if before is not None:
+            face = replace(face, warnings=(*face.warnings, f"measured afresh: {reason}"))
         return Frame(face, track_of(face, matched.space, None), None, reason)
 
     def finish(self, face: Face) -> Face:
@@ -131,23 +128,40 @@ class FrameMeasurer:
         return finish_face(face, self._predictor, progress=self._progress)
 
     def _follow(self, capture: Capture, before: Track, clock: StageClock) -> Frame:
-        person = self._person
-        capture = before.seen_by(capture.in_millimetres(person.scale.mm_per_unit))
+        capture = before.seen_by(capture.in_millimetres(self._person.scale.mm_per_unit))
         with clock.stage("tracking"):
             self._progress("Tracking", 0, 1)
-            space = before.space(self._masks(SIZE))
+            space = UVDSpace(before.position, before.normal, self._masks(SIZE))
             tracked = track(capture.views, before.anchor, space, before.visibility.astype(np.float32))
             _check_track(tracked, before)
-            found = _follow_face(capture, before, tracked, self._known, person, self._settings)
+            found = self._find_again(capture, before, tracked)
             self._progress("Tracking", 1, 1)
         found = replace(found, stages=tuple(clock.stages))
-        relief = CarriedRelief(before.detail.astype(np.float32), before.kept, before.frames)
-        around = WarmMeasure(
-            self._matcher, self._settings.preset, tracked.position, before.normal, self._masks, relief
-        )
-
+        around = WarmMeasure(self._matcher, self._settings.preset, tracked.position, before, self._masks)
         face, matched = self._surface(found, around, before)
         return Frame(face, track_of(face, matched.space, before), tracked.agreement, None)
+
+    def _find_again(self, capture: Capture, before: Track, tracked: Tracked) -> Face:
+        """Move the landmarks with the skin under them, and fit expression and pose to them.
+
+        Args:
+            capture: this frame's photos with the previous frame's cameras, mm.
+            before: the previous frame.
+            tracked: where the skin is now.
+        """
+        person, scheme = self._known, self._person.scheme
+        points = _moved_landmarks(before, tracked, person, scheme)
+        weights = np.where(np.isfinite(points).all(1), before.landmark_weights, 0.0)
+        pixels, _ = project_all(capture.cameras, points)
+        landmarks2d = Landmarks2D(np.where(weights[..., None] > 0, pixels, np.nan), weights, scheme)
+        residuals, distrusted = np.where(weights > 0, 0.0, np.nan), np.zeros(len(capture), bool)
+        landmarks3d = Landmarks3D(points, weights, residuals, distrusted, scheme)
+        fit = person.full(fit_landmarks3d(person, points, scheme=scheme, fix_scale=1.0))
+        fit = replace(fit, residuals=_residuals_px(capture, fit, landmarks2d))
+        scale, settings, notes = self._person.scale, self._settings, tuple(capture.notes)
+        return Face(
+            fit.mesh, None, None, None, fit, capture, landmarks2d, landmarks3d, scale, settings, (), notes
+        )
 
     def _afresh(self, capture: Capture, clock: StageClock) -> tuple[Face, Match]:
         person = self._person
@@ -169,7 +183,7 @@ class FrameMeasurer:
         )
         return self._surface(found, self._measure)
 
-    def _surface(self, found: FoundFace, measure: Measure, before: Track | None = None) -> tuple[Face, Match]:
+    def _surface(self, found: Face, measure: Measure, before: Track | None = None) -> tuple[Face, Match]:
         """The face and the match that it was made of, which must be as good as in the frame ``before``.
 
         Raises:
@@ -222,39 +236,6 @@ def _check_match(matched: Match, before: Track) -> None:
     sure = float(matched.confidence[matched.measured].mean())
     if sure < _LEAST_CONFIDENCE * confidence:
         raise _Lost(f"the photos agree less than before (confidence {sure:.2f}, was {confidence:.2f})")
-
-
-def _follow_face(
-    capture: Capture,
-    before: Track,
-    tracked: Tracked,
-    person: KnownIdentity,
-    of: Person,
-    settings: Settings,
-) -> FoundFace:
-    """Move the landmarks with the skin under them, and fit expression and pose to them.
-
-    Args:
-        capture: this frame's photos with the frame before's cameras, mm.
-        before: the frame before.
-        tracked: where the skin is now.
-        person: the face model with this person's identity.
-        of: the sequence's scale and its landmarks' scheme.
-        settings: of the reconstruction.
-    """
-    scheme = of.scheme
-    points = _moved_landmarks(before, tracked, person, scheme)
-    known = np.isfinite(points).all(1)
-    weights = np.where(known, before.landmark_weights, 0.0)
-    pixels, _ = project_all(capture.cameras, points)
-    pixels = np.where(weights[..., None] > 0, pixels, np.nan)
-    landmarks2d = Landmarks2D(pixels, weights, scheme)
-    residuals = np.where(weights > 0, 0.0, np.nan)
-    distrusted = np.zeros(len(capture), bool)
-    landmarks3d = Landmarks3D(points, weights, residuals, distrusted, scheme)
-    fit = person.full(fit_landmarks3d(person, points, scheme=scheme, fix_scale=1.0))
-    fit = replace(fit, residuals=_residuals_px(capture, fit, landmarks2d))
-    return FoundFace(capture, landmarks2d, landmarks3d, of.scale, fit, settings, (), tuple(capture.notes))
 
 
 def _moved_landmarks(before: Track, tracked: Tracked, person: KnownIdentity, scheme: str) -> Array:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,10 @@ from typing import Any
 from rich.console import Console
 
 import mesoface
+from mesoface.batch.attempt import write_face
 from mesoface.batch.job import BatchOptions, CaptureJob
 from mesoface.batch.ledger import Ledger, open_ledger
-from mesoface.batch.provenance import capture_input, is_current, recipe_of
+from mesoface.batch.provenance import CaptureInput, capture_input, is_current, recipe_of, write_made_from
 from mesoface.batch.summary import CaptureRow
 from mesoface.captures.capture import CaptureSource
 from mesoface.captures.formats import read_source
@@ -22,12 +26,13 @@ from mesoface.captures.load import load_source
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
-from mesoface.files.atomic import atomic_file
-from mesoface.results.folder import read_record
-from mesoface.running.memory import keep_freed_memory
+from mesoface.files.atomic import atomic_file, put_in_place
+from mesoface.files.meshes import read_mesh
+from mesoface.results.face import Face
+from mesoface.results.files import read_record
+from mesoface.running.process import StageClock, keep_freed_memory
 from mesoface.running.progress import ProgressCallback, progress_bars
-from mesoface.running.stages import StageClock
-from mesoface.sequence.frame import FrameMeasurer
+from mesoface.sequence.frame import Frame, FrameMeasurer
 from mesoface.sequence.person import NAME as PERSON
 from mesoface.sequence.person import Person, check_cameras, find_person, read_person
 from mesoface.sequence.state import (
@@ -39,9 +44,9 @@ from mesoface.sequence.state import (
     read_model,
     read_track,
     write_model,
+    write_track,
 )
 from mesoface.sequence.warm import LAST
-from mesoface.sequence.writing import FrameWriter, MeasuredFrame
 
 FORMAT = 1
 """Version of ``sequence.json``."""
@@ -96,13 +101,17 @@ class _Sequence:
         self._model = load_face_model(ledger.settings.face_model)
         self._records: dict[str, FrameRecord] = {}
         self._person = self._find_person()
+        self._pending: tuple[CaptureJob, FrameRecord, Future[None]] | None = None  # being written
 
     def run(self) -> None:
-        """Measure the remaining frames: each is finished and written while the next one is measured."""
+        """Measure the remaining frames: each is finished and written while the next one is measured.
+
+        The next frame needs neither texture, predicted relief nor files of this one.
+        """
         measurer = FrameMeasurer(self._person, self._model, self._ledger.settings)
         before: str | None = None  # the frame that the next one starts from
         track: Track | None = None  # its track, read when it is needed
-        with FrameWriter(measurer.finish, self._written) as writer:
+        with ThreadPoolExecutor(1, "frame-writer") as pool:
             for number, job in enumerate(self._jobs):
                 self._progress("Frames", number, len(self._jobs))
                 kept = self._kept(job, before)
@@ -114,22 +123,31 @@ class _Sequence:
                 try:
                     if before is not None and track is None:
                         track = read_track(self._out / before)
-                    measured = self._measure(job, measurer, before, track)
+                    frame, record, made_of = self._measure(job, measurer, before, track)
                 except MesofaceError as error:
                     self._add(job, None, error)
                     before = track = None
                     continue
-                writer.write(measured)
-                before, track = job.id, measured.frame.track
+                self._settle()  # memory is planned for two faces
+                written = pool.submit(_write, job, frame, record, made_of, measurer.finish)
+                self._pending = job, record, written
+                before, track = job.id, frame.track
+            self._settle()
         self._progress("Frames", len(self._jobs), len(self._jobs))
         self._save()
 
-    def _written(self, measured: MeasuredFrame, error: MesofaceError | None) -> None:
-        """Count a frame that was written, or could not be."""
-        job = measured.job
-        if error is None:
-            self._records[job.id] = measured.record
-        self._add(job, read_record(job.result) if error is None else None, error)
+    def _settle(self) -> None:
+        """Wait for the frame that is being written, if there is one, and count it."""
+        if self._pending is None:
+            return
+        (job, record, written), self._pending = self._pending, None
+        try:
+            written.result()
+        except MesofaceError as error:
+            self._add(job, None, error)
+        else:
+            self._records[job.id] = record
+            self._add(job, read_record(job.result), None)
 
     def _add(self, job: CaptureJob, record: dict[str, Any] | None, error: MesofaceError | None) -> None:
         self._ledger.add(job, record, error)
@@ -178,7 +196,7 @@ class _Sequence:
 
     def _measure(
         self, job: CaptureJob, measurer: FrameMeasurer, before: str | None, track: Track | None
-    ) -> MeasuredFrame:
+    ) -> tuple[Frame, FrameRecord, CaptureInput]:
         made_of = capture_input(job.capture, job.format, job.truth_path)
         clock = StageClock()
         with clock.stage("loading"):
@@ -194,7 +212,7 @@ class _Sequence:
             reason=frame.reason,
             agreement=frame.agreement,
         )
-        return MeasuredFrame(job, frame, record, made_of)
+        return frame, record, made_of
 
     def _reference(self) -> CaptureSource:
         """The frame that has the sequence's cameras."""
@@ -218,3 +236,23 @@ def _check_settings(settings: Settings) -> None:
             "a frame of a sequence starts from the previous surface, which --until base does not measure",
             remedy="leave out --until, or --sequence",
         )
+
+
+def _write(
+    job: CaptureJob, frame: Frame, record: FrameRecord, made_of: CaptureInput, finish: Callable[[Face], Face]
+) -> None:
+    """Finish a measured frame and put its result in its place, whole or not at all."""
+    folder = job.out / f".{job.id}-{secrets.token_hex(6)}"  # a name that leftovers are known by
+    try:
+        truth = None if job.truth_path is None else read_mesh(job.truth_path)
+        write_face(folder, job, finish(frame.face), truth, followed=record.follows is not None)
+        write_track(folder, frame.track)
+        write_model(folder / FRAME, record)
+        write_made_from(folder, job.recipe, made_of)
+        put_in_place(folder, job.result)
+    except OSError as error:
+        raise MesofaceError(
+            f"cannot be written: {error.strerror or error}", path=job.result, remedy="free space"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from mesoface.captures.capture import Capture
 from mesoface.errors import FaceModelError, MesofaceError
@@ -19,7 +18,7 @@ from mesoface.files.npz import read_npz, require
 from mesoface.results.face import Face
 from mesoface.sequence.tracking import SIZE, unroll
 from mesoface.uvd.maps import blur_masked
-from mesoface.uvd.space import FineSurface, UVDSpace
+from mesoface.uvd.space import UVDSpace
 
 FRAME, TRACK = "frame.json", "track.npz"
 REMEDY = "remove the frame's folder and run the same command again"
@@ -65,10 +64,6 @@ class Track:
     kept: NDArray[np.bool_]
     quality: NDArray[np.float64]
 
-    def space(self, valid: NDArray[np.bool_]) -> UVDSpace:
-        """The base surface with the facial mask ``valid`` (SIZE, SIZE)."""
-        return UVDSpace(self.position, self.normal, valid)
-
     def seen_by(self, capture: Capture) -> Capture:
         """The next frame's photos, by this frame's cameras.
 
@@ -92,12 +87,19 @@ def track_of(face: Face, measured: UVDSpace, before: Track | None) -> Track:
             rims of eyes, mouth and mask inwards: a next frame that started there would be pulled in twice.
         before: what this frame started from; None makes it an anchor.
     """
-    assert face.fine is not None
-    views = face.capture.views
-    kept = cv2.resize(face.fine.kept.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    fine, views = face.fine, face.capture.views
+    assert fine is not None
+    kept, *seen = (
+        cv2.resize(each, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+        for each in (fine.kept.astype(np.float32), *fine.visibility)
+    )
     space = _smoothed(measured.resized(SIZE), kept)
-    visibility = _resized(face.fine.visibility)
-    anchor = unroll(views, space, visibility.astype(np.float32)) if before is None else before.anchor
+    visibility = np.stack(seen).astype(np.float16)
+    if before is None:
+        anchor = unroll(views, space, visibility.astype(np.float32))
+        quality = np.array([1 - fine.left_out, float(fine.confidence[fine.kept].mean())])
+    else:
+        anchor, quality = before.anchor, before.quality
     return Track(
         views=np.array(face.capture.names),
         rotations=np.stack([view.camera.R for view in views]),
@@ -110,9 +112,9 @@ def track_of(face: Face, measured: UVDSpace, before: Track | None) -> Track:
         landmarks=face.landmarks3d.points,
         landmark_weights=face.landmarks3d.weights,
         expression=np.asarray(face.fit.expression, np.float64),
-        detail=face.fine.displacement.astype(np.float16),
-        kept=face.fine.kept,
-        quality=_quality(face.fine) if before is None else before.quality,
+        detail=fine.displacement.astype(np.float16),
+        kept=fine.kept,
+        quality=quality,
     )
 
 
@@ -162,13 +164,6 @@ def read_track(folder: Path) -> Track:
     return Track(**values)
 
 
-def _resized(visibility: NDArray[np.float32]) -> NDArray[np.float16]:
-    maps: Sequence[NDArray] = [
-        cv2.resize(seen, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for seen in visibility
-    ]
-    return np.stack(maps).astype(np.float16)
-
-
 def _smoothed(space: UVDSpace, kept: NDArray[np.float32]) -> UVDSpace:
     """The surface without its finest detail; every texel moves along its normal, so it keeps its skin.
 
@@ -180,12 +175,7 @@ def _smoothed(space: UVDSpace, kept: NDArray[np.float32]) -> UVDSpace:
     return replace(space, position=space.displaced(step))
 
 
-def _quality(fine: FineSurface) -> NDArray[np.float64]:
-    """(2,) share of the face that was measured, and the mean confidence there."""
-    return np.array([1 - fine.left_out, float(fine.confidence[fine.kept].mean())])
-
-
-class FrameRecord(BaseModel):
+class FrameRecord(BaseModel, extra="forbid", frozen=True):
     """How a frame was measured: ``frame.json``.
 
     Args:
@@ -194,8 +184,6 @@ class FrameRecord(BaseModel):
         reason: why it was measured afresh, or None.
         agreement: correlation of its skin with the anchor frame's, or None where it was measured afresh.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     frame: str
     follows: str | None

@@ -17,15 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.files.colour import LUMA
+from mesoface.files.images import LUMA
 from mesoface.geometry.mesh import unit
 from mesoface.landmarks.photometric import as_bytes, evened, from_bytes, local_correlation
 from mesoface.landmarks.triangulation import nearest_to_rays
 from mesoface.matching.displacement import fill_by_confidence
 from mesoface.uvd.maps import blur_masked, resize_map
-from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import SEEN
+from mesoface.uvd.visibility import SEEN, resample_photo
 
 Map = NDArray[np.float32]
 Bytes = NDArray[np.uint8]

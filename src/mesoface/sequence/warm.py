@@ -17,12 +17,12 @@ from mesoface.matching.cascade import match
 from mesoface.matching.classical import ClassicalLevel
 from mesoface.matching.matcher import Level, Matcher
 from mesoface.running.progress import ProgressCallback
+from mesoface.sequence.state import Track
 from mesoface.sequence.tracking import SIZE
 from mesoface.surface.fine import smooth_base
-from mesoface.uvd.maps import blur_masked, resize_map
-from mesoface.uvd.photos import pixel_footprint
-from mesoface.uvd.rasterize import rasterize_uv
+from mesoface.uvd.maps import blur_masked, rasterize_uv, resize_map
 from mesoface.uvd.space import Match, UVDSpace, smooth_normals
+from mesoface.uvd.visibility import pixel_footprint
 
 Map = NDArray[np.float32]
 FacialMasks = Callable[[int], NDArray[np.bool_]]
@@ -64,21 +64,6 @@ _CHANGED_MM, _NEIGHBOURHOOD_MM = 0.1, 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class CarriedRelief:
-    """The relief of the frame before, on the same skin.
-
-    Args:
-        detail: (H, H) mm over the base surface.
-        kept: (H, H) where it was measured.
-        frames: how many frames it was measured in.
-    """
-
-    detail: Map
-    kept: NDArray[np.bool_]
-    frames: int
-
-
-@dataclass(frozen=True, eq=False)
 class WarmMeasure:
     """A :data:`mesoface.pipeline.Measure` around a surface that was tracked.
 
@@ -86,27 +71,24 @@ class WarmMeasure:
         matcher: measures each level.
         preset: one of :data:`LAST`.
         position: (SIZE, SIZE, 3) where the skin was found, mm.
-        normal: (SIZE, SIZE, 3) of the frame before.
+        before: the previous frame, with its normals and the relief so far.
         masks: of the face.
-        before: the relief so far.
     """
 
     matcher: Matcher
     preset: str
     position: Map
-    normal: Map
+    before: Track
     masks: FacialMasks
-    before: CarriedRelief
 
     def __call__(
         self, views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
     ) -> Match:
         """Measure; the result has the size of the relief before."""
-        valid = self.masks(SIZE)
-        start = UVDSpace(self.position, self.normal, valid)
-        normal = smooth_normals(self.position, valid, _NORMAL_MM / start.texel_mm, self.normal)
-        start = replace(start, normal=normal)
-        size = len(self.before.kept)
+        valid, before = self.masks(SIZE), self.before
+        start = UVDSpace(self.position, before.normal, valid)
+        normal = smooth_normals(self.position, valid, _NORMAL_MM / start.texel_mm, before.normal)
+        start, size = replace(start, normal=normal), len(before.kept)
         found = match(
             lambda side: start if side == SIZE else start.resized(side, self.masks(side)),
             views,
@@ -116,27 +98,36 @@ class WarmMeasure:
             occluder=base.select_faces(~facial),
             progress=progress,
         )
-        finest = found.space.texel_mm
-        return with_relief(_enlarged(found, self.masks(size)), self.before, finest)
+        enlarged, detail = _enlarged(found, self.masks(size)), before.detail.astype(np.float32)
+        return with_relief(enlarged, detail, before.kept, before.frames, finest_mm=found.space.texel_mm)
 
 
-def with_relief(found: Match, before: CarriedRelief, finest_mm: float) -> Match:
+def with_relief(
+    found: Match, detail: Map, kept: NDArray[np.bool_], frames: int, *, finest_mm: float
+) -> Match:
     """What was measured now, with the relief of the previous frames where this frame cannot resolve it.
 
     Relief below the measured ``finest_mm`` is the previous one; up to twice that, it is the mean over the
     frames, which averages out noise; anything larger is this frame's own. Where relief has changed (a new
     wrinkle), this frame's counts.
+
+    Args:
+        found: what was measured now, (H, H).
+        detail: (H, H) mm, the previous relief on the same skin, over the base surface.
+        kept: (H, H) where it was measured.
+        frames: how many frames it was measured in.
+        finest_mm: texel of the finest level that measured now.
     """
     base = smooth_base(found.space, found.measured)
     now = np.einsum("hwk,hwk->hw", found.space.position - base.position, base.normal)
-    both = found.measured & before.kept
-    difference = np.where(both, before.detail - now, 0).astype(np.float32)
+    both = found.measured & kept
+    difference = np.where(both, detail - now, 0).astype(np.float32)
     texel = found.space.texel_mm
     fine = difference
     if finest_mm > 1.05 * texel:
         fine = blur_masked(difference, both, finest_mm / texel)
     coarse = blur_masked(difference, both, _BAND_TEXELS * finest_mm / texel)
-    frames = min(before.frames, _MEMORY)
+    frames = min(frames, _MEMORY)
     band = (fine - coarse) * (frames / (frames + 1))
     differs = blur_masked((difference - coarse) ** 2, both, _NEIGHBOURHOOD_MM / texel)
     same = both / (1 + differs / _CHANGED_MM**2) ** 2

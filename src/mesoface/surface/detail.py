@@ -16,12 +16,13 @@ from mesoface.uvd.maps import (
     distance_inside,
     erode,
     fill_outside,
+    rasterize_uv,
     resize_map,
+    resize_mask,
     sample_map,
     smooth_step,
     within,
 )
-from mesoface.uvd.rasterize import rasterize_uv
 from mesoface.uvd.space import UVDSpace, surface_normals
 
 MAX_TRIANGLES = 30_000_000
@@ -60,13 +61,10 @@ class FineMaps:
         """The same surface as maps of ``size``²."""
         if size == len(self.measured):
             return self
-        everywhere = np.ones_like(self.measured)
-        measured = resize_map(self.measured.astype(np.float32), everywhere, size) > 0.5
-        position = resize_map(self.position, self.measured, size)
-        displacement = resize_map(self.displacement, self.measured, size)
-        return FineMaps(
-            np.where(measured[..., None], position, 0), np.where(measured, displacement, 0), measured
-        )
+        measured = resize_mask(self.measured, size)
+        position = np.where(measured[..., None], resize_map(self.position, self.measured, size), 0)
+        displacement = np.where(measured, resize_map(self.displacement, self.measured, size), 0)
+        return FineMaps(position, displacement, measured)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +105,7 @@ class DetailMaps:
 
 
 def detail_maps(
-    base: Mesh,
-    facial: NDArray[np.bool_],
-    fine: FineMaps,
-    relief: NDArray[np.float32] | None = None,
+    base: Mesh, facial: NDArray[np.bool_], fine: FineMaps, relief: NDArray[np.float32] | None = None
 ) -> DetailMaps:
     """Continue what was measured over the whole facial region, and put predicted relief on it.
 
@@ -123,12 +118,11 @@ def detail_maps(
     """
     if relief is not None:
         size = max(len(relief), len(fine.measured))
-        fine, relief = fine.resized(size), resize_map(relief, np.ones(relief.shape, bool), size)
+        fine, relief = fine.resized(size), resize_map(relief, None, size)
     ground, parent = split_mesh(base, facial, _GROUND_MM)
     assert ground.uv is not None
     skin = facial[parent]
-    uv_faces = ground.uv_index
-    raster = rasterize_uv(ground.uv, uv_faces[skin], len(fine.measured))
+    raster = rasterize_uv(ground.uv, ground.uv_index[skin], len(fine.measured))
     frame = np.concatenate([ground.vertices, ground.vertex_normals()], 1).astype(np.float32)
     maps = fill_outside(raster.interpolate(frame, ground.faces[skin]), raster.valid)
     under, outward = np.ascontiguousarray(maps[..., :3]), unit(maps[..., 3:])
@@ -178,9 +172,8 @@ def model_topology_mesh(
     if detail is None:
         return mesh, skin
     assert mesh.uv is not None
-    uv_faces = mesh.uv_index
     vertex, first = np.unique(mesh.faces[skin], return_index=True)
-    uv = mesh.uv[uv_faces[skin].ravel()[first]]
+    uv = mesh.uv[mesh.uv_index[skin].ravel()[first]]
     # The measured surface itself inside; towards its rim the base plus what lies between, which fades out.
     texels = _BLEND_MM / detail.texel_mm
     solid = erode(detail.measured, int(np.ceil(texels)))

@@ -16,8 +16,16 @@ from scipy.sparse.linalg import spsolve
 
 from mesoface.geometry.mesh import Mesh, compact
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.uvd.maps import blur_masked, dilate, erode, fill_outside, sample_map
-from mesoface.uvd.rasterize import grid_faces, texel_centers
+from mesoface.uvd.maps import (
+    blur_masked,
+    dilate,
+    erode,
+    fill_outside,
+    grid_faces,
+    sample_map,
+    texel_centers,
+    uv_to_pixels,
+)
 from mesoface.uvd.space import Match, UVDSpace, smooth_normals, surface_normals
 
 # A hole in the measured region up to this area is closed by interpolation.
@@ -57,8 +65,7 @@ def clean_coverage(match: Match) -> Coverage:
     holes = valid & ~solid
     count, labels, stats, _ = cv2.connectedComponentsWithStats(holes.astype(np.uint8), connectivity=4)
     # A hole that touches the outer rim of the mask is the end of the measured region, not a hole in it.
-    rim = ~valid | _border(valid.shape)
-    outside = _largest_parts(rim, share=0.5)
+    outside = _largest_parts(np.pad(~valid[1:-1, 1:-1], 1, constant_values=True), share=0.5)
     touching = np.unique(labels[dilate(outside, 1) & holes])
     small = stats[:, cv2.CC_STAT_AREA] * texel**2 <= _FILL_MM2
     small[touching] = False
@@ -108,17 +115,10 @@ def vertex_map(mesh: Mesh, values: NDArray, size: int) -> NDArray[np.float32]:
     """
     if mesh.uv is None:
         raise ValueError("the mesh has no UVs")
-    column = np.rint(mesh.uv[:, 0] * size - 0.5).astype(np.int64)
-    row = np.rint((1 - mesh.uv[:, 1]) * size - 0.5).astype(np.int64)
+    column, row = np.rint(uv_to_pixels(mesh.uv, size)).astype(np.int64).T
     out = np.full((size, size, *values.shape[1:]), np.nan, np.float32)
     out[row, column] = values
     return out
-
-
-def _border(shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    border = np.ones(shape, bool)
-    border[1:-1, 1:-1] = False
-    return border
 
 
 def _largest_parts(mask: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
@@ -139,10 +139,8 @@ def smooth_base(space: UVDSpace, kept: NDArray[np.bool_], smooth_mm: float = 3.0
     This is the surface that ``base.obj`` follows and that D is written relative to.
     """
     sigma = smooth_mm / space.texel_mm
-    position = np.where(kept[..., None], blur_masked(space.position, kept, sigma), space.position)
-    position = fill_outside(position, kept)
-    normal = smooth_normals(position, kept, sigma, space.normal)
-    return replace(space, position=position, normal=normal)
+    position = fill_outside(blur_masked(space.position, kept, sigma), kept)
+    return replace(space, position=position, normal=smooth_normals(position, kept, sigma, space.normal))
 
 
 def conform_base(base: Mesh, facial: NDArray[np.bool_], space: UVDSpace, kept: NDArray[np.bool_]) -> Mesh:
@@ -157,9 +155,7 @@ def conform_base(base: Mesh, facial: NDArray[np.bool_], space: UVDSpace, kept: N
         kept: (H, H) measured texels.
     """
     assert base.uv is not None
-    uv_faces = base.uv_index
-    vertex = base.faces[facial].ravel()
-    uv = base.uv[uv_faces[facial].ravel()]
+    vertex, uv = base.faces[facial].ravel(), base.uv[base.uv_index[facial].ravel()]
     # Not the rim itself: beyond it positions are continued as constants, which a sample there would mix in.
     known = sample_map(kept.astype(np.float32), uv) > 0.99
     vertex, uv = vertex[known], uv[known]
@@ -193,8 +189,7 @@ def extend_smoothly(
     out = values.copy()
     if free.any() and fixed.any():
         right = -laplacian[free][:, fixed] @ values[fixed]
-        solution = spsolve(laplacian[free][:, free].tocsc(), right)
-        out[free] = solution.reshape(-1, 3)
+        out[free] = spsolve(laplacian[free][:, free].tocsc(), right).reshape(-1, 3)
     return out
 
 
@@ -225,8 +220,6 @@ def measure_displacement(
     inwards = _OVERLAP_MM - caster.distances(origin + _OVERLAP_MM * normal, -normal, reach)
     nearest = np.where(np.abs(inwards) <= np.abs(outwards), inwards, outwards)
     met = np.abs(nearest) < reach_mm
-    displacement = np.zeros(valid.shape, np.float32)
-    found = np.zeros(valid.shape, bool)
-    displacement[valid] = np.where(met, nearest, 0)
-    found[valid] = met
+    displacement, found = np.zeros(valid.shape, np.float32), np.zeros(valid.shape, bool)
+    displacement[valid], found[valid] = np.where(met, nearest, 0), met
     return displacement, found

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
 from mesoface.geometry.mesh import Mesh
-from mesoface.running.memory import available_memory_mb
+from mesoface.running.process import available_memory_mb
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.texture import Texture
-from mesoface.texture.photo import enlarge_rows, face_photo, look_up, pixel_map
-from mesoface.texture.plan import TexturePlan, plan_texture
+from mesoface.texture.plan import TexturePlan, enlarge_rows, face_photo, look_up, pixel_map, plan_texture
 from mesoface.texture.weights import find_skin
 from mesoface.uvd.space import FineSurface
 
@@ -44,8 +43,12 @@ def paint(plan: TexturePlan, size: int, *, threads: int = 2, progress: ProgressC
     points = space.position[space.valid]
     out = np.empty((size, size, 3), np.float32)
     bands = [range(start, min(start + _BAND, size)) for start in range(0, size, _BAND)]
+
+    def paint_color(rows: range) -> None:
+        out[rows.start : rows.stop] = enlarge_rows(plan.color, rows, size)
+
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda rows: _paint_color(out, plan, rows), bands))
+        list(pool.map(paint_color, bands))
         for v, view in enumerate(plan.views):
             progress("Texture", v, len(plan.views))
             photo, camera = face_photo(view, points, space.texel_mm * space.size / size)
@@ -53,11 +56,6 @@ def paint(plan: TexturePlan, size: int, *, threads: int = 2, progress: ProgressC
             list(pool.map(add, bands))
     progress("Texture", len(plan.views), len(plan.views))
     return np.clip(out, 0, 1, out=out)
-
-
-def _paint_color(out: Map, plan: TexturePlan, rows: range) -> None:
-    """Colour without detail into ``rows`` of ``out``."""
-    out[rows.start : rows.stop] = enlarge_rows(plan.color, rows, len(out))
 
 
 def _add_detail(out: Map, plan: TexturePlan, v: int, photo: Map, pixels: Map, rows: range) -> None:
@@ -107,9 +105,8 @@ def bake_texture(
 
     The paper takes the mean of the photos, weighted by the cosine to the camera. Here photos count where ray
     casting finds that they see the texel, their gains are solved first, and colour and detail are blended
-    separately after
-    Burt and Adelson (A multiresolution spline, ACM TOG 1983): colour over wide transitions, so that no seam
-    is left, detail nearly from the best photo, so that nothing blurs.
+    separately after Burt and Adelson (A multiresolution spline, ACM TOG 1983): colour over wide transitions,
+    so that no seam is left, detail nearly from the best photo, so that nothing blurs.
 
     Args:
         fine: the measured surface.
@@ -126,7 +123,6 @@ def bake_texture(
     progress("Texture", 0, len(views))
     plan = plan_texture(find_skin(fine, base), views, occluder)
     color = paint(plan, size, threads=threads, progress=progress)
-    valid = plan.skin.space.valid.astype("float32")
-    everything = range(size)
-    seen = (enlarge_rows(plan.seen, everything, size) > 0.5) & (enlarge_rows(valid, everything, size) > 0.5)
-    return Texture(color, seen)
+    valid = plan.skin.space.valid.astype(np.float32)
+    shown, skin = (enlarge_rows(values, range(size), size) > 0.5 for values in (plan.seen, valid))
+    return Texture(color, shown & skin)

@@ -1,6 +1,7 @@
 """Everything about a texture that does not need its resolution: which photo counts how much, and where.
 
-What the photos agree on decides: gains between the cameras, and which photo is wrong where.
+What the photos agree on decides: gains between the cameras, and which photo is wrong where. Also the photos
+themselves, as sharp as the texture can use, laid onto the UV square.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
+from mesoface.captures.load import read_full_size
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
-from mesoface.texture.photo import face_photo, look_up, pixel_map
-from mesoface.texture.weights import Skin, ViewWeights, weigh_views
+from mesoface.texture.weights import Skin, weigh_views
 from mesoface.uvd.maps import blur_masked, fill_outside
+from mesoface.uvd.visibility import pixel_footprint, resample_photo
 
 Array = NDArray[np.float64]
+Map = NDArray[np.float32]
 
 # Outside of these a channel is clipped or mostly noise, and does not depend on exposure.
 _DARK, _BRIGHT = 0.03, 0.97
@@ -129,8 +133,6 @@ def find_agreement(colors: NDArray, weights: NDArray) -> ColorAgreement:
     return ColorAgreement(factor**clear, clear)
 
 
-Maps = NDArray[np.float32]
-
 # Side of the maps of colour without detail, texels.
 _COLOR_SIZE = 384
 # Where colour ends and detail begins: standard deviation of the Gaussian between them, mm.
@@ -160,10 +162,10 @@ class TexturePlan:
     skin: Skin
     views: tuple[View, ...]
     gains: NDArray[np.float32]
-    color: Maps
-    smooth: Maps
-    detail: Maps
-    seen: Maps
+    color: Map
+    smooth: Map
+    detail: Map
+    seen: Map
 
 
 def plan_texture(skin: Skin, views: Sequence[View], occluder: Mesh | None = None) -> TexturePlan:
@@ -174,64 +176,131 @@ def plan_texture(skin: Skin, views: Sequence[View], occluder: Mesh | None = None
         views: V photos, V ≥ 1.
         occluder: further surface that hides the face, or None.
     """
-    weights = weigh_views(skin, views, occluder)
+    color_weight, detail_weight = weigh_views(skin, views, occluder)
     coarse = skin.resized(min(_COLOR_SIZE, skin.space.size))
     size, texel_mm = coarse.space.size, coarse.space.texel_mm
-    visible = _resize(weights.color, size) * coarse.space.valid
+    visible = _resize(color_weight, size) * coarse.space.valid
     colors = np.stack([_lay_out(coarse, view) for view in views])
     gains = solve_gains(_thin(colors), _thin(visible)).astype(np.float32)
     colors *= gains[:, None, None]
     smooth = np.stack([blur_masked(c, w, _SPLIT_MM / texel_mm) for c, w in zip(colors, visible, strict=True)])
     agreement = find_agreement(smooth, visible)
     sharpness = _sharpness(colors - smooth, visible, _SHARP_MM / texel_mm)
-    detail = _share_detail(weights, agreement, sharpness)
+    detail = _share_detail(color_weight, detail_weight, agreement, sharpness)
     color = _mean(smooth, visible * agreement.factor)
     return TexturePlan(skin, tuple(views), gains, color, smooth, detail, detail.sum(0))
 
 
-def _mean(colors: Maps, weights: Maps) -> Maps:
+def _mean(colors: Map, weights: Map) -> Map:
     """(H, W, 3) weighted mean of (V, H, W, 3), continued where there is no weight."""
     total = weights.sum(0)
     mean = np.einsum("vhw,vhwc->hwc", weights, colors) / np.maximum(total, 1e-9)[..., None]
     return fill_outside(mean, total > _LEAST)
 
 
-def _share_detail(weights: ViewWeights, agreement: ColorAgreement, sharpness: NDArray[np.float32]) -> Maps:
+def _share_detail(
+    color_weight: Map, detail_weight: Map, agreement: ColorAgreement, sharpness: NDArray[np.float32]
+) -> Map:
     """(V, R, R) each photo's share of the detail; their sum falls from 1 to 0 where none sees anything."""
-    size = weights.detail.shape[1]
+    size = detail_weight.shape[1]
     # Where photos contradict each other (strands of hair) the best of them is no better than their mean.
     clear = _resize(agreement.clear[None], size)[0]
-    shown = weights.detail**clear * weights.color ** (1 - clear)
+    shown = detail_weight**clear * color_weight ** (1 - clear)
     shown *= _resize(agreement.factor, size) * sharpness[:, None, None]
     total = shown.sum(0)
     typical = float(total[total > 0].mean()) if total.any() else 1.0
     return shown / (total + _FAINT * typical)
 
 
-def _lay_out(skin: Skin, view: View) -> Maps:
+def _lay_out(skin: Skin, view: View) -> Map:
     """(G, G, 3) a photo on the UV square."""
     space = skin.space
     pixels, camera = face_photo(view, space.position[space.valid], space.texel_mm)
     return np.clip(look_up(pixels, pixel_map(space.position, camera)), 0, 1)
 
 
-def _sharpness(detail: Maps, weights: Maps, sigma: float) -> NDArray[np.float32]:
+def _sharpness(detail: Map, weights: Map, sigma: float) -> NDArray[np.float32]:
     """(V,) how much detail a photo shows against the others on the same skin; 1 in the mean."""
     squared = np.einsum("vhwc,vhwc->vhw", detail, detail) / 3
-    energy = np.stack(
-        [blur_masked(d, w > 0, 4 * sigma) for d, w in zip(squared, weights, strict=True)],
-    )
+    energy = np.stack([blur_masked(d, w > 0, 4 * sigma) for d, w in zip(squared, weights, strict=True)])
     logs = np.log(np.maximum(_thin(energy), 1e-6)) / 2
     offsets = solve_offsets(logs, _thin(weights), 0.3)
     return np.clip(np.exp(offsets), 1 / _SHARPEST, _SHARPEST).astype(np.float32)
 
 
-def _thin(maps: Maps) -> Maps:
+def _thin(maps: Map) -> Map:
     """(V, S, S[, C]) → (V, N[, C]): one texel in nine, plenty for one number a photo."""
     thinned = maps[:, 1::3, 1::3]
     return thinned.reshape(len(maps), -1, *maps.shape[3:])
 
 
-def _resize(maps: Maps, size: int) -> Maps:
+def _resize(maps: Map, size: int) -> Map:
     """(V, S, S) → (V, size, size)."""
     return np.stack([cv2.resize(m, (size, size), interpolation=cv2.INTER_LINEAR) for m in maps])
+
+
+# Pixels a texel: with fewer, foreshortened texels would lose detail.
+_OVERSAMPLE = 1.5
+
+
+def face_photo(view: View, points: NDArray, texel_mm: float) -> tuple[NDArray[np.float32], Camera]:
+    """A view's pixels around the face, no finer than the texture.
+
+    Where the file holds more pixels than the view was loaded with, and the texture can show them, it is
+    decoded again; the lens then stays in the camera, so that pixels are interpolated only once.
+
+    Args:
+        view: the photo.
+        points: (N, 3) the face, mm.
+        texel_mm: of the texture.
+
+    Returns:
+        (h, w, 3) float32 RGB in [0, 1], not smaller than the face, and the camera of these pixels.
+
+    Raises:
+        CaptureError: the file is no longer what it was when it was loaded.
+    """
+    center = points.mean(0)
+    pixels: NDArray = view.image
+    camera, brightest = view.camera, 1.0
+    footprint = pixel_footprint([view], center)[0]
+    if view.full_size is not None and footprint * _OVERSAMPLE > texel_mm:
+        full = view.full_size.camera
+        camera = Camera(full.K, view.camera.R, view.camera.t, full.width, full.height, full.lens)
+        pixels = read_full_size(view.full_size)[0]
+        brightest = float(np.iinfo(pixels.dtype).max)
+        footprint *= view.camera.K[0, 0] / full.K[0, 0]
+    oversample = min(_OVERSAMPLE, texel_mm / footprint)  # never enlarged: look_up interpolates well
+    cut, camera = resample_photo(pixels, camera, points, texel_mm, oversample, reach_mm=2.0)
+    return cut / np.float32(brightest), camera
+
+
+def pixel_map(position: Map, camera: Camera) -> Map:
+    """(S, S, 2) where the points of a position map (S, S, 3) lie in the photo, pixels; far off if nowhere."""
+    pixels, _ = camera.project(position)
+    return np.nan_to_num(pixels, nan=-1e6).clip(-1e6, 1e6).astype(np.float32)
+
+
+def enlarge_rows(values: Map, rows: range, size: int) -> Map:
+    """Rows of a square map enlarged to ``size``², linearly, texel centres at half-integers.
+
+    Args:
+        values: (S, S) or (S, S, C).
+        rows: which rows of the enlarged map.
+        size: its side.
+
+    Returns:
+        (len(rows), size[, C]).
+    """
+    old = len(values)
+    at = np.clip((np.arange(rows.start, rows.stop) + 0.5) * (old / size) - 0.5, 0, old - 1)
+    above = np.floor(at).astype(int)
+    below = np.minimum(above + 1, old - 1)
+    share = (at - above).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+    band = values[above] * (1 - share) + values[below] * share
+    return cv2.resize(band, (size, len(rows)), interpolation=cv2.INTER_LINEAR)
+
+
+def look_up(photo: Map, pixels: Map) -> Map:
+    """Colours of a photo (h, w, 3) at (H, W, 2) pixels, bicubic; beyond its edge the edge's."""
+    return cv2.remap(photo, pixels, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

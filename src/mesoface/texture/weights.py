@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.uvd.maps import dilate, erode, fill_outside, resize_map, within
-from mesoface.uvd.rasterize import grid_faces, rasterize_uv
+from mesoface.uvd.maps import dilate, erode, fill_outside, rasterize_uv, resize_mask, within
 from mesoface.uvd.space import FineSurface, UVDSpace, smooth_normals
 
 # Reach of the normals' smoothing: a photo's weight follows the form, not the pores.
@@ -37,14 +36,9 @@ class Skin:
     space: UVDSpace
     covered: NDArray[np.bool_]
 
-    def mesh(self) -> Mesh:
-        """The surface as triangles, for ray casting."""
-        return Mesh(self.space.position.reshape(-1, 3).astype(np.float64), grid_faces(self.space.valid))
-
     def resized(self, size: int) -> Skin:
         """The same at another resolution."""
-        covered = resize_map(self.covered.astype(np.float32), np.ones_like(self.covered), size) > 0.5
-        return Skin(self.space.resized(size), covered)
+        return Skin(self.space.resized(size), resize_mask(self.covered, size))
 
 
 def find_skin(fine: FineSurface, base: Mesh) -> Skin:
@@ -96,34 +90,25 @@ _MIXED_TEXELS = 1.5
 _MIXED_PX, _FADE_PX = 1.0, 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class ViewWeights:
-    """The weight of each of V photos at each texel; not normalised.
-
-    Args:
-        color: (V, R, R) for colour without detail: changes slowly from photo to photo.
-        detail: (V, R, R) for detail: also by how many pixels the photo has of the texel.
-    """
-
-    color: Maps
-    detail: Maps
-
-
-def weigh_views(skin: Skin, views: Sequence[View], occluder: Mesh | None = None) -> ViewWeights:
+def weigh_views(skin: Skin, views: Sequence[View], occluder: Mesh | None = None) -> tuple[Maps, Maps]:
     """Visibility by ray casting against the surface itself, and what follows from the geometry.
 
     Args:
         skin: the surface, of any resolution; rays are cast at ``RAY_SIZE``.
         views: V photos.
         occluder: further surface that hides the face (ears, neck), or None.
+
+    Returns:
+        two weights of each photo, (V, R, R), not normalised: for colour without detail, which changes slowly
+        from photo to photo, and for detail, also by how many pixels the photo has of the texel.
     """
     skin = skin.resized(min(RAY_SIZE, skin.space.size))
-    casters = [(RayCaster(skin.mesh()), _TOLERANCE_MM)]
+    casters = [(RayCaster(skin.space.mesh()), _TOLERANCE_MM)]
     if occluder is not None:
         casters.append((RayCaster(occluder), _FITTED_TOLERANCE_MM))
     pairs = [_weigh_view(skin, view, casters) for view in views]
     color, detail = (np.stack(maps) for maps in zip(*pairs, strict=True))
-    return ViewWeights(color, detail)
+    return color, detail
 
 
 def _weigh_view(skin: Skin, view: View, casters: _Casters) -> tuple[Maps, Maps]:
@@ -185,9 +170,7 @@ def _to_outline(view: View, skin: Skin, footprint: float) -> NDArray[np.float64]
     distance = np.zeros(len(pixels))
     if known.any():
         cell = skin.space.texel_mm / footprint
-        x, y = (
-            np.rint((pixels[known] - pixels[known].min(0)) / cell).astype(int) + 2
-        ).T  # two empty cells around
+        x, y = np.rint((pixels[known] - pixels[known].min(0)) / cell).astype(int).T + 2  # two empty cells
         grid = np.zeros((y.max() + 3, x.max() + 3), np.uint8)
         grid[y, x] = 1
         grid = cv2.morphologyEx(grid, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))

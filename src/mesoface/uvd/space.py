@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh, unit
-from mesoface.uvd.maps import blur_masked, erode, fill_outside, resize_map
-from mesoface.uvd.rasterize import rasterize_uv
+from mesoface.uvd.maps import (
+    blur_masked,
+    erode,
+    fill_outside,
+    grid_faces,
+    rasterize_uv,
+    resize_map,
+    resize_mask,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +58,13 @@ class UVDSpace:
 
     def resized(self, size: int, valid: NDArray[np.bool_] | None = None) -> UVDSpace:
         """The same surface at another resolution, with ``valid`` as its mask (default: resized too)."""
-        if valid is None:
-            valid = resize_map(self.valid.astype(np.float32), np.ones_like(self.valid), size) > 0.5
-        everywhere = np.ones_like(self.valid)
-        position = resize_map(self.position, everywhere, size)
-        normal = unit(resize_map(self.normal, everywhere, size))
-        return UVDSpace(position, normal, valid)
+        valid = resize_mask(self.valid, size) if valid is None else valid
+        position, normal = (resize_map(values, None, size) for values in (self.position, self.normal))
+        return UVDSpace(position, unit(normal), valid)
+
+    def mesh(self) -> Mesh:
+        """The surface as triangles, a vertex a texel, for ray casting."""
+        return Mesh(self.position.reshape(-1, 3).astype(np.float64), grid_faces(self.valid))
 
     def recentred(self, displacement: NDArray, valid: NDArray[np.bool_], smooth_mm: float) -> UVDSpace:
         """A UVD space whose zero is this one's ``displacement``: new positions, new smoothed normals.
@@ -66,10 +74,9 @@ class UVDSpace:
             valid: (H, H) where it can be trusted; elsewhere it is continued from there.
             smooth_mm: standard deviation of the normals' smoothing.
         """
-        position = self.displaced(fill_outside(displacement, valid))
-        moved = replace(self, position=position)
+        moved = replace(self, position=self.displaced(fill_outside(displacement, valid)))
         sigma = smooth_mm / moved.texel_mm
-        return replace(moved, normal=smooth_normals(position, self.valid, sigma, self.normal))
+        return replace(moved, normal=smooth_normals(moved.position, self.valid, sigma, self.normal))
 
 
 def build_uvd_space(mesh: Mesh, facial: NDArray[np.bool_], size: int, *, smooth_mm: float = 3.0) -> UVDSpace:
@@ -106,18 +113,14 @@ def rasterize_base(mesh: Mesh, facial: NDArray[np.bool_], size: int) -> UVDSpace
     raster = rasterize_uv(mesh.uv, mesh.uv_index[facial], size)
     if not raster.valid.any():
         raise ValueError("no facial face of the base mesh covers a texel")
-    position, normal = (
-        fill_outside(raster.interpolate(values, mesh.faces[facial]), raster.valid)
-        for values in (mesh.vertices, mesh.vertex_normals())
-    )
+    known = (raster.interpolate(v, mesh.faces[facial]) for v in (mesh.vertices, mesh.vertex_normals()))
+    position, normal = (fill_outside(values, raster.valid) for values in known)
     return UVDSpace(position, normal, raster.valid)
 
 
 def surface_normals(position: NDArray, outward: NDArray) -> NDArray[np.float32]:
     """(H, W, 3) unit normals of a position map by central differences, turned towards ``outward``."""
-    du = np.gradient(position, axis=1)
-    dv = np.gradient(position, axis=0)
-    normal = unit(np.cross(du, -dv))
+    normal = unit(np.cross(np.gradient(position, axis=1), -np.gradient(position, axis=0)))
     flip = np.einsum("hwc,hwc->hw", normal, outward) < 0
     normal[flip] *= -1
     return np.where((np.abs(normal).sum(-1) > 0)[..., None], normal, outward).astype(np.float32)
@@ -156,7 +159,7 @@ class Match:
     views: tuple[View, ...]
     visibility: NDArray[np.float32]
     used: tuple[int, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

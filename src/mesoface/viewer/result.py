@@ -1,4 +1,4 @@
-"""What the viewer shows of a result folder."""
+"""What the viewer shows of a result folder: its surfaces, their shadings, its photos."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -13,17 +14,25 @@ from numpy.typing import NDArray
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import GroundTruth
-from mesoface.files.encode import as_uint8
+from mesoface.evaluation.display import round_limit
+from mesoface.export.glb import GlbBuilder, to_power_of_two
+from mesoface.files.images import as_uint8, decode_srgb, jpeg
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
-from mesoface.results.cameras import RunCameras, load_photos
-from mesoface.results.load import SavedFace, load_face, texels_of
+from mesoface.rendering.clay import CLAY
+from mesoface.rendering.false_color import colorize, legend_bar
+from mesoface.results.face import SavedFace, load_face, texels_of
+from mesoface.results.files import RunCameras, load_photos
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import sample_map
 
 RGB = NDArray[np.uint8]
 
 _LARGEST_PHOTO = 1280
+ShadingName = Literal["clay", "normals", "texture", "confidence", "error"]
+UNIT = 0.001
+"""A millimetre in the viewer's unit, the metre, whose near and far planes suit a face and its cameras."""
+_LARGEST_TEXTURE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +106,10 @@ def read_result(
         if measured is not None and mesh.uv is not None:
             confidence = sample_map(measured.confidence, mesh.uv)
         if truth_surface is not None:
-            errors = _distances(mesh, truth_surface)
-        elif name == "fine":
-            errors = _measured_errors(face, mesh)
+            deviation = truth_surface.deviation(mesh.vertices)
+            errors = np.where(deviation.counted, np.abs(deviation.signed), np.nan)
+        elif name == "fine" and face.errors is not None:  # those that the run measured
+            errors = face.errors[texels_of(mesh, len(face.errors))].astype(np.float64)
         surfaces[name] = ViewedSurface(mesh, confidence, errors)
     progress("Surfaces", len(meshes), len(meshes))
     notes = [] if face.texture is not None else ["no texture: the run did not make one"]
@@ -122,27 +132,74 @@ def _photos(
             raise
         return {}, [f"cameras without photos: {error}; --capture names the folder where they are now"]
     photos, notes = {}, []
-    for view, known in zip(views, cameras.views, strict=True):
+    for view, name in zip(views, cameras.views, strict=True):
         if view is None:
-            notes.append(
-                f"the photo of view {known.name} is no longer the one that was used: it is not shown"
-            )
+            notes.append(f"the photo of view {name} is no longer the one that was used: it is not shown")
             continue
         scale = min(1.0, _LARGEST_PHOTO / max(view.camera.width, view.camera.height))
         small = cv2.resize(view.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        photos[view.name] = as_uint8(small)
+        photos[name] = as_uint8(small)
     return photos, notes
 
 
-def _distances(mesh: Mesh, truth: GroundTruth) -> NDArray[np.float64]:
-    """(N,) distances of the vertices to the truth, NaN where they do not count."""
-    deviation = truth.deviation(mesh.vertices)
-    return np.where(deviation.counted, np.abs(deviation.signed), np.nan)
+def shadings(result: ViewedResult, surface: ViewedSurface) -> list[ShadingName]:
+    """The shadings that ``surface`` has."""
+    names: list[ShadingName] = ["clay", "normals"]
+    if result.texture is not None and surface.mesh.uv is not None:
+        names.append("texture")
+    if surface.confidence is not None:
+        names.append("confidence")
+    if surface.errors is not None:
+        names.append("error")
+    return names
 
 
-def _measured_errors(face: SavedFace, mesh: Mesh) -> NDArray[np.float64] | None:
-    """(N,) errors that the run measured at the vertices of the fine mesh, where it knew the truth."""
-    if face.errors is None:
-        return None
-    row, column = texels_of(mesh, len(face.errors))
-    return face.errors[row, column].astype(np.float64)
+def shaded_glb(result: ViewedResult, surface: ViewedSurface, shading: ShadingName) -> bytes:
+    """``surface`` as a binary glTF file, in metres in the capture's world axes.
+
+    Normals and texture are unlit; clay and false colours are lit.
+    """
+    mesh, glb = surface.mesh, GlbBuilder()
+    attributes = {
+        "POSITION": glb.add_attribute(mesh.vertices * UNIT, bounds=True),
+        "NORMAL": glb.add_attribute(mesh.vertex_normals()),
+    }
+    surface_color: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.75}
+    material: dict[str, Any] = {"pbrMetallicRoughness": surface_color, "doubleSided": True}
+    if shading in ("normals", "texture"):
+        material["extensions"] = {"KHR_materials_unlit": {}}
+        glb.document["extensionsUsed"] = ["KHR_materials_unlit"]
+    if shading == "texture":
+        assert result.texture is not None
+        assert mesh.uv is not None
+        attributes["TEXCOORD_0"] = glb.add_uv(mesh.uv)
+        image = glb.add_texture(
+            jpeg(to_power_of_two(result.texture, _LARGEST_TEXTURE)), "image/jpeg", "texture"
+        )
+        surface_color["baseColorTexture"] = {"index": image}
+    elif shading == "clay":
+        surface_color["baseColorFactor"] = [*(decode_srgb(np.array(CLAY))).tolist(), 1.0]
+    else:
+        attributes["COLOR_0"] = glb.add_attribute(decode_srgb(_colors(result, surface, shading)))
+    glb.show("face", attributes, glb.add_indices(mesh.faces), material)
+    return glb.encode()
+
+
+def legend(surface: ViewedSurface, shading: ShadingName) -> RGB | None:
+    """The colour bar of a false colour, None of the others."""
+    if shading == "confidence":
+        return legend_bar((0.0, 1.0), "1: the photos agree", "viridis")
+    if shading == "error" and surface.errors is not None:
+        return legend_bar((0.0, round_limit(surface.errors)), "distance to the truth, mm")
+    return None
+
+
+def _colors(result: ViewedResult, surface: ViewedSurface, shading: ShadingName) -> NDArray[np.float64]:
+    """(N, 3) sRGB in [0, 1] at the vertices."""
+    if shading == "normals":
+        return surface.mesh.vertex_normals() @ result.face.fit.rotation * 0.5 + 0.5
+    if shading == "confidence":
+        assert surface.confidence is not None
+        return colorize(surface.confidence, (0, 1), "viridis")
+    assert surface.errors is not None
+    return colorize(surface.errors, (0, round_limit(surface.errors)))

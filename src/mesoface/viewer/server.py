@@ -10,18 +10,11 @@ from functools import partial
 import numpy as np
 import viser
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import unit
-from mesoface.viewer.cameras import (
-    covering_field_of_view,
-    field_of_view,
-    frustum_scale,
-    photo_plane,
-    quaternion,
-)
-from mesoface.viewer.result import RGB, ViewedResult
-from mesoface.viewer.shading import UNIT, ShadingName, legend, shaded_glb, shadings
+from mesoface.viewer.result import RGB, UNIT, ShadingName, ViewedResult, legend, shaded_glb, shadings
 
 Array = NDArray[np.float64]
 
@@ -47,7 +40,7 @@ class Viewer:
 
     def __init__(self, result: ViewedResult, *, host: str = "127.0.0.1", port: int = 8080):
         self._result = result
-        self._cameras = {view.name: view.camera.scaled_world(UNIT) for view in result.face.cameras.views}
+        self._cameras = {name: c.scaled_world(UNIT) for name, c in result.face.cameras.views.items()}
         self._lock = threading.Lock()  # viser calls back from many threads
         self._photo: viser.ImageHandle | None = None
         name = (result.face.cameras.capture or result.face.folder).name
@@ -189,7 +182,7 @@ class Viewer:
         for name, camera in self._cameras.items():
             photo = self._result.photos.get(name)
             frustum = self.server.scene.add_camera_frustum(
-                f"/cameras/{_path(name)}",
+                f"/cameras/{name.replace('/', '_')}",  # a slash would be a step of the scene's path
                 fov=field_of_view(camera),
                 aspect=camera.width / camera.height,
                 scale=frustum_scale(camera, 0.2 * distance),
@@ -226,15 +219,15 @@ class Viewer:
                 return
             camera = self._cameras[name]
             depth = 0.5 * float(camera.to_camera(self.center)[2])
-            plane = photo_plane(camera, depth)
+            center, width, height = photo_plane(camera, depth)
             alpha = np.full((*photo.shape[:2], 1), round(255 * strength), np.uint8)
             self._photo = self.server.scene.add_image(
                 "/photo",
                 np.concatenate([photo, alpha], -1),
-                plane.width,
-                plane.height,
+                width,
+                height,
                 wxyz=quaternion(camera),
-                position=plane.center,
+                position=center,
                 cast_shadow=False,
                 receive_shadow=False,
             )
@@ -255,11 +248,47 @@ def _thumbnail(photo: RGB) -> RGB:
     return np.ascontiguousarray(photo[::step, ::step])
 
 
-def _path(name: str) -> str:
-    """A view's name as one step of a scene path."""
-    return name.replace("/", "_")
-
-
 def _plain(text: str) -> str:
     """Text with Markdown's special characters escaped."""
     return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>()#+-.!|" else letter for letter in text)
+
+
+def quaternion(camera: Camera) -> Array:
+    """(4,) w, x, y, z: camera axes (x right, y down, z forward) → world."""
+    return np.roll(Rotation.from_matrix(camera.R.T).as_quat(), 1)
+
+
+def photo_plane(camera: Camera, depth: float) -> tuple[Array, float, float]:
+    """Where a photo covers its camera's field of view: (3,) the plane's centre, its width and height.
+
+    It is at ``depth`` along the optical axis, in the unit of ``depth`` and the camera. The principal point
+    need not be the photo's middle.
+    """
+    fx, fy = camera.K[0, 0], camera.K[1, 1]
+    middle = np.array([(camera.width - 1) / 2, (camera.height - 1) / 2])
+    center = camera.unproject(middle, np.array(depth))
+    return center, camera.width / fx * depth, camera.height / fy * depth
+
+
+def field_of_view(camera: Camera) -> float:
+    """Vertical, radians: of a frustum drawn for the photo."""
+    return float(2 * np.arctan2(camera.height / 2, camera.K[1, 1]))
+
+
+def frustum_scale(camera: Camera, depth: float) -> float:
+    """The ``scale`` that makes viser's frustum ``depth`` long: viser keeps its volume, not its length."""
+    half_height = np.tan(field_of_view(camera) / 2)
+    half_width = half_height * camera.width / camera.height
+    return float(depth * np.cbrt(half_width * half_height / 3))
+
+
+def covering_field_of_view(camera: Camera, aspect: float) -> float:
+    """Vertical, radians: of a window of ``aspect`` (width / height) that shows the whole photo.
+
+    The window looks along the optical axis, so the farther of two opposite edges sets the size.
+    """
+    fx, fy = camera.K[0, 0], camera.K[1, 1]
+    cx, cy = camera.K[0, 2] + 0.5, camera.K[1, 2] + 0.5
+    half_width = max(cx, camera.width - cx) / fx
+    half_height = max(cy, camera.height - cy) / fy
+    return float(2 * np.arctan(max(half_height, half_width / aspect)))

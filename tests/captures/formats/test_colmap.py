@@ -12,7 +12,7 @@ from PIL import Image
 from mesoface.captures.formats import colmap, read_source
 from mesoface.captures.formats.colmap import intrinsics
 from mesoface.captures.formats.lenses import ColmapLens
-from mesoface.geometry.lens import OpenCVLens
+from mesoface.geometry.camera import OpenCVLens
 from tests.captures.conftest import edit
 
 MODELS = {

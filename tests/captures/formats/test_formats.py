@@ -9,7 +9,7 @@ from mesoface.captures.formats import FORMATS, WRITERS, read_source
 from mesoface.captures.formats.files import inside, read_xml, unique_names
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens, Unsupported
 from mesoface.errors import CaptureError
-from mesoface.geometry.lens import OpenCVLens
+from mesoface.geometry.camera import OpenCVLens
 
 
 def test_an_empty_folder_is_refused_with_what_was_looked_for(tmp_path, assert_refused):

@@ -6,7 +6,7 @@ import pytest
 
 from mesoface.captures.formats import read_source
 from mesoface.captures.formats.lenses import ColmapLens
-from mesoface.geometry.lens import OpenCVLens
+from mesoface.geometry.camera import OpenCVLens
 from tests.captures.conftest import edit
 
 SENSOR = 23.5  # mm

@@ -10,7 +10,7 @@ import mesoface
 from mesoface.captures.capture import ViewSource
 from mesoface.captures.formats import plain, read_source
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens
-from mesoface.geometry.lens import OpenCVLens
+from mesoface.geometry.camera import OpenCVLens
 from tests.captures.conftest import edit
 
 LENSES = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +13,16 @@ from mesoface.captures.formats import facescape
 from mesoface.captures.load import read_full_size
 from mesoface.errors import IncompleteError
 from mesoface.files.meshes import read_mesh, write_ply
-from mesoface.geometry.camera import Camera
 from mesoface.lab.facescape.generate import write_published
-from mesoface.lab.facescape.layout import SCALES, SPLITS, CaptureId, PreparedFolder
-from mesoface.lab.facescape.metadata import Alignment, write_scales, write_splits
+from mesoface.lab.facescape.layout import (
+    SCALES,
+    SPLITS,
+    Alignment,
+    CaptureId,
+    PreparedFolder,
+    write_scales,
+    write_splits,
+)
 from mesoface.lab.facescape.prepare import prepare
 from mesoface.lab.facescape.settings import PrepareSettings
 
@@ -28,29 +33,22 @@ WORLD = Alignment(37.5, TURN, np.array([5.0, -80.0, 9.0]))
 SETTINGS = PrepareSettings(views=5, longest_side=480)
 
 
-def in_world(cameras: Sequence[Camera]) -> list[Camera]:
-    """Cameras of a world in millimetres in that of :data:`WORLD`."""
-    return [
-        camera.moved(WORLD.R.T, -WORLD.R.T @ WORLD.t).scaled_world(1 / WORLD.mm_per_unit)
-        for camera in cameras
-    ]
-
-
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory, sample_capture: Path) -> Path:
     """FaceScape as it is unpacked, with ``Rt_scale_dict.json`` and ``id.json``."""
     root = tmp_path_factory.mktemp("facescape") / "published"
     views = facescape.read(sample_capture).views
     photos = [np.asarray(read_full_size(view)[0], np.uint8) for view in views]
-    cameras = in_world([view.camera for view in views])
+    cameras = [
+        view.camera.moved(WORLD.R.T, -WORLD.R.T @ WORLD.t).scaled_world(1 / WORLD.mm_per_unit)
+        for view in views
+    ]
     good = root / "1" / "1_neutral"
     good.mkdir(parents=True)
     write_published(good, photos, cameras)
     scan = read_mesh(sample_capture / "gt.ply")
-    write_ply(
-        good.with_suffix(".ply"),
-        scan.with_vertices((scan.vertices - WORLD.t) @ WORLD.R / WORLD.mm_per_unit),
-    )
+    scan = scan.with_vertices((scan.vertices - WORLD.t) @ WORLD.R / WORLD.mm_per_unit)
+    write_ply(good.with_suffix(".ply"), scan)
     for name in ("2/1_neutral", "2/2_smile", "3/1_neutral"):
         (root / name).mkdir(parents=True)
     (root / "2" / "1_neutral" / "params.json").write_text('{"0_K": ')

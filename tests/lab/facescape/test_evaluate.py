@@ -15,8 +15,7 @@ from mesoface.face_models.scale import ScaleEstimate
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.facescape.evaluate import evaluate_split
-from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
-from mesoface.lab.facescape.metadata import Alignment, write_scales, write_splits
+from mesoface.lab.facescape.layout import Alignment, CaptureId, PreparedFolder, write_scales, write_splits
 from tests.faces import made_face, written
 from tests.rendering.test_page import assert_sealed
 

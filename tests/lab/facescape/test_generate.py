@@ -61,8 +61,7 @@ def test_impossible_numbers_are_refused(wrong: dict):
 
 
 def test_another_data_sets_folder_is_refused(tmp_path: Path):
-    (tmp_path / "generated.json").write_text(
-        json.dumps({"format": "mesoface generated FaceScape", "seed": 1})
-    )
+    recipe = {"format": "mesoface generated FaceScape", "seed": 1}
+    (tmp_path / "generated.json").write_text(json.dumps(recipe))
     with pytest.raises(MesofaceError, match="was made with other settings"):
         generate(tmp_path, GeneratorSettings(people=1, expressions=1))

@@ -13,15 +13,12 @@ from mesoface.captures.lists import read_capture_list
 from mesoface.captures.load import load_capture
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.files.meshes import read_mesh
-from mesoface.lab.facescape.layout import CaptureId
-from mesoface.lab.facescape.maps import read_map
-from mesoface.lab.facescape.metadata import Scales, Selection, read_splits
+from mesoface.lab.facescape.layout import CaptureId, Scales, Selection, read_splits
 from mesoface.lab.facescape.prepare import prepare
 from mesoface.lab.facescape.settings import PrepareSettings
+from tests.lab.facescape.conftest import GOOD, SETTINGS
 from tests.rendering.test_page import assert_sealed
 
-GOOD = CaptureId(1, 1)
-SETTINGS = PrepareSettings(views=5, longest_side=480)
 MM_PER_UNIT = 37.5
 
 
@@ -55,8 +52,8 @@ def test_the_scan_is_beside_the_photos_and_the_base_near_it(prepared, published:
 
 
 def test_maps_lead_to_the_scan(prepared):
-    position, normal = (read_map(prepared.folder, kind, "eval", GOOD) for kind in ("pos_map", "norm_map"))
-    displacement = read_map(prepared.folder, "mv_map", "eval", GOOD)
+    kinds = ("pos_map", "norm_map", "mv_map")
+    position, normal, displacement = (np.load(prepared.folder.map(kind, "eval", GOOD)) for kind in kinds)
     known = displacement != 0
     assert known.mean() > 0.4
     there = (position + normal * displacement[..., None])[known][::40]
@@ -79,12 +76,8 @@ def test_every_failure_has_its_reason_and_stopped_no_other(prepared):
     assert prepared.error.exit_code == 3
     assert "3 of 4 captures failed" in prepared.error.message
     table = rows(prepared.folder)
-    assert {key: row["status"] for key, row in table.items()} == {
-        "001_01": "prepared",
-        "002_01": "failed",
-        "002_02": "failed",
-        "003_01": "failed",
-    }
+    status = {key: row["status"] for key, row in table.items()}
+    assert status == {"001_01": "prepared", **dict.fromkeys(("002_01", "002_02", "003_01"), "failed")}
     assert "is not JSON" in table["002_01"]["notes"]
     assert "no scale for person 2, expression 2" in table["002_02"]["notes"]
     assert "usable views" in table["003_01"]["notes"]

@@ -9,8 +9,7 @@ import pytest
 
 from mesoface.captures.load import load_capture
 from mesoface.lab.synthesis.cameras import defocus, expose, make_rig, miscalibrate, noise_strength
-from mesoface.lab.synthesis.capture import photograph
-from mesoface.lab.synthesis.folder import write_capture
+from mesoface.lab.synthesis.capture import photograph, write_capture
 from mesoface.lab.synthesis.settings import SynthesisSettings
 
 TINY = {"views": 3, "width": 96, "height": 144, "detail_mm": 5.0, "supersample": 1}
@@ -50,9 +49,8 @@ def test_photos_are_taken_by_the_true_cameras_and_the_others_written_down(tmp_pa
 
 @pytest.mark.parametrize("levels", [0.5, 2.0, 8.0])
 def test_noise_of_a_mid_grey_is_as_asked(levels: float) -> None:
-    settings = SynthesisSettings(
-        noise=noise_strength(levels), exposure_jitter=0, white_balance_jitter=0, views=2
-    )
+    noise = noise_strength(levels)
+    settings = SynthesisSettings(noise=noise, exposure_jitter=0, white_balance_jitter=0, views=2)
     photo = expose(np.full((200, 200, 3), 0.18, np.float32), 1.0, settings, np.random.default_rng(0))
     assert photo.astype(float).std() == pytest.approx(np.hypot(levels, 1 / np.sqrt(12)), rel=0.06)
 

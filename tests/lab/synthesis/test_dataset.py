@@ -109,12 +109,8 @@ def copy(dataset: Path, tmp_path: Path) -> Path:
 
 
 def test_captures_are_complete_and_differ(dataset: Path) -> None:
-    assert sorted(path.name for path in dataset.iterdir()) == [
-        "000000",
-        "000001",
-        "README.md",
-        "dataset.json",
-    ]
+    names = ["000000", "000001", "README.md", "dataset.json"]
+    assert sorted(path.name for path in dataset.iterdir()) == names
     for folder in sorted(dataset.glob("0*")):
         assert {path.name for path in folder.iterdir()} >= FILES
         assert len(load_capture(folder)) >= 2
@@ -199,8 +195,7 @@ def test_a_capture_that_fails_is_named_and_the_others_are_made(tmp_path: Path) -
 
 SCRIPT = """
 import sys
-from mesoface.lab.synthesis.dataset import make_dataset
-from mesoface.lab.synthesis.dataset import DatasetRanges
+from mesoface.lab.synthesis.dataset import DatasetRanges, make_dataset
 if __name__ == "__main__":
     ranges = DatasetRanges(views=(2, 3), longest_side=(100, 140), detail_mm=(4.0, 5.0))
     make_dataset(sys.argv[1], count=2, workers=2, seed=5, ranges=ranges)

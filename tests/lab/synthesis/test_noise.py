@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.synthesis.noise import cell_distances, scatter, solid_noise
+from mesoface.lab.synthesis.anatomy import cell_distances, scatter, solid_noise
 
 
 @pytest.mark.parametrize("octaves", [1, 3])

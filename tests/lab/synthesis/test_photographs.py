@@ -1,4 +1,4 @@
-"""The photos show the true surface, through the cameras that come with them."""
+"""The photos show the true surface, through the cameras that come with them; smaller truths stand for it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import trimesh
 from scipy.ndimage import map_coordinates
 
 from mesoface.geometry.camera import Camera, OpenCVLens, look_at
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
+from mesoface.geometry.subdivision import split_long_edges
 from mesoface.lab.synthesis.cameras import ray_grid
 from mesoface.lab.synthesis.capture import SyntheticCapture, photograph
+from mesoface.lab.synthesis.head import CoarseFace, coarse_truth
 from mesoface.lab.synthesis.settings import SynthesisSettings
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> SyntheticCapture:
+    settings = SynthesisSettings(views=4, width=400, height=600, detail_mm=1.5)
+    return photograph(seed=3, model="generic", settings=settings)
 
 
 def sample(photo: np.ndarray, camera: Camera, points: np.ndarray) -> np.ndarray:
@@ -55,11 +64,7 @@ def disagreement(synthetic: SyntheticCapture, offset: float) -> float:
     hits = caster.cast(start.reshape(-1, 3), np.repeat(-normals, len(patch), 0))
     depth = hits.distance.reshape(len(picked), -1)
     smooth = np.isfinite(depth).all(1) & (np.abs(depth - 5) < 3).all(1)
-    points = (
-        start
-        - np.where(smooth[:, None], depth, 5.0)[..., None] * normals[:, None]
-        + offset * normals[:, None]
-    )
+    points = start + (offset - np.where(smooth[:, None], depth, 5.0))[..., None] * normals[:, None]
     scores = []
     for i in range(len(synthetic.cameras) - 1):
         both = smooth.copy()
@@ -136,11 +141,8 @@ def test_quick_rays_are_the_cameras_own() -> None:
 
 
 def test_number_of_views_does_not_change_the_head(synthetic: SyntheticCapture) -> None:
-    other = photograph(
-        seed=3,
-        model="generic",
-        settings=SynthesisSettings(views=2, width=64, height=96, detail_mm=1.5, supersample=1),
-    )
+    settings = SynthesisSettings(views=2, width=64, height=96, detail_mm=1.5, supersample=1)
+    other = photograph(seed=3, model="generic", settings=settings)
     np.testing.assert_array_equal(other.truth.vertices, synthetic.truth.vertices)
 
 
@@ -165,9 +167,45 @@ def test_detector_finds_the_face_in_every_view(
 ) -> None:
     from mesoface.landmarks import MediapipeDetector
 
-    made = synthetic
+    made, settings = synthetic, synthetic.subject.settings
     if model == "ict":
-        made = photograph(
-            seed=5, model=str(shared("ict/ict_facekit_mm.npz")), settings=synthetic.subject.settings
-        )
+        made = photograph(seed=5, model=str(shared("ict/ict_facekit_mm.npz")), settings=settings)
     assert MediapipeDetector().detect(made.undistorted()).found.all()
+
+
+def test_fit_is_better_than_sampling() -> None:
+    ball = trimesh.creation.icosphere(3, 10.0)
+    everywhere = np.ones(len(ball.faces), bool)
+    vertices, faces, _, rounds = split_long_edges(ball.vertices, ball.faces, everywhere, 0.5)
+    bumpy = vertices * (1 + 0.004 * np.sin(3 * vertices).sum(1, keepdims=True))
+    coarse = CoarseFace(ball.faces, len(ball.vertices), rounds)
+    fitted, error = coarse_truth(coarse, Mesh(bumpy, faces), np.ones(len(faces), bool))
+    np.testing.assert_array_equal(fitted.faces, ball.faces)
+    sampled = bumpy[: len(ball.vertices)]
+    assert np.linalg.norm(fitted.vertices - sampled, axis=1).max() < 0.3  # it is the same surface
+    chords = sampled
+    for ends in rounds:
+        chords = np.concatenate([chords, chords[ends].mean(1)])
+    of_sampling = np.abs(((bumpy - chords) * Mesh(bumpy, faces).vertex_normals()).sum(1))
+    assert error.mean() < 0.9 * of_sampling.mean()
+
+
+def test_surface_that_the_coarse_mesh_can_follow_is_met_exactly() -> None:
+    ball = trimesh.creation.icosphere(2, 10.0)
+    flat = np.column_stack([ball.vertices[:, :2], np.zeros(len(ball.vertices))])
+    keep = ball.vertices[ball.faces].mean(1)[:, 2] > 0
+    vertices, faces, parent, rounds = split_long_edges(flat, ball.faces, keep, 0.7)
+    tilted = vertices @ np.diag([1, 1, 1]) + vertices[:, :1] * [0, 0, 0.3]
+    coarse = CoarseFace(ball.faces[keep], len(flat), rounds)
+    fitted, error = coarse_truth(coarse, Mesh(tilted, faces), keep[parent])
+    assert error.max() < 1e-6
+    np.testing.assert_allclose(fitted.vertices[:, 2], 0.3 * fitted.vertices[:, 0], atol=1e-6)
+
+
+def test_small_truth_lies_on_the_photographed_face(synthetic: SyntheticCapture) -> None:
+    settings = SynthesisSettings(views=2, width=64, height=96, detail_mm=1.5, truth_mm=3.0)
+    made = photograph(seed=3, settings=settings)
+    assert len(made.truth.vertices) < 0.5 * len(synthetic.truth.vertices)
+    assert 0 < made.truth_error.mean() < 0.06
+    area = made.truth.face_areas().sum()
+    assert abs(area / synthetic.truth.face_areas().sum() - 1) < 0.03

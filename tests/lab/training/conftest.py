@@ -19,11 +19,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mesoface.lab.training import run
+from mesoface.lab.training import pack, run
 from mesoface.lab.training.config import MatchingConfig, ReliefConfig, RunConfig, check_config
+from mesoface.lab.training.pack import write_shard
 from mesoface.lab.training.relief import recipe as relief_recipe
 from mesoface.lab.training.relief.pool import PoolFile, SquarePool, write_file
-from mesoface.lab.training.relief.skin import SkinSquare
+from mesoface.lab.training.relief.skin import Square
 from mesoface.lab.training.run import train
 from mesoface.lab.training.tile import write_tiles
 from mesoface.relief.inputs import CHANNELS, high_pass
@@ -49,12 +50,24 @@ def toy_training(toy, monkeypatch) -> None:
 
 
 @pytest.fixture
+def pack_by_five(toy, tmp_path) -> Callable[..., Path]:
+    """``pack_by_five(tiles)`` → a folder of packed tiles, in their order, five in a shard."""
+
+    def write(tiles: Sequence[Any]) -> Path:
+        for number, start in enumerate(range(0, len(tiles), 5)):
+            write_shard(tmp_path / "packed" / f"{number:06d}.safetensors", tiles[start : start + 5])
+        manifest = {"format": pack._FORMAT, "tiles": len(tiles)}
+        (tmp_path / "packed" / "stream.json").write_text(json.dumps(manifest))
+        return tmp_path / "packed"
+
+    return write
+
+
+@pytest.fixture
 def values(toy, tmp_path) -> Callable[..., dict[str, Any]]:
     """``values(steps=…)`` → a configuration as plain values: two shards to train on, one to validate on."""
-    write_tiles(tmp_path / "tiles" / "0.npz", [toy.make_toy_tile(seed) for seed in range(3)])
-    write_tiles(tmp_path / "tiles" / "1.npz", [toy.make_toy_tile(seed) for seed in range(3, 5)])
-    write_tiles(tmp_path / "unseen" / "0.npz", [toy.make_toy_tile(seed) for seed in range(10, 13)])
-
+    for shard, seeds in (("tiles/0", range(3)), ("tiles/1", range(3, 5)), ("unseen/0", range(10, 13))):
+        write_tiles(tmp_path / f"{shard}.npz", map(toy.make_toy_tile, seeds))
     unseen = [{"kind": "tiles", "folder": str(tmp_path / "unseen")}]
 
     def make(every: int = 3, **changed: Any) -> dict[str, Any]:
@@ -73,7 +86,7 @@ def values(toy, tmp_path) -> Callable[..., dict[str, Any]]:
     return make
 
 
-def easy_squares(seed: int, count: int) -> list[SkinSquare]:
+def easy_squares(seed: int, count: int) -> list[Square]:
     """Squares whose relief is an input of the network: it stands in the channel of measured form."""
     rng = np.random.default_rng(seed)
     squares = []
@@ -85,7 +98,7 @@ def easy_squares(seed: int, count: int) -> list[SkinSquare]:
         maps = np.zeros((CHANNELS, SQUARE, SQUARE), np.float32)
         maps[7], maps[-1] = 5 * relief, valid
         color = np.repeat(0.5 + relief[..., None], 3, 2).clip(0, 1)
-        squares.append(SkinSquare(maps, relief, valid, color))
+        squares.append(Square(maps, relief, valid, color))
     return squares
 
 
@@ -195,6 +208,23 @@ def on_loss(monkeypatch) -> Callable[[Callable[[int, Any], Any]], None]:
     return hook
 
 
+@pytest.fixture(scope="session")
+def a_few_steps() -> Callable[..., list[float]]:
+    """``a_few_steps(recipe, tile, optimizer)`` → the losses of 25 steps on one tile."""
+
+    def train_on(recipe: Any, tile: Any, optimizer: Any) -> list[float]:
+        losses = []
+        for _ in range(25):
+            loss, _ = recipe.loss(tile, np.random.default_rng(0))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        return losses
+
+    return train_on
+
+
 @pytest.fixture
 def start(toy: ModuleType, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
     """``start(values, pause=…)`` → the toy's training in processes of their own; stderr goes to a file."""
@@ -205,12 +235,8 @@ def start(toy: ModuleType, tmp_path) -> Iterator[Callable[..., subprocess.Popen]
         file.write_text(json.dumps(values))
         command = [sys.executable, toy.__file__, str(file), str(pause)]
         with (tmp_path / f"stderr{len(started)}").open("w") as stderr:
-            process = subprocess.Popen(
-                command,
-                stderr=stderr,
-                start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1", **more},
-            )
+            env = {**os.environ, "OMP_NUM_THREADS": "1", **more}
+            process = subprocess.Popen(command, stderr=stderr, start_new_session=True, env=env)
         started.append(process)
         return process
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mesoface.files.checkpoints import WeightsError
+from mesoface.files.weights import WeightsError
 from mesoface.lab.training.checkpoint import (
     Header,
     checkpoints,
@@ -21,7 +21,7 @@ from mesoface.lab.training.checkpoint import (
     save_tensors,
 )
 from mesoface.lab.training.config import TrainingError
-from mesoface.lab.training.log import Averages, Log, Table
+from mesoface.lab.training.log import Log, Table
 
 
 def make(width: int = 4) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -155,13 +155,11 @@ def test_columns_of_another_version_are_refused(tmp_path):
         Table(tmp_path / "log.csv", 6).add(7, {"cost": 1.0})
 
 
-def test_averages_are_of_the_steps_since_the_last():
-    means = Averages()
-    means.add({"loss": 1.0})
-    means.add({"loss": 2.0})
-    assert means.take() == {"loss": 1.5}
-    means.add({"loss": 5.0})
-    assert means.take() == {"loss": 5.0}
+def test_a_row_of_the_log_has_the_means_of_its_steps(tmp_path):
+    log = Log(tmp_path, 0, 100, tensorboard=False, console=Console(file=io.StringIO()))
+    log.training(2, [{"loss": 1.0}, {"loss": 2.0}], 7.0)
+    log.training(3, [{"loss": 5.0}], 9.0)
+    assert (tmp_path / "log.csv").read_text().splitlines() == ["step,loss,seconds", "2,1.5,7", "3,5,9"]
 
 
 def test_a_validation_is_a_line_and_a_row(tmp_path):

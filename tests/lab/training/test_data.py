@@ -11,7 +11,7 @@ import pytest
 from mesoface.errors import MesofaceError
 from mesoface.lab.training import data
 from mesoface.lab.training.config import PatchSource, TileSource, TrainingError
-from mesoface.lab.training.data import PatchPool, ShardedTiles, TileSamples, load_samples, validation_tiles
+from mesoface.lab.training.data import PatchPool, ShardedTiles, TileSamples, validation_tiles
 from mesoface.lab.training.tile import write_tiles
 
 
@@ -68,18 +68,18 @@ def test_weights_of_sources_are_kept(folder, toy, tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_loaders_keep_the_order(folder, workers):
-    samples = TileSamples([TileSource(kind="tiles", folder=folder)], 1, disturbed)
-    loaded = [tile.truth for tile in load_samples(samples, [4, 0, 9], workers)]
+    samples = TileSamples([TileSource(kind="tiles", folder=folder)], 1, disturbed, workers=workers)
+    loaded = [tile.truth for tile in samples.load([4, 0, 9])]
     assert all(np.array_equal(a, samples[k].truth) for a, k in zip(loaded, [4, 0, 9], strict=True))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_shard_is_named_also_by_a_loader_process(folder, workers):
-    samples = TileSamples([TileSource(kind="tiles", folder=folder)], 1, as_it_is)
+    samples = TileSamples([TileSource(kind="tiles", folder=folder)], 1, as_it_is, workers=workers)
     for shard in folder.iterdir():
         shard.write_bytes(shard.read_bytes()[:500])
     with pytest.raises(MesofaceError, match=r"[ab]\.npz: is not a shard of tiles") as caught:
-        list(load_samples(samples, [0], workers))
+        list(samples.load([0]))
     assert "\n" not in str(caught.value)
     assert not multiprocessing.active_children(), "a worker outlives the error"
 
@@ -132,10 +132,7 @@ def test_a_patch_is_what_the_generator_makes(tmp_path):
 
 def test_validation_tiles_are_spread_over_the_sources(folder, toy, tmp_path):
     write_tiles(tmp_path / "other" / "a.npz", [toy.make_toy_tile(9, texel_mm=2.0)])
-    sources = [
-        TileSource(kind="tiles", folder=folder),
-        TileSource(kind="tiles", folder=tmp_path / "other"),
-    ]
+    sources = [TileSource(kind="tiles", folder=folder), TileSource(kind="tiles", folder=tmp_path / "other")]
     told = []
     tiles = validation_tiles(sources, 4, lambda *report: told.append(report))
     assert [tile.texel_mm for tile in tiles] == [0.5, 0.5, 2.0]

@@ -18,8 +18,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from mesoface.files.checkpoints import WeightsError
-from mesoface.files.weights import load_network
+from mesoface.files.weights import WeightsError, load_network
+from mesoface.lab.training.checkpoint import locked
 from mesoface.lab.training.config import (
     MatchingConfig,
     OptimizerSettings,
@@ -27,9 +27,7 @@ from mesoface.lab.training.config import (
     TrainingError,
     check_config,
 )
-from mesoface.lab.training.loop import learning_rate
-from mesoface.lab.training.resume import locked
-from mesoface.lab.training.run import train
+from mesoface.lab.training.run import learning_rate, train
 from mesoface.lab.training.tile import read_tiles
 from mesoface.lab.training.validation import WeightAverage
 from mesoface.relief.network import RELIEF_GENERATOR

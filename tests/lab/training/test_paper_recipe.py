@@ -10,19 +10,22 @@ import torch
 from torch import nn
 
 from mesoface.errors import MesofaceError
-from mesoface.files.cards import WeightsCard
+from mesoface.files.weights import WeightsCard
 from mesoface.lab.training.checkpoint import save_tensors
 from mesoface.lab.training.config import MatchingConfig, RegularizerConfig, check_config
 from mesoface.lab.training.paper_recipe import (
     SIGMA,
+    TEXEL_MM,
     MatchingRecipe,
     RegularizerRecipe,
+    as_in_photos,
+    at_texels,
     costs_of,
     draw_points,
     paper_recipe,
+    scene_of,
     visible_steps,
 )
-from mesoface.lab.training.paper_tiles import TEXEL_MM, as_in_photos, at_texels, scene_of
 from mesoface.lab.training.patches import patch_tile
 from mesoface.matching.paper import STEP_MM, ImplicitFunction, Regularizer
 from mesoface.matching.paper.network import project
@@ -157,19 +160,13 @@ def test_prediction_is_in_the_tiles_own_millimetres(plane, tile):
     np.testing.assert_allclose(score, 1, atol=1e-3)
 
 
-def test_the_regularizer_learns_to_read_the_volume(plane):
+def test_the_regularizer_learns_to_read_the_volume(plane, a_few_steps):
     """From scores without preference to the peak that the costs have, in a few steps on one tile."""
     torch.manual_seed(0)
     recipe = RegularizerRecipe(Regularizer(), augment=False, function=Oracle(0.8))
     flat = plane(0.8)
     optimizer = torch.optim.Adam(recipe.network.parameters(), 0.05)
-    losses = []
-    for _ in range(25):
-        loss, _ = recipe.loss(flat, np.random.default_rng(0))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
+    losses = a_few_steps(recipe, flat, optimizer)
     assert losses[-1] < 0.3 * losses[0]
     assert recipe.function.scale.grad is None, "the implicit function stays"
     recipe.network.eval()

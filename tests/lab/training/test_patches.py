@@ -16,12 +16,11 @@ from mesoface.geometry.ray_casting import RayCaster
 from mesoface.lab.training.patches import SkinPatch, draw_patch, patch_tile
 from mesoface.lab.training.patches.fields import hairs, spots, waves, wrinkles
 from mesoface.lab.training.patches.patch import draw_space, middle_of, moved, true_displacement
-from mesoface.lab.training.patches.photo import first_hits
-from mesoface.lab.training.patches.rig import draw_directions, draw_pose
+from mesoface.lab.training.patches.photo import draw_directions, draw_pose, first_hits
 from mesoface.lab.training.patches.surface import Bend, HeightField, draw_scale, draw_surface
 from mesoface.matching.displacement import find_peak
 from mesoface.matching.ncc import choose_pairs, ncc_scores, prepare_image
-from mesoface.uvd.rasterize import grid_faces
+from mesoface.uvd.maps import grid_faces
 from mesoface.uvd.space import UVDSpace
 from mesoface.uvd.visibility import cast_visibility
 
@@ -34,13 +33,8 @@ def rng() -> np.random.Generator:
 
 @pytest.mark.parametrize("slope", [1.0, 3.0])
 def test_power_falls_as_told(slope):
-    power = np.mean(
-        [
-            np.abs(np.fft.fft2(waves(np.random.default_rng(k), N, shortest=2, longest=N, slope=slope))) ** 2
-            for k in range(12)
-        ],
-        axis=0,
-    )
+    fields = [waves(np.random.default_rng(k), N, shortest=2, longest=N, slope=slope) for k in range(12)]
+    power = np.mean(np.abs(np.fft.fft2(fields)) ** 2, axis=0)
     f = np.hypot(*np.meshgrid(np.fft.fftfreq(N), np.fft.fftfreq(N)))
     band = (f > 0.02) & (f < 0.2)
     measured, _ = np.polyfit(np.log(f[band]), np.log(power[band]), 1)
@@ -67,10 +61,8 @@ def test_lone_spots_have_their_size_and_height():
 
 
 def test_wrinkles_and_hairs_stay_between_none_and_all():
-    for field in (
-        wrinkles(rng(), N, spacing=24, width=3),
-        hairs(rng(), N, width=2, length=30, density=2),
-    ):
+    drawn = wrinkles(rng(), N, spacing=24, width=3), hairs(rng(), N, width=2, length=30, density=2)
+    for field in drawn:
         assert 0 <= field.min() < 0.05
         assert 0.7 < field.max() <= 1
         assert field.shape == (N, N)
@@ -142,25 +134,27 @@ def test_the_nearer_of_two_hills_hides_the_valley():
     assert seen[hidden].max() < 0.1 * seen.max()
 
 
+def flat_space(half: float, n: int) -> UVDSpace:
+    """n × n texels of a square of the plane, ``half`` mm to each side of its middle."""
+    line = np.linspace(-half, half, n)
+    x, y = np.meshgrid(line, -line)
+    normal = np.tile(np.float32([0, 0, 1]), (n, n, 1))
+    return UVDSpace(np.stack([x, y, 0 * x], -1).astype(np.float32), normal, np.ones((n, n), bool))
+
+
 def test_truth_of_a_plane_and_of_a_sphere():
-    u = np.linspace(-3, 3, 24)
-    x, y = np.meshgrid(u, -u)
-    normal = np.zeros((24, 24, 3), np.float32)
-    normal[..., 2] = 1
-    flat = UVDSpace(np.stack([x, y, 0 * x], -1).astype(np.float32), normal, np.ones((24, 24), bool))
+    flat = flat_space(3, 24)
+    x = np.tile(np.linspace(-3, 3, 24), (24, 1))
     tilted = sampled(lambda x, y: 0.2 * x + 0.4)
     np.testing.assert_allclose(true_displacement(flat, tilted, 3.0), 0.2 * x + 0.4, atol=2e-3)
     # Along slanted normals the surface is further.
-    slanted = replace(flat, normal=np.broadcast_to(np.array([0.6, 0, 0.8], np.float32), normal.shape))
+    slanted = replace(flat, normal=np.broadcast_to(np.array([0.6, 0, 0.8], np.float32), flat.normal.shape))
     expected = (0.2 * x + 0.4) / (0.8 - 0.2 * 0.6)
     np.testing.assert_allclose(true_displacement(slanted, tilted, 3.0), expected, atol=2e-3)
 
 
 def test_truth_is_nan_where_the_surface_is_out_of_reach():
-    normal = np.zeros((8, 8, 3), np.float32)
-    normal[..., 2] = 1
-    x, y = np.meshgrid(np.linspace(-1, 1, 8), np.linspace(-1, 1, 8))
-    space = UVDSpace(np.stack([x, y, 0 * x], -1).astype(np.float32), normal, np.ones((8, 8), bool))
+    space = flat_space(1, 8)
     assert np.isnan(true_displacement(space, sampled(lambda x, y: 2.6), 1.0)).all()
     assert np.isfinite(true_displacement(space, sampled(lambda x, y: 2.4), 1.0)).all()
 
@@ -179,9 +173,8 @@ def test_the_truth_lies_on_the_surface(seed):
 
 
 def test_moving_the_world_moves_positions_and_turns_normals():
-    space = UVDSpace(
-        np.ones((4, 4, 3), np.float32), np.tile(np.float32([1, 0, 0]), (4, 4, 1)), np.ones((4, 4), bool)
-    )
+    along_x = np.tile(np.float32([1, 0, 0]), (4, 4, 1))
+    space = UVDSpace(np.ones_like(along_x), along_x, np.ones((4, 4), bool))
     turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     there = moved(space, turn, np.array([0.0, 0, 5]))
     np.testing.assert_allclose(there.position[0, 0], [-1, 1, 6])

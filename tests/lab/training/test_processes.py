@@ -1,4 +1,7 @@
-"""Several processes train as one: same gradients, one voice, no one left behind."""
+"""Where a training runs, what is missing for it, and signals to stop it.
+
+Several processes train as one: same gradients, one voice, no one left behind.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mesoface.lab.training import pack
-from mesoface.lab.training.checkpoint import checkpoints, load_checkpoint
-from mesoface.lab.training.pack import write_shard
-from mesoface.lab.training.resume import locked
+from mesoface.errors import MesofaceError
+from mesoface.files.weights import TrainingCard
+from mesoface.lab.training.checkpoint import checkpoints, load_checkpoint, locked
+from mesoface.lab.training.config import Machine, MatchingConfig, check_config
+from mesoface.lab.training.processes import StopRequest
+from mesoface.lab.training.run import make_fabric, train
 
 TALK = """
 import sys
@@ -91,14 +96,11 @@ def on(devices: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def streamed(toy, values, tmp_path) -> Callable[..., dict[str, Any]]:
+def streamed(toy, values, pack_by_five, tmp_path) -> Callable[..., dict[str, Any]]:
     """``streamed(steps=…)`` → a configuration of batches of 4 whose tiles are streamed and from a folder."""
-    for n in range(3):
-        tiles = [toy.make_toy_tile(20 + 5 * n + k) for k in range(5)]
-        write_shard(tmp_path / "packed" / f"{n:06d}.safetensors", tiles)
-    (tmp_path / "packed" / "stream.json").write_text(f'{{"format": "{pack._FORMAT}", "tiles": 15}}')
+    packed = pack_by_five([toy.make_toy_tile(20 + n) for n in range(15)])
     sources = [
-        {"kind": "stream", "folder": str(tmp_path / "packed"), "buffer": 8, "weight": 2.0},
+        {"kind": "stream", "folder": str(packed), "buffer": 8, "weight": 2.0},
         {"kind": "tiles", "folder": str(tmp_path / "tiles")},
     ]
     return lambda **changed: values(**{"data": sources, "batch": 4, "log_every": 1} | changed)
@@ -232,10 +234,58 @@ def test_two_machines_train_as_one(start, streamed, tmp_path):
         port = str(free.getsockname()[1])
     machine = {"machine": {"device": "cpu", "nodes": 2}}
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    runs = [
-        start(streamed(steps=6, out=str(tmp_path / "two"), **machine), NODE_RANK=str(rank), **place)
-        for rank in (0, 1)
-    ]
+    two = streamed(steps=6, out=str(tmp_path / "two"), **machine)
+    runs = [start(two, NODE_RANK=rank, **place) for rank in "01"]
     one = start(streamed(steps=6, out=str(tmp_path / "one"), **on(1)))
     assert [run.wait(240) for run in (*runs, one)] == [0, 0, 0]
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
+
+
+def test_without_fabric_the_remedy_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(MesofaceError, match=r"pip install 'mesoface\[train\]'"):
+        make_fabric(Machine())
+
+
+def test_gpus_that_are_not_there_are_named(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(MesofaceError, match=r"machine\.devices = 2, but the number of GPUs is 1"):
+        make_fabric(Machine(device="cuda", devices=2))
+
+
+@pytest.mark.usefixtures("toy_training")
+def test_the_card_says_how_the_weights_came_to_be(values, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/mesoface", "train", "matching", "--config", "a b.toml"])
+    train(check_config(values(), MatchingConfig))
+    card = TrainingCard.model_validate_json((tmp_path / "run" / "card.json").read_bytes())
+    assert card.command == "mesoface train matching --config 'a b.toml'"
+    assert card.data == ("tiles of captures in tiles",)
+    assert (card.seed, card.steps, card.stage, card.parameters) == (3, 6, "matching", 249)
+    assert card.config["optimizer"]["rate"] == 0.01
+    assert card.figures["mean_mm"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_is_remembered(number):
+    before = signal.getsignal(number)
+    with StopRequest() as stop:
+        assert not stop()
+        os.kill(os.getpid(), number)
+        assert stop()
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_interrupts_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequest():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_sigterm_changes_nothing():
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop()

@@ -22,9 +22,8 @@ def setting(request):
     size, views = 12, 5
     y, x = torch.meshgrid(*(torch.arange(size) * 0.4 - 2.2,) * 2, indexing="ij")
     position = torch.stack([x, y, 0.3 * torch.sin(x)], -1).float()
-    normal = torch.nn.functional.normalize(
-        torch.tensor([0.0, 0, -1]) + 0.1 * torch.randn(size, size, 3), dim=-1
-    )
+    tilted = torch.tensor([0.0, 0, -1]) + 0.1 * torch.randn(size, size, 3)
+    normal = torch.nn.functional.normalize(tilted, dim=-1)
     projections = []
     for view in range(views):
         turn = 0.15 * (view - 2)
@@ -89,12 +88,8 @@ def test_one_view_agrees_with_nobody():
 def test_points_are_projected_as_the_camera_does(scenes):
     camera = scenes.camera(20.0, 5.0, 120)
     space = scenes.cap().space(16)
-    pixels = project(
-        torch.from_numpy(camera.P),
-        torch.from_numpy(space.position),
-        torch.from_numpy(space.normal),
-        torch.tensor([-1.0, 0.5]),
-    )
+    place = (torch.from_numpy(values) for values in (camera.P, space.position, space.normal))
+    pixels = project(*place, torch.tensor([-1.0, 0.5]))
     for k, d in enumerate([-1.0, 0.5]):
         expected, _ = camera.project(space.displaced(np.full(space.valid.shape, d)))
         np.testing.assert_allclose(pixels[:, :, k], expected, atol=1e-3)
@@ -157,10 +152,9 @@ def test_features_do_not_see_exposure_and_white_balance():
 
 
 def test_descriptors_have_unit_length_at_most():
-    features = Features()
-    groups = features(torch.rand(3, 30, 40))[:-2].unflatten(0, (GROUPS, WIDTH))
-    assert (groups**2).sum(1).max() <= 1
-    assert features.channels == GROUPS * WIDTH + 2
+    features = Features()(torch.rand(3, 30, 40))
+    assert len(features) == GROUPS * WIDTH + 2
+    assert (features[:-2].unflatten(0, (GROUPS, WIDTH)) ** 2).sum(1).max() <= 1
 
 
 def test_a_blur_keeps_a_constant_up_to_the_edge():

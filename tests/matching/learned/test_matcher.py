@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 
 from mesoface.errors import MesofaceError
-from mesoface.files.checkpoints import WeightsError
+from mesoface.files.weights import WeightsError
 from mesoface.matching.cascade import choose_matcher
 from mesoface.matching.classical import ClassicalLevel, ClassicalMatcher
 from mesoface.matching.learned import SurfaceMatcher
@@ -164,35 +164,36 @@ def test_the_regulariser_takes_maps_of_any_size(shape):
     assert surface.shape == (18, *shape)
 
 
-class TestWeights:
-    def test_round_trip(self, network, start, tmp_path):
-        safetensors.torch.save_file(network.state_dict(), tmp_path / "w.safetensors")
-        loaded = load_matcher(tmp_path / "w.safetensors", threads=1)
-        expected = LearnedMatcher(network, threads=1).measure(start)
-        np.testing.assert_array_equal(loaded.measure(start).displacement, expected.displacement)
+def test_weights_are_read_as_they_were_written(network, start, tmp_path):
+    safetensors.torch.save_file(network.state_dict(), tmp_path / "w.safetensors")
+    loaded = load_matcher(tmp_path / "w.safetensors", threads=1)
+    expected = LearnedMatcher(network, threads=1).measure(start)
+    np.testing.assert_array_equal(loaded.measure(start).displacement, expected.displacement)
 
-    def test_of_another_network(self, network, tmp_path):
-        state = network.state_dict() | {"regularizer.logit.weight": torch.zeros(2, 16)}
-        safetensors.torch.save_file(state, tmp_path / "w.safetensors")
-        with pytest.raises(WeightsError, match=r"regularizer\.logit\.weight") as caught:
-            load_matcher(tmp_path / "w.safetensors")
-        assert caught.value.path == tmp_path / "w.safetensors"
 
-    def test_truncated(self, network, tmp_path):
-        path = tmp_path / "w.safetensors"
-        safetensors.torch.save_file(network.state_dict(), path)
-        path.write_bytes(path.read_bytes()[:5000])
-        with pytest.raises(WeightsError):
-            load_matcher(path)
-
-    def test_pickled(self, network, tmp_path):
-        torch.save(network.state_dict(), tmp_path / "w.pth")
-        with pytest.raises(WeightsError):
-            load_matcher(tmp_path / "w.pth")
-
-    def test_missing(self, tmp_path):
-        with pytest.raises(WeightsError, match="no such file"):
-            load_matcher(tmp_path / "w.safetensors")
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda file, state: None, "no such file"),
+        (
+            lambda file, state: file.write_bytes(safetensors.torch.save(state)[:5000]),
+            "not a whole safetensors",
+        ),
+        (lambda file, state: torch.save(state, file), "not a whole safetensors"),
+        (
+            lambda file, state: safetensors.torch.save_file(
+                state | {"regularizer.logit.weight": torch.zeros(2, 16)}, file
+            ),
+            r"regularizer\.logit\.weight",
+        ),
+    ],
+    ids=["missing", "cut off", "pickled", "of another network"],
+)
+def test_bad_weights_are_refused_by_name(network, tmp_path, spoil, message):
+    spoil(tmp_path / "w.safetensors", network.state_dict())
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_matcher(tmp_path / "w.safetensors")
+    assert caught.value.path == tmp_path / "w.safetensors"
 
 
 def test_names_stand_for_matchers(tmp_path):

@@ -75,14 +75,12 @@ def test_what_they_are_sure_of_is_right(shipped):
 
 
 def test_the_cascade_is_as_good_as_they_are(scenes, shipped, untrained):
-    mesh = scenes.cap(bumps=0.0, offset=2.0).mesh()
+    mesh, views = scenes.cap(bumps=0.0, offset=2.0).mesh(), scenes.views(size=480)
     facial = np.ones(len(mesh.faces), bool)
     off = []
     for network in (shipped, untrained):
         matcher = LearnedMatcher(network, threads=1)
-        found = match(
-            lambda size: build_uvd_space(mesh, facial, size), scenes.views(size=480), matcher, preset="fast"
-        )
+        found = match(lambda size: build_uvd_space(mesh, facial, size), views, matcher, preset="fast")
         off.append(np.abs(scenes.cap().distance(found.space.position))[found.space.valid])
     assert np.median(off[0]) < 0.03
     assert np.percentile(off[0], 90) < 0.1

@@ -12,7 +12,7 @@ from torch import nn
 
 from mesoface.files.weights import Network, load_network
 from mesoface.matching.paper import ImplicitFunction, Regularizer
-from mesoface.matching.paper.reconstruct import PaperNetworks
+from mesoface.matching.paper.matcher import PaperNetworks
 from mesoface.weights import import_checkpoints
 
 

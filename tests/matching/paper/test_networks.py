@@ -50,10 +50,8 @@ def test_order_of_the_views_does_not_matter(rays):
 
 def test_variance_is_that_of_the_samples(rays):
     features, projections, points = rays
-    samples = torch.stack(
-        [sample_features(f, project(P, points)) for f, P in zip(features, projections, strict=True)]
-    )
-    expected = samples.var(0, correction=0)
+    pairs = zip(features, projections, strict=True)
+    expected = torch.stack([sample_features(f, project(P, points)) for f, P in pairs]).var(0, correction=0)
     torch.testing.assert_close(view_variance(features, projections, points), expected, atol=1e-5, rtol=0)
 
 
@@ -131,21 +129,20 @@ def test_feature_network_refuses(shape):
         FeatureNetwork()(torch.zeros(shape))
 
 
-def test_implicit_function_refuses(rays):
-    features, projections, points = rays
-    network, d = ImplicitFunction(), torch.zeros(50)
-    with pytest.raises(ValueError, match=r"displacements must be \(N,\) for 50 points"):
-        network(features, projections, points, d[:49])
-    with pytest.raises(ValueError, match=r"points must be \(N, 3\)"):
-        network(features, projections, points[:, :2], d)
-    with pytest.raises(ValueError, match="two views at least"):
-        network(features[:1], projections[:1], points, d)
-    with pytest.raises(ValueError, match="3 features, 2 projections"):
-        network(features, projections[:2], points, d)
-    with pytest.raises(ValueError, match=r"a projection must be \(3, 4\)"):
-        network(features, [P[:, :3] for P in projections], points, d)
-    with pytest.raises(ValueError, match="features of view 1"):
-        network([features[0], features[1][0], features[2]], projections, points, d)
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f, P, x, d: (f, P, x, d[:49]), r"displacements must be \(N,\) for 50 points"),
+        (lambda f, P, x, d: (f, P, x[:, :2], d), r"points must be \(N, 3\)"),
+        (lambda f, P, x, d: (f[:1], P[:1], x, d), "two views at least"),
+        (lambda f, P, x, d: (f, P[:2], x, d), "3 features, 2 projections"),
+        (lambda f, P, x, d: (f, [each[:, :3] for each in P], x, d), r"a projection must be \(3, 4\)"),
+        (lambda f, P, x, d: ([f[0], f[1][0], f[2]], P, x, d), "features of view 1"),
+    ],
+)
+def test_implicit_function_refuses(rays, spoil, message):
+    with pytest.raises(ValueError, match=message):
+        ImplicitFunction()(*spoil(*rays, torch.zeros(50)))
 
 
 @pytest.mark.parametrize(

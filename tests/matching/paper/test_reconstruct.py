@@ -11,23 +11,23 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mesoface
-from mesoface.captures.capture import View
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.evaluation import evaluate
-from mesoface.files.checkpoints import WeightsError
+from mesoface.files.weights import WeightsError
 from mesoface.geometry.camera import look_at
-from mesoface.matching.paper import ImplicitFunction, Regularizer, reconstruct
-from mesoface.matching.paper.reconstruct import (
+from mesoface.matching.paper import ImplicitFunction, Regularizer, matcher
+from mesoface.matching.paper.matcher import (
     PaperNetworks,
     expected_seconds,
     load_paper_networks,
     match_paper,
+    paper_space,
 )
-from mesoface.matching.paper.volume import paper_space
 from mesoface.uvd.visibility import SEEN
 
-SIDE, STEPS = 240, range(-16, 17)
+STEPS = range(-16, 17)
+OPTIONS = {"longest_side": 240, "steps": STEPS, "threads": 1}
 OFFSET = 1.5  # mm that the base is too far out
 
 
@@ -45,23 +45,13 @@ def space(scenes):
 @pytest.fixture(scope="module")
 def matched(space, views, agreeing):
     told = []
-    found = match_paper(
-        space,
-        views,
-        agreeing,
-        longest_side=SIDE,
-        steps=STEPS,
-        threads=1,
-        progress=lambda *state: told.append(state),
-    )
-    return found, told
+    return match_paper(space, views, agreeing, **OPTIONS, progress=lambda *state: told.append(state)), told
 
 
 def test_the_surface_is_found_where_the_photos_agree(scenes, space, matched):
     found, _ = matched
-    before, after = (
-        np.abs(scenes.cap().distance(maps.position))[found.measured] for maps in (space, found.space)
-    )
+    both = (scenes.cap().distance(maps.position) for maps in (space, found.space))
+    before, after = (np.abs(distance[found.measured]) for distance in both)
     assert np.median(before) > OFFSET - 0.3
     assert np.median(after) < 0.4 * np.median(before)
 
@@ -108,18 +98,17 @@ def test_memory_bounds_the_points_at_a_time(space, views, agreeing, monkeypatch)
         return forward(self, features, projections, points, displacements)
 
     monkeypatch.setattr(ImplicitFunction, "forward", spy)
-    monkeypatch.setattr(reconstruct, "expected_seconds", lambda *_: 0.0)
-    options = {"longest_side": SIDE, "steps": STEPS, "threads": 1}
-    few = match_paper(space, views[:2], agreeing, memory_mb=16, **options)
+    monkeypatch.setattr(matcher, "expected_seconds", lambda *_: 0.0)
+    few = match_paper(space, views[:2], agreeing, memory_mb=16, **OPTIONS)
     assert max(seen) == (16 << 20) // (9 << 10)
     seen.clear()
-    many = match_paper(space, views[:2], agreeing, memory_mb=1024, **options)
+    many = match_paper(space, views[:2], agreeing, memory_mb=1024, **OPTIONS)
     assert max(seen) == 8192
     np.testing.assert_allclose(few.space.position, many.space.position, atol=1e-4)
 
 
 def test_expected_time_is_that_of_a_piece_times_the_pieces(monkeypatch):
-    monkeypatch.setattr(reconstruct, "_seconds", lambda work: float(torch.isfinite(work()).all()))  # 1 s
+    monkeypatch.setattr(matcher, "_seconds", lambda work: float(torch.isfinite(work()).all()))  # 1 s
     images = [torch.rand(3, 512, 256) * 255, torch.rand(3, 256, 256) * 255]
     function = ImplicitFunction().eval()
     with torch.inference_mode():
@@ -135,8 +124,7 @@ def test_torch_has_its_threads_back(space, views, agreeing):
 
 def nowhere(view):
     R, t = look_at((0, 0, 600), (0, 0, 1200))  # with the back to the face
-    camera = type(view.camera)(view.camera.K, R, t, view.camera.width, view.camera.height)
-    return View("away", view.image, camera)
+    return replace(view, name="away", camera=replace(view.camera, R=R, t=t))
 
 
 def test_cameras_that_see_nothing_are_refused(space, views, agreeing):
@@ -163,43 +151,34 @@ def test_weights_are_loaded_from_a_folder(agreeing_weights, agreeing):
     torch.testing.assert_close(loaded.regularizer.state_dict(), agreeing.regularizer.state_dict())
 
 
-def _remove(folder):
-    (folder / "regularizer.safetensors").unlink()
-
-
-def _cut(folder):
-    file = folder / "regularizer.safetensors"
-    file.write_bytes(file.read_bytes()[:-20])
-
-
-def _pickle(folder):
-    torch.save(Regularizer().state_dict(), folder / "regularizer.safetensors")
-
-
-def _reshape(folder):
-    file = folder / "regularizer.safetensors"
-    save_file({**load_file(file), "last_conv.bias": torch.zeros(2)}, file)
-
-
-def _exchange(folder):
-    (folder / "regularizer.safetensors").write_bytes((folder / "implicit_function.safetensors").read_bytes())
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (
-            _remove,
+            lambda file: file.unlink(),
             "regularizer.safetensors: no such file.*weights import checkpoint_if.pkl checkpoint_reg.pkl",
         ),
-        (_cut, "regularizer.safetensors: is not a whole safetensors file"),
-        (_pickle, "regularizer.safetensors: is not a whole safetensors file"),
-        (_reshape, r"does not match the regularizer: of another shape: last_conv.bias \(2,\) where \(1,\)"),
-        (_exchange, "is of the implicit_function, the regularizer was expected"),
+        (
+            lambda file: file.write_bytes(file.read_bytes()[:-20]),
+            "regularizer.safetensors: is not a whole safetensors file",
+        ),
+        (
+            lambda file: torch.save(Regularizer().state_dict(), file),
+            "regularizer.safetensors: is not a whole safetensors file",
+        ),
+        (
+            lambda file: save_file({**load_file(file), "last_conv.bias": torch.zeros(2)}, file),
+            r"does not match the regularizer: of another shape: last_conv.bias \(2,\) where \(1,\)",
+        ),
+        (
+            lambda file: file.write_bytes(file.with_name("implicit_function.safetensors").read_bytes()),
+            "is of the implicit_function, the regularizer was expected",
+        ),
     ],
+    ids=["missing", "cut off", "pickled", "another shape", "another network"],
 )
 def test_bad_weights_are_refused_by_name(agreeing_weights, spoil, message):
-    spoil(agreeing_weights)
+    spoil(agreeing_weights / "regularizer.safetensors")
     with pytest.raises(WeightsError, match=message):
         load_paper_networks(agreeing_weights)
 
@@ -228,8 +207,8 @@ def test_from_photos_to_a_face(sample_capture, sample_face, agreeing_weights, mo
     Real skin is too much for random features, so nothing is asked of the accuracy.
     """
     steps = range(-10, 11)
-    monkeypatch.setattr(reconstruct, "match_paper", partial(match_paper, longest_side=480, steps=steps))
-    monkeypatch.setattr("mesoface.matching.paper.volume.paper_space", partial(paper_space, size=64))
+    monkeypatch.setattr(matcher, "match_paper", partial(match_paper, longest_side=480, steps=steps))
+    monkeypatch.setattr("mesoface.matching.paper.matcher.paper_space", partial(paper_space, size=64))
     names = ["3", "4", "5"]
     keep = [sample_face.capture.names.index(name) for name in names]
     landmarks = sample_face.landmarks2d

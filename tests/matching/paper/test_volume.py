@@ -24,9 +24,9 @@ from mesoface.matching.paper import (
     network_view,
     read_displacement,
 )
+from mesoface.matching.paper.matcher import SIZE, paper_space
 from mesoface.matching.paper.network import view_variance
-from mesoface.matching.paper.volume import SIZE, paper_space
-from mesoface.uvd.rasterize import rasterize_uv
+from mesoface.uvd.maps import rasterize_uv
 from mesoface.uvd.space import UVDSpace
 
 STEPS = range(-6, 7)
@@ -57,12 +57,13 @@ def camera(angle: float, width: int = 40, height: int = 60) -> Camera:
     return Camera(K, R, t, width, height)
 
 
-def views() -> list[View]:
-    rng = np.random.default_rng(1)
-    return [
-        View(str(i), rng.random((60, 40, 3), np.float32), camera(angle))
-        for i, angle in enumerate((-0.4, 0, 0.4))
-    ]
+def seen():
+    """An untrained network, and its features and projections of three photos of noise."""
+    torch.manual_seed(5)
+    network, rng = ImplicitFunction().eval(), np.random.default_rng(1)
+    photos = [View("noise", rng.random((60, 40, 3), np.float32), camera(angle)) for angle in (-0.4, 0, 0.4)]
+    images, projections = zip(*(network_view(photo, 60) for photo in photos), strict=True)
+    return network, [network.image_filter(image[None])[0] for image in images], projections
 
 
 @torch.inference_mode()
@@ -78,22 +79,12 @@ def test_points_and_displacements_of_the_volume(space):
 @torch.inference_mode()
 @pytest.mark.parametrize("chunk", [1, 77, 10**6])
 def test_chunks_do_not_show(space, chunk):
-    torch.manual_seed(5)
-    network = ImplicitFunction().eval()
-    images, projections = zip(*(network_view(view, 60) for view in views()), strict=True)
-    features = [network.image_filter(image[None])[0] for image in images]
+    network, features, projections = seen()
     few = UVDSpace(space.position, space.normal, space.valid & (np.arange(12) < 5))
     whole = cost_volume(network, features, projections, few, steps=range(-2, 3))
     told = []
-    parts = cost_volume(
-        network,
-        features,
-        projections,
-        few,
-        steps=range(-2, 3),
-        chunk=chunk,
-        progress=lambda *state: told.append(state),
-    )
+    options = {"steps": range(-2, 3), "chunk": chunk, "progress": lambda *state: told.append(state)}
+    parts = cost_volume(network, features, projections, few, **options)
     torch.testing.assert_close(whole, parts, atol=1e-6, rtol=0)
     total = 5 * int(few.valid.sum())
     assert told[-1] == ("matching cost", total, total)
@@ -102,13 +93,11 @@ def test_chunks_do_not_show(space, chunk):
 
 @torch.inference_mode()
 def test_order_of_the_views_does_not_matter(space):
-    torch.manual_seed(5)
-    network = ImplicitFunction().eval()
+    network, features, projections = seen()
 
     def volume(order):
-        images, projections = zip(*(network_view(views()[i], 60) for i in order), strict=True)
-        features = [network.image_filter(image[None])[0] for image in images]
-        return cost_volume(network, features, projections, space, steps=range(-2, 3))
+        turned = [features[i] for i in order], [projections[i] for i in order]
+        return cost_volume(network, *turned, space, steps=range(-2, 3))
 
     torch.testing.assert_close(volume([0, 1, 2]), volume([2, 0, 1]), atol=1e-6, rtol=0)
 

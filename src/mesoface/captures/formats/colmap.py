@@ -30,8 +30,7 @@ from mesoface.captures.formats.lenses import (
     refuse_skew,
 )
 from mesoface.errors import CaptureError
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Array, Lens, OpenCVLens
+from mesoface.geometry.camera import Array, Camera, Lens, OpenCVLens
 
 NAME = "colmap"
 LOOKS_FOR = "cameras.bin or cameras.txt in sparse/0, sparse or the folder itself"

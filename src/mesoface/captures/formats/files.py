@@ -21,8 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from mesoface.errors import CaptureError
 from mesoface.files.images import SUFFIXES
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Array, Lens
+from mesoface.geometry.camera import Array, Camera, Lens
 
 MAX_BYTES = 32 * 2**20
 """Of a JSON or XML file: brackets alone, at 60 bytes each in memory, then stay below 1 GB."""

@@ -1,4 +1,4 @@
-"""Lenses beyond :mod:`mesoface.geometry.lens`, and which cameras the formats of others can represent."""
+"""Lenses beyond :mod:`mesoface.geometry.camera`, and which cameras the formats of others can represent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pycolmap
 
 from mesoface.captures.capture import ViewSource
-from mesoface.geometry.lens import Array, Lens, OpenCVLens, invert
+from mesoface.geometry.camera import Array, Lens, OpenCVLens, invert
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import ColmapLens, brown_lens, brown_or_fisheye, refuse_skew
 from mesoface.captures.formats.photos import Photos
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Array, Lens
+from mesoface.geometry.camera import Array, Camera, Lens
 
 NAME = "meshroom"
 LOOKS_FOR = "one .sfm file, or sfm.json, of Meshroom or AliceVision"

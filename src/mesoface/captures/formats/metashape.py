@@ -20,8 +20,7 @@ from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import ColmapLens, brown_lens, brown_of, fisheye_of
 from mesoface.captures.formats.photos import Photos
 from mesoface.errors import CaptureError
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Array, Lens
+from mesoface.geometry.camera import Array, Camera, Lens
 
 NAME = "metashape"
 LOOKS_FOR = "an .xml file that Metashape exported cameras to"

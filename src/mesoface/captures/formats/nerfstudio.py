@@ -19,8 +19,7 @@ from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import ColmapLens, brown_lens, brown_or_fisheye, refuse_skew
 from mesoface.errors import CaptureError
 from mesoface.files.images import SUFFIXES, read_header
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Lens
+from mesoface.geometry.camera import Camera, Lens
 
 NAME = "nerfstudio"
 LOOKS_FOR = "transforms.json"

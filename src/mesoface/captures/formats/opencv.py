@@ -20,8 +20,7 @@ from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import ColmapLens, Unsupported, fisheye_of
 from mesoface.captures.formats.photos import Photos, size_of
 from mesoface.errors import CaptureError
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Array, Lens, OpenCVLens
+from mesoface.geometry.camera import Array, Camera, Lens, OpenCVLens
 
 NAME = "opencv"
 LOOKS_FOR = (

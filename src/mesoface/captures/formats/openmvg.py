@@ -25,8 +25,7 @@ from mesoface.captures.formats.lenses import (
 )
 from mesoface.captures.formats.photos import Photos
 from mesoface.errors import CaptureError
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Lens
+from mesoface.geometry.camera import Camera, Lens
 
 NAME = "openmvg"
 LOOKS_FOR = "sfm_data.json"

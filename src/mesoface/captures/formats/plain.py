@@ -19,7 +19,7 @@ from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import BrownLens, ColmapLens
 from mesoface.errors import CaptureError
 from mesoface.files.atomic import atomic_file
-from mesoface.geometry.lens import Lens, OpenCVLens
+from mesoface.geometry.camera import Lens, OpenCVLens
 
 NAME = "plain"
 LOOKS_FOR = "capture.json"

@@ -26,8 +26,7 @@ from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import files
 from mesoface.captures.formats.lenses import brown_lens, brown_of, refuse_skew
 from mesoface.captures.formats.photos import Photos, size_of
-from mesoface.geometry.camera import Camera
-from mesoface.geometry.lens import Array
+from mesoface.geometry.camera import Array, Camera
 
 NAME = "realitycapture"
 LOOKS_FOR = ".xmp files in the folder, images/ or photos/, or a .csv with #name,x,y,alt,heading,pitch,roll,f"

@@ -8,6 +8,7 @@ truncated ASCII files in silence, refuses binary PLY with polygons of several si
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,12 @@ import numpy as np
 from mesoface.errors import MesofaceError
 from mesoface.files.meshes.obj import parse_obj, write_obj
 from mesoface.files.meshes.ply import parse_ply, write_ply
-from mesoface.files.meshes.stl import parse_stl
 from mesoface.geometry.mesh import Mesh
 
 __all__ = ["MAX_BYTES", "read_mesh", "write_obj", "write_ply"]
 
 MAX_BYTES = 2 << 30
 """Largest mesh file that is opened: 2 GiB, about 60 million triangles in a binary PLY."""
-
-_PARSERS = {".obj": parse_obj, ".ply": parse_ply, ".stl": parse_stl}
 
 
 def read_mesh(path: str | os.PathLike[str]) -> Mesh:
@@ -37,7 +35,7 @@ def read_mesh(path: str | os.PathLike[str]) -> Mesh:
             valid surface (an index out of range, a coordinate that is not finite, no face at all).
     """
     path = Path(path)
-    parse = _PARSERS.get(path.suffix.lower())
+    parse = {".obj": parse_obj, ".ply": parse_ply, ".stl": parse_stl}.get(path.suffix.lower())
     if parse is None:
         raise MesofaceError(
             f"not a mesh format that can be read ({path.suffix or 'no suffix'})",
@@ -94,3 +92,31 @@ def _check_indices(what: str, faces: np.ndarray, count: int) -> None:
 def _check_finite(what: str, values: np.ndarray) -> None:
     if not np.isfinite(values).all():
         raise ValueError(f"{what} that are not finite numbers")
+
+
+_TRIANGLE = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+_HEADER = 84
+
+
+def parse_stl(data: bytes) -> Mesh:
+    """The mesh in an STL file's bytes.
+
+    Raises:
+        ValueError: neither a binary STL of the size its header announces nor an ASCII one.
+    """
+    count = int.from_bytes(data[80:_HEADER], "little") if len(data) >= _HEADER else -1
+    if count >= 0 and len(data) == _HEADER + count * _TRIANGLE.itemsize:
+        corners = np.frombuffer(data, _TRIANGLE, count, _HEADER)["corners"].reshape(-1, 3).astype(np.float64)
+    elif data.lstrip()[:5].lower() == b"solid":
+        words = [
+            word for match in re.findall(rb"\bvertex\s+(\S+\s+\S+\s+\S+)", data) for word in match.split()
+        ]
+        corners = np.array(words, "S32").astype(np.float64).reshape(-1, 3)
+        if len(corners) % 3:
+            raise ValueError("truncated: the last ASCII STL facet has fewer than three vertices")
+    else:
+        raise ValueError(
+            f"the binary STL header announces {max(count, 0)} triangles, which does not match the file's size"
+        )
+    vertices, index = np.unique(corners, axis=0, return_inverse=True)
+    return Mesh(vertices, index.reshape(-1, 3))

@@ -1,12 +1,14 @@
-"""Results of a split measured against the scans: a job each, resumable, one table."""
+"""Results of a split measured against the scans: a job each, resumable; tables of the figures and a page."""
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -15,23 +17,118 @@ from numpy.typing import NDArray
 import mesoface
 from mesoface.errors import IncompleteError, MesofaceError
 from mesoface.evaluation import evaluate, heatmap_picture
-from mesoface.evaluation.metrics import Evaluation
+from mesoface.evaluation.metrics import COMPLETE_WITHIN, Evaluation
 from mesoface.files.atomic import atomic_file
 from mesoface.files.meshes import read_mesh
 from mesoface.geometry.mesh import Mesh
-from mesoface.lab.facescape.layout import CaptureId, PreparedFolder
-from mesoface.lab.facescape.metadata import Scales, read_splits
-from mesoface.lab.facescape.split_table import WORST, SplitTable, figures_of, write_tables
-from mesoface.results.cameras import read_cameras
-from mesoface.results.folder import required_file
-from mesoface.results.load import load_face
+from mesoface.lab.facescape.layout import CaptureId, PreparedFolder, Scales, read_splits
+from mesoface.lab.facescape.settings import EXPRESSIONS
+from mesoface.rendering.page import render
+from mesoface.results.face import load_face
+from mesoface.results.files import read_cameras, required_file
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import read_manifest, resumable_folder, run_all
-from mesoface.running.workers import run_jobs
+from mesoface.running.workers import read_manifest, resumable_folder, run_all, run_jobs
 
 _MAX_BATCH = 256 << 20  # bytes; 7120 captures have 10 MB
 MANIFEST = "evaluation.json"
 _RECIPE = 1  # to be raised when the same result is measured differently
+WORST = 10
+"""Number of captures shown as the worst ones."""
+
+_HEAD = ("chamfer", "mean", "median", "90 %", "≤ 0.2 mm", "normals", "complete")
+_LEGEND = (
+    "Millimetres, point to surface, inside the facial region; not aligned, the frame is the capture's own. "
+    "chamfer: mean of ours → scan and scan → ours. mean, median, 90 %, ≤ 0.2 mm and normals (mean angle): "
+    f"ours → scan. complete: share of the scan with our surface within {COMPLETE_WITHIN:g} mm. "
+    "Rows over captures are means with equal weights."
+)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One result against its scan, or the mean over several.
+
+    Args:
+        chamfer: mean of both directions' mean distances, mm.
+        mean: from the result to the scan, mm.
+        median: likewise.
+        p90: likewise, 90th percentile.
+        within: share of the result within 0.2 mm.
+        normals: mean angle between the surfaces' normals, degrees.
+        complete: share of the scan's facial region with the result within 0.5 mm.
+    """
+
+    chamfer: float
+    mean: float
+    median: float
+    p90: float
+    within: float
+    normals: float
+    complete: float
+
+    def cells(self) -> tuple[str, ...]:
+        """As text."""
+        lengths = (self.chamfer, self.mean, self.median, self.p90)
+        return (
+            *(f"{length:.3f}" for length in lengths),
+            f"{100 * self.within:.1f} %",
+            f"{self.normals:.2f}°",
+            f"{100 * self.complete:.1f} %",
+        )
+
+
+def figures_of(evaluation: Mapping[str, Any]) -> Figures:
+    """The figures of :meth:`mesoface.evaluation.Evaluation.to_dict`."""
+    accuracy = evaluation["accuracy"]
+    return Figures(
+        chamfer=evaluation["chamfer"],
+        **{name: accuracy[name] for name in ("mean", "median", "p90")},
+        within=accuracy["within"]["0.2"],
+        normals=accuracy["normal_angle"],
+        complete=evaluation["complete"],
+    )
+
+
+def mean_of(figures: Collection[Figures]) -> Figures:
+    """The mean over one or more captures."""
+    return Figures(*map(fmean, zip(*map(astuple, figures), strict=True)))
+
+
+@dataclass
+class SplitTable:
+    """The measurements of a split.
+
+    Args:
+        split: its name.
+        figures: of the captures that were measured.
+        unmeasured: why others were not.
+        without_scan: captures that have a result and nothing to measure it against.
+    """
+
+    split: str
+    figures: dict[CaptureId, Figures] = field(default_factory=dict)
+    unmeasured: dict[CaptureId, str] = field(default_factory=dict)
+    without_scan: list[CaptureId] = field(default_factory=list)
+
+    def overall(self) -> Figures | None:
+        """The mean over all captures, None when none was measured."""
+        return mean_of(self.figures.values()) if self.figures else None
+
+    def by_expression(self) -> dict[int, list[Figures]]:
+        """{expression: the figures of its captures}, ascending."""
+        groups: dict[int, list[Figures]] = {}
+        for id in sorted(self.figures, key=lambda id: (id.expression, id.person)):
+            groups.setdefault(id.expression, []).append(self.figures[id])
+        return groups
+
+    def left_out(self) -> dict[CaptureId, str]:
+        """Why captures have no figures, sorted; those without a scan included."""
+        no_scan = dict.fromkeys(self.without_scan, "there is no scan to measure against")
+        return dict(sorted((self.unmeasured | no_scan).items()))
+
+    def worst(self, count: int) -> list[CaptureId]:
+        """The captures with the largest chamfer distance, the worst first."""
+        return sorted(self.figures, key=lambda id: (-self.figures[id].chamfer, id))[:count]
 
 
 def find_results(
@@ -82,16 +179,15 @@ def _failures(folder: PreparedFolder, summary: Path) -> dict[CaptureId, str]:
     """Why captures failed, from the summary of a batch; empty if there is none."""
     if not summary.is_file():
         return {}
-    remedy = "run `mesoface batch --resume` again, which writes it"
     try:
         if summary.stat().st_size > _MAX_BATCH:
             raise ValueError(f"larger than {_MAX_BATCH >> 20} MB")
         rows = json.loads(summary.read_text(encoding="utf-8"))["captures"]
         failed = [(Path(row["capture"]), str(row["reason"])) for row in rows if row["status"] == "failed"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        remedy = "run `mesoface batch --resume` again, which writes it"
         raise MesofaceError(f"is not a batch summary ({error})", path=summary, remedy=remedy) from error
-    named = ((folder.id_of(capture), reason) for capture, reason in failed)
-    return {id: reason for id, reason in named if id is not None}
+    return {id: reason for capture, reason in failed if (id := folder.id_of(capture)) is not None}
 
 
 @dataclass(frozen=True)
@@ -193,10 +289,9 @@ def evaluate_split(
                 table.unmeasured[outcome.job.id] = outcome.error
             progress("Captures", done + number, len(jobs))
         measured = {job.id: job for job in jobs if job.id not in table.unmeasured}
-        table.figures = {
-            id: figures_of(read_manifest(job.figures)["evaluation"]) for id, job in measured.items()
-        }
-        pictures: dict[CaptureId, NDArray[np.float32]] = {}
+        for id, job in measured.items():
+            table.figures[id] = figures_of(read_manifest(job.figures)["evaluation"])
+        pictures = dict[CaptureId, NDArray[np.float32]]()
         try:
             drawn = run_all(
                 picture,
@@ -255,3 +350,99 @@ def _evaluated(job: EvaluateJob) -> tuple[Mesh, Evaluation]:
     mesh, scan = face.surface, read_mesh(job.scan)
     scan = scan.with_vertices(scan.vertices * job.mm_per_unit)
     return mesh, evaluate(mesh, scan, region=face.region, samples=job.samples)
+
+
+def write_tables(out: Path, split: SplitTable, pictures: Mapping[CaptureId, NDArray[np.float32]]) -> None:
+    """Write ``table.md``, ``table.csv``, ``table.json`` and ``report.html``.
+
+    Args:
+        out: an existing folder.
+        split: the figures.
+        pictures: of the worst captures, for the page.
+    """
+    with atomic_file(out / "table.md") as temporary:
+        temporary.write_text(_markdown(split), encoding="utf-8")
+    table = out / "table.csv"
+    with atomic_file(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(_csv_rows(split))
+    overall, left_out = split.overall(), split.left_out()
+    content = {
+        "split": split.split,
+        "overall": None if overall is None else asdict(overall),
+        "expressions": {
+            f"{number}_{EXPRESSIONS[number - 1]}": {"captures": len(figures), **asdict(mean_of(figures))}
+            for number, figures in split.by_expression().items()
+        },
+        "captures": {id.key: asdict(figures) for id, figures in sorted(split.figures.items())},
+        "not_measured": {id.key: reason for id, reason in left_out.items()},
+    }
+    with atomic_file(out / "table.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    facts = [(str(len(split.figures)), "captures measured")]
+    if overall is not None:
+        cells = overall.cells()
+        facts += [(f"{cells[0]} mm", "chamfer"), (cells[5], "normals"), (cells[6], "complete")]
+    if left_out:
+        facts.append((str(len(left_out)), "not measured"))
+    worst = [
+        (f"{id.key} {id.expression_name}, {split.figures[id].chamfer:.3f} mm", pictures[id])
+        for id in split.worst(WORST)
+        if id in pictures
+    ]
+    page = render(
+        Path(__file__).parent / "templates" / "split.html",
+        title=f"FaceScape, {split.split}",
+        facts=facts,
+        legend=_LEGEND,
+        head=_HEAD,
+        expressions=_expression_rows(split),
+        unmeasured=[(f"{id.key} {id.expression_name}", reason) for id, reason in left_out.items()],
+        worst=worst,
+        captures=_capture_rows(split, sorted(split.figures)),
+    )
+    with atomic_file(out / "report.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _expression_rows(split: SplitTable) -> list[tuple[str, ...]]:
+    groups = split.by_expression()
+    rows = [
+        (f"{number} {EXPRESSIONS[number - 1]}", str(len(figures)), *mean_of(figures).cells())
+        for number, figures in groups.items()
+    ]
+    overall = split.overall()
+    return rows if overall is None else [*rows, ("all", str(len(split.figures)), *overall.cells())]
+
+
+def _capture_rows(split: SplitTable, ids: Sequence[CaptureId]) -> list[tuple[str, ...]]:
+    return [(id.key, id.expression_name, *split.figures[id].cells()) for id in ids]
+
+
+def _markdown(split: SplitTable) -> str:
+    parts = [
+        f"# FaceScape, {split.split}: {len(split.figures)} measured",
+        _LEGEND,
+        _markdown_table(("expression", "captures", *_HEAD), _expression_rows(split)),
+        "## Worst captures",
+        _markdown_table(("capture", "expression", *_HEAD), _capture_rows(split, split.worst(WORST))),
+    ]
+    if left_out := split.left_out():
+        rows = [(id.key, id.expression_name, reason) for id, reason in left_out.items()]
+        parts += ["## Not measured", _markdown_table(("capture", "expression", "why"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _csv_rows(split: SplitTable) -> list[tuple[object, ...]]:
+    names = tuple(Figures.__dataclass_fields__)
+    rows: list[tuple[object, ...]] = [("capture", "person", "expression", "status", *names, "why")]
+    for id, figures in sorted(split.figures.items()):
+        values = (round(value, 6) for value in astuple(figures))
+        rows.append((id.key, id.person, id.expression_name, "measured", *values, ""))
+    for id, reason in split.left_out().items():
+        rows.append((id.key, id.person, id.expression_name, "not measured", *("",) * len(names), reason))
+    return rows

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from zlib import crc32
 
@@ -17,12 +18,11 @@ from mesoface.captures.formats import facescape
 from mesoface.files.atomic import atomic_folder
 from mesoface.files.meshes import write_ply
 from mesoface.geometry.camera import Camera, OpenCVLens
-from mesoface.lab.facescape.layout import SCALES, CaptureId
-from mesoface.lab.facescape.metadata import Alignment, write_scales
+from mesoface.lab.facescape.layout import SCALES, Alignment, CaptureId, write_scales
 from mesoface.lab.facescape.settings import GeneratorSettings
 from mesoface.lab.synthesis.capture import photograph
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import resumable_folder, run_all
+from mesoface.running.workers import resumable_folder, run_all
 
 MANIFEST = "generated.json"
 _RECIPE = 1  # to be raised when the same seed makes other captures
@@ -88,7 +88,11 @@ def generate(
         **settings.model_dump(),
     }
     with resumable_folder(root, MANIFEST, recipe):
-        jobs = list(_jobs(root, settings))
+        ids = product(range(1, settings.people + 1), range(1, settings.expressions + 1))
+        jobs = [
+            GenerateJob(CaptureId(*id), root, settings, scan=number % _EVERY_WITHOUT_SCAN != 0)
+            for number, id in enumerate(ids, 1)
+        ]
         write_scales(root / SCALES, {job.id: _world(job) for job in jobs})
         missing = [job for job in jobs if not job.folder.is_dir()]
         run_all(
@@ -99,17 +103,10 @@ def generate(
             kind="captures",
             workers=workers,
             done_before=len(jobs) - len(missing),
-            preload=["mesoface.lab.synthesis.folder"],
+            preload=["mesoface.lab.synthesis.capture"],
             progress=progress,
         )
     return root
-
-
-def _jobs(root: Path, settings: GeneratorSettings) -> Iterator[GenerateJob]:
-    for number in range(settings.people * settings.expressions):
-        person, expression = divmod(number, settings.expressions)
-        scan = number % _EVERY_WITHOUT_SCAN != _EVERY_WITHOUT_SCAN - 1
-        yield GenerateJob(CaptureId(person + 1, expression + 1), root, settings, scan)
 
 
 def generate_capture(job: GenerateJob) -> None:

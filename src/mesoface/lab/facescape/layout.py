@@ -1,4 +1,4 @@
-"""Names and places: FaceScape as published, and the prepared folder of Xiao et al. (AAAI 2022).
+"""FaceScape as published, and the prepared folder of Xiao et al. (AAAI 2022): names, places, metadata files.
 
 The prepared folder, theirs: ``id.json``, ``select_dict.json``, ``Rt_scale_dict.json``, ``facial_mask.png``,
 ``images/001/01/`` with undistorted photos and ``params.json``, ``fit_mesh/`` and ``maps/<split>/``. Added by
@@ -8,28 +8,29 @@ mesoface: ``images/001/01.ply``, a link to the scan; ``<split>.txt``, lists of c
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mesoface.captures.formats.files import as_array, read_json
 from mesoface.errors import MesofaceError
+from mesoface.files.atomic import atomic_file
+from mesoface.lab.facescape.settings import EXPRESSIONS
 
 SPLITS, SELECTION, SCALES = "id.json", "select_dict.json", "Rt_scale_dict.json"
-EXPRESSIONS = (
-    "neutral", "smile", "mouth_stretch", "anger", "jaw_left",
-    "jaw_right", "jaw_forward", "mouth_left", "mouth_right", "dimpler",
-    "chin_raiser", "lip_puckerer", "lip_funneler", "sadness", "lip_roll",
-    "grin", "cheek_blowing", "eye_closed", "brow_raiser", "brow_lower",
-)  # fmt: skip
-"""Names of the expressions 1, 2, … 20."""
-
+TRAIN, VALIDATION, EVAL = "train", "validation", "eval"
 _KEY = re.compile(r"(\d{3,4})_(\d{2})")
-_PERSON = re.compile(r"\d{1,4}")
-_EXPRESSION = re.compile(r"(\d{1,2})_[a-z_]+")  # 1_neutral
-_PREPARED = re.compile(r"\d{2}")  # 01, as in the layout of Xiao et al.
+# 1/1_neutral as published, 001/01 as in the layout of Xiao et al.
+_RAW = re.compile(r"(\d{1,4})/(?:(\d{1,2})_[a-z_]+|(\d{2}))")
 _PHOTOS = ("imgs", "images")
+_REMEDY = "docs/facescape.md shows the file"
 MapKind = Literal["pos_map", "norm_map", "mv_map"]
 
 
@@ -121,32 +122,17 @@ def find_raw_captures(root: str | Path) -> dict[CaptureId, RawCapture]:
 
 
 def _captures_in(folder: Path, root: Path) -> Iterator[RawCapture]:
-    """Captures of the people whose folders are in ``folder``."""
-    if not folder.is_dir():
-        return
-    for person in folder.iterdir():
-        if not (_PERSON.fullmatch(person.name) and person.is_dir() and int(person.name)):
+    """Captures of the people whose folders are in ``folder``; scans are beside them or below ``mesh``."""
+    for place in folder.glob("*/*/"):
+        match = _RAW.fullmatch(f"{place.parent.name}/{place.name}")
+        if match is None:
             continue
-        for capture in person.iterdir():
-            number = _expression_number(capture.name)
-            if number is not None and capture.is_dir():
-                id = CaptureId(int(person.name), number)
-                yield RawCapture(id, capture, _scan_of(id, capture, root))
-
-
-def _expression_number(name: str) -> int | None:
-    match = _EXPRESSION.fullmatch(name)
-    text = match[1] if match else name if _PREPARED.fullmatch(name) else "0"
-    return int(text) if 1 <= int(text) <= len(EXPRESSIONS) else None
-
-
-def _scan_of(id: CaptureId, folder: Path, root: Path) -> Path | None:
-    """The scan beside a capture's folder, or below ``mesh``."""
-    places = (
-        folder.parent / f"{folder.name}.ply",
-        root / "mesh" / str(id.person) / f"{id.expression_name}.ply",
-    )
-    return next((place for place in places if place.is_file()), None)
+        try:
+            id = CaptureId(int(match[1]), int(match[2] or match[3]))
+        except ValueError:
+            continue
+        scans = (place.parent / f"{place.name}.ply", root / f"mesh/{id.person}/{id.expression_name}.ply")
+        yield RawCapture(id, place, next(filter(Path.is_file, scans), None))
 
 
 @dataclass(frozen=True)
@@ -221,3 +207,191 @@ class PreparedFolder:
         except ValueError:
             return None
         return id if self.images(id).resolve() == images else None
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """From a capture's world, of cameras and scan, to FaceScape's template: ``x → R (mm_per_unit · x) + t``.
+
+    Args:
+        mm_per_unit: millimetres per unit of that world; structure from motion does not determine it.
+        R: (3, 3) rotation.
+        t: (3,) mm.
+    """
+
+    mm_per_unit: float
+    R: NDArray[np.float64]
+    t: NDArray[np.float64]
+
+
+class ById:
+    """A JSON file of ``{person: {expression: value}}``, both as decimal numbers: ``{"1": {"20": …}}``.
+
+    A value is checked when it is read, so that a bad value affects one capture only.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MesofaceError: it cannot be read, is larger than 32 MB, or is no JSON object.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._content = _read(self.path)
+
+    def get(self, id: CaptureId) -> Any:
+        """The value of a capture, or None."""
+        person = self._content.get(str(id.person))
+        return person.get(str(id.expression)) if isinstance(person, dict) else None
+
+    def refusal(self, id: CaptureId, problem: str) -> MesofaceError:
+        """The error about the value of a capture."""
+        where = f"person {id.person}, expression {id.expression}"
+        return MesofaceError(f"{where}: {problem}", path=self.path, remedy=_REMEDY)
+
+
+class Scales(ById):
+    """``Rt_scale_dict.json`` of FaceScape's toolkit: ``[scale, 3 × 4 matrix of rows]`` for each capture."""
+
+    def of(self, id: CaptureId) -> Alignment:
+        """The alignment of a capture.
+
+        Raises:
+            MesofaceError: there is none, or it is not a scale and a rigid motion.
+        """
+        value = self.get(id)
+        if value is None:
+            problem = f"has no scale for person {id.person}, expression {id.expression}"
+            raise MesofaceError(problem, path=self.path, remedy="add it, or leave the capture out")
+        try:
+            scale, motion = value
+            scale, motion = float(as_array(scale)), as_array(motion)
+            if not 0 < scale < np.inf:
+                raise ValueError(f"the scale is {scale:g}")
+            if motion.shape not in ((3, 4), (4, 4)):
+                raise ValueError(f"Rt has the shape {motion.shape}")
+            R, t = motion[:3, :3], motion[:3, 3]
+            if not np.isfinite(t).all() or not np.allclose(R @ R.T, np.eye(3), atol=1e-3):
+                raise ValueError("Rt is no rigid motion")
+        except (TypeError, ValueError) as error:
+            raise self.refusal(id, f"[scale, 3×4 Rt] was expected ({error})") from error
+        return Alignment(scale, R, t)
+
+
+class Selection(ById):
+    """``select_dict.json``: the used views of each capture, a list of numbers."""
+
+    def of(self, id: CaptureId) -> tuple[int, ...] | None:
+        """The views of a capture, or None.
+
+        Raises:
+            MesofaceError: the value is no list of two or more different view numbers.
+        """
+        value = self.get(id)
+        if value is None:
+            return None
+        if (
+            not isinstance(value, list)
+            or not all(type(view) is int and view >= 0 for view in value)
+            or len(set(value)) != len(value)
+            or len(value) < 2
+        ):
+            raise self.refusal(id, "two or more view numbers were expected")
+        return tuple(value)
+
+
+def read_splits(path: str | Path) -> dict[str, list[CaptureId]]:
+    """``id.json``: ``{"train": ["001_01", …], "eval": […]}``, with any further splits.
+
+    Raises:
+        MesofaceError: the file cannot be read, names no capture, or puts one into two splits.
+    """
+    path = Path(path)
+    content = _read(path)
+    splits: dict[str, list[CaptureId]] = {}
+    split_of: dict[CaptureId, str] = {}
+    for split, keys in content.items():
+        if not split.isidentifier() or not isinstance(keys, list):
+            raise MesofaceError(f"{split!r}: a list of captures was expected", path=path, remedy=_REMEDY)
+        try:
+            splits[split] = [CaptureId.parse(str(key)) for key in keys]
+        except ValueError as error:
+            raise MesofaceError(f"{split}: {error}", path=path, remedy=_REMEDY) from error
+        for id in splits[split]:
+            if split_of.setdefault(id, split) != split:
+                raise MesofaceError(
+                    f"{id} is in {split_of[id]} and in {split}", path=path, remedy="leave it in one of them"
+                )
+    if not split_of:
+        raise MesofaceError("names no capture", path=path, remedy=_REMEDY)
+    return splits
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise MesofaceError("no such file", path=path, remedy=_REMEDY)
+    return read_json(path)
+
+
+def write_splits(path: Path, splits: Mapping[str, Iterable[CaptureId]]) -> None:
+    """Write ``id.json``."""
+    _write(path, {split: [id.key for id in sorted(ids)] for split, ids in splits.items()})
+
+
+def write_selection(path: Path, views: Mapping[CaptureId, Sequence[int]]) -> None:
+    """Write ``select_dict.json``."""
+    _write(path, _by_person({id: list(numbers) for id, numbers in views.items()}))
+
+
+def write_scales(path: Path, alignments: Mapping[CaptureId, Alignment]) -> None:
+    """Write ``Rt_scale_dict.json``."""
+    values = {id: [a.mm_per_unit, np.column_stack([a.R, a.t]).tolist()] for id, a in alignments.items()}
+    _write(path, _by_person(values))
+
+
+def _by_person(values: Mapping[CaptureId, Any]) -> dict[str, dict[str, Any]]:
+    content: dict[str, dict[str, Any]] = {}
+    for id, value in sorted(values.items()):
+        content.setdefault(str(id.person), {})[str(id.expression)] = value
+    return content
+
+
+def _write(path: Path, content: object) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def split_people(
+    people: Collection[int],
+    *,
+    validation_share: float,
+    eval_share: float,
+    seed: int,
+    known: Mapping[int, str] | None = None,
+) -> dict[int, str]:
+    """Give every person a split, which is that of all their expressions.
+
+    People are drawn in an order that depends only on the seed and their numbers. They fill ``eval`` first,
+    then ``validation``; the others are in ``train``. People who have a split keep it, so that a data set can
+    grow. Of three people or more, each split with a share gets at least one.
+
+    Args:
+        people: their numbers.
+        validation_share: share of the people for choosing a network during training.
+        eval_share: share of the people that are held out.
+        seed: determines the order.
+        known: splits of earlier runs.
+
+    Returns:
+        {person: split}.
+    """
+    splits = {person: split for person, split in (known or {}).items() if person in people}
+    drawn = sorted(people, key=lambda person: sha256(f"{seed} {person}".encode()).hexdigest())
+    least = 1 if len(people) >= 3 else 0
+    for split, share in ((EVAL, eval_share), (VALIDATION, validation_share)):
+        wanted = max(least, round(share * len(people))) if share else 0
+        there = sum(given == split for given in splits.values())
+        free = [person for person in drawn if person not in splits]
+        splits |= dict.fromkeys(free[: max(0, wanted - there)], split)
+    return {person: splits.get(person, TRAIN) for person in sorted(people)}

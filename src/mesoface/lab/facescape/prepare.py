@@ -1,47 +1,75 @@
-"""From FaceScape's captures as published to the prepared folder: a job each, resumable, all reported."""
+"""From FaceScape's captures as published to the prepared folder: a job each, resumable, all reported.
+
+Each prepared capture has a record; the files of the data set are made from the records.
+"""
 
 from __future__ import annotations
 
+import csv
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 import mesoface
 from mesoface.captures.formats import facescape
+from mesoface.captures.lists import write_capture_list
 from mesoface.captures.load import load_capture
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
-from mesoface.files.atomic import atomic_folder, remove_leftovers
+from mesoface.files.atomic import atomic_file, atomic_folder, remove_leftovers
 from mesoface.files.meshes import read_mesh, write_obj
+from mesoface.lab.facescape.contents import (
+    BaseMaps,
+    base_maps,
+    choose_views,
+    given_views,
+    prepared_photo,
+    write_facial_mask,
+    write_maps,
+)
 from mesoface.lab.facescape.layout import (
     SCALES,
     SELECTION,
     SPLITS,
+    TRAIN,
+    VALIDATION,
+    Alignment,
     CaptureId,
     PreparedFolder,
     RawCapture,
+    Scales,
+    Selection,
     find_raw_captures,
+    read_splits,
+    split_people,
+    write_scales,
+    write_selection,
+    write_splits,
 )
-from mesoface.lab.facescape.maps import BaseMaps, base_maps, write_facial_mask, write_maps
-from mesoface.lab.facescape.metadata import Alignment, Scales, Selection, read_splits, split_people
-from mesoface.lab.facescape.photos import choose_views, given_views, prepared_photo
-from mesoface.lab.facescape.records import Record, read_records, write_record, write_summary
 from mesoface.lab.facescape.settings import PrepareSettings
 from mesoface.lab.training.truth import check_truth
 from mesoface.pipeline import reconstruct
+from mesoface.rendering.page import render
 from mesoface.results.face import Face
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import incomplete, resumable_folder
-from mesoface.running.workers import run_jobs
+from mesoface.running.workers import incomplete, resumable_folder, run_jobs
 
 MANIFEST = "prepare.json"
 _RECIPE = 1  # to be raised when the same capture is prepared differently
 _QUALITY = 95  # of the JPEG files
+_MAX_RECORD = 1 << 20  # bytes
+COLUMNS = (
+    "capture", "expression", "split", "status", "views", "mm_per_unit", "landmark_error_px", "known", "notes",
+)  # fmt: skip
+"""Of ``captures.csv``."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +91,24 @@ class PrepareJob:
     mm_per_unit: float
     views: tuple[int, ...] | None
     settings: PrepareSettings
+
+
+class Record(BaseModel):
+    """What was done for a capture."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: Annotated[
+        CaptureId,
+        BeforeValidator(lambda value: CaptureId.parse(value) if isinstance(value, str) else value),
+        PlainSerializer(str),
+    ]
+    split: str
+    views: tuple[int, ...] = Field(description="numbers of the photos that were kept")
+    mm_per_unit: Annotated[float, Field(gt=0)]
+    scan: bool = Field(description="whether the true surface is known")
+    known: float = Field(description="share of the facial mask whose displacement is known")
+    landmark_error_px: float = Field(description="median distance of the base mesh's landmarks in the photos")
+    notes: tuple[str, ...] = Field(description="what was left out or adapted, one sentence each")
 
 
 def prepare_capture(job: PrepareJob) -> None:
@@ -100,19 +146,18 @@ def prepare_capture(job: PrepareJob) -> None:
     base = face.fit.mesh
     write_obj(folder.fit_mesh(id), base.with_vertices(base.vertices / job.mm_per_unit))
     write_maps(folder, job.split, id, maps)
-    write_record(
-        folder,
-        Record(
-            id=id,
-            split=job.split,
-            views=tuple(numbers),
-            mm_per_unit=job.mm_per_unit,
-            scan=job.raw.scan is not None,
-            known=round(maps.known, 4),
-            landmark_error_px=round(float(np.nanmedian(face.fit.residuals)), 3),
-            notes=(*source.notes, *notes, *face.warnings),
-        ),
+    record = Record(
+        id=id,
+        split=job.split,
+        views=tuple(numbers),
+        mm_per_unit=job.mm_per_unit,
+        scan=job.raw.scan is not None,
+        known=round(maps.known, 4),
+        landmark_error_px=round(float(np.nanmedian(face.fit.residuals)), 3),
+        notes=(*source.notes, *notes, *face.warnings),
     )
+    with atomic_file(folder.record(id)) as temporary:
+        temporary.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def _maps(job: PrepareJob, face: Face) -> BaseMaps:
@@ -245,3 +290,93 @@ def _splits(
         known={id.person: record.split for id, record in records.items()},
     )
     return {id: by_person[id.person] for id in captures}
+
+
+def read_records(folder: PreparedFolder) -> dict[CaptureId, Record]:
+    """The records of all complete captures, sorted.
+
+    Raises:
+        MesofaceError: a record cannot be read.
+    """
+    files = sorted((folder.root / "captures").glob("*.json"))
+    return {record.id: record for record in map(_read_record, files)}
+
+
+def _read_record(file: Path) -> Record:
+    try:
+        if file.stat().st_size > _MAX_RECORD:
+            raise ValueError(f"larger than {_MAX_RECORD >> 20} MB")
+        return Record.model_validate_json(file.read_bytes())
+    except (OSError, ValueError) as error:
+        what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise MesofaceError(
+            f"is no record of a prepared capture ({what})",
+            path=file,
+            remedy="remove it; the capture will be prepared again",
+        ) from error
+
+
+def write_summary(
+    folder: PreparedFolder,
+    records: Mapping[CaptureId, Record],
+    failed: Mapping[CaptureId, str],
+    alignments: Mapping[CaptureId, Alignment],
+) -> None:
+    """Write the metadata, the lists, the table and the report of a prepared folder.
+
+    Captures without a scan are in no split that is trained or validated on: nothing is learned from them.
+
+    Args:
+        folder: the prepared folder.
+        records: the captures that are complete.
+        failed: why the others are not.
+        alignments: of the captures that are complete, at least.
+    """
+    splits: dict[str, list[CaptureId]] = {}
+    for id, record in records.items():
+        members = splits.setdefault(record.split, [])
+        if record.scan or record.split not in (TRAIN, VALIDATION):
+            members.append(id)
+    write_splits(folder.splits, splits)
+    write_selection(folder.selection, {id: record.views for id, record in records.items()})
+    write_scales(folder.scales, {id: alignments[id] for id in records})
+    for split, ids in splits.items():
+        captures = [folder.images(id) for id in ids]
+        write_capture_list(
+            folder.list_of(split), captures, comment=f"FaceScape, {split}: {len(ids)} captures"
+        )
+    rows = _rows(records, failed)
+    with atomic_file(folder.table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    page = render(
+        Path(__file__).parent / "templates" / "prepared.html",
+        title=f"FaceScape prepared: {folder.root.resolve().name}",
+        facts=[
+            (len(records), "captures prepared"),
+            *((n, split) for split, n in sorted(Counter(r.split for r in records.values()).items())),
+            (sum(not record.scan for record in records.values()), "without a scan"),
+            (len(failed), "failed"),
+        ],
+        failed=[(f"{id.key} {id.expression_name}", reason) for id, reason in sorted(failed.items())],
+        columns=[name.replace("_", " ") for name in COLUMNS[:-1]],
+        rows=[row[:-1] for row in rows],
+        adapted=[(id.key, "; ".join(record.notes)) for id, record in records.items() if record.notes],
+    )
+    with atomic_file(folder.report) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _rows(records: Mapping[CaptureId, Record], failed: Mapping[CaptureId, str]) -> list[tuple[str, ...]]:
+    """The cells of ``COLUMNS`` of every capture."""
+    cells = {id: ("", "failed", "", "", "", "", reason) for id, reason in failed.items()}
+    for id, record in records.items():
+        cells[id] = (
+            record.split,
+            "prepared" if record.scan else "no scan",
+            str(len(record.views)),
+            f"{record.mm_per_unit:.6g}",
+            f"{record.landmark_error_px:.2f}",
+            f"{record.known:.3f}",
+            "; ".join(record.notes),
+        )
+    return [(id.key, id.expression_name, *cells[id]) for id in sorted(cells)]

@@ -1,4 +1,4 @@
-"""Settings of a prepared folder and of generated captures; the commands take them as options."""
+"""Settings of a prepared folder and of generated captures; the commands take them as options. Expressions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from functools import partial
 from typing import Any
 
 from mesoface.config import option
-from mesoface.lab.facescape.layout import EXPRESSIONS
 from mesoface.lab.synthesis.settings import CheckedSettings, SynthesisSettings, number
 
+EXPRESSIONS = (
+    "neutral", "smile", "mouth_stretch", "anger", "jaw_left",
+    "jaw_right", "jaw_forward", "mouth_left", "mouth_right", "dimpler",
+    "chin_raiser", "lip_puckerer", "lip_funneler", "sadness", "lip_roll",
+    "grin", "cheek_blowing", "eye_closed", "brow_raiser", "brow_lower",
+)  # fmt: skip
+"""Names of the expressions 1, 2, … 20."""
 LONGEST_SIDE = 1296
 """Of a prepared photo, pixels, as published."""
 _photos, _people = (partial(number, panel) for panel in ("Photos", "People"))
@@ -55,11 +61,6 @@ class GeneratorSettings(CheckedSettings):
 
     def synthesis(self, expression: int) -> SynthesisSettings:
         """Settings of one capture: neutral first, then other strengths of the person's expression."""
-        return SynthesisSettings(
-            views=self.views,
-            width=self.width,
-            height=self.height,
-            spread_deg=140.0,
-            detail_mm=self.detail_mm,
-            expression=0.0 if expression == 1 else 0.4 + 0.2 * (expression % 4),
-        )
+        shared = self.model_dump(include={"views", "width", "height", "detail_mm"})
+        strength = 0.0 if expression == 1 else 0.4 + 0.2 * (expression % 4)
+        return SynthesisSettings(**shared, spread_deg=140.0, expression=strength)

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import RectBivariateSpline
 from scipy.spatial.transform import Rotation
 
-from mesoface.files.colour import LUMINANCE, encode_srgb
-from mesoface.geometry.camera import Camera, OpenCVLens, look_at
+from mesoface.files.images import LUMINANCE, encode_srgb
+from mesoface.geometry.camera import Array, Camera, OpenCVLens, look_at
 from mesoface.geometry.mesh import unit
 from mesoface.lab.synthesis.scene import LitScene, towards
 from mesoface.lab.synthesis.settings import SynthesisSettings
@@ -138,7 +138,7 @@ def render(scene: LitScene, camera: Camera, supersample: int) -> NDArray[np.floa
     return image
 
 
-def ray_grid(camera: Camera) -> Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]:
+def ray_grid(camera: Camera) -> Callable[[Array, Array], Array]:
     """A fast version of ``camera.rays`` for pixels on a grid.
 
     A lens is smooth, so its inverse is computed every 16 pixels and splined between, to better than 1e-6 px.
@@ -151,36 +151,36 @@ def ray_grid(camera: Camera) -> Callable[[NDArray[np.float64], NDArray[np.float6
     known = camera.rays(np.stack(np.meshgrid(x, y), -1))
     splines = [RectBivariateSpline(y, x, known[..., k]) for k in range(3)]
 
-    def rays(columns: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def rays(columns: Array, rows: Array) -> Array:
         return unit(np.stack([spline(rows, columns) for spline in splines], -1).reshape(-1, 3))
 
     return rays
 
 
 def _radiance(
-    scene: LitScene, camera: Camera, directions: NDArray[np.float64]
+    scene: LitScene, camera: Camera, directions: Array
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """(N, 3) radiance, 0 where a ray misses the scene, and (N,) whether it hits."""
     hits = scene.caster.cast(camera.center, directions)
     hit = hits.hit
     corners = scene.caster.mesh.faces[hits.face[hit]]
     values = np.einsum("nk,nkc->nc", hits.bary[hit].astype(np.float32), scene.values[corners])
-    normal, view = values[:, 3:6], -directions[hit].astype(np.float32)
+    normal = values[:, 3:6]
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     colour = np.zeros((len(directions), 3), np.float32)
-    colour[hit] = values[:, :3] + _highlights(scene, normal, view, values[:, 6], values[:, 7], values[:, 8:])
+    colour[hit] = values[:, :3] + _highlights(scene, values, -directions[hit].astype(np.float32))
     return colour, hit
 
 
 def _highlights(
-    scene: LitScene,
-    normal: NDArray[np.float32],
-    view: NDArray[np.float32],
-    gloss: NDArray[np.float32],
-    sharpness: NDArray[np.float32],
-    visible: NDArray[np.float32],
+    scene: LitScene, values: NDArray[np.float32], view: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """(N, 3) normalised Blinn–Phong highlights with Schlick's Fresnel term."""
+    """(N, 3) normalised Blinn–Phong highlights with Schlick's Fresnel term.
+
+    ``values`` (N, 8 + L) are as ``scene.values``, normals of unit length; ``view`` (N, 3) is unit and points
+    towards the camera.
+    """
+    normal, gloss, sharpness, visible = values[:, 3:6], values[:, 6], values[:, 7], values[:, 8:]
     total = np.zeros((len(normal), 3), np.float32)
     for k, light in enumerate(scene.lighting.lights):
         direction = light.direction.astype(np.float32)
@@ -201,10 +201,9 @@ def _box(scene: LitScene, camera: Camera) -> tuple[int, int, int, int]:
     pixels, _ = camera.project(scene.caster.mesh.vertices[::7])
     if not np.isfinite(pixels).all():
         return 0, 0, camera.width, camera.height
-    low, high = pixels.min(0) - 4, pixels.max(0) + 5
-    x0, y0 = np.clip(np.floor(low), 0, [camera.width, camera.height]).astype(int)
-    x1, y1 = np.clip(np.ceil(high), 0, [camera.width, camera.height]).astype(int)
-    return int(x0), int(y0), int(x1), int(y1)
+    corners = [np.floor(pixels.min(0) - 4), np.ceil(pixels.max(0) + 5)]
+    x0, y0, x1, y1 = np.clip(corners, 0, [camera.width, camera.height]).astype(int).ravel().tolist()
+    return x0, y0, x1, y1
 
 
 def _backdrop(scene: LitScene, camera: Camera) -> NDArray[np.float32]:
@@ -237,10 +236,8 @@ def expose(
     exposure = gain * np.exp(rng.normal(0, settings.exposure_jitter))
     balance = np.exp(rng.normal(0, settings.white_balance_jitter, 3) * [1, 0, 1])
     signal = radiance * (exposure * balance).astype(np.float32)
-    noise = (grain or rng).standard_normal(signal.shape, np.float32)
-    signal = (
-        signal + np.sqrt(settings.noise * (_SHOT * np.maximum(signal, 0) + _READ)).astype(np.float32) * noise
-    )
+    spread = np.sqrt(settings.noise * (_SHOT * np.maximum(signal, 0) + _READ)).astype(np.float32)
+    signal = signal + spread * (grain or rng).standard_normal(signal.shape, np.float32)
     return (encode_srgb(_shoulder(signal)) * 255 + 0.5).astype(np.uint8)
 
 
@@ -250,9 +247,9 @@ def defocus(radiance: NDArray[np.float32], blur_px: float, rng: np.random.Genera
     The blur is a Gaussian, its standard deviation log-normal around ``blur_px`` with a spread of 30 %.
     """
     sigma = blur_px * float(np.exp(rng.normal(0, 0.3)))
-    return (
-        cv2.GaussianBlur(radiance, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) if sigma > 0 else radiance
-    )
+    if sigma <= 0:
+        return radiance
+    return cv2.GaussianBlur(radiance, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
 
 
 def noise_strength(levels: float) -> float:

@@ -1,11 +1,16 @@
-"""From a seed to photos and the surface that they show, at rest or frame by frame."""
+"""From a seed to photos and the surface that they show, at rest or frame by frame: in memory, and on disk in
+FaceScape's layout with the truth beside the photos.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,10 +18,14 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from mesoface.captures.capture import Capture, View
+from mesoface.captures.formats import facescape
+from mesoface.captures.lists import write_capture_list
 from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.face_models.model import FaceModel
-from mesoface.geometry.camera import Camera
+from mesoface.files.atomic import atomic_folder
+from mesoface.files.meshes import write_ply
+from mesoface.geometry.camera import Array, Camera
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis.cameras import defocus, expose, make_rig, meter, miscalibrate, render
 from mesoface.lab.synthesis.head import coarse_truth
@@ -24,6 +33,9 @@ from mesoface.lab.synthesis.scene import LitScene, draw_lighting, light_scene
 from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.lab.synthesis.subject import OTHER_EXPRESSIONS, REST, Motion, Pose, Subject, chance, placed
 from mesoface.running.progress import ProgressCallback, silent
+
+LIST = "frames.txt"
+"""The list of a synthetic sequence's frames, in their order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +57,7 @@ class SyntheticCapture:
     cameras: tuple[Camera, ...]
     calibration: tuple[Camera, ...]
     truth: Mesh
-    truth_error: NDArray[np.float64]
+    truth_error: Array
     scene: LitScene
     subject: Subject
     gain: float
@@ -138,8 +150,8 @@ class Studio:
     subject: Subject
     cameras: tuple[Camera, ...]
     calibration: tuple[Camera, ...]
-    turn: NDArray[np.float64]
-    shift: NDArray[np.float64]
+    turn: Array
+    shift: Array
 
     @classmethod
     def set_up(
@@ -227,3 +239,123 @@ def _seen_pixels(truth: Mesh, camera: Camera) -> NDArray[np.bool_]:
     mask = np.zeros((camera.height, camera.width), bool)
     mask[row[inside], column[inside]] = True
     return mask
+
+
+def synthesize(
+    out: str | Path,
+    *,
+    seed: int,
+    model: str | FaceModel = "generic",
+    settings: SynthesisSettings | None = None,
+    overwrite: bool = False,
+    progress: ProgressCallback = silent,
+) -> Path:
+    """Write a synthetic capture: ``<i>.jpg``, ``params.json``, ``gt.ply`` and ``truth.json``.
+
+    The same seed, model and settings give the same bytes. ``overwrite`` tells whether an existing folder
+    ``out`` is replaced; the other arguments are those of :func:`photograph`.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        MesofaceError: the seed is negative, ``out`` exists or cannot be written, or the model cannot be used.
+    """
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        made = photograph(seed=seed, model=model, settings=settings, progress=progress)
+        write_capture(folder, made, _name(model))
+    return Path(out)
+
+
+def synthesize_sequence(
+    out: str | Path,
+    frames: int,
+    *,
+    seed: int,
+    model: str | FaceModel = "generic",
+    settings: SynthesisSettings | None = None,
+    fps: float = 30.0,
+    overwrite: bool = False,
+    progress: ProgressCallback = silent,
+) -> Path:
+    """Write a synthetic sequence: a capture's folder for every frame (``000000``, …), and ``frames.txt``.
+
+    Each frame's ``truth.json`` has the frame number and the frames per second as well; ``truth.json`` in
+    ``out`` describes the sequence.
+
+    ``frames`` is the number of frames, at least 2, and ``fps`` the frames per second. ``progress`` is called
+    after every frame. The other arguments are those of :func:`synthesize`.
+
+    Returns:
+        the list of the frames, ``out/frames.txt``.
+
+    Raises:
+        MesofaceError: a number is out of range, or as for :func:`synthesize`.
+    """
+    if frames < 2:
+        raise MesofaceError(f"a sequence has at least 2 frames, got {frames}")
+    name = _name(model)
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        progress("Frames", 0, frames)
+        made = photograph_sequence(range(frames), seed=seed, model=model, settings=settings, fps=fps)
+        for frame, capture in enumerate(made):
+            place = folder / f"{frame:06d}"
+            place.mkdir()
+            write_capture(place, capture, name, {"frame": frame, "fps": fps})
+            progress("Frames", frame + 1, frames)
+        write_capture_list(
+            folder / LIST, sorted(folder.glob("[0-9]*")), comment="frames of a synthetic sequence"
+        )
+        _write_truth(folder, {"seed": seed, "model": name, "frames": frames, "fps": fps, "mm_per_unit": 1.0})
+    return Path(out) / LIST
+
+
+def write_capture(
+    folder: Path, made: SyntheticCapture, model: str, more: Mapping[str, object] | None = None
+) -> None:
+    """Write a synthetic capture's files.
+
+    Args:
+        folder: an existing folder.
+        made: the capture.
+        model: name of its face model.
+        more: entries of ``truth.json`` beside those of :func:`describe`.
+    """
+    facescape.write_photos(folder, made.photos, made.calibration, quality=made.subject.settings.jpeg_quality)
+    write_ply(folder / "gt.ply", made.truth)
+    _write_truth(folder, describe(made, model) | dict(more or {}))
+
+
+def describe(made: SyntheticCapture, model: str) -> dict[str, object]:
+    """The content of ``truth.json``; ``error_mm``: distance of ``gt.ply`` from the photographed surface."""
+    subject, error = made.subject, made.truth_error
+    figures = {"mean": error.mean(), "p95": np.percentile(error, 95), "max": error.max()}
+    return {
+        "mm_per_unit": 1.0,
+        "seed": subject.seed,
+        "model": model,
+        "settings": describe_settings(subject.settings),
+        "identity": [round(float(x), 6) for x in subject.head.identity],
+        "expression": [round(float(x), 6) for x in subject.head.expression],
+        "complexion": {k: round(v, 4) for k, v in dataclasses.asdict(subject.complexion).items()},
+        "truth": {
+            "file": "gt.ply",
+            "vertices": len(made.truth.vertices),
+            "faces": len(made.truth.faces),
+            "error_mm": {name: round(float(value), 4) for name, value in figures.items()},
+        },
+    }
+
+
+def describe_settings(settings: SynthesisSettings) -> dict[str, object]:
+    """Settings as in ``truth.json``, which omits defocus and calibration errors of 0."""
+    omitted = ("blur_px", "calibration_px")
+    return {name: value for name, value in settings.model_dump().items() if value or name not in omitted}
+
+
+def _write_truth(folder: Path, content: Mapping[str, object]) -> None:
+    (folder / "truth.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _name(model: str | FaceModel) -> str:
+    return model if isinstance(model, str) else model.name

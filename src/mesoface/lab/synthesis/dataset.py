@@ -18,11 +18,10 @@ from mesoface.errors import MesofaceError
 from mesoface.face_models import load_face_model
 from mesoface.files.atomic import atomic_file, atomic_folder
 from mesoface.lab.synthesis.cameras import noise_strength
-from mesoface.lab.synthesis.capture import photograph
-from mesoface.lab.synthesis.folder import describe_settings, write_capture
+from mesoface.lab.synthesis.capture import describe_settings, photograph, write_capture
 from mesoface.lab.synthesis.settings import CheckedSettings, SynthesisSettings
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import read_manifest, resumable_folder, run_all
+from mesoface.running.workers import read_manifest, resumable_folder, run_all
 
 MANIFEST = "dataset.json"
 _RECIPE = 1  # to be raised when the same seed makes other captures
@@ -263,7 +262,7 @@ def make_dataset(
                 kind="captures",
                 workers=workers,
                 done_before=len(jobs) - len(missing),
-                preload=["mesoface.lab.synthesis.folder"],
+                preload=["mesoface.lab.synthesis.capture"],
                 progress=progress,
             )
         finally:

@@ -1,4 +1,6 @@
-"""A random head: identity and expression from a face model, refined to a smooth dense surface."""
+"""A random head: identity and expression from a face model, refined to a smooth dense surface; and what the
+model lacks: the back of the head, a neck and eyeballs.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +9,26 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_matrix, csr_matrix, eye, vstack
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import cg
 
 from mesoface.face_models.model import FaceModel
-from mesoface.geometry.mesh import Mesh, compact
+from mesoface.geometry.camera import Array
+from mesoface.geometry.mesh import Mesh, compact, unit
 from mesoface.geometry.subdivision import grow_faces, split_long_edges, subdivide_loop
-from mesoface.lab.synthesis.anatomy import EYES, LIPS_INNER, Chart, landmark_positions
-from mesoface.lab.synthesis.missing_parts import close_behind
+from mesoface.lab.synthesis import anatomy
+from mesoface.lab.synthesis.anatomy import EYES, LIPS_INNER, Chart, landmark_positions, solid_noise
+from mesoface.lab.synthesis.scene import Part
 from mesoface.lab.synthesis.settings import SynthesisSettings
 
 _FINEST_CHART = 0.2  # mm per pixel
 _SMOOTH_UNTIL = 4.0  # median edge over the wanted one at which smooth subdivision stops
+_RINGS = 24  # of the back of the head
+_EYEBALL_RADIUS, _IRIS_RADIUS = 12.0, 5.85  # mm, adults' means
+_LID_GAP = 0.3  # mm between the eyeball and the edge of the lids
+_EYE_RINGS, _EYE_SECTORS = 120, 160
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +46,7 @@ class CoarseFace:
     halved: list[NDArray[np.int64]]
 
 
-def coarse_truth(
-    coarse: CoarseFace, mesh: Mesh, facial: NDArray[np.bool_]
-) -> tuple[Mesh, NDArray[np.float64]]:
+def coarse_truth(coarse: CoarseFace, mesh: Mesh, facial: NDArray[np.bool_]) -> tuple[Mesh, Array]:
     """Fit the coarse triangles to a fine surface by least squares over the fine one's vertices.
 
     Args:
@@ -89,25 +95,22 @@ class Head:
     """
 
     mesh: Mesh
-    reference: NDArray[np.float64]
+    reference: Array
     facial: NDArray[np.bool_]
-    grown: NDArray[np.float64]
-    opening: NDArray[np.float64]
-    spacing: NDArray[np.float64]
-    landmarks: NDArray[np.float64]
+    grown: Array
+    opening: Array
+    spacing: Array
+    landmarks: Array
     chart: Chart
-    identity: NDArray[np.float64]
-    expression: NDArray[np.float64]
+    identity: Array
+    expression: Array
     coarse: CoarseFace | None
-    motions: NDArray[np.float64]
-    landmark_motions: NDArray[np.float64]
+    motions: Array
+    landmark_motions: Array
 
 
 def make_head(
-    model: FaceModel,
-    settings: SynthesisSettings,
-    rng: np.random.Generator,
-    others: Sequence[NDArray[np.float64]] = (),
+    model: FaceModel, settings: SynthesisSettings, rng: np.random.Generator, others: Sequence[Array] = ()
 ) -> Head:
     """Draw an identity and an expression from ``model``'s prior and refine the surface.
 
@@ -127,7 +130,7 @@ def make_head(
     chart = Chart(landmark_positions(model, mean), max(_FINEST_CHART, settings.detail_mm / 4))
 
     faces, facial = model.topology.faces, model.topology.facial
-    # Eyeballs and teeth of the model are left out: eyes are made anew (:mod:`.eyes`).
+    # Eyeballs and teeth of the model are left out: eyes are made anew (:func:`make_eyes`).
     keep = _connected_to(faces, facial)
     faces, facial = faces[keep], facial[keep]
     opening = _opening_depth(chart, mean)
@@ -162,7 +165,7 @@ def make_head(
     )
 
 
-def sample_expression(count: int, strength: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def sample_expression(count: int, strength: float, rng: np.random.Generator) -> Array:
     """(count,) coefficients: a few modes are active, as in real expressions, the others 0."""
     active = rng.uniform(size=count) < min(1.0, 6.0 / max(count, 1))
     return np.where(active, np.clip(np.abs(rng.standard_normal(count)), 0, 2), 0.0) * strength
@@ -176,7 +179,7 @@ def _connected_to(faces: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArra
     return np.isin(label[faces[:, 0]], np.unique(label[faces[chosen, 0]]))
 
 
-def _opening_depth(chart: Chart, points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _opening_depth(chart: Chart, points: Array) -> Array:
     """(N,) mm to push points between the eyelids or the lips back: a pocket that deepens from its rim."""
     depth = np.zeros(len(points))
     front = points[:, 2] > np.nanmin(chart.landmarks[:, 2])
@@ -188,11 +191,8 @@ def _opening_depth(chart: Chart, points: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def _refine(
-    values: NDArray[np.float64],
-    faces: NDArray[np.int64],
-    facial: NDArray[np.bool_],
-    settings: SynthesisSettings,
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], CoarseFace | None]:
+    values: Array, faces: NDArray[np.int64], facial: NDArray[np.bool_], settings: SynthesisSettings
+) -> tuple[Array, NDArray[np.int64], NDArray[np.bool_], CoarseFace | None]:
     """Subdivide everything smoothly, then split long edges in and near the facial region."""
     fine = grow_faces(faces, facial, rings=2)
     for _ in range(3):
@@ -213,9 +213,188 @@ def _refine(
     return values, faces, facial[parent], coarse
 
 
-def _spacing(points: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
+def _spacing(points: Array, faces: NDArray[np.int64]) -> Array:
     """(N,) mean length of the sides of the faces at each point."""
     perimeter = sum(np.linalg.norm(points[faces[:, i]] - points[faces[:, i - 1]], axis=1) for i in range(3))
     count = np.bincount(faces.ravel(), minlength=len(points))
     total = np.bincount(faces.ravel(), np.repeat(perimeter / 3, 3), len(points))
     return total / np.maximum(count, 1)
+
+
+def close_behind(values: Array, faces: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64], int]:
+    """Grow a rounded back from the outer rim of a face, if the surface is open behind.
+
+    The back is half an ellipsoid that is bent to meet the rim, not an actual skull.
+
+    Args:
+        values: (N, 3·k) k shapes of one topology, side by side; +y up, +z front, mm.
+        faces: (F, 3).
+
+    Returns:
+        (N', 3·k) vertices, the old ones first; (F', 3) faces, the old ones first; and F.
+    """
+    rim = longest_rim(faces)
+    if len(rim) < 3 or np.ptp(values[rim, 1]) < 0.5 * np.ptp(values[:, 1]):
+        return values, faces, len(faces)  # no rim, or it runs round a neck: there is a head already
+    shapes = [_back(values[:, k : k + 3], rim) for k in range(0, values.shape[1], 3)]
+    grown = np.concatenate([values, np.column_stack(shapes)])
+    return grown, np.concatenate([faces, _rings(rim, len(values))]), len(faces)
+
+
+def longest_rim(faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(K,) vertices of the longest closed boundary, in the order in which the faces beside it run."""
+    sides = np.stack([faces, np.roll(faces, -1, 1)], -1).reshape(-1, 2)
+    count = int(faces.max(initial=-1)) + 1
+    lone = sides[~np.isin(sides[:, 0] * count + sides[:, 1], sides[:, 1] * count + sides[:, 0])]
+    following = dict(lone.tolist())
+    best: list[int] = []
+    while following:
+        start, vertex = following.popitem()
+        loop = [start]
+        while vertex != start and vertex in following:
+            loop.append(vertex)
+            vertex = following.pop(vertex)
+        if vertex == start and len(loop) > len(best):
+            best = loop
+    return np.array(best, np.int64)
+
+
+def _back(vertices: Array, rim: NDArray[np.int64]) -> Array:
+    """((RINGS - 1)·K + 1, 3) vertices behind the rim, ring by ring, the pole last."""
+    start = vertices[rim]
+    height, width = np.ptp(start[:, 1]), np.ptp(start[:, 0])
+    middle = (start.max(0) + start.min(0)) / 2
+    center = np.array([middle[0], middle[1], start[:, 2].mean() - 0.12 * height])
+    offset = start - center
+    around = np.arctan2(offset[:, 1] / height, offset[:, 0] / width)
+    depth = 0.55 * height
+    side = 0.56 * width * np.cos(around)
+    up = np.where(around > 0, 0.62, 0.45) * height * np.sin(around)  # the nape is narrower than the crown
+    begin = -np.arcsin(np.clip(offset[:, 2] / depth, -0.9, 0.9))
+
+    def ellipsoid(t: float) -> Array:
+        polar = begin + t * (np.pi / 2 - begin)
+        return center + np.stack([side * np.cos(polar), up * np.cos(polar), -depth * np.sin(polar)], 1)
+
+    miss = start - ellipsoid(0.0)
+    steps = np.arange(1, _RINGS) / _RINGS
+    rings = [ellipsoid(t) + (1 - t) ** 3 * miss for t in steps]
+    return np.concatenate([*rings, ellipsoid(1.0)[:1]])
+
+
+def _rings(rim: NDArray[np.int64], first: int) -> NDArray[np.int64]:
+    """Faces between the rim, the rings behind it (numbered from ``first``) and the pole."""
+    k = len(rim)
+    grid = np.concatenate([rim[None], first + np.arange((_RINGS - 1) * k).reshape(-1, k)])
+    a, b, c, d = _cells(grid)
+    # The rim runs as its faces do, so the new faces run against it.
+    sides = np.stack([np.stack([b, a, c], -1), np.stack([b, c, d], -1)], 1).reshape(-1, 3)
+    pole = np.full(k, first + (_RINGS - 1) * k)
+    return np.concatenate([sides, np.stack([np.roll(grid[-1], -1), grid[-1], pole], 1)])
+
+
+def make_neck(landmarks: Array) -> Mesh:
+    """A plain neck that widens to shoulders, for a face model that has none.
+
+    Args:
+        landmarks: (478, 3) on the head.
+    """
+    chin = landmarks[anatomy.CHIN, 1]
+    sides = landmarks[list(anatomy.JAW_SIDES)]
+    middle, half = sides.mean(0), np.ptp(sides[:, 0]) / 2
+    y = np.linspace(45, -170, 40)
+    flare = np.clip(-(y + 70) / 100, 0, 1) ** 2
+    angle = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+    x = np.outer(0.70 * half + 90 * flare, np.cos(angle))
+    z = middle[2] - 32 + np.outer(0.66 * half + 15 * flare, np.sin(angle))
+    vertices = np.stack([middle[0] + x, np.broadcast_to((chin + y)[:, None], x.shape), z], -1).reshape(-1, 3)
+    a, b, c, d = _tube(*x.shape)
+    return Mesh(vertices, np.concatenate([np.stack([a, b, c], 1), np.stack([b, d, c], 1)]))
+
+
+def _cells(grid: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """Corners a, b, c, d of the cells of a grid that is closed around: a, b on one ring, c, d on the next."""
+    beside = np.roll(grid, -1, 1)
+    return grid[:-1], beside[:-1], grid[1:], beside[1:]
+
+
+def _tube(rings: int, sectors: int) -> list[NDArray[np.int64]]:
+    """The same, flat, of vertices numbered ring by ring."""
+    return [corner.ravel() for corner in _cells(np.arange(rings * sectors).reshape(rings, sectors))]
+
+
+def make_eyes(landmarks: Array, gaze_at: ArrayLike, rng: np.random.Generator) -> list[Part]:
+    """Both eyeballs.
+
+    Args:
+        landmarks: (478, 3) on the head, mm.
+        gaze_at: (3,) the point that both eyes look at.
+        rng: iris colour and pattern, pupil size, vergence error.
+
+    Returns:
+        Two spheres, the subject's right one first.
+    """
+    colour = _iris_colour(rng)
+    pupil = rng.uniform(1.4, 2.4)
+    parts = []
+    for ring in anatomy.EYES:
+        lids = landmarks[list(ring)]
+        center = eyeball_center(lids)
+        gaze = unit(np.asarray(gaze_at, np.float64) - center + rng.normal(0, 8.0, 3))
+        parts.append(_eyeball(center, gaze, colour, pupil, rng))
+    return parts
+
+
+def eyeball_center(lids: Array) -> Array:
+    """(3,) centre of a sphere that touches the lids from behind without coming through between the corners.
+
+    Args:
+        lids: (16, 3) ring of lid landmarks, corners at 0 and 8.
+    """
+    middle = lids.mean(0)
+    edge = lids[[2, 3, 4, 5, 6, 10, 11, 12, 13, 14]] - middle
+    along = edge[:, 2]
+    # |edge + depth·z| = radius, solved for the depth behind the lids' middle (+z is forward)
+    root = (_EYEBALL_RADIUS + _LID_GAP) ** 2 - (edge**2).sum(1) + along**2
+    depth = np.sqrt(np.maximum(root, 0)) - along
+    return middle - [0, 0, depth.max()]
+
+
+def _iris_colour(rng: np.random.Generator) -> Array:
+    palette = np.array([[0.07, 0.035, 0.015], [0.12, 0.065, 0.025], [0.10, 0.10, 0.045], [0.09, 0.15, 0.20]])
+    return palette[rng.integers(len(palette))] * rng.uniform(0.8, 1.4)
+
+
+def _eyeball(center: Array, gaze: Array, colour: Array, pupil: float, rng: np.random.Generator) -> Part:
+    """A sphere with its pole at the pupil, finer towards it."""
+    polar = np.pi * np.linspace(0, 1, _EYE_RINGS) ** 1.5
+    around = np.linspace(0, 2 * np.pi, _EYE_SECTORS, endpoint=False)
+    side = unit(np.cross([0.0, 1.0, 0.0], gaze))
+    up = np.cross(gaze, side)
+    theta, phi = (x.ravel() for x in np.meshgrid(polar, around, indexing="ij"))
+    direction = (
+        np.cos(theta)[:, None] * gaze
+        + (np.sin(theta) * np.cos(phi))[:, None] * side
+        + (np.sin(theta) * np.sin(phi))[:, None] * up
+    )
+    vertices = center + _EYEBALL_RADIUS * direction
+    a, b, c, d = _tube(_EYE_RINGS, _EYE_SECTORS)
+    faces = np.concatenate([np.stack([a, c, d], 1), np.stack([a, d, b], 1)])
+    mesh = Mesh(vertices, faces, normals=direction)
+
+    radius = _EYEBALL_RADIUS * np.sin(np.minimum(theta, np.pi / 2))  # from the gaze axis, mm
+    fibres = solid_noise(np.stack([np.cos(phi), np.sin(phi), 0.12 * radius], 1), 0.16, rng, octaves=3)
+    iris = colour * np.exp(0.35 * fibres)[:, None] * (0.75 + 0.5 * _step(3.2, radius, 0.5))[:, None]
+    iris *= (0.25 + 0.75 * _step(_IRIS_RADIUS - 0.5, radius, 0.3))[:, None]  # limbal ring
+    iris *= (0.02 + 0.98 * (1 - _step(pupil, radius, 0.08)))[:, None]
+    veins = np.abs(solid_noise(direction, 0.30, rng, octaves=3))
+    red = np.clip(radius / _EYEBALL_RADIUS - 0.55, 0, 1) * np.exp(-((veins / 0.25) ** 2))
+    sclera = np.array([0.58, 0.52, 0.49]) * np.exp(-red[:, None] * np.array([0.3, 1.4, 1.3]))
+    inside = _step(_IRIS_RADIUS, radius, 0.2)[:, None] * (theta < np.pi / 2)[:, None]
+    albedo = inside * iris + (1 - inside) * sclera
+    return Part(mesh, albedo, np.full(len(vertices), 1.2), np.full(len(vertices), 700.0))
+
+
+def _step(edge: float, value: Array, softness: float) -> Array:
+    """1 below ``edge``, 0 above."""
+    return 1 / (1 + np.exp(np.clip((value - edge) / softness * 3, -50, 50)))

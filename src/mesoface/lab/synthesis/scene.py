@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from mesoface.geometry.camera import Array
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
-from mesoface.lab.synthesis.noise import scatter
+from mesoface.lab.synthesis.anatomy import scatter
 
 # Light leaves skin a little beside the point where it entered, red furthest: it reaches past the terminator.
 _WRAP = np.array([0.25, 0.12, 0.08])
@@ -30,11 +31,11 @@ class Light:
         spread: sine of its angular radius.
     """
 
-    direction: NDArray[np.float64]
-    colour: NDArray[np.float64]
+    direction: Array
+    colour: Array
     spread: float
 
-    def wrapped(self, normals: NDArray[np.float64]) -> NDArray[np.float64]:
+    def wrapped(self, normals: Array) -> Array:
         """(N, 3) unit normals → (N, 3) irradiance with the terminator softened as on skin."""
         cosine = (normals @ self.direction)[:, None]
         return self.colour * np.maximum(cosine + _WRAP, 0) / (1 + _WRAP)
@@ -52,17 +53,17 @@ class Lighting:
     """
 
     lights: tuple[Light, ...]
-    sky: NDArray[np.float64]
-    ground: NDArray[np.float64]
-    backdrop: NDArray[np.float64]
+    sky: Array
+    ground: Array
+    backdrop: Array
 
-    def sky_irradiance(self, normals: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sky_irradiance(self, normals: Array) -> Array:
         """(N, 3) unit normals → (N, 3) ambient irradiance."""
         up = (0.5 + 0.5 * normals[:, 1])[:, None]
         return up * self.sky + (1 - up) * self.ground
 
 
-def towards(azimuth: float, elevation: float) -> NDArray[np.float64]:
+def towards(azimuth: float, elevation: float) -> Array:
     """(3,) unit direction from angles in radians: azimuth from +z to +x, elevation to +y."""
     across = np.cos(elevation)
     return np.array([np.sin(azimuth) * across, np.sin(elevation), np.cos(azimuth) * across])
@@ -100,9 +101,9 @@ class Part:
     """
 
     mesh: Mesh
-    albedo: NDArray[np.float64]
-    gloss: NDArray[np.float64]
-    sharpness: NDArray[np.float64]
+    albedo: Array
+    gloss: Array
+    sharpness: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,31 +132,27 @@ def light_scene(parts: Sequence[Part], lighting: Lighting, rng: np.random.Genera
         lighting: the lights.
         rng: places of the probes and directions of their rays.
     """
-    offsets = np.cumsum([0] + [len(part.mesh.vertices) for part in parts[:-1]])
-    faces = np.concatenate([part.mesh.faces + start for part, start in zip(parts, offsets, strict=True)])
+    sizes = [len(part.mesh.vertices) for part in parts]
+    starts = np.cumsum(sizes) - sizes
+    faces = np.concatenate([part.mesh.faces + start for part, start in zip(parts, starts, strict=True)])
     mesh = Mesh(np.concatenate([part.mesh.vertices for part in parts]), faces)
     normals = np.concatenate([part.mesh.vertex_normals() for part in parts])
     caster = RayCaster(mesh)
-    part = np.repeat(np.arange(len(parts)), [len(p.mesh.vertices) for p in parts])
+    part = np.repeat(np.arange(len(parts)), sizes)
     visible = _visibility(caster, normals, part, lighting, rng)  # (N, 1 + L): sky, lights
 
-    albedo = np.concatenate([part.albedo for part in parts])
     radiance = lighting.sky_irradiance(normals) * visible[:, :1]
     for k, light in enumerate(lighting.lights):
         radiance += light.wrapped(normals) * visible[:, 1 + k, None]
-    gloss = np.concatenate([part.gloss for part in parts])[:, None]
-    sharpness = np.concatenate([part.sharpness for part in parts])[:, None]
-    columns = [albedo * radiance, normals, gloss, sharpness, visible[:, 1:]]
-    return LitScene(caster, lighting, np.concatenate(columns, 1).astype(np.float32))
+    albedo = np.concatenate([part.albedo for part in parts])
+    shine = np.concatenate([np.column_stack([part.gloss, part.sharpness]) for part in parts])
+    values = np.column_stack([albedo * radiance, normals, shine, visible[:, 1:]])
+    return LitScene(caster, lighting, values.astype(np.float32))
 
 
 def _visibility(
-    caster: RayCaster,
-    normals: NDArray[np.float64],
-    part: NDArray[np.int64],
-    lighting: Lighting,
-    rng: np.random.Generator,
-) -> NDArray[np.float64]:
+    caster: RayCaster, normals: Array, part: NDArray[np.int64], lighting: Lighting, rng: np.random.Generator
+) -> Array:
     """(N, 1 + L) share of the sky (cosine-weighted) and of each light that each vertex sees."""
     mesh = caster.mesh
     front = 0.25 + (mesh.vertices[mesh.faces].mean(1)[:, 2] > np.percentile(mesh.vertices[:, 2], 25))
@@ -166,7 +163,7 @@ def _visibility(
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
     origins = probes + _LIFT * normal
 
-    def share(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    def share(directions: Array) -> Array:
         rays = directions.shape[1]
         hits = caster.cast(np.repeat(origins, rays, 0), directions.reshape(-1, 3))
         return 1 - hits.hit.reshape(-1, rays).mean(1)
@@ -188,6 +185,6 @@ def _visibility(
     return np.einsum("nk,nkl->nl", weight / weight.sum(1, keepdims=True), measured[index])
 
 
-def _unit_sphere(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _unit_sphere(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     vectors = rng.standard_normal((*shape, 3))
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

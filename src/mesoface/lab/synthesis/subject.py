@@ -7,18 +7,16 @@ from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from mesoface.face_models.model import FaceModel
+from mesoface.geometry.camera import Array
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis import anatomy
-from mesoface.lab.synthesis.head import Head, make_head, sample_expression
-from mesoface.lab.synthesis.missing_parts import make_eyes, make_neck
-from mesoface.lab.synthesis.pigment import CLOTH, paint
+from mesoface.lab.synthesis.head import Head, make_eyes, make_head, make_neck, sample_expression
 from mesoface.lab.synthesis.scene import Part
 from mesoface.lab.synthesis.settings import SynthesisSettings
-from mesoface.lab.synthesis.skin import Complexion, SkinRelief, make_relief
+from mesoface.lab.synthesis.skin import CLOTH, Complexion, SkinRelief, make_relief, paint
 
 OTHER_EXPRESSIONS = 3
 """Number of further expressions of a moving head; they overlap."""
@@ -40,9 +38,9 @@ class Pose:
         shift: (3,) mm.
     """
 
-    weights: NDArray[np.float64]
-    turn: NDArray[np.float64]
-    shift: NDArray[np.float64]
+    weights: Array
+    turn: Array
+    shift: Array
 
 
 REST = Pose(np.zeros(0), np.eye(3), np.zeros(3))
@@ -63,11 +61,11 @@ class Motion:
         swing_periods: (6,) seconds.
     """
 
-    periods: NDArray[np.float64]
-    begins: NDArray[np.float64]
-    strength: NDArray[np.float64]
-    swing: NDArray[np.float64]
-    swing_periods: NDArray[np.float64]
+    periods: Array
+    begins: Array
+    strength: Array
+    swing: Array
+    swing_periods: Array
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Motion:
@@ -109,7 +107,7 @@ class Subject:
     head: Head
     complexion: Complexion
     relief: SkinRelief
-    albedo: NDArray[np.float64]
+    albedo: Array
     seed: int
     settings: SynthesisSettings
 
@@ -144,7 +142,7 @@ class Subject:
         return parts
 
     @property
-    def middle(self) -> NDArray[np.float64]:
+    def middle(self) -> Array:
         """(3,) middle of the face at rest."""
         return self.head.landmarks[list(anatomy.FACE_OVAL)].mean(0) + np.array([0, 0, 10.0])
 
@@ -154,9 +152,7 @@ class Subject:
         return float(np.ptp(self.head.landmarks[list(anatomy.FACE_OVAL), 1]))
 
 
-def placed(
-    parts: Sequence[Part], pose: Pose, turn: NDArray[np.float64], shift: NDArray[np.float64]
-) -> list[Part]:
+def placed(parts: Sequence[Part], pose: Pose, turn: Array, shift: Array) -> list[Part]:
     """The parts in ``pose``, in a world turned (3, 3) and shifted (3,), mm, from the face model's frame."""
     together = turn @ pose.turn
     offset = turn @ (PIVOT - pose.turn @ PIVOT + pose.shift) + shift
@@ -168,6 +164,6 @@ def placed(
     return [replace(part, mesh=moved(part.mesh)) for part in parts]
 
 
-def _mixed(weights: NDArray[np.float64], motions: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mixed(weights: Array, motions: Array) -> Array:
     """(N, 3) the ``motions`` (K', N, 3) at ``weights`` (K,), K ≤ K'."""
     return np.tensordot(weights, motions[: len(weights)], 1)

@@ -1,4 +1,4 @@
-"""The state of a training as one safetensors file: tensors, and a JSON header with the step.
+"""The folder of a run, and the state of a training in it: safetensors, and a JSON header with the step.
 
 What a step does depends on the seed and its number alone, so that a step, the network and the optimiser's
 moments are all there is to keep. Nothing is pickled.
@@ -7,7 +7,9 @@ moments are all there is to keep. Nothing is pickled.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from mesoface.files.atomic import atomic_file
-from mesoface.files.checkpoints import WeightsError, check_file, first_line
-from mesoface.lab.training.config import TrainingError
+from mesoface.files.atomic import atomic_file, locked_folder, remove_leftovers
+from mesoface.files.weights import CARD, WEIGHTS, WeightsError, check_file, first_line
+from mesoface.lab.training.config import RunConfig, TrainingError, differences
+from mesoface.lab.training.log import LOG, PICTURE, TENSORBOARD, VALIDATION_LOG
 
 KEPT = 2
 """How many checkpoints are kept: the last one, and one more should the disk have damaged it."""
@@ -68,16 +71,15 @@ class Checkpoint:
             TrainingError: they do not belong together.
         """
         load_state(network, _under(_NETWORK, self.tensors), self.path)
-        trained = set(_trained_names(network))
+        trained = trained_parameters(network)
         moments: dict[str, dict[str, Tensor]] = {}
         for name, value in _under(_OPTIMIZER, self.tensors).items():
             parameter, _, key = name.rpartition("/")
             moments.setdefault(parameter, {})[key] = value
-        if not moments.keys() <= trained:  # one that no loss has reached yet has none
+        if not moments.keys() <= trained.keys():  # one that no loss has reached yet has none
             raise TrainingError("is of a training of other parameters", path=self.path)
         state = optimizer.state_dict()
-        names = enumerate(_trained_names(network))
-        state["state"] = {n: moments[name] for n, name in names if name in moments}
+        state["state"] = {n: moments[name] for n, name in enumerate(trained) if name in moments}
         optimizer.load_state_dict(state)
 
 
@@ -99,7 +101,7 @@ def save_checkpoint(
     """
     tensors = {_NETWORK + name: value for name, value in network.state_dict().items()}
     state = optimizer.state_dict()["state"]
-    for n, name in enumerate(_trained_names(network)):
+    for n, name in enumerate(trained_parameters(network)):
         tensors |= {f"{_OPTIMIZER}{name}/{key}": value for key, value in state.get(n, {}).items()}
     tensors |= {_AVERAGE + name: value for name, value in average.items()}
     path = folder / f"step-{header.step:08d}.safetensors"
@@ -159,13 +161,15 @@ def save_safetensors(path: str | Path, save: Callable[[Path], None]) -> None:
         temporary.chmod(0o644)  # as every other file of ours; the library's are the owner's alone
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Start a network from a safetensors file; names and shapes must be its own.
+def load_weights(network: nn.Module, path: Path | None) -> None:
+    """Start a network from a safetensors file, if there is one; names and shapes must be its own.
 
     Raises:
         WeightsError: the file is missing or damaged.
         TrainingError: it is of another network.
     """
+    if path is None:
+        return
     check_file(path)
     try:
         state = safetensors.torch.load_file(path)
@@ -185,7 +189,7 @@ def load_state(network: nn.Module, state: dict[str, Tensor], path: Path) -> None
             for name in expected.keys() & state.keys()
             if state[name].shape != expected[name].shape
         ),
-        *(f"{name} has values that are not finite" for name, value in state.items() if not _is_finite(value)),
+        *(f"{name} has values that are not finite" for name in state if not state[name].isfinite().all()),
     ]
     if different:
         listed = "; ".join(sorted(different)[:4]) + (" …" if len(different) > 4 else "")
@@ -193,14 +197,75 @@ def load_state(network: nn.Module, state: dict[str, Tensor], path: Path) -> None
     network.load_state_dict(state)
 
 
-def _trained_names(network: nn.Module) -> list[str]:
-    """Names of the trained parameters, in the order in which the optimiser numbers them."""
-    return [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-
-
-def _is_finite(value: Tensor) -> bool:
-    return not value.is_floating_point() or bool(torch.isfinite(value).all())
+def trained_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
+    """{name: parameter} of the trained ones, in the order in which the optimiser numbers them."""
+    return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+CHECKPOINTS = "checkpoints"
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other processes of this machine from training in ``out``, and clean up after one that was killed.
+
+    Raises:
+        TrainingError: another process is training in it, or the folder cannot be used.
+    """
+    with locked_folder(out, doing="training in it", error=TrainingError):
+        for folder in (out, out / CHECKPOINTS):
+            if folder.is_dir():
+                remove_leftovers(folder)
+        yield
+
+
+def bad_batch(rank: int) -> str:
+    """Name of the file with the tiles that process ``rank`` had when a number was not finite."""
+    return f"bad_batch-{rank}.npz" if rank else "bad_batch.npz"
+
+
+def start_afresh(out: Path) -> None:
+    """Remove what an earlier run left in ``out``, and nothing else."""
+    for folder in (CHECKPOINTS, TENSORBOARD):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for name in (LOG, VALIDATION_LOG, PICTURE, WEIGHTS, CARD):
+        (out / name).unlink(missing_ok=True)
+    for path in out.glob("bad_batch*.npz"):
+        path.unlink()
+
+
+def last_checkpoint(config: RunConfig, data: tuple[str, ...]) -> Checkpoint | None:
+    """The checkpoint from which the run in ``config.out`` is resumed; None where there is none yet.
+
+    Args:
+        config: of the run.
+        data: what the sources hold now; see ``TrainingData.contents``. With others sample k is another one.
+
+    Raises:
+        MesofaceError: the checkpoint is damaged, or of a run with another configuration, and what differs.
+    """
+    found = checkpoints(config.out / CHECKPOINTS)
+    if not found:
+        return None
+    last = load_checkpoint(found[-1])
+    if last.header.stage != config.stage:
+        _refuse(config.out, f"holds a training of the {last.header.stage}, not of the {config.stage}")
+    changed = differences(last.header.config, config)
+    if changed:
+        _refuse(config.out, f"holds a training with another configuration: {'; '.join(changed)}")
+    for number, (before, now) in enumerate(zip(last.header.data or data, data, strict=True)):
+        if before != now:
+            _refuse(config.out, f"holds a training on other data: data.{number} had {before}, has {now}")
+    if last.header.step > config.steps:
+        _refuse(
+            config.out, f"holds a training that is at step {last.header.step} already, past {config.steps}"
+        )
+    return last
+
+
+def _refuse(out: Path, why: str) -> None:
+    raise TrainingError(why, path=out, remedy="change it back, name another out, or start again with --fresh")

@@ -295,20 +295,14 @@ def read_config(path: str | Path, model: type[Config]) -> Config:
         TrainingError: the file cannot be read, or a key is unknown, missing or out of range.
     """
     path = Path(path)
+    kind, parse = ("JSON", json.loads) if path.suffix == ".json" else ("TOML", tomllib.loads)
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise TrainingError("is too large for a configuration", path=path)
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise TrainingError(
-            f"cannot be read: {error.strerror}", path=path, remedy="see configs/ for examples"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise TrainingError(
-            f"is not {kind}: {error}", path=path, remedy="see configs/ for examples"
-        ) from None
+        values = parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        why = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else f"is not {kind}: {error}"
+        raise TrainingError(why, path=path, remedy="see configs/ for examples") from None
     return check_config(values, model, path)
 
 

@@ -14,9 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from mesoface.errors import MesofaceError
 from mesoface.lab.training.config import AnyTileSource, PatchSource, StreamSource, TileSource, TrainingError
-from mesoface.lab.training.pack import PackedTiles, tile_files
+from mesoface.lab.training.pack import PackedTiles, TileStream, tile_files
 from mesoface.lab.training.patches import patch_tile
-from mesoface.lab.training.stream import TileStream
 from mesoface.lab.training.tile import Tile, count_tiles, read_tiles, write_tiles
 from mesoface.running.process import one_opencv_thread
 from mesoface.running.progress import ProgressCallback, silent
@@ -103,7 +102,7 @@ class TileSamples:
         sources: of the configuration.
         seed: of the training.
         prepare: what is done to a tile before it is used; see ``Recipe.prepare``.
-        lanes: samples of a step; see :class:`~mesoface.lab.training.stream.TileStream`.
+        lanes: samples of a step; see :class:`~mesoface.lab.training.pack.TileStream`.
         workers: processes that :meth:`load` prepares samples in.
 
     Raises:
@@ -132,8 +131,19 @@ class TileSamples:
         return self._prepare(tile, np.random.default_rng([self._seed, _PREPARE, k]))
 
     def load(self, numbers: Sequence[int]) -> Generator[Tile, None, None]:
-        """The samples of these numbers; see :func:`load_samples`."""
-        return load_samples(self, numbers, self._workers)
+        """The samples of these numbers in that order, prepared in the loader processes, if there are any."""
+        listed, workers = _Listed(self, numbers), self._workers
+        loader = DataLoader(listed, batch_size=None, num_workers=workers, worker_init_fn=_start_worker)
+        # Forked workers inherit the setting: set by themselves, OpenCV would wait for threads that are gone.
+        with one_opencv_thread if workers else nullcontext():
+            tiles = iter(loader)
+        try:
+            for tile in tiles:
+                if isinstance(tile, MesofaceError):
+                    raise tile
+                yield tile
+        finally:
+            del tiles  # ends the workers at once, even while a traceback keeps this frame
 
     def _chosen(self, k: int) -> int:
         """The source of sample ``k``."""
@@ -164,22 +174,6 @@ class _Rounds:
 def _order(key: tuple[int, ...], count: int) -> NDArray[np.int64]:
     """In which order the tiles of a source come in one round."""
     return np.random.default_rng(key).permutation(count)
-
-
-def load_samples(samples: TileSamples, indices: Sequence[int], workers: int) -> Generator[Tile, None, None]:
-    """The samples ``indices`` in that order, prepared in ``workers`` processes (0: in this one)."""
-    listed = _Listed(samples, indices)
-    loader = DataLoader(listed, batch_size=None, num_workers=workers, worker_init_fn=_start_worker)
-    # Forked workers inherit the setting: set by themselves, OpenCV would wait for threads that are not there.
-    with one_opencv_thread if workers else nullcontext():
-        tiles = iter(loader)
-    try:
-        for tile in tiles:
-            if isinstance(tile, MesofaceError):
-                raise tile
-            yield tile
-    finally:
-        del tiles  # ends the workers at once, even while a traceback keeps this frame
 
 
 class _Listed(Dataset[Tile | MesofaceError]):

@@ -7,7 +7,7 @@ resumes, keeps the rows after the checkpoint.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from mesoface.lab.training.config import TrainingError
 
 _SPEED_OVER = 600.0  # s of the last steps from which the remaining time is estimated
 
-LOG, VALIDATION_LOG, TENSORBOARD = "log.csv", "validation.csv", "tensorboard"
+LOG, VALIDATION_LOG, TENSORBOARD, PICTURE = "log.csv", "validation.csv", "tensorboard", "validation.png"
 """What there is in the run's folder."""
 
 
@@ -85,10 +85,7 @@ class Log:
     def __init__(
         self, folder: Path, step: int, total: int, *, tensorboard: bool, console: Console | None = None
     ):
-        self._training, self._validation = (
-            Table(folder / LOG, step),
-            Table(folder / VALIDATION_LOG, step),
-        )
+        self._training, self._validation = (Table(folder / name, step) for name in (LOG, VALIDATION_LOG))
         self._events = _tensorboard(folder / TENSORBOARD, step) if tensorboard else None
         self.console = console or Console(stderr=True, highlight=False)
         self._bars = Progress(
@@ -135,10 +132,11 @@ class Log:
         self._loss = f"loss {loss:.4g}"
         self._show(step)
 
-    def training(self, step: int, values: Mapping[str, float]) -> None:
-        """Averages over the last steps."""
-        self._training.add(step, values)
-        self._add_events("training", step, values)
+    def training(self, step: int, values: Sequence[Mapping[str, float]], seconds: float) -> None:
+        """Means of the ``values`` of the steps since the last row, and the time that all steps took."""
+        means = {name: sum(row[name] for row in values) / len(values) for name in values[0]}
+        self._training.add(step, means | {"seconds": seconds})
+        self._add_events("training", step, means | {"seconds": seconds})
 
     def validation(self, step: int, values: Mapping[str, float], sentence: str, short: str) -> None:
         """Figures of a validation: a row, a line with ``sentence``, and what is ``short`` in the bar."""
@@ -153,34 +151,13 @@ class Log:
         self.console.print(sentence, soft_wrap=True)
 
     def _show(self, step: int) -> None:
-        self._bars.update(
-            self._task, completed=step, state=", ".join(filter(None, (self._loss, self._error)))
-        )
+        state = ", ".join(filter(None, (self._loss, self._error)))
+        self._bars.update(self._task, completed=step, state=state)
 
     def _add_events(self, group: str, step: int, values: Mapping[str, float]) -> None:
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(f"{group}/{name}", value, step)
-
-
-class Averages:
-    """Means of the values of the steps since the last row of the log."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._count = 0
-
-    def add(self, values: Mapping[str, float]) -> None:
-        """Values of one step."""
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
-
-    def take(self) -> dict[str, float]:
-        """The means; counting starts anew."""
-        means = {name: total / self._count for name, total in self._sums.items()}
-        self._sums, self._count = {}, 0
-        return means
 
 
 def _drop_rows_after(path: Path, step: int) -> tuple[list[str] | None, int | None]:
@@ -189,14 +166,12 @@ def _drop_rows_after(path: Path, step: int) -> tuple[list[str] | None, int | Non
         rows = list(csv.reader(file))
     if not rows:
         return None, None
-    columns, kept = rows[0], [row for row in rows[1:] if len(row) == len(rows[0]) and _is_until(row[0], step)]
+    columns = rows[0]
+    whole = (row for row in rows[1:] if len(row) == len(columns) and row[0].isdigit())
+    kept = [row for row in whole if int(row[0]) <= step]
     with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([columns, *kept])
     return columns, int(kept[-1][0]) if kept else None
-
-
-def _is_until(number: str, step: int) -> bool:
-    return number.isdigit() and int(number) <= step
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

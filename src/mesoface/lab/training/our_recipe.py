@@ -17,10 +17,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mesoface.lab.training.augment import augmented
 from mesoface.lab.training.checkpoint import load_weights
 from mesoface.lab.training.config import MatchingConfig, MatchingLoss, RegularizerConfig, Stage, TrainingError
-from mesoface.lab.training.tile import Tile
+from mesoface.lab.training.tile import Tile, augmented
 from mesoface.lab.training.tile_recipe import TileRecipe, classical_answer
 from mesoface.matching.learned import SurfaceMatcher
 from mesoface.matching.learned.network import Opinion, soft_argmin
@@ -55,14 +54,7 @@ class Target:
 
 
 def make_target(truth: Tensor, visibility: Tensor, steps: Tensor, texel_mm: float) -> Target:
-    """The target of a tile.
-
-    Args:
-        truth: (H, W) mm, NaN where it is not known.
-        visibility: (V, H, W) in [0, 1].
-        steps: (D,) mm.
-        texel_mm: distance between texels.
-    """
+    """The target of a tile with (H, W) ``truth``, NaN where it is not known, and (V, H, W) ``visibility``."""
     known = torch.isfinite(truth) & ((visibility > SEEN).sum(0) >= 2)
     truth = torch.where(known, truth, 0)
     inside = known & (truth >= steps[0]) & (truth <= steps[-1])
@@ -105,10 +97,7 @@ def slope_loss(displacement: Tensor, target: Target) -> Tensor:
 def relative_loss(own: Tensor, classical: Tensor, floor: float) -> Tensor:
     """A loss as a share of the classical matcher's: below 1 is better than it.
 
-    Args:
-        own: loss of the network.
-        classical: the same loss of the classical matcher's answer.
-        floor: of the same unit, added to it: errors this small do not matter.
+    ``floor`` is added to the classical matcher's: errors this small do not matter.
     """
     return own / (classical.detach() + floor)
 
@@ -209,11 +198,9 @@ def our_recipe(config: MatchingConfig) -> OurRecipe:
     network.start_from_classical()
     frozen: tuple[str, ...] = _AFTER_COST if config.stage == "matching" else ()
     if isinstance(config, RegularizerConfig):
-        if config.matching is not None:
-            load_weights(network, config.matching)
+        load_weights(network, config.matching)
         frozen = _UP_TO_COST if config.freeze_matching else ()
-    if config.init is not None:
-        load_weights(network, config.init)
+    load_weights(network, config.init)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(not name.startswith(frozen))
     return OurRecipe(network, config.stage, config.loss, config.augment)

@@ -44,9 +44,8 @@ class StopRequest:
         return self._asked
 
     def __enter__(self) -> StopRequest:
-        self._before = {
-            number: signal.signal(number, self._remember) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._remember) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:

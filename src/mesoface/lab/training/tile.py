@@ -1,4 +1,8 @@
-"""One square of a UVD space: what the matcher sees of it, and the truth. What training is made of."""
+"""One square of a UVD space: what the matcher sees of it, and the truth. What training is made of.
+
+:func:`augmented` makes tiles as they come from other cameras, other skins, and a coarser level that was
+further off.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,8 +21,8 @@ from mesoface.captures.capture import View
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_file
 from mesoface.matching.classical import ClassicalAnswer
-from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.visibility import resample_photo
 
 # Pixels of a tile's photos per texel, as the cascade prepares them.
 OVERSAMPLE = 1.5
@@ -85,17 +90,12 @@ def make_tile(
     texel = space.texel_mm
     points = space.position.reshape(-1, 3).astype(np.float64)
     middle = points.mean(0)
-    images, projections, seen_by = [], [], []
-    for v, view in enumerate(views):
-        if not visibility[v].any():
-            continue
-        pixels, camera = resample_photo(view.image, view.camera, points, texel, OVERSAMPLE, reach_mm)
-        images.append(np.clip(pixels, 0, 1).astype(np.float16))
-        projections.append(camera.moved(np.eye(3), -middle).P)
-        seen_by.append(v)
+    seen_by = np.flatnonzero(visibility.any((1, 2)))
+    seeing = [views[v] for v in seen_by]
+    photos = [resample_photo(v.image, v.camera, points, texel, OVERSAMPLE, reach_mm) for v in seeing]
     return Tile(
-        tuple(images),
-        np.array(projections).reshape(-1, 3, 4),
+        tuple(np.clip(pixels, 0, 1).astype(np.float16) for pixels, _ in photos),
+        np.array([camera.moved(np.eye(3), -middle).P for _, camera in photos]).reshape(-1, 3, 4),
         (space.position - middle).astype(np.float32),
         space.normal.astype(np.float32),
         np.asarray(visibility[seen_by], np.float32),
@@ -186,30 +186,102 @@ def from_arrays(array: Callable[[str], NDArray]) -> Tile:
         ValueError: their shapes or numbers do not belong together.
         KeyError: ``array`` lacks one.
     """
-    projections, truth = array("projections"), array("truth")
+    projections, position, normal, truth = map(array, ("projections", "position", "normal", "truth"))
+    visibility, views, size = array("visibility").astype(np.float32), len(projections), truth.shape[0]
+    images = tuple(array(f"image{v}") for v in range(views))
     texel_mm, step_mm, reach_mm = (float(number) for number in array("numbers"))
-    tile = Tile(
-        tuple(array(f"image{v}") for v in range(len(projections))),
-        projections,
-        array("position"),
-        array("normal"),
-        array("visibility").astype(np.float32),
-        truth,
-        texel_mm,
-        step_mm,
-        reach_mm,
-    )
-    size, views = truth.shape[0], len(projections)
+    tile = Tile(images, projections, position, normal, visibility, truth, texel_mm, step_mm, reach_mm)
     sound = (
         truth.shape == (size, size)
         and 0 < size <= _LARGEST_TILE
-        and tile.position.shape == tile.normal.shape == (size, size, 3)
-        and tile.visibility.shape == (views, size, size)
+        and position.shape == normal.shape == (size, size, 3)
+        and visibility.shape == (views, size, size)
         and projections.shape == (views, 3, 4)
-        and all(image.ndim == 3 and image.shape[2] == 3 for image in tile.images)
+        and all(image.ndim == 3 and image.shape[2] == 3 for image in images)
         and 0 < texel_mm < np.inf
         and 0 < step_mm <= reach_mm < np.inf
     )
     if not sound:
         raise ValueError("a tile has shapes or numbers that do not belong together")
     return tile
+
+
+# Largest error of a tile's base that is drawn, share of the search range.
+_LARGEST_SHIFT = 0.5
+# Largest noise that is added, standard deviation in [0, 1] at the tile's own scale.
+_NOISE = 0.03
+# A tile that has as many views as this often is shown with fewer.
+_FEWEST = 2
+
+
+def augmented(tile: Tile, rng: np.random.Generator) -> Tile:
+    """The tile, differently disturbed for every state of ``rng``.
+
+    Fewer views; in a third of the tiles each photo's exposure and white balance, noise, blur and a shift of
+    its camera; and a base that lies smoothly elsewhere, with the truth moved against it.
+
+    Args:
+        tile: any tile with two views at least.
+        rng: source of chance; the same state gives the same tile.
+    """
+    tile = _with_base_elsewhere(_with_fewer_views(tile, rng), rng)
+    if rng.uniform() < 0.3:
+        tile = _mirrored(tile)
+    return _photographed_worse(tile, rng) if rng.uniform() < 0.35 else tile
+
+
+def _with_fewer_views(tile: Tile, rng: np.random.Generator) -> Tile:
+    """In half of the tiles, from two views up; few ones as often as many."""
+    count = len(tile.images)
+    if count <= _FEWEST or rng.uniform() < 0.5:
+        return tile
+    keep = np.sort(rng.permutation(count)[: rng.integers(_FEWEST, count + 1)])
+    images = tuple(tile.images[v] for v in keep)
+    return replace(tile, images=images, projections=tile.projections[keep], visibility=tile.visibility[keep])
+
+
+def _with_base_elsewhere(tile: Tile, rng: np.random.Generator) -> Tile:
+    """The base moved along its normals by a smooth random amount, and the truth by the opposite.
+
+    The normals stay: they are smooth, and the shift is too.
+    """
+    size = tile.truth.shape[0]
+    cells = int(rng.integers(2, 6))
+    coarse = rng.normal(0, 1, (cells, cells)).astype(np.float32)
+    strength = _LARGEST_SHIFT * tile.reach_mm * rng.uniform() ** 2
+    shift = strength * cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    shift = np.clip(shift, -_LARGEST_SHIFT * tile.reach_mm, _LARGEST_SHIFT * tile.reach_mm)
+    position = tile.position + tile.normal * shift[..., None]
+    return replace(tile, position=position, truth=tile.truth - shift)
+
+
+def _mirrored(tile: Tile) -> Tile:
+    """Its maps transposed: which way u and v run must not matter."""
+    return replace(
+        tile,
+        position=np.ascontiguousarray(tile.position.transpose(1, 0, 2)),
+        normal=np.ascontiguousarray(tile.normal.transpose(1, 0, 2)),
+        visibility=np.ascontiguousarray(tile.visibility.transpose(0, 2, 1)),
+        truth=np.ascontiguousarray(tile.truth.T),
+    )
+
+
+def _photographed_worse(tile: Tile, rng: np.random.Generator) -> Tile:
+    noise = _NOISE * rng.uniform() ** 2
+    images = tuple(_worse(image.astype(np.float32), noise, rng) for image in tile.images)
+    shift = min(abs(rng.normal(0, 0.15)), 0.5)
+    projections = tile.projections.copy()
+    for projection in projections:
+        # A shift in pixels is a multiple of the last row: x / z becomes x / z + shift.
+        projection[:2] += rng.normal(0, shift, 2)[:, None] * projection[2]
+    return replace(tile, images=images, projections=projections)
+
+
+def _worse(image: NDArray[np.float32], noise: float, rng: np.random.Generator) -> NDArray[np.float16]:
+    """One photo at another exposure and white balance, blurred and with noise."""
+    gain = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.03, 3))
+    image = image * gain.astype(np.float32)
+    if rng.uniform() < 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0))
+    image = image + noise * rng.standard_normal(image.shape, np.float32)
+    return np.clip(image, 0, 1).astype(np.float16)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -25,8 +25,8 @@ from mesoface.lab.training.config import MatchingConfig, RunConfig
 from mesoface.lab.training.data import TileSamples, validation_tiles
 from mesoface.lab.training.log import Log
 from mesoface.lab.training.tile import Tile, write_tiles
-from mesoface.lab.training.validation import contact_sheet, spread_out
-from mesoface.matching.classical import PRESETS, ClassicalAnswer, ClassicalLevel, ClassicalMatcher
+from mesoface.lab.training.validation import contact_sheet
+from mesoface.matching.classical import PRESETS, ClassicalAnswer, ClassicalMatcher
 from mesoface.matching.matcher import LevelInput
 from mesoface.rendering.false_color import colorize, percentile_limits
 from mesoface.running.progress import ProgressCallback
@@ -109,7 +109,7 @@ def picture(found: Sequence[TileAnswer]) -> NDArray[np.uint8]:
     Truth and answer share a scale, blue to red over what is searched; the error goes from black to white over
     one step.
     """
-    return contact_sheet(_TITLES, [_row(answer) for answer in spread_out(found)])
+    return contact_sheet(_TITLES, found, _row)
 
 
 def _row(answer: TileAnswer) -> list[NDArray[np.float64]]:
@@ -144,22 +144,10 @@ def classical_answer(tile: Tile) -> ClassicalAnswer:
         for v, (image, projection) in enumerate(zip(tile.images, tile.projections, strict=True))
     )
     space = UVDSpace(tile.position, tile.normal, np.ones(tile.truth.shape, bool))
-    start = LevelInput(_level(tile), space, views, tile.visibility, np.ones(space.valid.shape, np.float32))
-    return ClassicalMatcher(threads=1).answer(start)
-
-
-def _level(tile: Tile) -> ClassicalLevel:
     like = min(PRESETS["best"], key=lambda level: abs(math.log(_FACE_MM / level.size / tile.texel_mm)))
-    return ClassicalLevel(
-        size=tile.truth.shape[0],
-        reach_mm=tile.reach_mm,
-        step_mm=tile.step_mm,
-        base_mm=like.base_mm,
-        normal_mm=like.normal_mm,
-        window=like.window,
-        stiffness=like.stiffness,
-        smooth=like.smooth,
-    )
+    level = replace(like, size=tile.truth.shape[0], reach_mm=tile.reach_mm, step_mm=tile.step_mm)
+    start = LevelInput(level, space, views, tile.visibility, np.ones(space.valid.shape, np.float32))
+    return ClassicalMatcher(threads=1).answer(start)
 
 
 def _camera(projection: NDArray[np.float64], width: int, height: int) -> Camera:

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 import mesoface
 from mesoface.files.atomic import atomic_file
-from mesoface.files.cards import CARD, WEIGHTS, TrainingCard
-from mesoface.lab.training.checkpoint import save_tensors
+from mesoface.files.weights import CARD, WEIGHTS, TrainingCard
+from mesoface.lab.training.checkpoint import save_tensors, trained_parameters
 from mesoface.lab.training.config import RunConfig
-from mesoface.lab.training.log import Log
+from mesoface.lab.training.log import PICTURE, Log
 from mesoface.lab.training.recipe import Answer, Recipe, Sample
 from mesoface.running.progress import ProgressCallback, silent
 
@@ -31,20 +31,19 @@ from mesoface.running.progress import ProgressCallback, silent
 _SHOWN, _SIDE, _LINE = 6, 192, 20
 
 
-def spread_out(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples that are shown: six at most, evenly of all."""
-    return [samples[int(n)] for n in np.linspace(0, len(samples) - 1, min(_SHOWN, len(samples))).round()]
-
-
-def contact_sheet(titles: Sequence[str], rows: Sequence[Sequence[NDArray]]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB.
+def contact_sheet(
+    titles: Sequence[str], answers: Sequence[Answer], row_of: Callable[[Answer], Sequence[NDArray]]
+) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB: rows of maps for six answers at most, spread evenly over all.
 
     Args:
         titles: of the columns.
-        rows: for each sample an image (h, w, 3) in [0, 1] for each column.
+        answers: all of them.
+        row_of: makes an image (h, w, 3) in [0, 1] for each column.
     """
+    shown = np.linspace(0, len(answers) - 1, min(_SHOWN, len(answers))).round().astype(int)
     strips = [np.concatenate([_title(words) for words in titles], axis=1)]
-    strips += [np.concatenate([_square(image) for image in row], axis=1) for row in rows]
+    strips += [np.concatenate([_square(image) for image in row_of(answers[n])], axis=1) for n in shown]
     return np.round(np.concatenate(strips).clip(0, 1) * 255).astype(np.uint8)
 
 
@@ -67,9 +66,6 @@ def _square(image: NDArray) -> NDArray[np.float64]:
     top, left = (_SIDE - size[1]) // 2, (_SIDE - size[0]) // 2
     square[top : top + size[1], left : left + size[0]] = fitted
     return square
-
-
-PICTURE = "validation.png"
 
 
 class Validator:
@@ -104,20 +100,30 @@ class Validator:
         if found is None:
             return
         measured = recipe.figures(found)
-        card = training_card(
-            self._config,
-            network,
-            name=recipe.name,
-            data=self._data,
-            steps=step,
-            seconds=seconds,
-            figures=measured | self._reference,
-        )
-        save_network(out, network, card)
+        save_network(out, network, self._card(step, seconds, measured | self._reference))
         with atomic_file(out / PICTURE) as temporary:
             Image.fromarray(recipe.picture(found)).save(temporary)
         # last: with it this validation is done
         self._log.validation(step, measured, *recipe.in_words(measured))
+
+    def _card(self, steps: int, seconds: float, figures: Mapping[str, float]) -> TrainingCard:
+        """The network's card after ``steps`` steps that took ``seconds``, with the last ``figures``."""
+        cpu = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+        return TrainingCard(
+            network=self._recipe.name,
+            stage=self._config.stage,
+            parameters=sum(parameter.numel() for parameter in self._recipe.network.parameters()),
+            data=tuple(self._data),
+            config=self._config.model_dump(mode="json"),
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            seed=self._config.seed,
+            steps=steps,
+            hours=round(seconds / 3600, 3),
+            machine=f"{cpu}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else cpu,
+            mesoface=mesoface.__version__,
+            torch=torch.__version__,
+            figures={name: round(value, 5) for name, value in figures.items() if math.isfinite(value)},
+        )
 
 
 def all_answers(
@@ -148,10 +154,10 @@ class WeightAverage:
     """
 
     def __init__(self, network: nn.Module, decay: float, state: Mapping[str, Tensor]):
-        self._network, self._decay = network, decay
+        self._trained, self._decay = trained_parameters(network), decay
         self.state = {
             name: state.get(name, parameter).detach().to(parameter.device, copy=True)
-            for name, parameter in self._trained()
+            for name, parameter in self._trained.items()
         }
         """{name of the parameter: its average}"""
 
@@ -159,7 +165,7 @@ class WeightAverage:
     def update(self, step: int) -> None:
         """Take in the weights after ``step`` steps."""
         decay = min(self._decay, step / (10 + step))
-        for name, parameter in self._trained():
+        for name, parameter in self._trained.items():
             self.state[name].lerp_(parameter, 1 - decay)
 
     @contextmanager
@@ -173,51 +179,10 @@ class WeightAverage:
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        for name, parameter in self._trained():
+        for name, parameter in self._trained.items():
             own = parameter.clone()
             parameter.copy_(self.state[name])
             self.state[name] = own
-
-    def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return (item for item in self._network.named_parameters() if item[1].requires_grad)
-
-
-def training_card(
-    config: RunConfig,
-    network: nn.Module,
-    *,
-    name: str,
-    data: Sequence[str],
-    steps: int,
-    seconds: float,
-    figures: Mapping[str, float],
-) -> TrainingCard:
-    """The card of a network after a training, or in its course.
-
-    Args:
-        config: of the run.
-        network: that was trained.
-        name: of the network, as in ``mesoface.weights.NETWORKS``.
-        data: what it was trained on, in words.
-        steps: that were done.
-        seconds: that they took.
-        figures: of the last validation.
-    """
-    return TrainingCard(
-        network=name,
-        stage=config.stage,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        data=tuple(data),
-        config=config.model_dump(mode="json"),
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        seed=config.seed,
-        steps=steps,
-        hours=round(seconds / 3600, 3),
-        machine=_machine(),
-        mesoface=mesoface.__version__,
-        torch=torch.__version__,
-        figures={name: round(value, 5) for name, value in figures.items() if math.isfinite(value)},
-    )
 
 
 def save_network(folder: Path, network: nn.Module, card: TrainingCard) -> Path:
@@ -226,8 +191,3 @@ def save_network(folder: Path, network: nn.Module, card: TrainingCard) -> Path:
     with atomic_file(folder / CARD) as temporary:
         temporary.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return folder / WEIGHTS
-
-
-def _machine() -> str:
-    cpu = f"{os.cpu_count()} CPU cores ({platform.machine()})"
-    return f"{cpu}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else cpu

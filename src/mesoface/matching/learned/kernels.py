@@ -330,24 +330,11 @@ def _gather(features, starts, sizes, lines, d, seen, reliability, f, total, squa
 def _forward(
     features, starts, sizes, projections, position, normal, visibility, steps, groups, width, first, last, out
 ):
-    """Agreement of the views at every (u, v, d) of the rows from ``first`` to ``last``.
+    """Agreement of the views at every (u, v, d) of the rows from ``first`` up to ``last``.
 
-    Args:
-        features: (K, L) all photos' features, pixel by pixel, one photo after another: groups × width of
-            the descriptor, reliability, contrast, zeros up to a multiple of ``LANES``.
-        starts: (V,) at which row of ``features`` each photo begins.
-        sizes: (V, 2) their heights and widths.
-        projections: (V, 3, 4) float64.
-        position: (H, W, 3).
-        normal: (H, W, 3).
-        visibility: (V, H, W).
-        steps: (D,) mm.
-        groups: of the descriptor.
-        width: channels of a group.
-        first: row of UV.
-        last: row of UV, exclusive.
-        out: (2 · (groups + 1) + 2, H, W, D): coherence of every group and of the contrast, their energies,
-            weight, share in pairs.
+    ``features`` (K, L), ``starts`` and ``sizes`` are those of :class:`PackedPhotos`, the maps those of
+    :func:`agreement_in_photos`, ``width`` the channels of a group. ``out`` (2 · (groups + 1) + 2, H, W, D)
+    receives the coherence of every group and of the contrast, their energies, weight, share in pairs.
     """
     views, lanes = len(starts), features.shape[1]
     parts, contrast = groups + 1, groups * width

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mesoface.files.colour import LUMA
+from mesoface.files.images import LUMA
 from mesoface.files.weights import Network
 from mesoface.matching.classical import ClassicalAnswer
 from mesoface.matching.learned.kernels import Agreement, agreement_in_photos
@@ -95,12 +95,7 @@ def blur_radius(sigma: float) -> int:
 class Opinion(NamedTuple):
     """The classical matcher's result for a level, or for a part of it: where the network starts from.
 
-    Args:
-        scores: (D, H, W) in [-1, 1], mean windowed correlation of chosen pairs of views.
-        peak: (H, W) mm, where each texel's own scores are highest.
-        trust: (H, W) in [0, 1], confidence in the peak.
-        displacement: (H, W) mm, the surface derived from them.
-        weight: (H, W) in [0, 1], confidence in the displacement.
+    A :class:`~mesoface.matching.classical.ClassicalAnswer` in tensors: scores (D, H, W), the others (H, W).
     """
 
     scores: Tensor
@@ -112,8 +107,8 @@ class Opinion(NamedTuple):
     @classmethod
     def of(cls, answer: ClassicalAnswer, device: torch.device | str) -> Opinion:
         """The same as tensors."""
-        values = (answer.scores, answer.peak, answer.trust, answer.displacement, answer.weight)
-        return cls(*(torch.from_numpy(np.ascontiguousarray(value)).to(device) for value in values))
+        tensors = {k: torch.from_numpy(np.ascontiguousarray(a)).to(device) for k, a in vars(answer).items()}
+        return cls(**tensors)
 
     def part(self, rows: slice, columns: slice) -> Opinion:
         """Of a rectangle of the maps."""
@@ -176,11 +171,6 @@ class Features(nn.Module):
         self.second = nn.Conv2d(hidden, hidden, 3, padding=1)
         self.third = nn.Conv2d(hidden, groups * width + 1, 3, padding=2, dilation=2)
 
-    @property
-    def channels(self) -> int:
-        """Channels of the output: the descriptor, its reliability, and contrast."""
-        return self.groups * self.width + 2
-
     def forward(self, image: Tensor) -> Tensor:
         """Features of one photo.
 
@@ -188,7 +178,7 @@ class Features(nn.Module):
             image: (3, h, w) sRGB in [0, 1], at the scale of the level.
 
         Returns:
-            (channels, h, w): groups × width of the descriptor, reliability in (0, 1), normalised contrast.
+            (groups × width + 2, h, w): the descriptor, reliability in (0, 1), normalised contrast.
         """
         contrast, normalised = local_contrast(image)
         # Channels last in memory, for the convolutions and for the lookup after them.
@@ -429,10 +419,8 @@ class Refinement(nn.Module):
         Returns:
             displacement (H, W) mm, and the logit (H, W) of the probability that it is less than a step off.
         """
-        classical, peak = (
-            ((other - displacement) / step).clamp(-_FAR, _FAR)
-            for other in (opinion.displacement, opinion.peak)
-        )
+        known = opinion.displacement, opinion.peak
+        classical, peak = (((other - displacement) / step).clamp(-_FAR, _FAR) for other in known)
         about = torch.stack([displacement / step, classical, opinion.weight, peak, opinion.trust])
         surface = surface * torch.rsqrt(surface.square().mean(0) + 1)  # its strength carries no information
         x = torch.cat([surface, about])[None].contiguous(memory_format=torch.channels_last)

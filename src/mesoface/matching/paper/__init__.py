@@ -1,5 +1,6 @@
 """The published configuration of Xiao et al. 2022: its networks and its volume, for its published weights."""
 
+from mesoface.matching.paper.matcher import STEP_MM, STEPS, cost_volume, network_view, read_displacement
 from mesoface.matching.paper.network import (
     IMPLICIT_FUNCTION,
     REGULARIZER,
@@ -7,7 +8,6 @@ from mesoface.matching.paper.network import (
     ImplicitFunction,
     Regularizer,
 )
-from mesoface.matching.paper.volume import STEP_MM, STEPS, cost_volume, network_view, read_displacement
 
 __all__ = [
     "IMPLICIT_FUNCTION",

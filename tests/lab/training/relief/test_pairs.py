@@ -10,16 +10,15 @@ import pytest
 from PIL import Image
 
 from mesoface.errors import MesofaceError
-from mesoface.files.colour import encode_srgb
-from mesoface.files.dpmap import MIDDLE, SIZE, encode_dpmap
+from mesoface.files.images import encode_srgb
+from mesoface.files.maps import DPMAP_SIZE, MIDDLE, encode_dpmap
 from mesoface.files.meshes import read_mesh, write_obj
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.lab.training.config import ReliefConfig, TrainingError, check_config
-from mesoface.lab.training.relief.data import open_pools
-from mesoface.lab.training.relief.pair_squares import cut_squares
-from mesoface.lab.training.relief.pairs import find_pairs, read_pair
+from mesoface.lab.training.relief.pairs import cut_squares, find_pairs, read_pair
+from mesoface.lab.training.relief.pool import open_pools
 from mesoface.relief.inputs import CHANNELS, slopes
-from mesoface.uvd.rasterize import texel_centers
+from mesoface.uvd.maps import texel_centers
 
 SIDE_MM = 400.0  # of the whole unit square, so that a dpmap's texel has about 0.1 mm
 SKIN = slice(1200, 2600)  # rows and columns of the dpmap that have relief
@@ -33,8 +32,8 @@ def positions(uv: np.ndarray) -> np.ndarray:
 
 
 def relief() -> np.ndarray:
-    """(SIZE, SIZE) mm in our convention of rows: blobs of about a millimetre inside of ``SKIN``."""
-    height = np.zeros((SIZE, SIZE), np.float32)
+    """(H, H) mm in our convention of rows: blobs of about a millimetre inside of ``SKIN``."""
+    height = np.zeros((DPMAP_SIZE, DPMAP_SIZE), np.float32)
     n = SKIN.stop - SKIN.start
     noise = np.random.default_rng(0).normal(0, 1, (n, n)).astype(np.float32)
     blobs = cv2.GaussianBlur(noise, (0, 0), 4)
@@ -58,7 +57,8 @@ def folder(tmp_path_factory) -> Path:
     position = positions(texel_centers(1024))
     ground = unit(np.cross(np.gradient(position, axis=1), -np.gradient(position, axis=0)))
     small = cv2.resize(height, (1024, 1024), interpolation=cv2.INTER_AREA)
-    normal = unit(np.cross(*_tangents(position + ground * small[..., None])))
+    bumpy = position + ground * small[..., None]
+    normal = unit(np.cross(np.gradient(bumpy, axis=1), -np.gradient(bumpy, axis=0)))
     shade = 0.15 + 0.5 * np.maximum(normal @ LAMP, 0)
     color = encode_srgb((shade[..., None] * [0.6, 0.4, 0.3]).astype(np.float32))
     Image.fromarray(np.rint(color * 255).astype(np.uint8)).save(folder / "a_texture.png")
@@ -70,8 +70,12 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def _tangents(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.gradient(position, axis=1), -np.gradient(position, axis=0)
+@pytest.fixture
+def without_mesh(folder, tmp_path) -> Path:
+    """A folder with the same pair and no mesh."""
+    for name in ("a_texture.png", "a_dpmap.png"):
+        (tmp_path / name).symlink_to(folder / name)
+    return tmp_path
 
 
 def test_a_pair_is_read_in_our_conventions(folder):
@@ -113,10 +117,8 @@ def test_a_square_is_a_matter_of_its_key(folder):
     assert not np.array_equal(first[0].maps, first[1].maps)
 
 
-def test_without_a_mesh_the_light_is_not_known(folder, tmp_path):
-    for name in ("a_texture.png", "a_dpmap.png"):
-        (tmp_path / name).symlink_to(folder / name)
-    (pair,) = find_pairs(tmp_path)
+def test_without_a_mesh_the_light_is_not_known(without_mesh):
+    (pair,) = find_pairs(without_mesh)
     with pytest.raises(TrainingError, match=r"no mesh beside the texture.*state map_texel_mm"):
         cut_squares(pair, 1, 32, 0.3, None, (0, 0))
     (square,) = cut_squares(pair, 1, 32, 0.3, 0.1, (0, 0))
@@ -179,29 +181,25 @@ def test_bad_maps_and_textures_are_refused_before_they_are_decoded(tmp_path):
         return str(caught.value)
 
     assert "b_dpmap.png: is 1024 × 1024 pixels, a dpmap has 4096 × 4096" in said()
-    Image.new("L", (SIZE, SIZE), 128).save(dpmap)
+    Image.new("L", (DPMAP_SIZE, DPMAP_SIZE), 128).save(dpmap)
     assert "b_dpmap.png: is no image of one 16-bit channel" in said()
-    Image.fromarray(np.full((SIZE, SIZE), MIDDLE, np.uint16)).save(dpmap)
+    Image.fromarray(np.full((DPMAP_SIZE, DPMAP_SIZE), MIDDLE, np.uint16)).save(dpmap)
     assert "b_dpmap.png: shows too little skin" in said()
     Image.new("RGB", (600, 512)).save(texture)
     assert "b_texture.png: is 600 × 512 pixels; a texture over" in said()
 
 
-def test_a_mesh_without_uvs_is_refused(folder, tmp_path):
-    for name in ("a_texture.png", "a_dpmap.png"):
-        (tmp_path / name).symlink_to(folder / name)
-    (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
-    (pair,) = find_pairs(tmp_path)
+def test_a_mesh_without_uvs_is_refused(without_mesh):
+    (without_mesh / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    (pair,) = find_pairs(without_mesh)
     with pytest.raises(TrainingError, match=r"a\.obj: the mesh has no UVs"):
         read_pair(pair, None)
 
 
-def test_a_mesh_in_metres_is_refused(folder, tmp_path):
-    for name in ("a_texture.png", "a_dpmap.png"):
-        (tmp_path / name).symlink_to(folder / name)
+def test_a_mesh_in_metres_is_refused(folder, without_mesh):
     mesh = read_mesh(folder / "a.obj")
-    write_obj(tmp_path / "a.obj", mesh.with_vertices(mesh.vertices / 1000))
-    (pair,) = find_pairs(tmp_path)
+    write_obj(without_mesh / "a.obj", mesh.with_vertices(mesh.vertices / 1000))
+    (pair,) = find_pairs(without_mesh)
     with pytest.raises(TrainingError, match=r"too little skin .* and that the mesh is in millimetres"):
         cut_squares(pair, 1, 32, 0.3, None, (0, 0))
 

@@ -14,15 +14,26 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.captures.capture import View
 from mesoface.lab.synthesis.cameras import meter, miscalibrate
-from mesoface.lab.training.patches.appearance import Gloss, diffuse, draw_albedo, draw_light
 from mesoface.lab.training.patches.fields import log_uniform, waves
-from mesoface.lab.training.patches.photo import Flaws, Skin, hide_part, take_photo
-from mesoface.lab.training.patches.rig import believed_visibility, draw_cameras, draw_directions, draw_pose
+from mesoface.lab.training.patches.photo import (
+    Flaws,
+    Skin,
+    believed_visibility,
+    draw_cameras,
+    draw_directions,
+    draw_pose,
+    hide_part,
+    take_photo,
+)
 from mesoface.lab.training.patches.surface import (
     MARGIN,
+    Gloss,
     HeightField,
     PatchSurface,
     Scale,
+    diffuse,
+    draw_albedo,
+    draw_light,
     draw_scale,
     draw_surface,
 )
@@ -49,12 +60,8 @@ def draw_space(rng: np.random.Generator, surface: PatchSurface, scale: Scale) ->
     around = scale.size + 2 * MARGIN
     line = np.arange(around) - (around - 1) / 2
     true = surface.positions(np.stack(np.broadcast_arrays(line[None], -line[:, None]), -1))
-    normal = smooth_normals(
-        true.astype(np.float32),
-        np.ones((around, around), bool),
-        scale.normal_sigma,
-        np.broadcast_to(_UP, true.shape),
-    )
+    everywhere, up = np.ones((around, around), bool), np.broadcast_to(_UP, true.shape)
+    normal = smooth_normals(true.astype(np.float32), everywhere, scale.normal_sigma, up)
     reach = scale.reach * scale.step * scale.texel_mm
     position, missed = _smoothed(true, normal, scale.base_sigma, _RELIEF_SHARE * reach)
     inner = slice(MARGIN, MARGIN + scale.size)
@@ -64,7 +71,7 @@ def draw_space(rng: np.random.Generator, surface: PatchSurface, scale: Scale) ->
     largest = np.percentile(np.abs(error[inner, inner]), 95)
     amount = rng.uniform(0.05, 1.05) * (reach - missed) / largest
     position = position + normal * (np.float32(amount) * error)[..., None]
-    return UVDSpace(position.astype(np.float32), normal, np.ones((around, around), bool))
+    return UVDSpace(position.astype(np.float32), normal, everywhere)
 
 
 def middle_of(around: UVDSpace) -> UVDSpace:
@@ -178,10 +185,8 @@ def draw_patch(rng: np.random.Generator, *, size: int = 64, ideal: bool = False)
     pose = draw_pose(rng, directions)
     cameras = draw_cameras(rng, scale, directions @ pose, space.position, space.normal)
     lighting = draw_light(rng)
-    lighting = replace(
-        lighting,
-        lights=tuple(replace(light, direction=light.direction @ pose) for light in lighting.lights),
-    )
+    lights = tuple(replace(light, direction=light.direction @ pose) for light in lighting.lights)
+    lighting = replace(lighting, lights=lights)
     normals = surface.heights.normals()
     radiance = diffuse(draw_albedo(rng, surface.cavity), normals, surface.cavity, lighting)
     gloss = Gloss(0.0, 1.0) if ideal else Gloss.draw(rng)
@@ -210,12 +215,4 @@ def draw_patch(rng: np.random.Generator, *, size: int = 64, ideal: bool = False)
 
 def patch_tile(rng: np.random.Generator, size: int = 64) -> Tile:
     """Draw a patch of skin and cut it to what the matcher sees."""
-    patch = draw_patch(rng, size=size)
-    return make_tile(
-        patch.space,
-        patch.views,
-        patch.visibility,
-        patch.truth,
-        step_mm=patch.step_mm,
-        reach_mm=patch.reach_mm,
-    )
+    return make_tile(**vars(draw_patch(rng, size=size)))

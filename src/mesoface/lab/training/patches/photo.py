@@ -1,23 +1,156 @@
-"""Photos of a patch: where rays meet the surface, the flaws that photos have, and occluders.
+"""Photos of a patch: cameras round the face, cut to what they see of it, flaws of photos, and occluders.
 
 The rays of a camera meet a height field by a march on few rays, then secants on all of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
-from mesoface.geometry.camera import Camera
+from mesoface.captures.capture import View
+from mesoface.geometry.camera import Camera, look_at
+from mesoface.geometry.mesh import unit
 from mesoface.lab.synthesis.cameras import defocus, expose, noise_strength
 from mesoface.lab.synthesis.scene import Lighting
 from mesoface.lab.synthesis.settings import SynthesisSettings
-from mesoface.lab.training.patches.appearance import Gloss, highlights
 from mesoface.lab.training.patches.fields import log_uniform, waves
-from mesoface.lab.training.patches.surface import SAMPLES, HeightField, Scale
+from mesoface.lab.training.patches.surface import MARGIN, SAMPLES, Gloss, HeightField, Scale, highlights
+from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.visibility import cast_visibility
+
+# Numbers of cameras and how often each is drawn.
+_COUNTS = np.arange(2, 13)
+_OFTEN = np.array([2, 6, 6, 7, 5, 5, 5, 4, 5, 2, 2], float)
+# Cosine to the skin's normal below which a camera sees nothing of use, and from which it sees it well.
+_SEES, _SEES_WELL = 0.2, 0.4
+# Photo that is kept around the patch, texels.
+_BORDER = 8.0
+
+
+def draw_directions(rng: np.random.Generator) -> NDArray[np.float64]:
+    """(V, 3) unit vectors from the face to the cameras of a rig; +z is its front, +y up."""
+    count = int(rng.choice(_COUNTS, p=_OFTEN / _OFTEN.sum()))
+    # Neighbours much further apart show the same skin too differently for any matcher.
+    spread = np.radians(min(rng.uniform(30, 140), 45 * (count - 1)))
+    azimuth = np.linspace(-spread / 2, spread / 2, count)
+    azimuth += rng.uniform(-0.25, 0.25, count) * spread / (count - 1)
+    elevation = np.radians(rng.normal(4, 4) + rng.normal(0, log_uniform(rng, 2, 16), count))
+    level = np.cos(elevation)
+    return np.stack([np.sin(azimuth) * level, np.sin(elevation), np.cos(azimuth) * level], -1)
+
+
+def draw_pose(rng: np.random.Generator, directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotation (3, 3) from the patch's frame to the face's: some part of the face that two cameras see well.
+
+    Args:
+        rng: source of chance.
+        directions: (V, 3) towards the cameras, in the face's frame.
+    """
+    first = int(rng.integers(len(directions) - 1))
+    between = unit(directions[first] + directions[first + 1])
+    for tilt in np.radians(rng.uniform(0, 55) * 0.8 ** np.arange(12)):
+        away = rng.normal(size=3)
+        away = unit(away - between * (away @ between))
+        normal = np.cos(tilt) * between + np.sin(tilt) * away
+        if (directions @ normal > _SEES_WELL).sum() >= 2:
+            break
+    # Up in UV is about up in the face, now and then anything.
+    right = unit(np.cross([0.0, 1.0, 0.0], normal))
+    upright = np.stack([right, np.cross(normal, right), normal], -1)
+    turn = rng.uniform(-np.pi, np.pi) if rng.uniform() < 0.2 else rng.normal(0, 0.4)
+    return upright @ Rotation.from_rotvec([0, 0, turn]).as_matrix()
+
+
+def draw_cameras(
+    rng: np.random.Generator,
+    scale: Scale,
+    directions: NDArray[np.float64],
+    position: NDArray,
+    normal: NDArray,
+) -> list[Camera]:
+    """One camera for every direction from which some of the patch is seen.
+
+    Args:
+        rng: source of chance.
+        scale: has what a pixel spans.
+        directions: (V, 3) towards the cameras, in the patch's frame.
+        position: (H, H, 3) of the patch, mm, around the origin.
+        normal: (H, H, 3).
+
+    Returns:
+        cameras without a lens, each of a size in whole fours of pixels.
+    """
+    points = position.reshape(-1, 3).astype(np.float64)
+    normals = normal.reshape(-1, 3).astype(np.float64)
+    middle = points.mean(0)
+    distance = log_uniform(rng, 450, 1500) + scale.size * scale.texel_mm
+    portrait = rng.uniform() < 0.3  # photos lie on their side
+    cameras = []
+    for direction in directions:
+        aim = middle + rng.normal(0, 40, 3)
+        center = middle + distance * rng.uniform(0.9, 1.1) * direction
+        roll = (
+            rng.uniform(-np.pi, np.pi) if rng.uniform() < 0.1 else rng.normal(0, 0.1) + np.pi / 2 * portrait
+        )
+        R, t = look_at(center, aim, up=_up_in_photo(direction, roll))
+        focal = float(np.linalg.norm(center - middle)) / (scale.pixel_mm * rng.uniform(0.85, 1.15))
+        facing = ((unit(center - points) * normals).sum(1) > _SEES).mean()
+        if direction[2] > _SEES and facing > 0.1:
+            cameras.append(_cut(R, t, focal, points, _BORDER * scale.texel_mm / scale.pixel_mm))
+    return cameras
+
+
+def _up_in_photo(direction: NDArray[np.float64], roll: float) -> NDArray[np.float64]:
+    """(3,) a direction across the line of sight, turned by ``roll`` from the patch's own up."""
+    up = np.array([0.0, 1.0, 0.0]) - direction * direction[1]
+    if np.linalg.norm(up) < 1e-3:
+        up = np.cross(direction, [1.0, 0.0, 0.0])
+    return Rotation.from_rotvec(roll * direction).apply(unit(up))
+
+
+def _cut(R: NDArray, t: NDArray, focal: float, points: NDArray[np.float64], border: float) -> Camera:
+    """The camera whose picture is just ``points`` (N, 3) and ``border`` pixels around them."""
+    whole = Camera(np.diag([focal, focal, 1.0]), R, t, 1, 1)
+    pixels, _ = whole.project(points)
+    low = np.floor(pixels.min(0) - max(border, 6.0))
+    width, height = (4 * np.ceil((pixels.max(0) + max(border, 6.0) - low) / 4)).astype(int)
+    return whole.cropped(int(low[0]), int(low[1]), int(width), int(height))
+
+
+# The cascade casts some 192² rays over a whole face, whatever its level.
+_RAY_MM = 1.1
+
+
+def believed_visibility(around: UVDSpace, cameras: Sequence[Camera]) -> NDArray[np.float32]:
+    """Ray cast visibility of the middle of a space.
+
+    Args:
+        around: (H, H) texels: the patch and :data:`~mesoface.lab.training.patches.surface.MARGIN` around it,
+            which may hide parts of it.
+        cameras: V cameras whose photos show the patch.
+
+    Returns:
+        (V, T, T) float32 in [0, 1] for the T × T texels of the patch.
+    """
+    rays = int(np.clip(np.ceil(around.size * around.texel_mm / _RAY_MM), 8, around.size))
+    visibility = cast_visibility(around.resized(rays), [_uncut(camera) for camera in cameras])
+    inner = slice(MARGIN, around.size - MARGIN)
+    whole = (around.size, around.size)
+    return np.stack([cv2.resize(v, whole, interpolation=cv2.INTER_LINEAR)[inner, inner] for v in visibility])
+
+
+def _uncut(camera: Camera) -> View:
+    """An empty photo that extends beyond the cut: the cascade has the whole photo."""
+    width, height = camera.width, camera.height
+    whole = camera.cropped(-width, -height, 3 * width, 3 * height)
+    return View("", np.broadcast_to(np.float32(0), (whole.height, whole.width, 3)), whole)
+
 
 # One ray of so many in both directions is marched along the smoothed surface.
 _STRIDE = 4
@@ -31,45 +164,37 @@ class Rays:
     """Rays down to a height field: at height z they are at ``start + z · lean``. All in samples.
 
     Args:
-        column: (h, w) float32 at z = 0.
-        row: (h, w) float32 at z = 0.
-        lean_column: (h, w) float32 columns per sample of height.
-        lean_row: (h, w) float32 rows per sample of height.
+        start: (2, h, w) float32 columns and rows at z = 0.
+        lean: (2, h, w) float32 columns and rows per sample of height.
     """
 
-    column: NDArray[np.float32]
-    row: NDArray[np.float32]
-    lean_column: NDArray[np.float32]
-    lean_row: NDArray[np.float32]
+    start: NDArray[np.float32]
+    lean: NDArray[np.float32]
 
     @classmethod
     def of(cls, camera: Camera, heights: HeightField, x: NDArray, y: NDArray) -> Rays:
         """Rays through the pixels at columns ``x`` (w,) and rows ``y`` (h,) of a camera above the field."""
         inverse = camera.R.T @ np.linalg.inv(camera.K)
-        dx, dy, dz = (
-            (inverse[k, 0] * x[None] + inverse[k, 1] * y[:, None] + inverse[k, 2]) for k in range(3)
-        )
+        dx, dy, dz = (row[0] * x[None] + row[1] * y[:, None] + row[2] for row in inverse)
         length = np.sqrt(dx * dx + dy * dy + dz * dz)
         dz = np.minimum(dz, -_FLATTEST * length)
         center = camera.center / heights.spacing
         middle = (heights.size - 1) / 2
-        lean_x, lean_y = dx / dz, -dy / dz
-        start_x, start_y = middle + center[0] - center[2] * lean_x, middle - center[1] - center[2] * lean_y
-        return cls(*(a.astype(np.float32) for a in (start_x, start_y, lean_x, lean_y)))
+        lean = np.stack([dx / dz, -dy / dz])
+        above = np.array([middle + center[0], middle - center[1]]).reshape(2, 1, 1)
+        return cls((above - center[2] * lean).astype(np.float32), lean.astype(np.float32))
 
-    def at(self, z: NDArray[np.float32] | np.float32) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(h, w) columns and rows at height ``z``, samples."""
-        return self.column + z * self.lean_column, self.row + z * self.lean_row
-
-
-def look_up(values: NDArray[np.float32], column: NDArray, row: NDArray, border: int) -> NDArray[np.float32]:
-    """Bilinear ``values`` (n, n[, C]) at columns and rows (h, w); ``border``: OpenCV's rule for beyond."""
-    return cv2.remap(values, column, row, cv2.INTER_LINEAR, borderMode=border)
+    def at(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(2, h, w) columns and rows at height ``z`` (h, w), samples."""
+        return self.start + z * self.lean
 
 
-def first_hits(
-    camera: Camera, heights: HeightField, supersample: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def look_up(values: NDArray[np.float32], at: NDArray[np.float32], border: int) -> NDArray[np.float32]:
+    """Bilinear ``values`` (n, n[, C]) at (2, h, w) columns and rows; ``border``: OpenCV's rule for beyond."""
+    return cv2.remap(values, at[0], at[1], cv2.INTER_LINEAR, borderMode=border)
+
+
+def first_hits(camera: Camera, heights: HeightField, supersample: int) -> NDArray[np.float32]:
     """Where each ray first meets the surface.
 
     Args:
@@ -78,14 +203,14 @@ def first_hits(
         supersample: rays per pixel and axis.
 
     Returns:
-        columns and rows of the height field, each (s·H, s·W) float32.
+        (2, s·H, s·W) columns and rows of the height field.
     """
     z = heights.z / np.float32(heights.spacing)
     smooth = cv2.GaussianBlur(z, (0, 0), SAMPLES)
     x, y = ((np.arange(n * supersample) + 0.5) / supersample - 0.5 for n in (camera.width, camera.height))
     rays = Rays.of(camera, heights, x, y)
     few = Rays.of(camera, heights, *(line.reshape(-1, _STRIDE).mean(1) for line in (x, y)))
-    coarse = cv2.resize(_march(few, smooth), rays.column.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    coarse = cv2.resize(_march(few, smooth), rays.start.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
     height = _refine(rays, z, coarse, float(np.abs(z - smooth).max()) + 0.5 * SAMPLES)
     return rays.at(height)
 
@@ -93,27 +218,22 @@ def first_hits(
 def _march(rays: Rays, z: NDArray[np.float32]) -> NDArray[np.float32]:
     """(h, w) height, samples, at which the rays first dip below ``z`` (n, n)."""
     top, bottom = float(z.max()) + 0.5, float(z.min()) - 0.5
-    lean = float(np.hypot(rays.lean_column, rays.lean_row).max())
+    lean = float(np.hypot(*rays.lean).max())
     count = int(np.clip((top - bottom) * lean / (2 * SAMPLES), 6, _MOST_STEPS))
-    return _descend(rays, z, np.full_like(rays.row, top), (top - bottom) / count, count)
+    return _descend(rays, z, np.full_like(rays.start[0], top), (top - bottom) / count, count)
 
 
 def _refine(
     rays: Rays, z: NDArray[np.float32], guess: NDArray[np.float32], band: float
 ) -> NDArray[np.float32]:
     """(h, w) height, samples, of the first meeting with ``z`` from ``band`` above ``guess`` down."""
-    lean = float(np.median(np.hypot(rays.lean_column, rays.lean_row)))
+    lean = float(np.median(np.hypot(*rays.lean)))
     count = int(np.clip(2 * band * lean / (2 * SAMPLES), 2, 8))
     return _descend(rays, z, guess + np.float32(band), 2 * band / count, count, secants=3)
 
 
 def _descend(
-    rays: Rays,
-    z: NDArray[np.float32],
-    start: NDArray[np.float32],
-    step: float,
-    count: int,
-    secants: int = 1,
+    rays: Rays, z: NDArray[np.float32], start: NDArray[np.float32], step: float, count: int, secants: int = 1
 ) -> NDArray[np.float32]:
     """Go down from ``start`` in ``count`` steps; in the one that crosses ``z``, close in by regula falsi.
 
@@ -121,7 +241,7 @@ def _descend(
     """
 
     def clearance(height: NDArray[np.float32]) -> NDArray[np.float32]:
-        return height - look_up(z, *rays.at(height), cv2.BORDER_REPLICATE)
+        return height - look_up(z, rays.at(height), cv2.BORDER_REPLICATE)
 
     high, low = start, start
     above = below = clearance(start)
@@ -223,14 +343,9 @@ def take_photo(
     seen = cv2.GaussianBlur(_radiance(skin, camera), (0, 0), _SHARPEST, borderType=cv2.BORDER_REPLICATE)
     photo = expose(defocus(seen, flaws.sensor.blur_px, rng), gain, flaws.sensor, rng)
     if flaws.jpeg_quality is not None:
-        photo = compressed(photo, flaws.jpeg_quality)
+        _, data = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, flaws.jpeg_quality])
+        photo = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
     return photo.astype(np.float32) / 255
-
-
-def compressed(photo: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """(H, W, 3) the photo after JPEG."""
-    _, data = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 def _radiance(skin: Skin, camera: Camera) -> NDArray[np.float32]:
@@ -241,10 +356,10 @@ def _radiance(skin: Skin, camera: Camera) -> NDArray[np.float32]:
     facing = camera.center[2] / np.linalg.norm(camera.center)
     rays_per_pixel = pixel / (spacing * SAMPLES * 0.5 * max(np.sqrt(facing), 0.5))
     supersample = int(np.clip(np.ceil(rays_per_pixel), 2, 4))
-    column, row = first_hits(camera, skin.heights, supersample)
-    radiance = look_up(skin.radiance, column, row, cv2.BORDER_REFLECT_101)
+    at = first_hits(camera, skin.heights, supersample)
+    radiance = look_up(skin.radiance, at, cv2.BORDER_REFLECT_101)
     if skin.gloss.strength > 0:
-        normals = look_up(skin.normals, column, row, cv2.BORDER_REFLECT_101)
+        normals = look_up(skin.normals, at, cv2.BORDER_REFLECT_101)
         view = (camera.center / np.linalg.norm(camera.center)).astype(np.float32)
         radiance += highlights(normals, view, skin.gloss, skin.lighting)
     return cv2.resize(radiance, (camera.width, camera.height), interpolation=cv2.INTER_AREA)

@@ -2,53 +2,40 @@
 
 A file holds a few dozen squares as arrays, uncompressed, so that one square is a few stretches of bytes. The
 size of a pool is limited by the disk, not by memory.
+
+Which square is sample k of a training, and how it is laid, is a function of (seed, k) alone, so that a run
+can be resumed. There are eight ways to lay a square: quarter turns and reflections, with what has a direction
+turned along.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
+import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from mesoface.errors import IncompleteError, MesofaceError
-from mesoface.files.checkpoints import check_file, first_line
+from mesoface.files.weights import check_file, first_line
 from mesoface.lab.training.checkpoint import save_safetensors
-from mesoface.lab.training.config import PairSource, ReliefConfig, SkinSource, TrainingError
-from mesoface.lab.training.relief.pair_squares import cut_squares
-from mesoface.lab.training.relief.pairs import Pair, find_pairs
-from mesoface.lab.training.relief.skin import SkinSquare, draw_square
+from mesoface.lab.training.config import AnySquareSource, PairSource, ReliefConfig, SkinSource, TrainingError
+from mesoface.lab.training.relief.pairs import Pair, cut_squares, find_pairs
+from mesoface.lab.training.relief.skin import Square, draw_square
 from mesoface.relief.inputs import CHANNELS
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.running.resumable import resumable_folder, run_all
+from mesoface.running.workers import resumable_folder, run_all
 
 MANIFEST = "squares.json"
-
-_PRELOAD = ("torch", "scipy.ndimage", "mesoface.lab.training.relief.pool")
-
-
-@dataclass(frozen=True, eq=False)
-class Square:
-    """What there is to learn from one square of skin, as it is kept.
-
-    Args:
-        maps: (11, n, n) float16, see :func:`mesoface.relief.inputs.make_inputs`.
-        relief: (n, n) float16, what the network should predict, texels.
-        valid: (n, n) bool, where there is skin.
-        color: (n, n, 3) uint8 sRGB.
-    """
-
-    maps: NDArray[np.float16]
-    relief: NDArray[np.float16]
-    valid: NDArray[np.bool_]
-    color: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -63,7 +50,7 @@ class PoolFile:
     """
 
     path: Path
-    make: Callable[..., list[SkinSquare]]
+    make: Callable[..., list[Square]]
     arguments: tuple[Any, ...]
     squares: int
 
@@ -131,7 +118,7 @@ def fill_pool(
                 kind="files of squares",
                 workers=workers,
                 done_before=len(files) - len(missing),
-                preload=_PRELOAD,
+                preload=["torch", "scipy.ndimage", __name__],
                 progress=progress,
             )
         except IncompleteError as error:  # training needs all of them
@@ -188,34 +175,21 @@ _SKIN_GENERATION = 2
 _PER_FILE = 40
 
 
-def skin_pool(source: SkinSource, config: ReliefConfig, progress: ProgressCallback = silent) -> SquarePool:
-    """The squares of a source, drawn first where they are not there; more of them is the same and more.
-
-    Raises:
-        MesofaceError: they cannot be written, or their files are damaged.
-    """
+def _skin_pool(source: SkinSource, config: ReliefConfig, progress: ProgressCallback) -> SquarePool:
+    """The squares of a source, drawn first where they are not there; more of them is the same and more."""
     folder = config.cache / f"skin-generation{_SKIN_GENERATION}-seed{source.seed}-size{config.size}"
-    files = [
-        PoolFile(
-            folder / f"{first:07d}.safetensors",
-            draw_squares,
-            (source.seed, first, _PER_FILE, config.size),
-            _PER_FILE,
-        )
-        for first in range(0, source.squares, _PER_FILE)
-    ]
-    recipe = {
-        "format": "mesoface skin",
-        "generation": _SKIN_GENERATION,
-        "seed": source.seed,
-        "size": config.size,
-    }
+    files = []
+    for first in range(0, source.squares, _PER_FILE):
+        arguments = (source.seed, first, _PER_FILE, config.size)
+        files.append(PoolFile(folder / f"{first:07d}.safetensors", draw_squares, arguments, _PER_FILE))
+    recipe = {"format": "mesoface skin", "generation": _SKIN_GENERATION}
+    recipe |= {"seed": source.seed, "size": config.size}
     fill_pool(folder, files, recipe, workers=config.machine.workers, progress=progress)
     contents = f"{source.squares} squares of skin of generation {_SKIN_GENERATION}, seed {source.seed}"
     return SquarePool(files, source.squares, config.size, source.texel_mm, contents)
 
 
-def draw_squares(seed: int, first: int, count: int, size: int) -> list[SkinSquare]:
+def draw_squares(seed: int, first: int, count: int, size: int) -> list[Square]:
     """Squares number ``first`` and following of a seed; each depends on its number alone."""
     return [draw_square(np.random.default_rng([seed, first + n]), size) for n in range(count)]
 
@@ -224,12 +198,8 @@ def draw_squares(seed: int, first: int, count: int, size: int) -> list[SkinSquar
 _PAIRS_GENERATION = 1
 
 
-def pair_pool(source: PairSource, config: ReliefConfig, progress: ProgressCallback = silent) -> SquarePool:
-    """The squares of a source, as evenly of its pairs as can be; cut first where they are not there.
-
-    Raises:
-        MesofaceError: pairs are missing or not what they should be, or squares cannot be written.
-    """
+def _pair_pool(source: PairSource, config: ReliefConfig, progress: ProgressCallback) -> SquarePool:
+    """The squares of a source, as evenly of its pairs as can be; cut first where they are not there."""
     pairs = find_pairs(source.folder)[: source.squares]
     recipe = {
         "format": "mesoface pairs",
@@ -256,3 +226,124 @@ def pair_pool(source: PairSource, config: ReliefConfig, progress: ProgressCallba
 def _sizes(pair: Pair) -> list[int]:
     """Bytes of its files: they identify the files that squares were cut from, with near certainty."""
     return [path.stat().st_size for path in (pair.texture, pair.dpmap, pair.mesh) if path is not None]
+
+
+WAYS = 8
+
+# Channels of `make_inputs` that are components along columns and along rows: the light, and the slopes.
+_ALONG_COLUMNS, _ALONG_ROWS = [3, 5], [4, 6]
+
+
+def laid(square: Square, way: int) -> Square:
+    """A square as it would have come, had its texture been laid otherwise.
+
+    Args:
+        square: any.
+        way: 0 to 7; 1 reverses columns, 2 rows, 4 exchanges both before that.
+    """
+    maps, relief, valid, color = square.maps, square.relief, square.valid, square.color
+    if way & 4:
+        maps, relief, valid, color = maps.swapaxes(1, 2), relief.T, valid.T, color.swapaxes(0, 1)
+    maps = maps.copy()
+    if way & 4:
+        maps[_ALONG_COLUMNS + _ALONG_ROWS] = maps[_ALONG_ROWS + _ALONG_COLUMNS]
+    columns, rows = slice(None, None, -1 if way & 1 else 1), slice(None, None, -1 if way & 2 else 1)
+    maps = maps[:, rows, columns]
+    if way & 1:
+        maps[_ALONG_COLUMNS] *= -1
+    if way & 2:
+        maps[_ALONG_ROWS] *= -1
+    turned: tuple[Any, ...] = (maps, relief[rows, columns], valid[rows, columns], color[rows, columns])
+    return Square(*(np.ascontiguousarray(array) for array in turned))
+
+
+PlacedSquare = tuple[Square, float]
+"""A square, and the size of its texels in mm."""
+
+# What random numbers are for: streams that never meet; 2 is the loop's.
+_ORDER, _WAY = range(2)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Squares as a network takes them.
+
+    Args:
+        maps: (B, 11, n, n) float32.
+        color: (B, 3, n, n) float32 sRGB in [0, 1].
+        relief: (B, 1, n, n) float32, the truth, texels.
+        valid: (B, 1, n, n) float32, 1 where there is skin.
+        texel_mm: (B, 1, 1, 1) float32, size of a texel.
+    """
+
+    maps: Tensor
+    color: Tensor
+    relief: Tensor
+    valid: Tensor
+    texel_mm: Tensor
+
+    @staticmethod
+    def of(squares: Sequence[PlacedSquare], device: str | torch.device) -> Batch:
+        """Squares, each with the size of its texels in mm, put on a device."""
+
+        def stacked(arrays: Sequence[NDArray]) -> Tensor:
+            return torch.as_tensor(np.stack(arrays)).to(device).float()
+
+        return Batch(
+            stacked([square.maps for square, _ in squares]).contiguous(memory_format=torch.channels_last),
+            stacked([square.color.transpose(2, 0, 1) for square, _ in squares]) / 255,
+            stacked([square.relief[None] for square, _ in squares]),
+            stacked([square.valid[None] for square, _ in squares]),
+            torch.tensor([texel for _, texel in squares], device=device).reshape(-1, 1, 1, 1),
+        )
+
+
+class SquareSamples:
+    """An endless sequence of squares, determined by the pools and the seed alone.
+
+    In each round every square of every pool comes once, in another order.
+
+    Args:
+        pools: what they are from.
+        seed: of the training.
+    """
+
+    def __init__(self, pools: Sequence[SquarePool], seed: int):
+        self._pools, self._seed = pools, seed
+        self._ends = np.cumsum([len(pool) for pool in pools])
+        self.contents = self.described = tuple(pool.contents for pool in pools)
+
+    def load(self, numbers: Sequence[int]) -> Generator[PlacedSquare, None, None]:
+        """The samples of these numbers."""
+        yield from map(self.__getitem__, numbers)
+
+    def __getitem__(self, k: int) -> PlacedSquare:
+        """Sample ``k``, and the size of its texels in mm."""
+        turn, place = divmod(k, int(self._ends[-1]))
+        index = int(_order(self._seed, turn, int(self._ends[-1]))[place])
+        chosen = int(np.searchsorted(self._ends, index, side="right"))
+        pool = self._pools[chosen]
+        square = pool[index - (int(self._ends[chosen - 1]) if chosen else 0)]
+        way = int(np.random.default_rng([self._seed, _WAY, k]).integers(WAYS))
+        return laid(square, way), pool.texel_mm
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, turn: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, _ORDER, turn]).permutation(count)
+
+
+def open_pools(
+    sources: Sequence[AnySquareSource], config: ReliefConfig, progress: ProgressCallback = silent
+) -> list[SquarePool]:
+    """The squares that sources stand for; made first where they are not there.
+
+    Raises:
+        MesofaceError: pairs are missing or not what they should be, or squares cannot be written.
+    """
+    return [
+        _skin_pool(source, config, progress)
+        if isinstance(source, SkinSource)
+        else _pair_pool(source, config, progress)
+        for source in sources
+    ]

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mesoface.files.colour import LUMINANCE, encode_srgb
+from mesoface.files.images import LUMINANCE, encode_srgb
 from mesoface.geometry.mesh import unit
-from mesoface.lab.synthesis.pigment import skin_albedo
 from mesoface.lab.synthesis.scene import Lighting
-from mesoface.lab.training.patches.appearance import Gloss, diffuse, draw_light, highlights
+from mesoface.lab.synthesis.skin import skin_albedo
 from mesoface.lab.training.patches.fields import hairs, log_uniform, rms_slope, spots, waves, wrinkles
+from mesoface.lab.training.patches.surface import Gloss, diffuse, draw_light, highlights
 from mesoface.relief.inputs import high_pass, make_inputs, slopes
 
 MARGIN = 24
@@ -97,20 +97,21 @@ _UNKNOWN_LIGHT = 0.1  # share of squares whose light is unknown
 
 
 @dataclass(frozen=True, eq=False)
-class SkinSquare:
-    """A square to learn from.
+class Square:
+    """A square of skin to learn from: as it is drawn or cut, or with fewer bits, as it is kept.
 
     Args:
-        maps: (11, n, n) see :func:`mesoface.relief.inputs.make_inputs`.
-        relief: (n, n) what the network should predict, texels: what the measurement has missed, high-passed.
-        valid: (n, n) where there is skin.
-        color: (n, n, 3) sRGB in [0, 1], to look at.
+        maps: (11, n, n) float32, kept as float16; see :func:`mesoface.relief.inputs.make_inputs`.
+        relief: (n, n) likewise, what the network should predict, texels: what the measurement has missed,
+            high-passed.
+        valid: (n, n) bool, where there is skin.
+        color: (n, n, 3) float32 sRGB in [0, 1], kept as uint8.
     """
 
-    maps: NDArray[np.float32]
-    relief: NDArray[np.float32]
+    maps: NDArray[np.floating]
+    relief: NDArray[np.floating]
     valid: NDArray[np.bool_]
-    color: NDArray[np.float32]
+    color: NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +135,7 @@ class _Ground:
         return unit(normal.astype(np.float32))
 
 
-def draw_square(rng: np.random.Generator, size: int) -> SkinSquare:
+def draw_square(rng: np.random.Generator, size: int) -> Square:
     """Draw one.
 
     Args:
@@ -161,7 +162,7 @@ def make_square(
     height: NDArray[np.float32],
     seen: NDArray[np.float32],
     valid: NDArray[np.bool_],
-) -> SkinSquare:
+) -> Square:
     """The middle of a square that was drawn or cut with :data:`MARGIN` texels around it.
 
     Args:
@@ -174,7 +175,7 @@ def make_square(
     maps = make_inputs(color, light, seen, valid)
     missed = high_pass(cv2.GaussianBlur(height, (0, 0), _FINEST) - seen, valid)
     inside = slice(MARGIN, len(height) - MARGIN)
-    return SkinSquare(
+    return Square(
         maps[:, inside, inside], missed[inside, inside], valid[inside, inside], color[inside, inside]
     )
 
@@ -193,9 +194,8 @@ def _draw_light(rng: np.random.Generator) -> Lighting:
 def _draw_ground(rng: np.random.Generator, n: int) -> _Ground:
     """Somewhere on a face that looks along +z, bent as faces are."""
     azimuth, elevation = np.clip(rng.normal(0, [0.6, 0.4]), -1.3, 1.1)
-    turn = Rotation.from_euler("yxz", [azimuth, -elevation, 0]) * Rotation.from_euler(
-        "z", rng.uniform(0, 2 * np.pi)
-    )
+    spin = Rotation.from_euler("z", rng.uniform(0, 2 * np.pi))
+    turn = Rotation.from_euler("yxz", [azimuth, -elevation, 0]) * spin
     along_columns, down, outward = turn.apply([[1, 0, 0], [0, -1, 0], [0, 0, 1]])
     span = np.arange(n, dtype=np.float32) - n / 2
     x, y = np.meshgrid(span, span)
