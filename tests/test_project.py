@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from typer.testing import CliRunner
 
+import mesoface
 from mesoface.cli.app import app
 
 ROOT = Path(__file__).parents[1]
@@ -177,7 +178,6 @@ def test_make_alone_lists_every_target():
 
 
 def test_version_is_said_once_everywhere():
-    import mesoface
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == mesoface.__version__
@@ -281,3 +281,9 @@ def test_links_become_those_of_the_site(site):
     )
     with pytest.raises(hooks.PluginError, match=r"docs/index\.md: \.\./none\.md leads nowhere"):
         moved("[a](../none.md)", "docs/index.md", "index.md")
+
+
+@pytest.mark.parametrize("name", mesoface.__all__)
+def test_every_public_name_is_there_and_documented(name):
+    assert getattr(mesoface, name).__doc__
+    assert name in dir(mesoface)

@@ -35,7 +35,7 @@ _HOME = {
     "LandmarkDetector": ("landmarks.types", "LandmarkDetector"),
     "Matcher": ("matching.matcher", "Matcher"),
     "MesofaceError": ("errors", "MesofaceError"),
-    "OpenCVLens": ("geometry.lens", "OpenCVLens"),
+    "OpenCVLens": ("geometry.camera", "OpenCVLens"),
     "Settings": ("config", "Settings"),
     "View": ("captures.capture", "View"),
     "calibrate": ("calibration.calibrate", "calibrate_folder"),
