@@ -37,7 +37,7 @@ _LONGEST_EDGE = 6.0
 
 
 @dataclass(frozen=True, eq=False)
-class Coverage:
+class SurfaceCoverage:
     """What became of the facial mask's texels.
 
     Args:
@@ -51,7 +51,7 @@ class Coverage:
     left_out: float
 
 
-def clean_coverage(match: Match) -> Coverage:
+def clean_coverage(match: Match) -> SurfaceCoverage:
     """Decide which texels become surface.
 
     Ragged rims and islands go; small holes that lie inside of the mask are closed. Eye, mouth and
@@ -72,7 +72,7 @@ def clean_coverage(match: Match) -> Coverage:
     small[0] = False
     filled = small[labels] if count > 1 else np.zeros_like(valid)
     kept = solid | filled
-    return Coverage(kept, filled, float(1 - kept.sum() / max(valid.sum(), 1)))
+    return SurfaceCoverage(kept, filled, float(1 - kept.sum() / max(valid.sum(), 1)))
 
 
 def fine_mesh(space: UVDSpace, kept: NDArray[np.bool_]) -> Mesh:

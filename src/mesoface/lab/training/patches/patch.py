@@ -17,7 +17,7 @@ from mesoface.lab.synthesis.cameras import meter, miscalibrate
 from mesoface.lab.training.patches.fields import log_uniform, waves
 from mesoface.lab.training.patches.photo import (
     Flaws,
-    Skin,
+    PatchSkin,
     believed_visibility,
     draw_cameras,
     draw_directions,
@@ -190,7 +190,7 @@ def draw_patch(rng: np.random.Generator, *, size: int = 64, ideal: bool = False)
     normals = surface.heights.normals()
     radiance = diffuse(draw_albedo(rng, surface.cavity), normals, surface.cavity, lighting)
     gloss = Gloss(0.0, 1.0) if ideal else Gloss.draw(rng)
-    skin = Skin(surface.heights, radiance, normals, gloss, lighting)
+    skin = PatchSkin(surface.heights, radiance, normals, gloss, lighting)
     flaws = Flaws.none() if ideal else Flaws.draw(rng, scale)
     gain = meter(radiance, np.ones(radiance.shape[:2], bool)) * (1.0 if ideal else rng.uniform(0.6, 1.2))
     photos = [take_photo(skin, camera, gain, flaws, rng) for camera in cameras]

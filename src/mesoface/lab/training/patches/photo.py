@@ -267,7 +267,7 @@ _SHARPEST = 0.35
 
 
 @dataclass(frozen=True, eq=False)
-class Skin:
+class PatchSkin:
     """A lit surface, ready to be photographed, in the frame of its height field.
 
     Args:
@@ -329,7 +329,7 @@ class Flaws:
 
 
 def take_photo(
-    skin: Skin, camera: Camera, gain: float, flaws: Flaws, rng: np.random.Generator
+    skin: PatchSkin, camera: Camera, gain: float, flaws: Flaws, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """(H, W, 3) sRGB in [0, 1]: one photo.
 
@@ -348,7 +348,7 @@ def take_photo(
     return photo.astype(np.float32) / 255
 
 
-def _radiance(skin: Skin, camera: Camera) -> NDArray[np.float32]:
+def _radiance(skin: PatchSkin, camera: Camera) -> NDArray[np.float32]:
     """(H, W, 3) linear radiance, the mean over each pixel."""
     spacing = skin.heights.spacing
     pixel = np.linalg.norm(camera.center) / camera.K[0, 0]

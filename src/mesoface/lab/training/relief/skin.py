@@ -27,7 +27,7 @@ MARGIN = 24
 
 
 @dataclass(frozen=True, eq=False)
-class SkinRelief:
+class DrawnRelief:
     """A square of skin.
 
     Args:
@@ -43,7 +43,7 @@ class SkinRelief:
     cavity: NDArray[np.float32]
 
 
-def draw_relief(rng: np.random.Generator, n: int) -> SkinRelief:
+def draw_relief(rng: np.random.Generator, n: int) -> DrawnRelief:
     """From nearly smooth to rough: waves of a power law, and often wrinkles, pores or bumps."""
     field = waves(rng, n, shortest=rng.uniform(2, 5), longest=n, slope=rng.uniform(2.2, 5))
     height = field * np.float32(log_uniform(rng, 0.01, 0.2) / rms_slope(field))
@@ -67,7 +67,7 @@ def draw_relief(rng: np.random.Generator, n: int) -> SkinRelief:
         height = height + _crease(rng, n)
     depth = cv2.GaussianBlur(height, (0, 0), rng.uniform(2, 6)) - height
     cavity = np.clip(depth / np.float32(log_uniform(rng, 0.08, 0.6)), 0, 1)
-    return SkinRelief(height.astype(np.float32), pore.astype(np.float32), furrow.astype(np.float32), cavity)
+    return DrawnRelief(height.astype(np.float32), pore.astype(np.float32), furrow.astype(np.float32), cavity)
 
 
 def _crease(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
@@ -205,7 +205,7 @@ def _draw_ground(rng: np.random.Generator, n: int) -> _Ground:
     return _Ground(np.stack([along_columns, down]), outward, np.clip(lean, -1, 1))
 
 
-def _draw_albedo(rng: np.random.Generator, relief: SkinRelief) -> NDArray[np.float32]:
+def _draw_albedo(rng: np.random.Generator, relief: DrawnRelief) -> NDArray[np.float32]:
     """(n, n, 3) linear RGB: uneven pigments, freckles, dark pores and furrows, sometimes hairs."""
     n = len(relief.height)
 
