@@ -6,10 +6,10 @@ import mesoface
 from mesoface.running.progress import progress_bars
 
 folder, out = sys.argv[1:3]
-capture = mesoface.load_capture(folder)  # COLMAP, Metashape, FaceScape …: found by looking
+capture = mesoface.load_capture(folder)  # COLMAP, Metashape, FaceScape …: the format is detected
 print(len(capture), "photos, undistorted:", ", ".join(capture.names))
 
-settings = mesoface.Settings(scale=1.0)  # millimetres per world unit; leave it out to have the eyes tell
+settings = mesoface.Settings(scale=1.0)  # mm per world unit; without it, estimated from the eyes
 with progress_bars() as progress:
     face = mesoface.reconstruct(capture, settings, progress=progress)
 
