@@ -43,6 +43,22 @@ def test_a_process_that_dies_is_one_failed_job() -> None:
         assert f"exit code {code}" in str(outcome.error)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_ctrl_c_never_reaches_a_worker_not_even_one_that_begins() -> None:
+    """The signal is blocked from the first instruction on, not only ignored when the job begins."""
+    status = """
+import sys
+from pathlib import Path
+from mesoface.running.workers import run_jobs
+if __name__ == "__main__":
+    (outcome,) = run_jobs(Path.read_text, [Path("/proc/self/status")], workers=1)
+    print(outcome.result)
+"""
+    shown = subprocess.run([sys.executable, "-c", status], capture_output=True, text=True, check=True).stdout
+    (blocked,) = (int(line.split()[1], 16) for line in shown.splitlines() if line.startswith("SigBlk:"))
+    assert blocked >> (signal.SIGINT - 1) & 1
+
+
 def test_how_a_job_ended_is_said(tmp_path) -> None:
     ends = {math.sqrt: (-1.0, End.FAILED), load_capture: (tmp_path, End.REFUSED), os._exit: (3, End.DIED)}
     for function, (job, end) in ends.items():

@@ -131,11 +131,17 @@ def prepare_workers(preload: Sequence[str] = ()) -> None:
         preload: names of modules that the server loads, so that the processes have them already.
     """
     if _METHOD == "forkserver":
-        from multiprocessing import forkserver
+        from multiprocessing import forkserver, resource_tracker
 
         _CONTEXT.set_forkserver_preload(["__main__", __name__, *preload])
-        with _single_threaded:
-            forkserver.ensure_running()
+        resource_tracker.ensure_running()  # first: it unblocks Ctrl-C when it starts
+        # Workers inherit that Ctrl-C is blocked: before they can ignore it, it would print a traceback.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with _single_threaded:
+                forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def run_jobs(
