@@ -18,7 +18,7 @@ def command(
         typer.Option(
             metavar="FORMAT",
             help="plain (capture.json), colmap, nerfstudio, facescape, metashape, realitycapture, openmvg, "
-            "meshroom or opencv.",
+            "meshroom, opencv_rig or opencv.",
         ),
     ],
     format: Annotated[

@@ -31,7 +31,7 @@ FormatOption = Annotated[
     typer.Option(
         metavar="FORMAT",
         help="Format of the calibration: plain, facescape, colmap, nerfstudio, metashape, realitycapture, "
-        "openmvg, meshroom or opencv. Left out: recognised from the folder's files.",
+        "openmvg, meshroom, opencv_rig or opencv. Left out: recognised from the folder's files.",
         rich_help_panel=INPUT,
     ),
 ]

@@ -108,6 +108,7 @@ SUPPORTED = {
     "realitycapture": (None, BROWN, BROWN4),
     "openmvg": (None, BROWN, FISHEYE),
     "meshroom": (None, BROWN, FISHEYE),
+    "opencv_rig": (None, BROWN, RATIONAL, PRISM),
     "opencv": (None, BROWN, RATIONAL, PRISM, FISHEYE),
 }
 ALL = (None, BROWN, RATIONAL, PRISM, BROWN4, FISHEYE, FOV)
@@ -132,7 +133,9 @@ def test_what_is_written_reads_back_or_is_refused(name, lens, rig, tmp_path, pla
     assert [view.image_path for view in source.views] == [view.image_path for view in views]
     assert [view.mask_path for view in source.views] == [view.mask_path for view in views]
     assert {view.camera.lens is None for view in source.views} == {lens is None}
-    assert_cameras(source, [view.camera for view in views], names="{}" if name == "facescape" else "cam{}")
+    assert_cameras(
+        source, [view.camera for view in views], names="{}" if "{index}" in WRITERS[name].PHOTO else "cam{}"
+    )
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -152,7 +155,7 @@ def test_skew_and_aspect_are_kept_or_refused(name, rig, tmp_path, place):
     K = rig.cameras[0].K
     for change, supported in (
         ({(0, 0): 1.02 * K[0, 0]}, name != "openmvg"),
-        ({(0, 1): 0.5}, name in ("plain", "facescape", "metashape", "opencv")),
+        ({(0, 1): 0.5}, name in ("plain", "facescape", "metashape", "opencv_rig", "opencv")),
     ):
         changed = K.copy()
         for at, value in change.items():
@@ -186,6 +189,9 @@ NOTES = {
     "realitycapture": (f"{CALIBRATED} cam1", f"{BARE} other.png"),
     "openmvg": (f"{CALIBRATED} cam1.png", f"{BARE} images/other.png"),
     "meshroom": (f"{CALIBRATED} cam1.png", f"{BARE} images/other.png"),
+    "opencv_rig": (  # its photos have no names in the file
+        "belongs to its camera by the order of names alone: 2.png to camera 1, other.png to camera 2",
+    ),
     "opencv": (f"{CALIBRATED} cam1", f"{BARE} images/other.png"),
 }
 
@@ -198,4 +204,5 @@ def test_photos_and_cameras_that_do_not_meet_are_noted(name, notes, rig, tmp_pat
     source = FORMATS[name].read(tmp_path)
     assert source.notes == notes
     photos = [view.image_path.stem[-1] for view in source.views]
-    assert photos == (["0", "1", "2"] if name in ("plain", "facescape") else ["0", "2"])
+    expected = {"plain": "012", "facescape": "012", "opencv_rig": "02r"}
+    assert photos == list(expected.get(name, "02"))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pycolmap
 import pytest
@@ -38,7 +39,7 @@ def captures(drawn_rig, place, tmp_path_factory) -> Path:
 
 
 def _add_other_ways(root: Path, rig) -> None:
-    """COLMAP's text, OpenCV's JSON and RealityCapture's CSV."""
+    """COLMAP's text, OpenCV's JSON and XML, and RealityCapture's CSV."""
     text = shutil.copytree(root / "colmap", root / "colmap-text")
     model = pycolmap.Reconstruction(str(text / "sparse/0"))
     shutil.rmtree(text / "sparse/0")
@@ -49,6 +50,13 @@ def _add_other_ways(root: Path, rig) -> None:
     for i, camera in enumerate(rig.cameras):
         content = {"K": camera.K.tolist(), "dist": [*camera.lens.coefficients], "R": camera.R.tolist()}
         (as_json / f"cam{i}.json").write_text(json.dumps({**content, "t": camera.t.tolist()}))
+    as_xml = shutil.copytree(root / "opencv_rig", root / "opencv_rig-xml")
+    (as_xml / "calib_camera.yml").unlink()
+    storage = cv2.FileStorage(str(as_xml / "rig.xml"), cv2.FILE_STORAGE_WRITE)
+    for i, camera in enumerate(rig.cameras):
+        storage.write(f"intrinsic-{i}", camera.K)
+        storage.write(f"extrinsic-{i}", np.column_stack([camera.R, camera.t]))
+    storage.release()
     csv = shutil.copytree(root / "realitycapture", root / "realitycapture-csv")
     for sidecar in csv.glob("*.xmp"):
         sidecar.unlink()
@@ -76,7 +84,7 @@ def check_outcomes(outcomes: list[dict], cases: int) -> None:
 @pytest.mark.parametrize(("seed", "count"), [(0, 20), pytest.param(1, 100, marks=pytest.mark.slow)])
 def test_mutated_files(captures, tmp_path, seed, count):
     folder = shutil.copytree(captures, tmp_path / "captures")
-    check_outcomes(run_child(folder, seed, count), cases=count * (len(WRITERS) + 3))
+    check_outcomes(run_child(folder, seed, count), cases=count * (len(WRITERS) + 4))
 
 
 @pytest.mark.slow
@@ -146,6 +154,8 @@ FILES = {
     "meshroom": "cameras.sfm",
     "opencv-json": "cam1.json",
     "opencv": "calibration/cam1.yml",
+    "opencv_rig": "calib_camera.yml",
+    "opencv_rig-xml": "rig.xml",
     "metashape": "cameras.xml",
     "realitycapture": "cam1.xmp",
     "realitycapture-csv": "registration.csv",
@@ -157,7 +167,7 @@ quickly = settings(max_examples=25, deadline=None, suppress_health_check=list(He
 
 def reader_of(name: str) -> CaptureFormat:
     """The reader of a capture in the folder ``name``."""
-    return FORMATS[name.removesuffix("-json").removesuffix("-csv").removesuffix("-text")]
+    return FORMATS[name.partition("-")[0]]
 
 
 def read_or_refuse(folder: Path, name: str) -> None:

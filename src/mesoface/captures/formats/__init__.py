@@ -24,6 +24,7 @@ _NAMES = (  # in the order in which a folder is tested
     "realitycapture",
     "openmvg",
     "meshroom",
+    "opencv_rig",
     "opencv",  # last: its files have no name of their own
 )
 

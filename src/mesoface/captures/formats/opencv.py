@@ -87,7 +87,7 @@ def _camera(name: str, file: Path, photo: Path) -> Camera:
     """The camera that ``file`` describes."""
     content = files.read_json(file) if file.suffix.lower() == ".json" else files.read_yaml(file)
     with files.refused(file, "see docs/formats.md for the names and shapes that are read"):
-        K = _matrix(_first(content, _K, "camera matrix"))
+        K = matrix_of(_first(content, _K, "camera matrix"))
         R, t = _pose(content)
         size = _size(content, photo)
         lens = _lens(content)
@@ -104,8 +104,12 @@ def _first(content: Mapping[str, Any], names: tuple[str, ...], what: str | None 
     raise ValueError(f"has no {what}: looked for {', '.join(names)}")
 
 
-def _matrix(value: object) -> Array:
-    """A matrix as nested lists, or as FileStorage and ROS write it: rows, cols and all data in a list."""
+def matrix_of(value: object) -> Array:
+    """A matrix as nested lists, or as FileStorage and ROS write it: rows, cols and all data in a list.
+
+    Raises:
+        ValueError: it is not a matrix of numbers.
+    """
     if not isinstance(value, Mapping):
         return files.as_array(value)
     if not {"rows", "cols", "data"} <= set(value):
@@ -120,12 +124,12 @@ def _pose(content: Mapping[str, Any]) -> tuple[Array, Array]:
     """R (3, 3) and t (3,), of which R may be a rotation vector, or both in one matrix."""
     both = _first(content, _RT)
     if both is not None:
-        Rt = _matrix(both)
+        Rt = matrix_of(both)
         if Rt.shape not in ((3, 4), (4, 4)):
             raise ValueError(f"the extrinsic matrix must be 3×4 or 4×4, got {Rt.shape}")
         return Rt[:3, :3], Rt[:3, 3]
-    R = _matrix(_first(content, _R, "rotation"))
-    t = _matrix(_first(content, _T, "translation")).ravel()
+    R = matrix_of(_first(content, _R, "rotation"))
+    t = matrix_of(_first(content, _T, "translation")).ravel()
     if R.size == 3:
         if not np.isfinite(R).all():
             raise ValueError("the rotation vector has numbers that are not finite")
@@ -149,7 +153,7 @@ def _lens(content: Mapping[str, Any]) -> Lens | None:
     value = _first(content, _LENS)
     if value is None:
         return None
-    coefficients = _matrix(value).ravel()
+    coefficients = matrix_of(value).ravel()
     flag = str(content.get("fisheye_model", "0")).strip()  # of OpenCV's own sample program
     model = "fisheye" if flag not in ("0", "0.0") else str(_first(content, _MODEL) or "").strip().lower()
     if model in _FISHEYE:

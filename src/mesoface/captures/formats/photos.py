@@ -19,13 +19,14 @@ from mesoface.geometry.camera import Camera
 
 Item = TypeVar("Item")
 MASKS = "masks"
-"""Folder of masks: ``<photo's name>.png``, ``<stem>.png`` or ``<stem>_mask.png``."""
+"""Folder of masks: ``<photo's name>.png``, ``<stem>.png``, ``<stem>_mask.png``, or the photo's own name."""
+_MASK_FOLDERS = (MASKS, "mask")
 TURN_PIXELS = "turn the pixels as they were at calibration and remove the orientation tag"
 """The remedy for photos whose EXIF orientation leaves open what was calibrated."""
 
 
 class Photos:
-    """The photos below a folder, except those in ``masks/``.
+    """The photos below a folder, except those in ``masks/`` and ``mask/``.
 
     Args:
         folder: the capture's folder.
@@ -36,7 +37,7 @@ class Photos:
         self._photos = {
             name: path
             for name, path in list_photos(folder, deep=True).items()
-            if PurePosixPath(name).parts[0] != MASKS
+            if PurePosixPath(name).parts[0] not in _MASK_FOLDERS
         }
         self._by_name: dict[str, list[str]] = defaultdict(list)
         for name in self._photos:
@@ -52,6 +53,8 @@ class Photos:
         Raises:
             CaptureError: two photos fit equally well.
         """
+        if description in self._photos:
+            return self._photos[description]
         path = PurePosixPath(description.replace("\\", "/"))
         candidates = self._by_name.get(path.name.lower(), [])
         if not candidates and path.suffix.lower() not in SUFFIXES:  # a raw file, developed to the photo
@@ -112,10 +115,11 @@ class Photos:
         return CaptureSource(self.folder, format, views, (*notes, *ours), mm_per_unit)
 
     def mask_of(self, photo: Path) -> Path | None:
-        """The mask in ``masks/`` for ``photo``, or None."""
+        """The mask in ``masks/`` or ``mask/`` for ``photo``, or None."""
         relative = photo.relative_to(self.folder).as_posix()
-        names = (f"{relative}.png", f"{photo.name}.png", f"{photo.stem}.png", f"{photo.stem}_mask.png")
-        masks = (self.folder / MASKS / name for name in names)
+        stems = (relative, photo.name, photo.stem, f"{photo.stem}_mask")
+        names = (*(f"{stem}.png" for stem in stems), relative, photo.name)
+        masks = (self.folder / place / name for place in _MASK_FOLDERS for name in names)
         return next((mask for mask in masks if mask.is_file()), None)
 
 
