@@ -10,6 +10,7 @@ FLOORS = (
     *("errors", "config", "geometry", "files", "running", "captures", "uvd", "rendering", "landmarks"),
     *("face_models", "inspection", "calibration", "evaluation", "matching", "surface", "texture", "relief"),
     *("results", "weights", "pipeline", "export", "report", "viewer", "save"),
+    "precision",
     *("batch", "sequence", "lab", "cli"),
 )
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mesoface.landmarks.types import LandmarkDetector
     from mesoface.matching.matcher import Matcher
     from mesoface.pipeline import find_face, finish_face, measure_face, reconstruct
+    from mesoface.precision.halves import measure_halves
     from mesoface.results.face import Face, load_face
     from mesoface.save import save_face
 
@@ -48,6 +49,7 @@ _HOME = {
     "load_face": ("results.face", "load_face"),
     "make_view": ("captures.load", "make_view"),
     "measure_face": ("pipeline", "measure_face"),
+    "measure_halves": ("precision.halves", "measure_halves"),
     "read_mesh": ("files.meshes", "read_mesh"),
     "reconstruct": ("pipeline", "reconstruct"),
     "run_batch": ("batch.run", "run_batch"),
@@ -74,6 +76,7 @@ __all__ = [
     "load_face",
     "make_view",
     "measure_face",
+    "measure_halves",
     "read_mesh",
     "reconstruct",
     "run_batch",

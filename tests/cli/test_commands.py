@@ -10,10 +10,12 @@ import pytest
 import trimesh
 
 from mesoface.captures.formats import read_source
+from mesoface.files.maps import write_exr
 from mesoface.files.meshes import read_mesh, write_ply
 from mesoface.geometry.mesh import Mesh
+from mesoface.results.face import load_face
 from mesoface.uvd.maps import grid_faces, texel_centers
-from tests.faces import made_face, written
+from tests.faces import dome, made_face, written
 
 
 def patch(z: float = 0.0) -> Mesh:
@@ -191,3 +193,79 @@ def test_view_without_viser_says_what_to_install(refused, monkeypatch, tmp_path)
     line = refused("viser", "view", tmp_path)
     assert "mesoface[view]" in line
     assert "report.html" in line
+
+
+def test_evaluate_compares_halves(command, sample_capture, place):
+    quick = ("--matcher", "ncc", "--preset", "fast", "--scale", 1, "--samples", 5000)
+    out, heat = place / "halves", place / "heat.ply"
+    options = ("--split", "consecutive", "--out", out, "--heatmap", heat, "--json")
+    run = command("evaluate", "--halves", sample_capture, *quick, *options)
+    assert run.code == 0, run.err
+    figures = json.loads(run.out)
+    assert figures["views"] == {"first": ["0", "1", "2", "3"], "second": ["4", "5", "6", "7"]}
+    assert figures["difference"]["align"] == "none"
+    assert figures == json.loads((out / "halves.json").read_text())
+    assert len(read_mesh(heat).colors) == len(read_mesh(heat).vertices)
+    assert load_face(out / "second").record["settings"]["matcher"] == "ncc"
+
+
+def test_evaluate_refuses_halves_that_it_cannot_make(sheets, copy_sample, sample_capture, place, refused):
+    ours, truth = sheets
+    assert "4 are needed" in refused("3 usable views", "evaluate", "--halves", copy_sample(["1", "3", "4"]))
+    refused("PREDICTION", "evaluate", ours, truth, "--halves", sample_capture)
+    refused("--region", "evaluate", "--halves", sample_capture, "--region", truth)
+    refused("--split", "evaluate", "--halves", sample_capture, "--split", "random")
+    refused("nowhere", "evaluate", "--halves", place / "nowhere")
+    refused("the capture", "evaluate", "--halves", sample_capture, "--out", sample_capture / "halves")
+    (place / "old").mkdir()
+    (place / "old/notes.txt").touch()
+    refused("exists already", "evaluate", "--halves", sample_capture, "--out", place / "old")
+    overwrite = ("--out", place / "old", "--overwrite")
+    refused("halves.json", "evaluate", "--halves", sample_capture, *overwrite)
+
+
+def test_evaluate_says_what_is_missing_and_what_is_for_halves_only(sheets, refused, place):
+    ours, truth = sheets
+    assert "--halves CAPTURE" in refused("PREDICTION and TRUTH missing", "evaluate")
+    refused("TRUTH missing", "evaluate", ours)
+    refused("--out is for --halves", "evaluate", ours, truth, "--out", place / "out")
+    refused("--matcher is for --halves", "evaluate", ours, truth, "--matcher", "ncc")
+    refused("--memory is for --halves", "evaluate", ours, truth, "--memory", 512)
+
+
+def test_evaluate_reports_a_stated_uncertainty(command, tmp_path, refused):
+    face = dome()
+    folder = written(tmp_path / "face", face)
+    fine = face.surface
+    write_ply(tmp_path / "truth.ply", fine.with_vertices(fine.vertices - 0.1 * fine.vertex_normals()))
+    evaluation = ("evaluate", folder, tmp_path / "truth.ply", "--samples", 5000)
+    assert "uncertainty" not in command(*evaluation).out
+    assert json.loads(command(*evaluation, "--json").out)["uncertainty"] is None
+
+    sigma = np.where(face.fine.kept, 0.06, 0).astype(np.float32)
+    write_exr(folder / "uncertainty.exr", sigma)
+    stated = json.loads(command(*evaluation, "--json").out)["uncertainty"]
+    assert stated["within_1"] < 0.1
+    assert stated["within_2"] > 0.9
+    assert stated["error"] == pytest.approx(0.1, rel=0.1)
+    assert "stated uncertainty: " in command(*evaluation).out
+
+    write_exr(folder / "uncertainty.exr", sigma[:50, :50])
+    assert "does not fit the surface" in refused(folder, *evaluation)
+    write_exr(folder / "uncertainty.exr", -sigma)
+    assert "is negative" in refused(folder, *evaluation)
+    write_exr(folder / "uncertainty.exr", 0 * sigma)
+    assert "no place has both" in refused(folder, *evaluation)
+
+
+def test_evaluate_shows_the_cheeks_of_a_result(command, sample_face, sample_capture, tmp_path):
+    folder = written(tmp_path / "face", sample_face)
+    evaluation = ("evaluate", folder, sample_capture / "gt.ply", "--samples", 5000)
+    run = command(*evaluation)
+    assert "cheeks, waves of" in run.out
+    bands = json.loads(command(*evaluation, "--json").out)["cheeks"]
+    assert [(band["low"], band["high"]) for band in bands] == [(0.6, 1.2), (1.2, 3), (3, 6), (6, 12)]
+    wide = bands[-1]
+    assert 0.01 < wide["other"] < 0.1
+    assert wide["shared"] > 0.7
+    assert wide["difference"] < wide["other"]

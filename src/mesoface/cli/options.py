@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -71,7 +71,11 @@ def resumable(out: Path, kept: str = "captures") -> Iterator[ProgressCallback]:
 
 
 def takes(
-    defaults: Mapping[str, Any] | None = None, **models: type[BaseModel]
+    defaults: Mapping[str, Any] | None = None,
+    *,
+    without: Collection[str] = (),
+    panel: str | None = None,
+    **models: type[BaseModel],
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the fields of models as options, in place of one parameter for each model.
 
@@ -79,12 +83,15 @@ def takes(
 
     Args:
         defaults: of fields that this command has another default for.
+        without: fields that are no options of this command and keep their defaults.
+        panel: group of all these options in the help; None: each field's own.
         models: {parameter of the command: the model that it is given}.
     """
     fields = {
         name: (parameter, field)
         for parameter, model in models.items()
         for name, field in model.model_fields.items()
+        if name not in without
     }
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -99,7 +106,7 @@ def takes(
             command(**made, **values)
 
         listed = [parameter for name, parameter in own.items() if name not in models]
-        listed += _parameters({name: field for name, (_, field) in fields.items()}, defaults or {})
+        listed += _parameters({name: field for name, (_, field) in fields.items()}, defaults or {}, panel)
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in listed]
         with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         with_options.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -108,7 +115,9 @@ def takes(
     return decorate
 
 
-def _parameters(fields: Mapping[str, FieldInfo], defaults: Mapping[str, Any]) -> Iterator[inspect.Parameter]:
+def _parameters(
+    fields: Mapping[str, FieldInfo], defaults: Mapping[str, Any], panel: str | None
+) -> Iterator[inspect.Parameter]:
     for name, field in fields.items():
         kind, extra = _kind(field), _extra(field)
         choices = "|".join(get_args(field.annotation)) if get_origin(field.annotation) is Literal else None
@@ -117,7 +126,7 @@ def _parameters(fields: Mapping[str, FieldInfo], defaults: Mapping[str, Any]) ->
             *([f"{flag}/--no-{flag[2:]}" if field.default else flag] if kind is bool else []),
             help=field.description,
             metavar=extra["metavar"] or choices,
-            rich_help_panel=extra["panel"],
+            rich_help_panel=panel or extra["panel"],
             min=_limit(field, "ge"),
             max=_limit(field, "le"),
         )

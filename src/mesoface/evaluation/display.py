@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mesoface.errors import MesofaceError
+from mesoface.evaluation.bands import BandAgreement
 from mesoface.evaluation.metrics import COMPLETE_WITHIN, WITHIN, Evaluation
 from mesoface.files.maps import write_png
 from mesoface.files.meshes import write_ply
@@ -21,6 +23,7 @@ from mesoface.rendering.clay import face_directions, shade, turntable_cameras
 from mesoface.rendering.false_color import add_legend, colorize
 
 COLUMNS = ("mm", "mean", "median", "90 %", "bias", *(f"≤ {limit:g}" for limit in WITHIN), "normals", "points")
+_NAMES = ("ours", "truth")
 _LIMITS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -49,6 +52,7 @@ def heatmap_picture(
     *,
     errors: NDArray[np.float64] | None = None,
     limit: float | None = None,
+    label: str = "distance to the true surface",
     forward: ArrayLike | None = None,
     up: ArrayLike | None = None,
     size: tuple[int, int] = (520, 680),
@@ -60,6 +64,7 @@ def heatmap_picture(
         evaluation: of it.
         errors: (N,) the result of :func:`vertex_errors`, where it is known already.
         limit: see :func:`heatmap`.
+        label: what the colours are, for the legend.
         forward: (3,) direction out of the face; guessed from the mesh when None.
         up: (3,) direction to the forehead; guessed from the mesh when None.
         size: (width, height) of each of the three pictures, pixels.
@@ -77,8 +82,8 @@ def heatmap_picture(
     caster = RayCaster(mesh)
     pictures = [shade(caster, camera, scalar=errors, limits=(0, limit)) for camera in cameras]
     stats = evaluation.accuracy
-    label = f"distance to the true surface [mm]   mean {stats.mean:.3f}   median {stats.median:.3f}"
-    return add_legend(np.concatenate(pictures, 1), (0, limit), label)
+    text = f"{label} [mm]   mean {stats.mean:.3f}   median {stats.median:.3f}"
+    return add_legend(np.concatenate(pictures, 1), (0, limit), text)
 
 
 def write_heatmap(path: str | os.PathLike[str], prediction: Mesh, evaluation: Evaluation) -> None:
@@ -104,9 +109,10 @@ def round_limit(errors: NDArray[np.float64]) -> float:
     return next((limit for limit in _LIMITS if limit >= high), float(np.ceil(high)))
 
 
-def rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
-    """The two directions as cells of ``COLUMNS``."""
-    directions = {"ours → truth": evaluation.accuracy, "truth → ours": evaluation.completeness}
+def rows(evaluation: Evaluation, names: tuple[str, str] = _NAMES) -> list[tuple[str, ...]]:
+    """The two directions as cells of ``COLUMNS``; ``names`` of the prediction and of the truth."""
+    ours, truth = names
+    directions = {f"{ours} → {truth}": evaluation.accuracy, f"{truth} → {ours}": evaluation.completeness}
     return [
         (
             name,
@@ -120,28 +126,49 @@ def rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     ]
 
 
-def summary(evaluation: Evaluation) -> str:
-    """One line: chamfer, completeness, alignment."""
+def summary(evaluation: Evaluation, names: tuple[str, str] = _NAMES) -> str:
+    """One line: chamfer, completeness, alignment; ``names`` of the prediction and of the truth."""
+    ours, truth = names
     aligned = {"none": "not aligned", "rigid": "aligned rigidly", "similarity": "aligned by a similarity"}
     parts = [
         f"chamfer {evaluation.chamfer:.3f} mm",
-        f"{100 * evaluation.complete:.1f} % of the truth within {COMPLETE_WITHIN:g} mm",
+        f"{100 * evaluation.complete:.1f} % of the {truth} within {COMPLETE_WITHIN:g} mm",
         aligned[evaluation.align],
     ]
     if evaluation.align == "similarity":
         parts[-1] += f" (scale {evaluation.alignment.scale:.5g})"
     if evaluation.excluded > 0.005:
-        parts.append(f"{100 * evaluation.excluded:.1f} % of ours is beyond the truth's rim, not counted")
+        parts.append(f"{100 * evaluation.excluded:.1f} % of {ours} is beyond the {truth}'s rim, not counted")
     return " · ".join(parts)
 
 
-def print_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print the table of both directions and the summary."""
+def print_evaluation(
+    evaluation: Evaluation, console: Console | None = None, *, names: tuple[str, str] = _NAMES
+) -> None:
+    """Print the table of both directions and the summary; ``names`` of the prediction and of the truth."""
     console = console or Console()
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in COLUMNS:
         table.add_column(name, justify="left" if name == "mm" else "right", no_wrap=True)
-    for row in rows(evaluation):
+    for row in rows(evaluation, names):
         table.add_row(*row)
     console.print(table)
-    console.print(summary(evaluation), highlight=False)
+    console.print(summary(evaluation, names), highlight=False)
+
+
+def print_bands(bands: Sequence[BandAgreement], console: Console, *, names: tuple[str, str] = _NAMES) -> None:
+    """Print roughness, difference and what is shared, a column a band; ``names`` of the two surfaces."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("cheeks, waves of", no_wrap=True)
+    for band in bands:
+        table.add_column(f"{band.low:g}–{band.high:g} mm", justify="right", no_wrap=True)
+    lengths = {
+        f"roughness of {names[0]}, mm": [band.roughness for band in bands],
+        f"roughness of {names[1]}, mm": [band.other for band in bands],
+        "rms difference, mm": [band.difference for band in bands],
+    }
+    for name, values in lengths.items():
+        table.add_row(name, *("–" if value is None else f"{value:.4f}" for value in values))
+    shares = ("–" if band.shared is None else f"{100 * band.shared:.0f} %" for band in bands)
+    table.add_row("variance in common", *shares)
+    console.print(table)

@@ -93,6 +93,14 @@ class Face:
         return add_relief(self.fine.mesh, self.relief)
 
     @cached_property
+    def uncertainty(self) -> NDArray[np.float32] | None:
+        """(H, H) one standard deviation of the measured surface, mm, a texel; 0 or NaN where it is not known.
+
+        None where the result states no uncertainty.
+        """
+        return None
+
+    @cached_property
     def region(self) -> Mesh:
         """The facial mask in space, left-out texels included: where errors to a true surface are measured.
 
@@ -253,6 +261,11 @@ class SavedFace(Face):
                 )
             views.append(view)
         return Capture(tuple(views), self._photos or cameras.capture, cameras.format, mm_per_unit=1.0)
+
+    @cached_property
+    def uncertainty(self) -> NDArray[np.float32] | None:
+        """See :class:`Face`."""
+        return self._map("uncertainty.exr") if (self.folder / "uncertainty.exr").is_file() else None
 
     region = cached_property(lambda self: read_mesh(self._file("region.ply")))
     landmarks2d = cached_property(lambda self: self._landmarks[0])
