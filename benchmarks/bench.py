@@ -15,7 +15,14 @@ from typing import get_args
 from measure import Result, run_row
 from rich.console import Console
 from rows import GROUPS, ROWS, Row, select
-from tables import make_console, points_table, regions_table, surface_table
+from tables import (
+    detail_table,
+    halves_table,
+    make_console,
+    points_table,
+    regions_table,
+    surface_table,
+)
 
 from mesoface.config import Matcher
 
@@ -32,6 +39,7 @@ def main() -> int:
         help=f"which, separated by commas, of the groups {', '.join(GROUPS)} and the rows {', '.join(ROWS)}",
     )
     add_matchers(parser)
+    parser.add_argument("--no-peers", action="store_true", help="leave out other programs")
     parser.add_argument("--regions", action="store_true", help="also the error by region of the face")
     arguments = parser.parse_args()
     try:
@@ -39,18 +47,23 @@ def main() -> int:
     except KeyError as error:
         parser.error(f"no row or group {error.args[0]}; there are: {', '.join((*GROUPS, *ROWS))}")
     console = make_console()
-    results = run_rows(console, rows, arguments.matchers)
+    results = run_rows(console, rows, arguments.matchers, peers=not arguments.no_peers)
     for group, title in GROUPS.items():
         chosen = [result for result in results if ROWS[result.row].group == group]
         known = [result for result in chosen if ROWS[result.row].truth is not None]
-        points = [result for result in chosen if ROWS[result.row].truth is None]
+        halves = [result for result in chosen if ROWS[result.row].halves is not None]
+        points = [result for result in chosen if result not in (*known, *halves)]
         if known:
             console.print(surface_table(title, known))
+        if halves:
+            console.print(halves_table(title, halves))
         if points:
             console.print(points_table(title, points))
+    if detailed := [result for result in results if result.cheeks]:
+        console.print(detail_table(detailed))
     if arguments.regions and (with_regions := [result for result in results if result.regions]):
         console.print(regions_table(with_regions))
-    return int(any(result.error for result in results))
+    return int(any(result.error for result in results if not result.peer))
 
 
 def add_matchers(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +83,17 @@ def add_matchers(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_rows(console: Console, rows: Sequence[Row], matchers: list[str]) -> list[Result]:
-    """Run ``rows`` with each of ``matchers``, one after another, and keep the figures on disk."""
+def run_rows(
+    console: Console, rows: Sequence[Row], matchers: list[str], *, peers: bool = False
+) -> list[Result]:
+    """Run ``rows`` with each of ``matchers``, one after another, and keep the figures on disk.
+
+    Args:
+        console: where progress is told.
+        rows: what is run.
+        matchers: with which.
+        peers: whether other programs are run too, in the rows that have one.
+    """
     console.print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     RESULTS.mkdir(exist_ok=True)
     results = []
@@ -79,7 +101,7 @@ def run_rows(console: Console, rows: Sequence[Row], matchers: list[str]) -> list
         if row.missing:
             console.print(f"{row.name}: skipped, {row.missing}")
             continue
-        for result in run_row(row, matchers):
+        for result in run_row(row, matchers, peers=peers):
             path = RESULTS / f"{result.row}.{result.matcher}.json"
             path.write_text(result.to_json(), encoding="utf-8")
             said = result.error or f"{result.seconds:.0f} s"

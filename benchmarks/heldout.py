@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import add_matchers, run_rows
 from rows import Row, missing_ict
-from tables import make_console, regions_table, surface_table
+from tables import detail_table, make_console, regions_table, surface_table
 
 from mesoface.errors import MesofaceError
 from mesoface.lab.synthesis.capture import describe_settings
@@ -64,6 +64,8 @@ def main() -> int:
     results = run_rows(console, rows, arguments.matchers)
     if results:
         console.print(surface_table("Captures that were never learned from", results))
+        if detailed := [result for result in results if result.cheeks]:
+            console.print(detail_table(detailed))
         console.print(regions_table(results))
     return int(any(result.error for result in results))
 

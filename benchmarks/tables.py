@@ -28,6 +28,7 @@ SURFACE: dict[str, Cell] = {
     "median": lambda e: f"{e['accuracy']['median']:.3f}",
     "90 %": lambda e: f"{e['accuracy']['p90']:.3f}",
     "≤ 0.2": lambda e: f"{100 * e['accuracy']['within']['0.2']:.1f} %",
+    "> 1": lambda e: f"{100 * (1 - e['accuracy']['within']['1']):.2f} %",
     "normals": lambda e: f"{e['accuracy']['normal_angle']:.1f}°",
     "complete": lambda e: f"{100 * e['complete']:.1f} %",
     "back": lambda e: f"{e['completeness']['mean']:.3f}",
@@ -39,6 +40,12 @@ POINTS: dict[str, Cell] = {
     "≤ 0.5": lambda e: f"{100 * e['within']['0.5']:.1f} %",
     "≤ 1": lambda e: f"{100 * e['within']['1']:.1f} %",
     "points": lambda e: f"{e['count']:,}",
+}
+ALIGNED: dict[str, Cell] = {"aligned": lambda e: str(e["align"])}
+UNCERTAINTY: dict[str, Cell] = {
+    "≤ 1 σ": lambda u: f"{100 * u['within_1']:.0f} %",
+    "≤ 2 σ": lambda u: f"{100 * u['within_2']:.0f} %",
+    "corr.": lambda u: "–" if u["correlation"] is None else f"{u['correlation']:.2f}",
 }
 # What a matcher is compared with the last one by: less is better.
 _COMPARED = {
@@ -58,6 +65,40 @@ def make_console() -> Console:
 def surface_table(title: str, results: Sequence[Result]) -> Table:
     """Distances to the true surface in the facial region, mm, not aligned; then seconds and memory."""
     return _table(f"{title}: to the true surface in the facial region (mm, not aligned)", SURFACE, results)
+
+
+def halves_table(title: str, results: Sequence[Result]) -> Table:
+    """Difference of two results from disjoint halves of the photos, mm; then seconds of both, and memory."""
+    about = "first half to second (mm; the noise of one half is 0.71 of it)"
+    return _table(f"{title}: {about}", SURFACE | ALIGNED, results)
+
+
+def detail_table(results: Sequence[Result]) -> Table:
+    """The cheeks by wavelength, and the calibration of stated uncertainties, of results that have them."""
+    bands = [f"{band['low']:g}–{band['high']:g} mm" for band in results[0].cheeks]
+    columns = (*bands, *UNCERTAINTY)
+    made = _empty(
+        "Cheeks by wavelength: roughness / rms difference from the truth or the other half (µm) / variance in"
+        " common; errors within the stated uncertainty",
+        columns,
+    )
+    for about, same_row in groupby(results, lambda result: result.about):
+        for number, result in enumerate(same_row):
+            stated = result.uncertainty
+            made.add_row(
+                "" if number else about,
+                result.matcher,
+                *(_band(band) for band in result.cheeks),
+                *("–" if stated is None else cell(stated) for cell in UNCERTAINTY.values()),
+            )
+    return made
+
+
+def _band(band: dict[str, Any]) -> str:
+    if band["difference"] is None:
+        return "–"
+    lengths = f"{1000 * band['roughness']:.0f} / {1000 * band['difference']:.0f}"
+    return lengths if band["shared"] is None else f"{lengths} / {100 * band['shared']:.0f} %"
 
 
 def points_table(title: str, results: Sequence[Result]) -> Table:
@@ -85,14 +126,14 @@ def _table(title: str, columns: dict[str, Cell], results: Sequence[Result]) -> T
         for number, result in enumerate(row):
             name = "" if number else about
             if result.evaluation is None:
-                made.add_row(name, result.matcher, "failed")
+                made.add_row(name, result.matcher, "not run" if result.peer else "failed")
                 continue
             figures = [cell(result.evaluation) for cell in columns.values()]
             seconds = [f"{result.stages[stage]:.1f}" if stage in result.stages else "–" for stage in STAGES]
             total = [f"{result.seconds:.1f} s", f"{result.peak_mb / 1024:.2f} GB"]
             made.add_row(name, result.matcher, *figures, *seconds, *total)
-        measured = [result for result in row if result.evaluation is not None]
-        if columns is SURFACE and len(measured) > 1:
+        measured = [result for result in row if result.evaluation is not None and not result.peer]
+        if columns is not POINTS and len(measured) > 1:
             for result in measured[:-1]:
                 made.add_row("", f"÷ {measured[-1].matcher}", *_ratios(result, measured[-1]), style="dim")
     return made
