@@ -59,7 +59,7 @@ _COMPARED = {
 
 def make_console() -> Console:
     """Wide enough where the output is a file: a table that wraps cannot be read."""
-    return Console(highlight=False, width=None if os.isatty(1) else 180)
+    return Console(highlight=False, width=None if os.isatty(1) else 220)
 
 
 def surface_table(title: str, results: Sequence[Result]) -> Table:
