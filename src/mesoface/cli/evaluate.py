@@ -50,11 +50,12 @@ def command(
     """Measure the distance between a reconstruction and the true surface, both ways, in millimetres.
 
     Point to surface, area-uniform samples, inside the facial region; docs/evaluation.md has the protocol.
-    In a reconstruction's folder, fine.ply is measured, or base.obj if the run stopped there.
+    In a reconstruction's folder, fine.ply is measured, or base.obj if the run stopped there. What mesoface
+    filled in does not count; its error is printed apart.
 
     Example: `mesoface evaluate face/ truth.ply --heatmap error.png`
     """
-    from mesoface.evaluation import evaluate, print_evaluation, write_heatmap
+    from mesoface.evaluation import evaluate, evaluate_filled, filled_line, print_evaluation, write_heatmap
     from mesoface.files.meshes import read_mesh
     from mesoface.results.face import load_face
 
@@ -69,10 +70,15 @@ def command(
     true = read_mesh(truth)
     with naming(f"{prediction} against {truth}"):
         result = evaluate(predicted, true, align=align, region=inside, samples=samples)
+    filled = evaluate_filled(predicted, result, samples=max(1000, samples // 5))
     if heatmap is not None:
         write_heatmap(heatmap, predicted, result)
         typer.echo(f"heat map: {heatmap}", err=True)
     if as_json:
-        typer.echo(json.dumps(result.to_dict(), indent=2))
+        typer.echo(
+            json.dumps(result.to_dict() | ({} if filled is None else {"filled": filled.to_dict()}), indent=2)
+        )
     else:
         print_evaluation(result, Console())
+        if filled is not None:
+            typer.echo(filled_line(filled))
