@@ -116,7 +116,7 @@ def test_run_json_says_how_the_face_was_made(out):
     assert run["seconds"] == pytest.approx(sum(stage["seconds"] for stage in run["stages"]), abs=0.01)
     assert run["warnings"] == []
     assert run["surface"]["vertices"] == len(read_mesh(out / "fine.ply").vertices)
-    assert 0 <= run["surface"]["left_out"] < 0.05
+    assert 0 <= run["surface"]["left_out"] < 0.1
 
 
 def test_displacement_leads_from_the_base_to_the_fine_mesh(out):

@@ -36,10 +36,11 @@ from mesoface.results.files import (
 )
 from mesoface.running.process import Stage
 from mesoface.texture import Texture
-from mesoface.uvd.maps import grid_faces, rasterize_uv, resize_mask
+from mesoface.uvd.maps import erode, grid_faces, rasterize_uv, resize_mask, within
 from mesoface.uvd.space import FineSurface, UVDSpace
 
 _REGION_SIZE = 192
+_INSIDE_MM = 1.0  # how far inside of the facial mask's rim the whole surface ends
 _OFF_CENTRE = 0.01  # how far from a texel's centre, in texels, a vertex of fine.ply may lie
 
 
@@ -104,8 +105,12 @@ class Face:
             return self.base.select_faces(topology.facial)
         space = self.fine.space
         skin = rasterize_uv(topology.uv, topology.uv_faces[topology.facial], space.size).valid
+        skin &= space.valid
+        if self.settings.holes == "fill":
+            # As far as the whole surface goes: its rim lies a little inside of the mask's.
+            skin &= erode(np.pad(within(skin), 1), round(_INSIDE_MM / space.texel_mm))[1:-1, 1:-1]
         size = min(_REGION_SIZE, space.size)
-        coarse = space.resized(size, resize_mask(space.valid & skin, size))
+        coarse = space.resized(size, resize_mask(skin, size))
         mesh = Mesh(coarse.position.reshape(-1, 3).astype(np.float64), grid_faces(coarse.valid))
         return mesh.select_faces(np.ones(len(mesh.faces), bool))
 

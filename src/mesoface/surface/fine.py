@@ -75,7 +75,13 @@ def clean_coverage(match: Match) -> SurfaceCoverage:
     return SurfaceCoverage(kept, filled, float(1 - kept.sum() / max(valid.sum(), 1)))
 
 
-def fine_mesh(space: UVDSpace, kept: NDArray[np.bool_], measured: NDArray[np.bool_] | None = None) -> Mesh:
+def fine_mesh(
+    space: UVDSpace,
+    kept: NDArray[np.bool_],
+    measured: NDArray[np.bool_] | None = None,
+    *,
+    every_quad: bool = False,
+) -> Mesh:
     """Two triangles per quad of kept texels, wound outward, with UVs and normals.
 
     Quads that are torn (an edge many times longer than usual) or turned inside out are left out.
@@ -84,13 +90,15 @@ def fine_mesh(space: UVDSpace, kept: NDArray[np.bool_], measured: NDArray[np.boo
         space: UVD space whose zero is the surface.
         kept: (H, H) texels to use.
         measured: (H, H) texels that were measured, for the vertices' flag; None: no flag.
+        every_quad: keep torn ones too, so that the mesh has no hole.
 
     Returns:
         mesh with one vertex a texel; vertices share their index between positions, UVs and normals.
     """
     points = space.position.reshape(-1, 3).astype(np.float64)
     faces = grid_faces(kept)
-    faces, used = compact(faces[~_torn_faces(space, faces)], len(points))
+    faces = faces if every_quad else faces[~_torn_faces(space, faces)]
+    faces, used = compact(faces, len(points))
     normals = surface_normals(space.position, space.normal).reshape(-1, 3)
     uv = texel_centers(space.size).reshape(-1, 2)
     flag = None if measured is None else measured.ravel()[used]

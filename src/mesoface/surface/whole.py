@@ -22,6 +22,11 @@ from mesoface.uvd.space import FineSurface, Match, UVDSpace, build_uvd_space, sm
 
 # Corners of the model's facial rim are rounded over so many mm.
 _OUTLINE_MM = 3.0
+# Weight of the mask under that Gaussian at the outline. At 0.63 it runs 1 mm inside of the model's rim, where
+# texels are squeezed.
+_INSIDE = 0.63
+# The surface goes on beyond its rim by so many mm while it is smoothed.
+_BEYOND_MM = 9.0
 # Where the photos stop agreeing the surface is at its worst: so many mm before that are left to the filling.
 _RIM_MM = 2.0
 # What is measured alone, in the middle of what is not, is rarely right where it is smaller than this.
@@ -41,7 +46,7 @@ def open_surface(matched: Match) -> FineSurface:
     coverage = clean_coverage(matched)
     space = smooth_base(matched.space, coverage.kept)
     displacement, met = measure_displacement(space, fine_mesh(matched.space, coverage.kept))
-    return _fine_surface(matched, space, displacement, coverage.kept & met, coverage.filled)
+    return _fine_surface(matched, space, displacement, coverage.kept & met, coverage.filled, every_quad=False)
 
 
 def whole_surface(matched: Match, base: Mesh, facial: NDArray[np.bool_]) -> FineSurface:
@@ -58,9 +63,12 @@ def whole_surface(matched: Match, base: Mesh, facial: NDArray[np.bool_]) -> Fine
     """
     texel = matched.space.texel_mm
     domain = _outline(base, facial, matched.space.size, _OUTLINE_MM / texel)
-    whole, known = _completed(matched, base, domain)
-    space = smooth_base(whole, domain)
-    displacement, trusted = measure_displacement(space, fine_mesh(whole, domain))
+    # Beyond the rim too, or smoothing would pull it inwards.
+    wide = dilate(domain, round(_BEYOND_MM / texel))
+    whole, known = _completed(matched, base, facial, wide)
+    known &= domain
+    space = replace(smooth_base(whole, wide), valid=domain)
+    displacement, trusted = measure_displacement(space, fine_mesh(whole, wide))
     for margin in range(1, _ROUNDS + 1):
         displacement = fill_smoothly(displacement, trusted, domain, _MENDING_MM / texel)
         displacement = np.where(domain, displacement, 0)
@@ -69,7 +77,8 @@ def whole_surface(matched: Match, base: Mesh, facial: NDArray[np.bool_]) -> Fine
             break
         trusted &= ~dilate(torn, 2 * margin)
     space = replace(space, valid=matched.space.valid)
-    return _fine_surface(matched, space, displacement, domain, domain & ~(known & trusted))
+    filled = domain & ~(known & trusted)
+    return _fine_surface(matched, space, displacement, domain, filled, every_quad=True)
 
 
 def _fine_surface(
@@ -78,10 +87,13 @@ def _fine_surface(
     displacement: NDArray[np.float32],
     kept: NDArray[np.bool_],
     filled: NDArray[np.bool_],
+    *,
+    every_quad: bool,
 ) -> FineSurface:
     displacement = np.where(kept, displacement, 0)
     measured = kept & ~filled
-    mesh = fine_mesh(replace(space, position=space.displaced(displacement)), kept, measured)
+    surface = replace(space, position=space.displaced(displacement))
+    mesh = fine_mesh(surface, kept, measured, every_quad=every_quad)
     return FineSurface(
         mesh=mesh,
         space=space,
@@ -98,7 +110,7 @@ def _outline(base: Mesh, facial: NDArray[np.bool_], size: int, sigma: float) -> 
     """(H, H) what lies within the outer rim of the facial mask, in one piece and without holes."""
     assert base.uv is not None
     region = within(rasterize_uv(base.uv, base.uv_index[facial], size).valid)
-    soft = blur_masked(region.astype(np.float32), np.ones_like(region), sigma) > 0.5
+    soft = blur_masked(region.astype(np.float32), np.ones_like(region), sigma) > _INSIDE
     _, labels, stats, _ = cv2.connectedComponentsWithStats(soft.astype(np.uint8), connectivity=4)
     return within(labels == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA]))
 
@@ -109,7 +121,9 @@ def _without_islands(mask: NDArray[np.bool_], least: float) -> NDArray[np.bool_]
     return (stats[:, cv2.CC_STAT_AREA] >= least)[labels] & mask
 
 
-def _completed(matched: Match, base: Mesh, domain: NDArray[np.bool_]) -> tuple[UVDSpace, NDArray[np.bool_]]:
+def _completed(
+    matched: Match, base: Mesh, facial: NDArray[np.bool_], domain: NDArray[np.bool_]
+) -> tuple[UVDSpace, NDArray[np.bool_]]:
     """The surface of all of ``domain``, and where it is what was measured."""
     space, texel = matched.space, matched.space.texel_mm
     coverage = clean_coverage(matched)
@@ -117,7 +131,11 @@ def _completed(matched: Match, base: Mesh, domain: NDArray[np.bool_]) -> tuple[U
     # The end of the mask is not the end of what can be measured.
     lost = dilate(space.valid & ~measured, round(_RIM_MM / texel)) | dilate(find_torn(space, measured), 1)
     known = _without_islands(measured & domain & ~lost, _ISLAND_MM2 / texel**2)
-    model = build_uvd_space(base, np.ones(len(base.faces), bool), space.size, smooth_mm=_MODEL_MM)
+    # Where UVs overlap the first triangle wins: that of the skin.
+    order = np.argsort(~facial, kind="stable")
+    skin_first = replace(base, faces=base.faces[order], uv_faces=base.uv_index[order])
+    everything = np.ones(len(order), bool)
+    model = build_uvd_space(skin_first, everything, space.size, smooth_mm=_MODEL_MM)
     form = fill_smoothly(model.position, model.valid, domain, _REACH_MM / texel)
     if known.any():
         form = form + fill_smoothly(space.position - form, known, domain, _REACH_MM / texel)
