@@ -96,9 +96,10 @@ def made_fine(
 ) -> FineSurface:
     """A measured surface on ``space`` that every view sees where it was ``kept``."""
     displacement = np.where(kept, displacement, 0).astype(np.float32)
-    mesh = fine_mesh(UVDSpace(space.displaced(displacement), space.normal, space.valid), kept)
     filled = np.zeros_like(kept)
     filled[::7] = kept[::7]
+    surface = UVDSpace(space.displaced(displacement), space.normal, space.valid)
+    mesh = fine_mesh(surface, kept, kept & ~filled)
     return FineSurface(
         mesh,
         space,
@@ -107,7 +108,7 @@ def made_fine(
         filled,
         np.where(kept, confidence, 0).astype(np.float32),
         np.repeat(kept[None].astype(np.float32), views, 0),
-        float(1 - kept.sum() / space.valid.sum()),
+        float(1 - (kept & ~filled & space.valid).sum() / space.valid.sum()),
     )
 
 

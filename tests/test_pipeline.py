@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 import mesoface
 from mesoface.errors import MesofaceError, ReconstructionError
@@ -15,6 +17,7 @@ from mesoface.face_models import load_face_model
 from mesoface.files.meshes import read_mesh
 from mesoface.matching.cascade import choose_matcher
 from mesoface.pipeline import choose_measure
+from mesoface.uvd.maps import rasterize_uv, sample_map
 
 BASE = mesoface.Settings(scale=1.0, until="base")
 
@@ -68,6 +71,34 @@ def test_the_fine_mesh_is_sound(sample_face):
     assert edges.max() < 8 * fine.space.texel_mm, "no spikes"
     assert not (fine.filled & ~fine.kept).any()
     assert not fine.confidence[~fine.kept].any()
+
+
+def test_the_surface_is_whole(sample_face):
+    """One loop bounds it: eyes, mouth and nostrils are closed, and nothing is missing at the rim."""
+    mesh, fine = sample_face.fine.mesh, sample_face.fine
+    sides = np.sort(np.stack([mesh.faces, np.roll(mesh.faces, -1, 1)], -1).reshape(-1, 2), 1)
+    sides, count = np.unique(sides, axis=0, return_counts=True)
+    assert count.max() == 2
+    rim = sides[count == 1]
+    ends, index = np.unique(rim, return_inverse=True)
+    assert (np.bincount(index.ravel()) == 2).all()
+    graph = coo_matrix((np.ones(len(rim)), index.reshape(-1, 2).T), (len(ends), len(ends)))
+    assert connected_components(graph, directed=False)[0] == 1
+    np.testing.assert_array_equal(mesh.measured.sum(), fine.measured.sum())
+    assert 0.9 < mesh.measured.mean() < 1
+    topology = sample_face.fit.model.topology
+    opening = rasterize_uv(topology.uv, topology.uv_faces[topology.closing], fine.space.size).valid
+    assert fine.measured[opening].mean() > 0.8, "eyes and lips are measured, not only filled"
+
+
+def test_eyes_and_lips_are_nearer_to_the_truth_than_the_model(sample_face, sample_capture):
+    topology, truth = sample_face.fit.model.topology, read_mesh(sample_capture / "gt.ply")
+    fine, fitted = sample_face.fine.mesh, sample_face.fit.mesh.select_faces(topology.closing)
+    opening = rasterize_uv(topology.uv, topology.uv_faces[topology.closing], 512).valid
+    inside = (sample_map(opening.astype(np.float32), fine.uv) > 0.99)[fine.faces].all(1)
+    ours, models = (evaluate(mesh, truth, samples=5000) for mesh in (fine.select_faces(inside), fitted))
+    assert ours.accuracy.median < 0.75 * models.accuracy.median
+    assert ours.accuracy.normal_angle < 0.6 * models.accuracy.normal_angle
 
 
 def test_progress_is_told_of_every_stage(capture, base):
@@ -207,7 +238,9 @@ def test_the_stages_one_by_one_are_the_whole(capture, base):
         source="flat", height=lambda ground, texture: np.zeros((ground.size, ground.size), np.float32)
     )
     face = mesoface.finish_face(measured, relief)
-    assert matcher.calls == len(matcher.presets["fast"])
+    levels = matcher.presets["fast"]
+    finer = sum(level.size >= 128 for level in levels)
+    assert matcher.calls == len(levels) + 3 * finer, "two eyes and a mouth follow the skin"
     assert [stage.name for stage in found.stages] == ["landmarks", "views and scale", "base mesh"]
     assert [stage.name for stage in face.stages][3:] == [
         *("matching", "surface", "texture", "mesoscopic detail")

@@ -13,6 +13,7 @@ from mesoface.errors import MesofaceError
 Preset = Literal["fast", "default", "best", "paper"]
 Matcher = Literal["learned", "ncc"]
 Until = Literal["base", "fine"]
+Holes = Literal["fill", "keep"]
 Meso = Literal["learned", "shading", "off"]
 Device = Literal["auto", "cpu", "cuda"]
 Model = TypeVar("Model", bound=BaseModel)
@@ -135,6 +136,12 @@ class Settings(BaseModel, extra="forbid", frozen=True, protected_namespaces=()):
     until: Until = option(
         "fine",
         "base: stop at the face model fitted to the landmarks. fine: measure the surface.",
+        panel=RESULT,
+    )
+    holes: Holes = option(
+        "fill",
+        "What is done where nothing was measured. fill: eyes and lips are measured too, and the face model, "
+        "bent onto what was measured, closes the rest. keep: eyes, mouth and large holes stay open.",
         panel=RESULT,
     )
     texture_size: int = option(

@@ -13,7 +13,7 @@ from mesoface.config import Settings
 from mesoface.errors import ReconstructionError
 from mesoface.face_models import load_face_model
 from mesoface.face_models.fitting import fit_face
-from mesoface.face_models.model import FaceModel
+from mesoface.face_models.model import FaceModel, Topology
 from mesoface.face_models.scale import estimate_scale
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks import (
@@ -27,22 +27,25 @@ from mesoface.landmarks import (
 from mesoface.landmarks.selection import select_views
 from mesoface.matching.cascade import choose_matcher, match
 from mesoface.matching.matcher import Matcher
+from mesoface.matching.openings import match_openings
 from mesoface.relief.predict import Predictor, choose_predictor, predict_relief, why_no_relief
 from mesoface.results.face import Face
 from mesoface.running.process import StageClock
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.surface.fine import clean_coverage, conform_base, fine_mesh, measure_displacement, smooth_base
+from mesoface.surface.fine import conform_base
+from mesoface.surface.whole import open_surface, whole_surface
 from mesoface.texture.bake import bake_texture, check_memory
-from mesoface.uvd.space import FineSurface, Match, build_uvd_space
+from mesoface.uvd.maps import rasterize_uv
+from mesoface.uvd.space import Match, build_uvd_space
 
-# Share of the facial region without surface that is worth a warning.
+# Share of the facial region that was not measured that is worth a warning.
 _MUCH = 0.1
 # Share from which on there is no face: what remains are chance agreements.
 _NEARLY_ALL = 0.9
 
 
-Measure = Callable[[Sequence[View], Mesh, NDArray[np.bool_], ProgressCallback], Match]
-"""Measures the surface that the views show around a base mesh with a facial mask (F,)."""
+Measure = Callable[[Sequence[View], Mesh, Topology, ProgressCallback], Match]
+"""Measures the surface that the views show around a base mesh, in the facial mask of its topology."""
 
 
 def reconstruct(
@@ -145,10 +148,10 @@ def measure_face(found: Face, measure: Measure | None = None, *, progress: Progr
     if found.settings.until != "fine":
         return found
     fit, landmarks3d = found.fit, found.landmarks3d
-    facial, warnings, clock = fit.model.topology.facial, list(found.warnings), StageClock(list(found.stages))
+    topology, warnings, clock = fit.model.topology, list(found.warnings), StageClock(list(found.stages))
     measure = measure or choose_measure(found.settings)
     with clock.stage("matching"):
-        matched = measure(found.capture.views, fit.mesh, facial, progress)
+        matched = measure(found.capture.views, fit.mesh, topology, progress)
         warnings += matched.notes
         used = list(matched.used)
         landmarks3d = replace(
@@ -159,8 +162,12 @@ def measure_face(found: Face, measure: Measure | None = None, *, progress: Progr
         )
     with clock.stage("surface"):
         progress("Surface", 0, 1)
-        fine = _surface(matched)
-        base = conform_base(fit.mesh, facial, fine.space, fine.kept)
+        if found.settings.holes == "fill":
+            fine = whole_surface(matched, fit.mesh, topology.facial)
+            base = conform_base(fit.mesh, topology.closed, fine.space, fine.kept)
+        else:
+            fine = open_surface(matched)
+            base = conform_base(fit.mesh, topology.facial, fine.space, fine.kept)
         progress("Surface", 1, 1)
     if fine.left_out > _NEARLY_ALL:
         raise ReconstructionError(
@@ -170,7 +177,7 @@ def measure_face(found: Face, measure: Measure | None = None, *, progress: Progr
         )
     if fine.left_out > _MUCH:
         share = f"{100 * fine.left_out:.0f} %"
-        warnings.append(f"{share} of the facial region was left out: fewer than two photos see it well")
+        warnings.append(f"{share} of the facial region was not measured: fewer than two photos see it well")
     return replace(
         found,
         base=base,
@@ -207,7 +214,7 @@ def finish_face(face: Face, relief: Predictor | None = None, *, progress: Progre
                 face.base,
                 face.capture.views,
                 settings.texture_size,
-                occluder=face.fit.mesh.select_faces(~face.fit.model.topology.facial),
+                occluder=face.fit.mesh.select_faces(~face.fit.model.topology.closed),
                 threads=settings.threads,
                 progress=progress,
             )
@@ -215,7 +222,9 @@ def finish_face(face: Face, relief: Predictor | None = None, *, progress: Progre
         warnings = (*warnings, f"no relief was predicted: {reason}")
     if predictor is not None and texture is not None:
         with clock.stage("mesoscopic detail"):
-            predicted = predict_relief(fine, texture, face.capture.views, predictor, progress=progress)
+            predicted = predict_relief(
+                fine, texture, face.capture.views, predictor, where=_pored_skin(face), progress=progress
+            )
     return replace(face, texture=texture, relief=predicted, stages=tuple(clock.stages), warnings=warnings)
 
 
@@ -235,11 +244,11 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
         from mesoface.matching.paper.matcher import load_paper_networks, match_paper, paper_space
 
         networks = load_paper_networks(settings.weights)
-        return lambda views, base, facial, progress: match_paper(
-            paper_space(base, facial),
+        return lambda views, base, topology, progress: match_paper(
+            paper_space(base, topology.facial),
             views,
             networks,
-            occluder=base.select_faces(~facial),
+            occluder=base.select_faces(~topology.facial),
             memory_mb=settings.memory_mb,
             threads=settings.threads,
             device=device,
@@ -252,33 +261,34 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
         threads=settings.threads,
         memory_mb=settings.memory_mb,
     )
-    return lambda views, base, facial, progress: match(
-        lambda size: build_uvd_space(base, facial, size),
-        views,
-        levels,
-        preset=settings.preset,
-        occluder=base.select_faces(~facial),
-        progress=progress,
-    )
+
+    def measure(views: Sequence[View], base: Mesh, topology: Topology, progress: ProgressCallback) -> Match:
+        facial, closing, preset = topology.facial, topology.closing, settings.preset
+        found = match(
+            lambda size: build_uvd_space(base, facial, size),
+            views,
+            levels,
+            preset=preset,
+            occluder=base.select_faces(~facial),
+            progress=progress,
+        )
+        if settings.holes == "keep" or closing is None:
+            return found
+        return match_openings(found, base, facial, closing, levels, preset=preset, progress=progress)
+
+    return measure
 
 
-def _surface(matched: Match) -> FineSurface:
-    """The measured surface as base and displacement, and the fine mesh that the two make."""
-    coverage = clean_coverage(matched)
-    space = smooth_base(matched.space, coverage.kept)
-    displacement, met = measure_displacement(space, fine_mesh(matched.space, coverage.kept))
-    kept = coverage.kept & met
-    displacement = np.where(kept, displacement, 0)
-    return FineSurface(
-        mesh=fine_mesh(replace(space, position=space.displaced(displacement)), kept),
-        space=space,
-        displacement=displacement,
-        kept=kept,
-        filled=coverage.filled & kept,
-        confidence=np.where(kept, matched.confidence, 0),
-        visibility=matched.visibility,
-        left_out=float(1 - kept.sum() / space.valid.sum()),
-    )
+def _pored_skin(face: Face) -> NDArray[np.bool_] | None:
+    """(H, H) where relief may be predicted, or None for all of the surface.
+
+    Eyes and lips have no pores, and colour is off where the surface was filled in.
+    """
+    if face.fine is None or face.settings.holes == "keep":
+        return None
+    topology = face.fit.model.topology
+    uv_faces = topology.uv_faces[topology.facial]
+    return rasterize_uv(topology.uv, uv_faces, face.fine.space.size).valid & face.fine.measured
 
 
 def _usable_views(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mesoface.errors import MesofaceError
-from mesoface.evaluation import Evaluation, evaluate
+from mesoface.evaluation import Evaluation, FilledStats, evaluate, evaluate_filled, filled_line
 from mesoface.evaluation.display import vertex_errors
 from mesoface.export import ExportSource
 from mesoface.export.glb import export_glb
@@ -63,12 +63,13 @@ def save_face(
     out = Path(out)
     progress("Writing", 0, 4)
     clock = StageClock(list(face.stages))
-    evaluation, detailed, errors, failure = None, None, None, None
+    evaluation, detailed, filled, errors, failure = None, None, None, None, None
     if truth is not None:
         try:
             with clock.stage("evaluation"):
                 evaluation = evaluate(face.surface, truth, region=face.region)
                 errors = vertex_errors(face.surface, evaluation)
+                filled = evaluate_filled(face.surface, evaluation)
                 if face.detailed is not None:
                     detailed = evaluate(face.detailed, evaluation.truth)
         except MesofaceError as error:
@@ -80,26 +81,28 @@ def save_face(
             write_result(folder, face, errors)
             progress("Writing", 2, 4)
             if report:
-                write_report(folder / REPORT, face, evaluation, errors)
+                write_report(folder / REPORT, face, evaluation, errors, filled)
         progress("Writing", 3, 4)
         with clock.stage("face.glb"):
             export_glb(ExportSource(face), folder)
-        write_record(folder, replace(face, stages=tuple(clock.stages)), evaluation, detailed)
+        write_record(folder, replace(face, stages=tuple(clock.stages)), evaluation, detailed, filled)
     progress("Writing", 4, 4)
-    lines = _summary(face, evaluation)
+    lines = _summary(face, evaluation, filled)
     if failure:
         lines.append(failure)
     if report:
         lines.append(f"report: {out / REPORT}")
+    if filled is not None:
+        lines.append(filled_line(filled))
     return lines
 
 
-def _summary(face: Face, evaluation: Evaluation | None) -> list[str]:
+def _summary(face: Face, evaluation: Evaluation | None, filled: FilledStats | None) -> list[str]:
     lines = [f"views: {', '.join(face.capture.names)}", f"scale: {face.scale}"]
     if face.fine is not None:
         lines.append(
             f"fine mesh: {len(face.fine.mesh.vertices):,} vertices, "
-            f"{100 * (1 - face.fine.left_out):.1f} % of the facial region"
+            f"{100 * (1 - face.fine.left_out):.1f} % of the facial region measured"
         )
     if face.texture is not None:
         lines.append(f"texture: {face.texture.size} × {face.texture.size}, {len(face.capture)} photos")

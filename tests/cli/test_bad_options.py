@@ -18,6 +18,7 @@ OPTIONS = {
     "--memory 3": ("--memory", "16"),
     "--until x": ("until", "'base' or 'fine'"),
     "--matcher y": ("matcher", "'learned' or 'ncc'"),
+    "--holes patch": ("holes", "'fill' or 'keep'"),
     "--device tpu": ("device", "'auto', 'cpu' or 'cuda'"),
     "--scale 0": ("scale", "greater than 0"),
     "--scale -2": ("scale", "greater than 0"),

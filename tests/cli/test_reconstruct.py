@@ -18,7 +18,15 @@ BASE = {
     *("report.html", "run.json"),
 }
 FINE = {
-    *("confidence.png", "detailed.ply", "displacement.exr", "fine.ply", "meso.exr", "space.npz"),
+    *(
+        "confidence.png",
+        "measured.png",
+        "detailed.ply",
+        "displacement.exr",
+        "fine.ply",
+        "meso.exr",
+        "space.npz",
+    ),
     *("texture.png", "texture_seen.png"),
 }
 
@@ -108,7 +116,7 @@ def test_run_json_says_how_the_face_was_made(out):
     assert run["seconds"] == pytest.approx(sum(stage["seconds"] for stage in run["stages"]), abs=0.01)
     assert run["warnings"] == []
     assert run["surface"]["vertices"] == len(read_mesh(out / "fine.ply").vertices)
-    assert 0 <= run["surface"]["left_out"] < 0.05
+    assert 0 <= run["surface"]["left_out"] < 0.1
 
 
 def test_displacement_leads_from_the_base_to_the_fine_mesh(out):
@@ -140,6 +148,22 @@ def test_confidence_is_a_grey_picture_of_the_same_grid(out):
     assert confidence.dtype == np.uint8
     assert not confidence[~kept].any()
     assert np.median(confidence[kept]) > 64
+
+
+def test_what_was_measured_is_a_picture_and_a_flag(out):
+    from PIL import Image
+
+    picture, fine = np.asarray(Image.open(out / "measured.png")), read_mesh(out / "fine.ply")
+    kept = np.isfinite(read_exr(out / "displacement.exr"))
+    assert picture.shape == kept.shape
+    assert set(np.unique(picture)) == {0, 255}
+    assert not picture[~kept].any()
+    size = len(picture)
+    column = np.round(fine.uv[:, 0] * size - 0.5).astype(int)
+    row = np.round((1 - fine.uv[:, 1]) * size - 0.5).astype(int)
+    np.testing.assert_array_equal(picture[row, column] == 255, fine.measured)
+    np.testing.assert_array_equal(read_mesh(out / "detailed.ply").measured, fine.measured)
+    assert not np.asarray(Image.open(out / "confidence.png"))[picture == 0].any()
 
 
 def test_the_report_is_one_file(out):

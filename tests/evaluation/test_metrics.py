@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,8 @@ from mesoface.evaluation import (
     GroundTruth,
     Similarity,
     evaluate,
+    evaluate_filled,
+    filled_line,
     heatmap,
     heatmap_picture,
     points_to_mesh,
@@ -347,3 +350,45 @@ def test_picture_takes_the_asked_directions(step: tuple[Mesh, Evaluation]) -> No
     middle = np.s_[:80, 60:120]
     drawn, drawn_turned = (picture[middle].sum(-1) < 2.9 for picture in (upright, turned))
     np.testing.assert_array_equal(drawn, drawn_turned[::-1, ::-1])
+
+
+def half_filled(gap: float) -> Mesh:
+    """A square of 40 mm at z = 0; its right half was filled in, ``gap`` mm too high."""
+    mesh = plane()
+    right = mesh.vertices[:, 0] > 20
+    return replace(mesh.with_vertices(mesh.vertices + np.outer(right, (0, 0, gap))), measured=~right)
+
+
+def test_what_was_filled_in_does_not_count() -> None:
+    prediction, truth = half_filled(2.0), plane(60, x=-10)
+    result = evaluate(prediction, truth, samples=SAMPLES)
+    alone = evaluate(
+        prediction.select_faces(prediction.measured[prediction.faces].all(1)), truth, samples=SAMPLES
+    )
+    assert result.accuracy == alone.accuracy
+    assert result.accuracy.mean < 1e-9
+    errors = vertex_errors(prediction, result)
+    np.testing.assert_array_equal(np.isnan(errors), ~prediction.measured)
+
+
+def test_what_was_filled_in_is_measured_apart() -> None:
+    prediction, truth = half_filled(2.0), plane(60, x=-10)
+    filled = evaluate_filled(prediction, evaluate(prediction, truth, samples=SAMPLES), samples=SAMPLES)
+    assert filled.accuracy.median == pytest.approx(2.0)
+    assert filled.share == pytest.approx(0.5, abs=0.05)
+    assert "not counted above" in filled_line(filled)
+    assert "median 2.000 mm" in filled_line(filled)
+    assert filled.to_dict()["accuracy"]["median"] == pytest.approx(2.0)
+
+
+def test_where_nothing_was_filled_in_there_is_nothing_to_measure_apart() -> None:
+    whole, truth = plane(), plane(60, x=-10)
+    assert evaluate_filled(whole, evaluate(whole, truth, samples=SAMPLES)) is None
+    flagged = replace(whole, measured=np.ones(len(whole.vertices), bool))
+    assert evaluate_filled(flagged, evaluate(flagged, truth, samples=SAMPLES)) is None
+
+
+def test_a_surface_of_which_nothing_was_measured_is_refused() -> None:
+    nothing = replace(plane(), measured=np.zeros(41 * 41, bool))
+    with pytest.raises(MesofaceError, match="no face"):
+        evaluate(nothing, plane(60, x=-10))

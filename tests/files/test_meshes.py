@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,16 @@ def test_ply_without_seams_keeps_the_vertex_order(mesh: Mesh, tmp_path: Path) ->
     back = read_mesh(tmp_path / "a.ply")
     np.testing.assert_allclose(back.vertices, mesh.vertices, rtol=1e-6)
     np.testing.assert_array_equal(back.faces, mesh.faces)
+
+
+def test_ply_keeps_what_was_measured(mesh: Mesh, tmp_path: Path) -> None:
+    flags = np.arange(len(mesh.vertices)) % 3 > 0
+    write_ply(tmp_path / "mesh.ply", replace(mesh, measured=flags))
+    copy = read_mesh(tmp_path / "mesh.ply")
+    expected = replace(mesh, measured=flags).with_one_index().measured
+    np.testing.assert_array_equal(copy.measured, expected)
+    write_ply(tmp_path / "mesh.ply", mesh)
+    assert read_mesh(tmp_path / "mesh.ply").measured is None
 
 
 def test_trimesh_reads_what_we_write(mesh: Mesh, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_what_is_deep_is_found_in_every_frame(shared, tmp_path):
         (tmp_path / "in" / frame).mkdir(parents=True)
         for file in shared("captures/lps").glob("*.*"):
             (tmp_path / "in" / frame / file.name).symlink_to(file)
-    settings = Settings(matcher="ncc", texture_size=0, meso="off", scale=1.0, threads=1)
+    settings = Settings(matcher="ncc", texture_size=0, meso="off", scale=1.0, threads=1, holes="keep")
     run_sequence([tmp_path / "in"], tmp_path / "out", settings=settings, truth="gt.ply")
     first, *others = (read_record(tmp_path / "out" / frame)["evaluation"] for frame in "abc")
     for other in others:

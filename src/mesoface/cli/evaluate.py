@@ -100,7 +100,8 @@ def command(
     """Measure the distance between a reconstruction and the true surface, both ways, in millimetres.
 
     Point to surface, area-uniform samples, inside the facial region; docs/evaluation.md has the protocol.
-    In a reconstruction's folder, fine.ply is measured, or base.obj if the run stopped there.
+    In a reconstruction's folder, fine.ply is measured, or base.obj if the run stopped there. What mesoface
+    filled in does not count; its error is printed apart.
 
     Example: `mesoface evaluate face/ truth.ply --heatmap error.png`
 
@@ -140,7 +141,14 @@ def _against_truth(
     heatmap: Path | None,
     as_json: bool,
 ) -> None:
-    from mesoface.evaluation import evaluate, print_bands, print_evaluation, write_heatmap
+    from mesoface.evaluation import (
+        evaluate,
+        evaluate_filled,
+        filled_line,
+        print_bands,
+        print_evaluation,
+        write_heatmap,
+    )
     from mesoface.files.meshes import read_mesh
     from mesoface.results.comparison import cheek_bands, face_uncertainty
     from mesoface.results.face import load_face
@@ -158,6 +166,9 @@ def _against_truth(
     bands = () if face is None else cheek_bands(face, result)
     with naming(prediction):
         uncertainty = None if face is None else face_uncertainty(face, result)
+    filled = evaluate_filled(predicted, result, samples=max(1000, samples // 5))
+    if filled is not None:
+        figures["filled"] = filled.to_dict()
     if face is not None:
         figures["cheeks"] = [band.to_dict() for band in bands]
         figures["uncertainty"] = None if uncertainty is None else uncertainty.to_dict()
@@ -169,6 +180,8 @@ def _against_truth(
         return
     console = Console()
     print_evaluation(result, console)
+    if filled is not None:
+        typer.echo(filled_line(filled))
     if bands:
         console.print()
         print_bands(bands, console)

@@ -9,6 +9,7 @@ from mesoface.evaluation.display import (
     print_evaluation,
     write_heatmap,
 )
+from mesoface.evaluation.filled import FilledStats, evaluate_filled, filled_line
 from mesoface.evaluation.metrics import (
     DistanceStats,
     Evaluation,
@@ -26,6 +27,7 @@ __all__ = [
     "BandRoughness",
     "DistanceStats",
     "Evaluation",
+    "FilledStats",
     "GroundTruth",
     "PointStats",
     "Similarity",
@@ -35,6 +37,8 @@ __all__ = [
     "calibrate_uncertainty",
     "cheeks",
     "evaluate",
+    "evaluate_filled",
+    "filled_line",
     "heatmap",
     "heatmap_picture",
     "points_to_mesh",

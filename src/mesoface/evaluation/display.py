@@ -28,9 +28,14 @@ _LIMITS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 def vertex_errors(prediction: Mesh, evaluation: Evaluation) -> NDArray[np.float64]:
-    """(N,) distance of the prediction's vertices to the truth, mm; NaN where it does not count."""
+    """(N,) distance of the prediction's vertices to the truth, mm; NaN where it does not count.
+
+    It does not count beyond the truth's rim, outside of the facial region, and where the prediction was
+    filled in.
+    """
     deviation = evaluation.truth.deviation(evaluation.alignment.apply(prediction.vertices))
-    return np.where(deviation.counted, np.abs(deviation.signed), np.nan)
+    counted = deviation.counted if prediction.measured is None else deviation.counted & prediction.measured
+    return np.where(counted, np.abs(deviation.signed), np.nan)
 
 
 def heatmap(prediction: Mesh, evaluation: Evaluation, *, limit: float | None = None) -> Mesh:

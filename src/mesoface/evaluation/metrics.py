@@ -142,6 +142,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure ``prediction`` against ``truth``.
 
+    Vertices that were filled in (``Mesh.measured``) do not count: see :mod:`mesoface.evaluation.filled`.
+
     Args:
         prediction: mesh, mm (any unit with ``align="similarity"``).
         truth: true surface, mm; a :class:`GroundTruth` to measure many predictions against one.
@@ -163,6 +165,7 @@ def evaluate(
             raise ValueError("a GroundTruth has its own region: leave `region` out")
     else:
         truth = GroundTruth(truth)
+    prediction = prediction.measured_part()
     predicted = checked_surface(prediction, "predicted surface")
     if align == "none":
         alignment = initial or Similarity.identity()

@@ -84,8 +84,9 @@ class ExportSource:
 
     @property
     def facial(self) -> NDArray[np.bool_]:
-        """(F,) which faces of the base mesh are skin that is measured."""
-        return self.face.fit.model.topology.facial
+        """(F,) faces of the base mesh that follow the surface: skin and, with holes filled, eyes and lips."""
+        topology = self.face.fit.model.topology
+        return topology.closed if self.face.settings.holes == "fill" else topology.facial
 
     @cached_property
     def detail(self) -> DetailMaps | None:

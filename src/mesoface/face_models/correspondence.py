@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from mesoface.face_models.model import Topology
 from mesoface.geometry.mesh import Mesh
@@ -109,6 +110,21 @@ def topology_of(
         places = {**places, "mediapipe478": (MEDIAPIPE_OF_IBUG68[ids[keep]], triangles[keep], bary[keep])}
     columns = ({scheme: place[k] for scheme, place in places.items()} for k in range(3))
     return Topology(faces, uv, uv_faces, facial, *columns)  # type: ignore[arg-type]
+
+
+def connected_faces(
+    faces: NDArray[np.int64], among: NDArray[np.bool_], vertices: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """(F,) the faces of ``among`` (F,) that hang together, by shared vertices, with one at ``vertices``."""
+    count = int(faces.max()) + 1
+    a, b, c = faces[among].T
+    ones = np.ones(2 * len(a), bool)
+    graph = sparse.coo_matrix((ones, (np.r_[a, b], np.r_[b, c])), (count, count))
+    _, part = sparse.csgraph.connected_components(graph, directed=False)
+    touched = np.zeros(count, bool)
+    touched[faces[among].ravel()] = True
+    wanted = part[vertices[touched[vertices]]]
+    return among & np.isin(part[faces[:, 0]], wanted)
 
 
 def inside(points: NDArray[np.float64], polygon: ArrayLike) -> NDArray[np.bool_]:

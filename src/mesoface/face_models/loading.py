@@ -7,6 +7,7 @@ A new kind of model is a module beside this one with ``is_…(path)`` and ``load
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import FaceModelError
-from mesoface.face_models.correspondence import topology_of, vertex_landmarks
+from mesoface.face_models.correspondence import connected_faces, topology_of, vertex_landmarks
 from mesoface.face_models.facescape import is_facescape, load_facescape
 from mesoface.face_models.flame import is_flame, load_flame
 from mesoface.face_models.ict import is_ict, load_ict
@@ -22,6 +23,9 @@ from mesoface.face_models.model import FaceModel, LinearFaceModel
 
 ASSET = Path(__file__).parents[1] / "assets" / "generic_model.npz"
 STEP = 0.004  # mm: modes are stored as whole multiples of it
+
+# Landmarks of MediaPipe at the edge of the openings: upper lids, and the inside of the upper lip.
+_IN_OPENINGS = (159, 386, 13)
 
 _KINDS = ((is_ict, load_ict), (is_facescape, load_facescape), (is_flame, load_flame))
 _KNOWN = (
@@ -98,7 +102,10 @@ def load_generic() -> LinearFaceModel:
         uv, mean = data["uv"].astype(np.float64), data["mean"].astype(np.float64)
         basis = modes.astype(np.float32) * np.float32(STEP)
         topology = topology_of(faces, uv, faces, data["facial"], places)
+        closing = connected_faces(faces, ~topology.facial, ids[list(_IN_OPENINGS)])
+        topology = replace(topology, closing=closing)
         n_identity = len(data["identity"])
-    for array in (mean, basis, faces, uv, topology.facial, *topology.landmarks("mediapipe478")):
+    landmarks = topology.landmarks("mediapipe478")
+    for array in (mean, basis, faces, uv, topology.facial, closing, *landmarks):
         array.setflags(write=False)
     return LinearFaceModel("generic", mean, basis, n_identity, topology)

@@ -29,6 +29,8 @@ class Topology:
         uv_faces: (F, 3) int64 into ``uv``.
         facial: (F,) bool, the faces of the facial mask: the skin that is measured in UVD space. Eyeballs,
             mouth interior, inside of the nostrils, scalp, ears and neck are outside of it.
+        closing: (F,) bool, faces across the eyes and between the lips, where the model has such: closed lids,
+            eyeballs or closed lips may be measured around them. None: it has not.
         landmark_ids: {scheme: (L,) int64} the landmarks of a detector's scheme that have a place here.
         landmark_faces: {scheme: (L,) int64} the triangle each of them lies in.
         landmark_bary: {scheme: (L, 3) float64} and where in it.
@@ -41,6 +43,12 @@ class Topology:
     landmark_ids: dict[str, NDArray[np.int64]]
     landmark_faces: dict[str, NDArray[np.int64]]
     landmark_bary: dict[str, NDArray[np.float64]]
+    closing: NDArray[np.bool_] | None = None
+
+    @property
+    def closed(self) -> NDArray[np.bool_]:
+        """(F,) the facial mask, and the faces across its eyes and between its lips."""
+        return self.facial if self.closing is None else self.facial | self.closing
 
     def landmarks(self, scheme: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """(L,) ids, (L,) triangles and (L, 3) barycentric coordinates of the landmarks of ``scheme``."""

@@ -20,6 +20,8 @@ class Mesh:
         uv_faces: (F, 3) int64 into ``uv``; None means the same as ``faces``.
         normals: (N, 3) unit vertex normals, or None to have them computed.
         colors: (N, 3) uint8, or None.
+        measured: (N,) False where a vertex was filled in, True where it was measured; None: nothing is known
+            about that.
     """
 
     vertices: NDArray[np.float64]
@@ -28,6 +30,7 @@ class Mesh:
     uv_faces: NDArray[np.int64] | None = None
     normals: NDArray[np.float64] | None = None
     colors: NDArray[np.uint8] | None = None
+    measured: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vertices", np.asarray(self.vertices, np.float64).reshape(-1, 3))
@@ -82,6 +85,17 @@ class Mesh:
                 uv = self.uv[used_uv]
         return self._of(used, faces, uv, uv_faces)
 
+    def measured_part(self) -> Mesh:
+        """The faces between measured vertices; all of them where nothing is known about that."""
+        return self if self.measured is None else self.select_faces(self.measured[self.faces].all(1))
+
+    def filled_part(self) -> Mesh:
+        """The other faces."""
+        filled = (
+            np.zeros(len(self.faces), bool) if self.measured is None else ~self.measured[self.faces].all(1)
+        )
+        return self.select_faces(filled)
+
     def with_one_index(self) -> Mesh:
         """The same surface with one index for positions and UVs: vertices on a UV seam are repeated."""
         if self.uv is None or self.uv_faces is None:
@@ -94,8 +108,9 @@ class Mesh:
         self, index: NDArray, faces: NDArray, uv: NDArray | None, uv_faces: NDArray | None = None
     ) -> Mesh:
         """A mesh of the vertices at ``index``, with their normals and colours."""
-        normals, colors = (None if a is None else a[index] for a in (self.normals, self.colors))
-        return Mesh(self.vertices[index], faces, uv, uv_faces, normals, colors)
+        stored = (self.normals, self.colors, self.measured)
+        normals, colors, measured = (None if a is None else a[index] for a in stored)
+        return Mesh(self.vertices[index], faces, uv, uv_faces, normals, colors, measured)
 
 
 def compact(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

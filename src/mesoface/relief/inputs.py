@@ -279,17 +279,21 @@ def relief_size(fine: FineSurface, views: Sequence[View], texture_size: int) -> 
     return int(np.clip(size, SMALLEST, min(LARGEST, 2 ** int(np.log2(texture_size)))))
 
 
-def make_ground(fine: FineSurface, texture: Texture, size: int) -> Ground:
+def make_ground(
+    fine: FineSurface, texture: Texture, size: int, where: NDArray[np.bool_] | None = None
+) -> Ground:
     """Bring surface and colour to maps of ``size``².
 
     Args:
         fine: the measured surface.
         texture: its colour.
         size: side of the maps, texels.
+        where: (H, H) texels that relief may be predicted on; None: all of the surface.
     """
+    skin = fine.kept if where is None else where & fine.kept
     measured = np.where(fine.kept[..., None], fine.space.displaced(fine.displacement), 0)
     position = resize_map(measured, fine.kept, size)
-    shown = resize_mask(fine.kept, size) & resize_mask(texture.seen, size)
+    shown = resize_mask(skin, size) & resize_mask(texture.seen, size)
     # At the rim the measured surface is at its worst, and its colour is the background's neighbour.
     valid = erode(shown, 2)
     form = smooth_form(position, valid, HIGH_PASS)

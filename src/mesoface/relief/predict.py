@@ -146,6 +146,7 @@ def predict_relief(
     views: Sequence[View],
     predictor: Predictor,
     *,
+    where: NDArray[np.bool_] | None = None,
     progress: ProgressCallback = silent,
 ) -> MesoRelief:
     """Relief finer than what was measured.
@@ -158,13 +159,14 @@ def predict_relief(
         texture: its colour.
         views: the photos, whose pixels set the maps' size.
         predictor: see :func:`choose_predictor`; or an object of your own.
+        where: (H, H) texels to predict on; None: all of the surface.
         progress: called at the beginning and at the end.
 
     Raises:
         ValueError: the predictor returned a map of another shape.
     """
     progress("Mesoscopic detail", 0, 1)
-    ground = make_ground(fine, texture, relief_size(fine, views, texture.size))
+    ground = make_ground(fine, texture, relief_size(fine, views, texture.size), where)
     predicted = np.asarray(predictor.height(ground, texture), np.float32)
     if predicted.shape != ground.valid.shape:
         raise ValueError(
@@ -190,7 +192,9 @@ def add_relief(mesh: Mesh, relief: MesoRelief) -> Mesh:
         raise ValueError("every vertex needs one UV")
     height = sample_map(relief.height, mesh.uv)[:, None]
     moved = mesh.with_vertices(mesh.vertices + mesh.vertex_normals() * height)
-    return Mesh(moved.vertices, moved.faces, moved.uv, None, moved.vertex_normals(), mesh.colors)
+    return Mesh(
+        moved.vertices, moved.faces, moved.uv, None, moved.vertex_normals(), mesh.colors, mesh.measured
+    )
 
 
 # Depth of a spot that is as dark as 1/e of its surroundings, texels: a judgement, fitted to nothing.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import mesoface
 from mesoface.config import COMPUTING, Settings
-from mesoface.evaluation import Evaluation
+from mesoface.evaluation import Evaluation, FilledStats, filled_line
 from mesoface.evaluation.display import COLUMNS, heatmap_picture, rows, summary
 from mesoface.files.images import as_uint8
 from mesoface.geometry.ray_casting import RayCaster
@@ -40,11 +40,12 @@ TEMPLATE = Path(__file__).parent / "templates" / "reconstruct.html"
 _FILES = (
     ("face.glb", "the face for viewers and engines, metres", None),
     ("base.obj", "base mesh in the face model's topology; follows what was measured, mm", None),
-    ("fine.ply", "the measured surface, with UVs and normals, mm", "fine"),
-    ("detailed.ply", "the measured surface with predicted relief on it, mm", "relief"),
+    ("fine.ply", "the surface, with UVs, normals and a flag of what was measured, mm", "fine"),
+    ("detailed.ply", "the same with predicted relief on it, mm", "relief"),
     ("displacement.exr", "signed distance from the base along its smoothed normals, 32-bit mm", "fine"),
     ("meso.exr", "predicted relief along the normals of fine.ply, 32-bit mm", "relief"),
     ("confidence.png", "how well the photos agree, 0 to 255", "fine"),
+    ("measured.png", "255 where the surface was measured, 0 where it was filled in", "fine"),
     ("texture.png", "colour, in the base mesh's UVs", "texture"),
     ("texture_seen.png", "255 where photos show it, 0 where it was filled in", "texture"),
     ("error.exr", "distance to the true surface, 32-bit mm", "error"),
@@ -59,7 +60,11 @@ _EXAGGERATION = 3
 
 
 def write_report(
-    path: Path, face: Face, evaluation: Evaluation | None = None, errors: NDArray[np.float64] | None = None
+    path: Path,
+    face: Face,
+    evaluation: Evaluation | None = None,
+    errors: NDArray[np.float64] | None = None,
+    filled: FilledStats | None = None,
 ) -> None:
     """Write the self-contained page.
 
@@ -69,6 +74,7 @@ def write_report(
         evaluation: its comparison with the true surface, where that is known.
         errors: (N,) distances of the surface's vertices to it, from
             :func:`mesoface.evaluation.display.vertex_errors`.
+        filled: the same comparison of what was filled in.
     """
     reduced = None if face.fine is None else reduce_surface(face.fine, GRID)
     caster = RayCaster(face.base if reduced is None else reduced.mesh)
@@ -98,7 +104,7 @@ def write_report(
         scale=f"Millimetres in the capture's own world frame: {face.scale}.",
         settings=[(name, str(value)) for name, value in settings if value is not None],
         command="" if capture.path is None else command_line(capture.path, face.settings),
-        evaluation=None if evaluation is None else _evaluation(face, evaluation, errors),
+        evaluation=None if evaluation is None else _evaluation(face, evaluation, errors, filled),
         files=_files(face, errors),
         footer=f"mesoface {mesoface.__version__}",
     )
@@ -201,14 +207,19 @@ def _decibels(psnr: float) -> str:
     return f"PSNR {psnr:.1f} dB" if np.isfinite(psnr) else "the face is not visible"
 
 
-def _evaluation(face: Face, evaluation: Evaluation, errors: NDArray[np.float64] | None) -> dict[str, Any]:
+def _evaluation(
+    face: Face,
+    evaluation: Evaluation,
+    errors: NDArray[np.float64] | None,
+    filled: FilledStats | None,
+) -> dict[str, Any]:
     """The comparison with the true surface, as text and as a picture."""
     forward, up = face.fit.rotation[:, 2], face.fit.rotation[:, 1]
     picture = heatmap_picture(face.surface, evaluation, errors=errors, forward=forward, up=up)
     return {
         "columns": COLUMNS,
         "rows": rows(evaluation),
-        "summary": summary(evaluation),
+        "summary": summary(evaluation) + ("" if filled is None else f" · {filled_line(filled)}"),
         "heatmap": as_uint8(picture),
     }
 

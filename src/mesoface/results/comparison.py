@@ -32,7 +32,7 @@ def measured_mesh(face: Face) -> Mesh:
     if fine is None:
         raise MesofaceError("the result has no measured surface", remedy="reconstruct with --until fine")
     row, column = texels_of(surface, len(fine.kept))
-    measured = (fine.kept & ~fine.filled)[row, column]
+    measured = (fine.measured)[row, column]
     return surface.select_faces(measured[surface.faces].all(1))
 
 
@@ -50,7 +50,7 @@ def cheek_bands(face: Face, evaluation: Evaluation) -> tuple[BandAgreement, ...]
         return ()
     fine = face.fine
     position = fine.space.displaced(fine.displacement)
-    measured = fine.kept & ~fine.filled
+    measured = fine.measured
     region = cheeks(position, measured, face.landmarks3d)
     if not region.any():
         return ()

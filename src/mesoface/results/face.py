@@ -36,10 +36,11 @@ from mesoface.results.files import (
 )
 from mesoface.running.process import Stage
 from mesoface.texture import Texture
-from mesoface.uvd.maps import grid_faces
+from mesoface.uvd.maps import erode, grid_faces, rasterize_uv, resize_mask, within
 from mesoface.uvd.space import FineSurface, UVDSpace
 
 _REGION_SIZE = 192
+_INSIDE_MM = 1.0  # how far inside of the facial mask's rim the whole surface ends
 _OFF_CENTRE = 0.01  # how far from a texel's centre, in texels, a vertex of fine.ply may lie
 
 
@@ -104,12 +105,20 @@ class Face:
     def region(self) -> Mesh:
         """The facial mask in space, left-out texels included: where errors to a true surface are measured.
 
-        It is the mask on the measured surface, or on the fitted model where nothing was measured.
+        It is the mask on the measured surface, or on the fitted model where nothing was measured. Eyes, mouth
+        and nostrils are not part of it, whether they are measured, filled or open.
         """
+        topology = self.fit.model.topology
         if self.fine is None:
-            return self.base.select_faces(self.fit.model.topology.facial)
+            return self.base.select_faces(topology.facial)
         space = self.fine.space
-        coarse = space.resized(min(_REGION_SIZE, space.size))
+        skin = rasterize_uv(topology.uv, topology.uv_faces[topology.facial], space.size).valid
+        skin &= space.valid
+        if self.settings.holes == "fill":
+            # As far as the whole surface goes: its rim lies a little inside of the mask's.
+            skin &= erode(np.pad(within(skin), 1), round(_INSIDE_MM / space.texel_mm))[1:-1, 1:-1]
+        size = min(_REGION_SIZE, space.size)
+        coarse = space.resized(size, resize_mask(skin, size))
         mesh = Mesh(coarse.position.reshape(-1, 3).astype(np.float64), grid_faces(coarse.valid))
         return mesh.select_faces(np.ones(len(mesh.faces), bool))
 
@@ -186,9 +195,9 @@ class SavedFace(Face):
         """See :class:`Face`."""
         if "surface" not in self.record:
             return None
-        mesh, displacement = self.surface, self._map("displacement.exr")
+        surface, displacement = self.surface, self._map("displacement.exr")
         try:
-            row, column = texels_of(mesh, len(displacement))
+            row, column = texels_of(surface, len(displacement))
         except ValueError as error:
             raise damaged(f"{error}", self.folder / "fine.ply") from error
         kept = np.isfinite(displacement)
@@ -198,6 +207,7 @@ class SavedFace(Face):
             raise damaged(what, self.folder / "confidence.png")
         displacement = np.where(kept, displacement, 0).astype(np.float32)
         space, filled, visibility = read_space(self._file("space.npz"), len(kept), len(self.cameras.views))
+        mesh = replace(surface, measured=~filled[row, column])
         # What was interpolated gives way to what the mesh itself says.
         offset = space.normal[row, column] * displacement[row, column, None]
         space.position[row, column] = mesh.vertices - offset
@@ -209,7 +219,7 @@ class SavedFace(Face):
             filled,
             confidence,
             visibility,
-            left_out=float(1 - kept.sum() / max(space.valid.sum(), 1)),
+            left_out=float(1 - (kept & ~filled & space.valid).sum() / max(space.valid.sum(), 1)),
         )
 
     @cached_property

@@ -30,8 +30,9 @@ from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import resize_map
 from mesoface.uvd.space import FineSurface, UVDSpace
 
-FORMAT = 3
-"""Version of the layout. 2 added ``base_fit.npz``; 3 added ``landmarks.npz`` and ``space.npz``."""
+FORMAT = 4
+"""Version of the layout. 2 added ``base_fit.npz``; 3 ``landmarks.npz`` and ``space.npz``; 4 ``measured.png``
+and, in ``base_fit.npz``, the faces across the openings."""
 REPORT = "report.html"
 AGAIN = "run `mesoface reconstruct` again"
 """Remedy for a result that is incomplete or damaged."""
@@ -133,12 +134,18 @@ class SavedModel:
 
 
 def write_fit(path: Path, fit: FaceFit) -> None:
-    """Write ``base_fit.npz``: the facial mask, and the fit but for its model.
+    """Write ``base_fit.npz``: the facial mask, the faces across its openings, and the fit but for its model.
 
     Raises:
         MesofaceError: it cannot be written.
     """
-    _write(path, facial=fit.model.topology.facial, **{name: getattr(fit, name) for name in _FIT})
+    topology = fit.model.topology
+    _write(
+        path,
+        facial=topology.facial,
+        closing=topology.closed & ~topology.facial,
+        **{name: getattr(fit, name) for name in _FIT},
+    )
 
 
 def read_fit(path: Path, base: Mesh, name: str) -> FaceFit:
@@ -152,10 +159,10 @@ def read_fit(path: Path, base: Mesh, name: str) -> FaceFit:
     Raises:
         MesofaceError: it is damaged, or belongs to another base mesh.
     """
-    arrays = _read(path, facial=(None,), **_FIT)
-    facial = arrays.pop("facial").astype(bool)
+    arrays = _read(path, facial=(None,), closing=(None,), **_FIT)
+    facial, closing = (arrays.pop(mask).astype(bool) for mask in ("facial", "closing"))
     a: dict[str, Any] = {name: values.astype(np.float64) for name, values in arrays.items()}
-    if len(facial) != len(base.faces) or len(a["vertices"]) != len(base.vertices):
+    if {len(facial), len(closing)} != {len(base.faces)} or len(a["vertices"]) != len(base.vertices):
         raise damaged(
             f"is for a base mesh of {len(facial)} faces and {len(a['vertices'])} vertices, base.obj has "
             f"{len(base.faces)} and {len(base.vertices)}",
@@ -164,7 +171,7 @@ def read_fit(path: Path, base: Mesh, name: str) -> FaceFit:
     if np.abs(a["rotation"] @ a["rotation"].T - np.eye(3)).max() > 1e-4 or np.linalg.det(a["rotation"]) < 0:
         raise damaged("'rotation' is no rotation", path)
     assert base.uv is not None
-    topology = Topology(base.faces, base.uv, base.uv_index, facial, {}, {}, {})
+    topology = Topology(base.faces, base.uv, base.uv_index, facial, {}, {}, {}, closing)
     model = SavedModel(name, topology, len(a["identity"]), len(a["expression"]))
     return FaceFit(model, **(a | {"scale": float(a["scale"]), "iterations": int(a["iterations"])}))
 

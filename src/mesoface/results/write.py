@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mesoface
-from mesoface.evaluation import Evaluation
+from mesoface.evaluation import Evaluation, FilledStats
 from mesoface.files.maps import write_exr, write_png
 from mesoface.files.meshes import write_obj, write_ply
 from mesoface.results.face import Face
@@ -45,6 +45,7 @@ def write_result(folder: Path, face: Face, errors: NDArray[np.float64] | None = 
         comment = "millimetres along the smoothed normals of base.obj"
         write_exr(folder / "displacement.exr", millimetres, comment=comment)
         write_png(folder / "confidence.png", fine.confidence)
+        write_png(folder / "measured.png", fine.measured.astype(np.float32))
         if errors is not None:
             distance = vertex_map(fine.mesh, errors, len(fine.kept))
             write_exr(folder / "error.exr", distance, comment="mm to the true surface, NaN where unknown")
@@ -58,7 +59,11 @@ def write_result(folder: Path, face: Face, errors: NDArray[np.float64] | None = 
 
 
 def write_record(
-    folder: Path, face: Face, evaluation: Evaluation | None = None, detailed: Evaluation | None = None
+    folder: Path,
+    face: Face,
+    evaluation: Evaluation | None = None,
+    detailed: Evaluation | None = None,
+    filled: FilledStats | None = None,
 ) -> None:
     """Write ``run.json``: versions, settings, views, scale, stages, figures, warnings.
 
@@ -67,6 +72,7 @@ def write_record(
         face: the result.
         evaluation: of the measured surface, where the truth is known.
         detailed: of the same with predicted relief.
+        filled: of what was filled in, where anything was.
 
     Raises:
         OSError: it cannot be written.
@@ -115,4 +121,6 @@ def write_record(
         record["evaluation"] = evaluation.to_dict()
     if detailed is not None:
         record["evaluation_detailed"] = detailed.to_dict()
+    if filled is not None:
+        record["evaluation_filled"] = filled.to_dict()
     (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

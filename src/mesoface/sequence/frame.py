@@ -12,7 +12,7 @@ from mesoface.captures.capture import Capture, View
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.face_models.fitting import embedding, fit_face, fit_landmarks3d
-from mesoface.face_models.model import FaceFit, FaceModel
+from mesoface.face_models.model import FaceFit, FaceModel, Topology
 from mesoface.geometry.alignment import align_points_robustly
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks.triangulation import project_all
@@ -95,7 +95,9 @@ class FrameMeasurer:
             threads=settings.threads,
             memory_mb=settings.memory_mb,
         )
-        self._measure = choose_measure(settings, self._matcher)
+        # Eyes and lips do not move with the skin that is tracked: all frames have them filled alike.
+        skin_only = settings.model_copy(update={"holes": "keep"})
+        self._measure = choose_measure(skin_only, self._matcher)
 
     def measure(self, capture: Capture, before: Track | None, why_afresh: str = "the first frame") -> Frame:
         """Measure a frame.
@@ -192,10 +194,10 @@ class FrameMeasurer:
         matches: list[Match] = []
 
         def remembered(
-            views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
+            views: Sequence[View], base: Mesh, topology: Topology, progress: ProgressCallback
         ) -> Match:
             try:
-                matches.append(measure(views, base, facial, progress))
+                matches.append(measure(views, base, topology, progress))
             except MesofaceError as error:
                 raise error if before is None else _Lost(error.message) from error
             if before is not None:

@@ -91,13 +91,13 @@ def track_of(face: Face, measured: UVDSpace, before: Track | None) -> Track:
     assert fine is not None
     kept, *seen = (
         cv2.resize(each, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-        for each in (fine.kept.astype(np.float32), *fine.visibility)
+        for each in (fine.measured.astype(np.float32), *fine.visibility)
     )
     space = _smoothed(measured.resized(SIZE), kept)
     visibility = np.stack(seen).astype(np.float16)
     if before is None:
         anchor = unroll(views, space, visibility.astype(np.float32))
-        quality = np.array([1 - fine.left_out, float(fine.confidence[fine.kept].mean())])
+        quality = np.array([1 - fine.left_out, float(fine.confidence[fine.measured].mean())])
     else:
         anchor, quality = before.anchor, before.quality
     return Track(
@@ -113,7 +113,7 @@ def track_of(face: Face, measured: UVDSpace, before: Track | None) -> Track:
         landmark_weights=face.landmarks3d.weights,
         expression=np.asarray(face.fit.expression, np.float64),
         detail=fine.displacement.astype(np.float16),
-        kept=fine.kept,
+        kept=fine.measured,
         quality=quality,
     )
 

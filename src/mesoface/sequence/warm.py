@@ -82,7 +82,7 @@ class WarmMeasure:
     masks: FacialMasks
 
     def __call__(
-        self, views: Sequence[View], base: Mesh, facial: NDArray[np.bool_], progress: ProgressCallback
+        self, views: Sequence[View], base: Mesh, topology: Topology, progress: ProgressCallback
     ) -> Match:
         """Measure; the result has the size of the relief before."""
         valid, before = self.masks(SIZE), self.before
@@ -95,7 +95,7 @@ class WarmMeasure:
             self.matcher,
             levels=levels_of(self.preset, views, start, size),
             check_rig=False,  # the cameras are those of the anchor frame: corrections would jitter
-            occluder=base.select_faces(~facial),
+            occluder=base.select_faces(~topology.facial),
             progress=progress,
         )
         enlarged, detail = _enlarged(found, self.masks(size)), before.detail.astype(np.float32)

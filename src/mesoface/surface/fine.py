@@ -75,7 +75,13 @@ def clean_coverage(match: Match) -> SurfaceCoverage:
     return SurfaceCoverage(kept, filled, float(1 - kept.sum() / max(valid.sum(), 1)))
 
 
-def fine_mesh(space: UVDSpace, kept: NDArray[np.bool_]) -> Mesh:
+def fine_mesh(
+    space: UVDSpace,
+    kept: NDArray[np.bool_],
+    measured: NDArray[np.bool_] | None = None,
+    *,
+    every_quad: bool = False,
+) -> Mesh:
     """Two triangles per quad of kept texels, wound outward, with UVs and normals.
 
     Quads that are torn (an edge many times longer than usual) or turned inside out are left out.
@@ -83,23 +89,39 @@ def fine_mesh(space: UVDSpace, kept: NDArray[np.bool_]) -> Mesh:
     Args:
         space: UVD space whose zero is the surface.
         kept: (H, H) texels to use.
+        measured: (H, H) texels that were measured, for the vertices' flag; None: no flag.
+        every_quad: keep torn ones too, so that the mesh has no hole.
 
     Returns:
         mesh with one vertex a texel; vertices share their index between positions, UVs and normals.
     """
     points = space.position.reshape(-1, 3).astype(np.float64)
     faces = grid_faces(kept)
-    a, b, c = points[faces.T]
+    faces = faces if every_quad else faces[~_torn_faces(space, faces)]
+    faces, used = compact(faces, len(points))
+    normals = surface_normals(space.position, space.normal).reshape(-1, 3)
+    uv = texel_centers(space.size).reshape(-1, 2)
+    flag = None if measured is None else measured.ravel()[used]
+    return Mesh(points[used], faces, uv[used], None, normals[used].astype(np.float64), measured=flag)
+
+
+def find_torn(space: UVDSpace, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, H) texels of quads that :func:`fine_mesh` leaves out of a surface of the ``kept`` texels."""
+    faces = grid_faces(kept)
+    torn = np.zeros(kept.size, bool)
+    torn[faces[_torn_faces(space, faces)].ravel()] = True
+    return torn.reshape(kept.shape)
+
+
+def _torn_faces(space: UVDSpace, faces: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(F,) which triangles of the texels' grid are torn or turned inside out."""
+    a, b, c = space.position.reshape(-1, 3).astype(np.float64)[faces.T]
     edges = b - a, c - a, c - b
     longest = np.sqrt(np.maximum.reduce([np.einsum("fk,fk->f", edge, edge) for edge in edges]))
     normal = np.cross(edges[0], edges[1])
     outward = np.einsum("fk,fk->f", normal, space.normal.reshape(-1, 3)[faces[:, 0]])
     upright = outward > 0.1 * np.linalg.norm(normal, axis=1)
-    faces = faces[upright & (longest < _LONGEST_EDGE * space.texel_mm)]
-    faces, used = compact(faces, len(points))
-    normals = surface_normals(space.position, space.normal).reshape(-1, 3)
-    uv = texel_centers(space.size).reshape(-1, 2)
-    return Mesh(points[used], faces, uv[used], None, normals[used].astype(np.float64))
+    return ~(upright & (longest < _LONGEST_EDGE * space.texel_mm))
 
 
 def vertex_map(mesh: Mesh, values: NDArray, size: int) -> NDArray[np.float32]:

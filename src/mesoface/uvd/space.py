@@ -171,10 +171,10 @@ class FineSurface:
         space: the base surface that D is relative to; ``Face.base`` follows it.
         displacement: (H, H) float32 mm, 0 outside of ``kept``.
         kept: (H, H) texels that are part of the mesh.
-        filled: (H, H) those of them that were interpolated over small holes.
+        filled: (H, H) those of them that were not measured: filled from around, and from the face model.
         confidence: (H, H) float32 in [0, 1].
         visibility: (V, H, H) how well each used view sees each texel.
-        left_out: share of the facial mask without surface.
+        left_out: share of the facial mask that was not measured.
     """
 
     mesh: Mesh
@@ -185,3 +185,8 @@ class FineSurface:
     confidence: NDArray[np.float32]
     visibility: NDArray[np.float32]
     left_out: float
+
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """(H, H) texels of the mesh that were measured."""
+        return self.kept & ~self.filled

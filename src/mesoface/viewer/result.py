@@ -107,7 +107,8 @@ def read_result(
             confidence = sample_map(measured.confidence, mesh.uv)
         if truth_surface is not None:
             deviation = truth_surface.deviation(mesh.vertices)
-            errors = np.where(deviation.counted, np.abs(deviation.signed), np.nan)
+            counted = deviation.counted if mesh.measured is None else deviation.counted & mesh.measured
+            errors = np.where(counted, np.abs(deviation.signed), np.nan)
         elif name == "fine" and face.errors is not None:  # those that the run measured
             errors = face.errors[texels_of(mesh, len(face.errors))].astype(np.float64)
         surfaces[name] = ViewedSurface(mesh, confidence, errors)
