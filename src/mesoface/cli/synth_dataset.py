@@ -30,7 +30,7 @@ def command(
         typer.Option(
             metavar="FILE",
             help='JSON with the ranges that differ from the defaults: `{"views": [4, 8]}`. The README.md of '
-            "a set lists all ranges.",
+            "a set lists all ranges. configs/lifelike/ranges.json has those of photos from life.",
         ),
     ] = None,
 ) -> None:

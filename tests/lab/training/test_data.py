@@ -96,22 +96,24 @@ def test_folders_without_shards_are_refused(tmp_path):
 def test_a_patch_is_made_once(toy, tmp_path, monkeypatch):
     made = []
 
-    def patch_tile(rng, size):
-        made.append(size)
+    def patch_tile(rng, size, phone):
+        made.append((size, phone))
         return toy.make_toy_tile(int(rng.integers(1 << 30)))
 
     monkeypatch.setattr(data, "patch_tile", patch_tile)
     source = PatchSource(kind="patches", pool=3, size=32, seed=1, cache=tmp_path)
     first = [PatchPool(source)[index].truth for index in range(3)]
     again = [PatchPool(source)[index].truth for index in range(3)]
-    assert made == [32, 32, 32]
+    assert made == [(32, False)] * 3
     assert np.array_equal(first, again)
     other = PatchPool(source.model_copy(update={"seed": 2}))[0].truth
     assert not np.array_equal(first[0], other)
+    PatchPool(source.model_copy(update={"phone": True}))[0]
+    assert made[-1] == (32, True), "another pool, though seed and size are the same"
 
 
 def test_a_damaged_patch_is_named_with_what_to_do(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "patch_tile", lambda rng, size: toy.make_toy_tile(0))
+    monkeypatch.setattr(data, "patch_tile", lambda rng, size, phone: toy.make_toy_tile(0))
     pool = PatchPool(PatchSource(kind="patches", pool=1, cache=tmp_path))
     pool[0]
     (file,) = tmp_path.rglob("*.npz")

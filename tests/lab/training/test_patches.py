@@ -16,8 +16,15 @@ from mesoface.geometry.ray_casting import RayCaster
 from mesoface.lab.training.patches import SkinPatch, draw_patch, patch_tile
 from mesoface.lab.training.patches.fields import hairs, spots, waves, wrinkles
 from mesoface.lab.training.patches.patch import draw_space, middle_of, moved, true_displacement
-from mesoface.lab.training.patches.photo import draw_directions, draw_pose, first_hits
-from mesoface.lab.training.patches.surface import Bend, HeightField, draw_scale, draw_surface
+from mesoface.lab.training.patches.photo import Flaws, draw_directions, draw_pose, first_hits
+from mesoface.lab.training.patches.surface import (
+    Bend,
+    HeightField,
+    draw_phone_scale,
+    draw_scale,
+    draw_surface,
+    faded,
+)
 from mesoface.matching.displacement import find_peak
 from mesoface.matching.ncc import choose_pairs, ncc_scores, prepare_image
 from mesoface.uvd.maps import grid_faces
@@ -307,6 +314,45 @@ def test_a_tile_holds_the_patch():
         pixels = xyw[:, :2] / xyw[:, 2:]
         assert (pixels > 1).all()
         assert (pixels < np.array(image.shape[1::-1]) - 2).all()
+
+
+def test_frames_of_a_video_are_few_as_often_as_many():
+    rng = np.random.default_rng(0)
+    counts = [len(draw_directions(rng, video=True)) for _ in range(1000)]
+    assert min(counts) == 3
+    assert 36 < max(counts) <= 40
+    assert 10 <= np.median(counts) <= 12, "√(3 · 40) is 11"
+
+
+def test_a_patch_as_a_phone_takes_it_is_the_same_every_time_and_another():
+    once, again = (draw_patch(np.random.default_rng(3), size=16, phone=True) for _ in range(2))
+    np.testing.assert_array_equal(again.truth, once.truth)
+    for view, other in zip(again.views, once.views, strict=True):
+        np.testing.assert_array_equal(view.image, other.image)
+        np.testing.assert_array_equal(view.camera.P, other.camera.P)
+    studio = draw_patch(np.random.default_rng(3), size=16)
+    assert len(once.views) != len(studio.views) or once.step_mm != studio.step_mm
+
+
+def test_flaws_of_a_phone_cover_their_ranges():
+    rngs = [np.random.default_rng(seed) for seed in range(200)]
+    scales = [draw_phone_scale(rng, 64) for rng in rngs]
+    pixels = [scale.photo_mm for scale in scales]
+    assert 0.05 <= min(pixels) < 0.1 < 0.9 < max(pixels) <= 1.0
+    flaws = [Flaws.draw_phone(rng, scale) for rng, scale in zip(rngs, scales, strict=True)]
+    off = [one.sensor.calibration_px for one in flaws]
+    assert 1.2 < max(off) <= 1.5
+    contrast = [one.sensor.skin_contrast for one in flaws]
+    assert 1 / 3 <= min(contrast) < 0.4 < 0.95 < max(contrast) <= 1
+    assert 0.3 < np.mean([one.sensor.video_qp > 0 for one in flaws]) < 0.7
+    assert all((one.sensor.video_qp > 0) != (one.jpeg_quality is not None) for one in flaws[:50])
+
+
+def test_faded_colour_keeps_its_mean_and_a_share_of_its_contrast():
+    albedo = np.random.default_rng(0).uniform(0.1, 0.8, (32, 32, 3)).astype(np.float32)
+    low = faded(albedo, 0.25)
+    np.testing.assert_allclose(np.log(low).mean((0, 1)), np.log(albedo).mean((0, 1)), atol=1e-4)
+    np.testing.assert_allclose(np.log(low).std((0, 1)), 0.25 * np.log(albedo).std((0, 1)), rtol=1e-3)
 
 
 def test_a_patch_of_a_few_texels_is_refused():

@@ -26,6 +26,7 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.lab.training.prepare import (
     TilesJob,
     _truth_of,
+    _with_those_of_finer_levels,
     capture_tiles,
     choose_squares,
     name_captures,
@@ -35,6 +36,7 @@ from mesoface.lab.training.prepare import (
 from mesoface.lab.training.tile import Tile, read_tiles
 from mesoface.lab.training.truth import TrueSurface, TruthError, check_truth
 from mesoface.landmarks.types import Landmarks3D
+from mesoface.matching.matcher import Level
 from mesoface.uvd.space import UVDSpace
 
 
@@ -119,6 +121,19 @@ def test_every_pass_of_a_level_has_its_tiles(tiles: list[Tile]) -> None:
         assert 2 <= len(tile.images) <= 4
         assert tile.reach_mm / tile.step_mm == pytest.approx(round(tile.reach_mm / tile.step_mm))
     assert len({tile.step_mm for tile in tiles}) == 6
+
+
+def test_the_finest_level_of_coarse_photos_has_the_tiles_of_those_beyond_them() -> None:
+    def passes(*sides: int) -> list[list[Level]]:
+        return [[Level(side, 1.0, 0.1, 1.0, 1.0)] for side in sides]
+
+    wanted = {256: 2, 512: 12, 768: 16, 1024: 8}
+    assert _with_those_of_finer_levels(wanted, passes(256, 512)) == wanted | {512: 36}
+    assert _with_those_of_finer_levels(wanted, passes(256, 512, 768)) == wanted | {768: 24}
+    assert _with_those_of_finer_levels(wanted, passes(256, 512, 768, 1024)) == wanted
+    assert _with_those_of_finer_levels({64: 1, 128: 2}, passes(64, 128)) == {64: 1, 128: 2}
+    assert _with_those_of_finer_levels(wanted, passes(256)) == wanted, "a level that only finds the face"
+    assert _with_those_of_finer_levels(wanted, []) == wanted
 
 
 def test_truth_is_known_on_most_of_a_tile_and_mostly_in_reach(tiles: list[Tile]) -> None:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -28,9 +29,10 @@ from mesoface.files.meshes import write_ply
 from mesoface.geometry.camera import Array, Camera
 from mesoface.geometry.mesh import Mesh
 from mesoface.lab.synthesis.cameras import defocus, expose, make_rig, meter, miscalibrate, render
+from mesoface.lab.synthesis.damage import disturb, process
 from mesoface.lab.synthesis.head import coarse_truth
-from mesoface.lab.synthesis.scene import LitScene, draw_lighting, light_scene
-from mesoface.lab.synthesis.settings import SynthesisSettings
+from mesoface.lab.synthesis.scene import LitScene, draw_lighting, light_scene, with_lights_turned
+from mesoface.lab.synthesis.settings import PhoneSettings, SynthesisSettings
 from mesoface.lab.synthesis.subject import OTHER_EXPRESSIONS, REST, Motion, Pose, Subject, chance, placed
 from mesoface.running.progress import ProgressCallback, silent
 
@@ -215,7 +217,7 @@ class Studio:
         progress("synthesis", 2, settings.views + 2)
         radiances = list[NDArray[np.float32]]()
         with ThreadPoolExecutor(min(len(self.cameras), threads or os.cpu_count() or 1)) as pool:
-            for radiance in pool.map(lambda c: render(scene, c, settings.supersample), self.cameras):
+            for radiance in pool.map(partial(self._radiance, scene), range(len(self.cameras))):
                 radiances.append(radiance)
                 progress("synthesis", 2 + len(radiances), settings.views + 2)
         if gain is None:
@@ -223,12 +225,28 @@ class Studio:
             gain = meter(radiances[middle], _seen_pixels(truth, self.cameras[middle]))
         photos = []
         for i, radiance in enumerate(radiances):
-            seen = defocus(radiance, settings.blur_px, chance(seed, f"focus {i}"))
+            seen = disturb(radiance, settings, self._pixel_mm(i), chance(seed, f"hand {i} of frame {frame}"))
+            seen = defocus(seen, settings.blur_px, chance(seed, f"focus {i}"))
             grain = chance(seed, f"grain {i} of frame {frame}") if frame else None
-            photos.append(expose(seen, gain, settings, chance(seed, f"sensor {i}"), grain))
+            photo = expose(seen, gain, settings, chance(seed, f"sensor {i}"), grain)
+            photos.append(process(photo, settings, chance(seed, f"coder {i} of frame {frame}")))
         return SyntheticCapture(
             tuple(photos), self.cameras, self.calibration, truth, truth_error, scene, subject, gain
         )
+
+    def _radiance(self, scene: LitScene, view: int) -> NDArray[np.float32]:
+        """(H, W, 3) of a view, with the highlights where the lights are in that photo."""
+        settings = self.subject.settings
+        if settings.highlights_deg > 0:
+            turn = chance(self.subject.seed, f"lights of {view}")
+            scene = with_lights_turned(scene, settings.highlights_deg, turn)
+        return render(scene, self.cameras[view], settings.supersample)
+
+    def _pixel_mm(self, view: int) -> float:
+        """What a pixel of a view spans on the face."""
+        camera = self.cameras[view]
+        middle = self.turn @ self.subject.middle + self.shift
+        return float(camera.to_camera(middle)[2] / camera.K[0, 0])
 
 
 def _seen_pixels(truth: Mesh, camera: Camera) -> NDArray[np.bool_]:
@@ -348,9 +366,10 @@ def describe(made: SyntheticCapture, model: str) -> dict[str, object]:
 
 
 def describe_settings(settings: SynthesisSettings) -> dict[str, object]:
-    """Settings as in ``truth.json``, which omits defocus and calibration errors of 0."""
-    omitted = ("blur_px", "calibration_px")
-    return {name: value for name, value in settings.model_dump().items() if value or name not in omitted}
+    """Settings as in ``truth.json``: without defocus and calibration errors of 0, and what no phone did."""
+    neutral = {name: field.default for name, field in PhoneSettings.model_fields.items()}
+    neutral |= {"blur_px": 0.0, "calibration_px": 0.0}
+    return {name: value for name, value in settings.model_dump().items() if value != neutral.get(name)}
 
 
 def _write_truth(folder: Path, content: Mapping[str, object]) -> None:

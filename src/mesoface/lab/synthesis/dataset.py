@@ -19,7 +19,7 @@ from mesoface.face_models import load_face_model
 from mesoface.files.atomic import atomic_file, atomic_folder
 from mesoface.lab.synthesis.cameras import noise_strength
 from mesoface.lab.synthesis.capture import describe_settings, photograph, write_capture
-from mesoface.lab.synthesis.settings import CheckedSettings, SynthesisSettings
+from mesoface.lab.synthesis.settings import CheckedSettings, PhoneSettings, SynthesisSettings
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.running.workers import read_manifest, resumable_folder, run_all
 
@@ -29,6 +29,8 @@ _USUAL_VIEWS = (5, 12)
 _USUAL_SHARE = 0.7  # of the captures that have a usual number of views
 _WIDEST_STEP = 45.0  # degrees between neighbouring cameras: beyond that, their photos overlap too little
 _ASPECTS = (2 / 3, 3 / 4, 4 / 5)  # width over height
+
+_PHONE = tuple(PhoneSettings.model_fields)
 
 _EXAMPLE = 'give e.g. {"views": [4, 8]}'
 Range = tuple[float, float]
@@ -90,6 +92,15 @@ class DatasetRanges(CheckedSettings):
     white_balance_jitter: Range = Field((0.0, 0.06), description="the same of the red and blue gain")
     jpeg_quality: tuple[int, int] = Field((35, 98), description="quality of the JPEG files")
     calibration_px: Range = Field((0.0, 0.5), description="error of the written cameras, pixels; mostly low")
+    skin_contrast: Range = Field((1.0, 1.0), description="contrast of the skin's colours")
+    highlights_deg: Range = Field((0.0, 0.0), description="turn of the lights in highlights, degrees")
+    movement_mm: Range = Field((0.0, 0.0), description="movement of the skin from photo to photo")
+    rolling_px: Range = Field((0.0, 0.0), description="drift during a rolling shutter, pixels")
+    motion_px: Range = Field((0.0, 0.0), description="length of the motion blur, pixels; mostly low")
+    denoising: Range = Field((0.0, 0.0), description="strength of edge-preserving smoothing")
+    tone_mapping: Range = Field((0.0, 0.0), description="strength of local tone mapping")
+    sharpening: Range = Field((0.0, 0.0), description="amount of unsharp masking")
+    video_qp: Range = Field((0.0, 0.0), description="quantisation parameter of a video coder; 0: none")
 
     @model_validator(mode="after")
     def _check_ends(self) -> Self:
@@ -130,7 +141,9 @@ class DatasetRanges(CheckedSettings):
             "jpeg_quality": int(rng.integers(*self.jpeg_quality, endpoint=True)),
             "calibration_px": round(between("calibration_px", lower=2.5), 3),
         }
-        return _settings(values, width=round(height * rng.choice(_ASPECTS)), height=height)
+        aspect = rng.choice(_ASPECTS)
+        values |= {name: round(between(name, lower=1 + (name == "motion_px")), 3) for name in _PHONE}
+        return _settings(values, width=round(height * aspect), height=height)
 
     def _draw_views(self, rng: np.random.Generator) -> int:
         low, high = self.views

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from mesoface.geometry.camera import Array
 from mesoface.geometry.mesh import Mesh, unit
@@ -120,6 +121,27 @@ class LitScene:
     caster: RayCaster
     lighting: Lighting
     values: NDArray[np.float32]
+
+
+def with_lights_turned(scene: LitScene, angle_deg: float, rng: np.random.Generator) -> LitScene:
+    """The scene with its lights turned about the vertical for what highlights mirror.
+
+    So highlights move from photo to photo, as when a person turns in the light of a room. Diffuse light and
+    shadows, which change far less with the lights, stay.
+
+    Args:
+        scene: lit.
+        angle_deg: standard deviation of the turn, degrees.
+        rng: of this photo.
+    """
+    return replace(scene, lighting=lights_turned(scene.lighting, angle_deg, rng))
+
+
+def lights_turned(lighting: Lighting, angle_deg: float, rng: np.random.Generator) -> Lighting:
+    """The lights after a turn about the vertical, normally distributed of ``angle_deg`` degrees."""
+    turn = Rotation.from_euler("y", rng.normal(0, angle_deg), degrees=True)
+    moved = tuple(replace(light, direction=turn.apply(light.direction)) for light in lighting.lights)
+    return replace(lighting, lights=moved)
 
 
 def light_scene(parts: Sequence[Part], lighting: Lighting, rng: np.random.Generator) -> LitScene:

@@ -40,14 +40,14 @@ def number(
     return option(default, help, panel=panel, metavar=unit, name=name, ge=low, le=high)
 
 
-_photos, _head, _flaws = (partial(number, panel) for panel in ("Photos", "Head", "Flaws of the photos"))
+_photos, _head, _flaws, _phone = (
+    partial(number, panel)
+    for panel in ("Photos", "Head", "Flaws of the photos", "Photos from life, as a phone takes them")
+)
 
 
-class SynthesisSettings(CheckedSettings):
-    """How a synthetic capture is made. The seed determines everything else.
-
-    The options of ``mesoface synth`` are made from these fields.
-    """
+class StandSettings(CheckedSettings):
+    """A head, and photos of cameras on stands."""
 
     views: int = _photos(10, 2, 200, "N", "Number of cameras.")
     width: int = _photos(864, 64, 8192, "PIXELS", "Width of a photo in portrait.")
@@ -94,3 +94,42 @@ class SynthesisSettings(CheckedSettings):
                 remedy="make it larger, or leave it out",
             )
         return self
+
+
+class PhoneSettings(CheckedSettings):
+    """What a phone in the hand and its software do to photos; by default nothing.
+
+    :mod:`mesoface.lab.synthesis.damage` does it, but for the skin and the highlights.
+    """
+
+    skin_contrast: float = _phone(
+        1.0, 0, 1, "N", "Contrast of the skin's colours; 1 is full, 0 is skin of one colour."
+    )
+    highlights_deg: float = _phone(
+        *(0.0, 0, 90, "DEGREES", "Turn of the lights that highlights mirror, from photo to photo (RMS)."),
+        "highlights",
+    )
+    movement_mm: float = _phone(
+        *(0.0, 0, 5, "MM", "Movement of the skin from photo to photo, smooth over 30 mm (RMS)."),
+        "movement",
+    )
+    rolling_px: float = _phone(
+        *(0.0, 0, 50, "PIXELS", "Drift of the camera from the first row to the last of a rolling shutter."),
+        "rolling_shutter",
+    )
+    motion_px: float = _phone(
+        0.0, 0, 50, "PIXELS", "Typical length of the motion blur; it differs by view.", "motion_blur"
+    )
+    denoising: float = _phone(0.0, 0, 1, "N", "Strength of edge-preserving smoothing in the camera.")
+    tone_mapping: float = _phone(0.0, 0, 1, "N", "Strength of local tone mapping.")
+    sharpening: float = _phone(0.0, 0, 5, "N", "Amount of unsharp masking.")
+    video_qp: float = _phone(
+        0.0, 0, 51, "N", "Quantisation parameter of a video coder as H.264; 0 is a photo, not a frame."
+    )
+
+
+class SynthesisSettings(PhoneSettings, StandSettings):
+    """How a synthetic capture is made. The seed determines everything else.
+
+    The options of ``mesoface synth`` are made from these fields.
+    """

@@ -281,7 +281,9 @@ def _lips(chart: Chart, fine: _Lines, rng: np.random.Generator) -> None:
         fine.add(line, rng.uniform(0.03, 0.12), rng)
 
 
-def paint(head: Head, relief: SkinRelief, skin: Complexion, rng: np.random.Generator) -> Array:
+def paint(
+    head: Head, relief: SkinRelief, skin: Complexion, rng: np.random.Generator, contrast: float = 1.0
+) -> Array:
     """(N, 3) linear RGB albedo of a head's skin, brows and lips.
 
     Args:
@@ -289,6 +291,8 @@ def paint(head: Head, relief: SkinRelief, skin: Complexion, rng: np.random.Gener
         relief: of the same head; pores and moles are darker.
         skin: the person.
         rng: source of chance.
+        contrast: share that is kept of what the skin's pigments, pores and moles differ from their mean.
+            Lips, brows and stubble keep theirs.
     """
     points, chart, spacing = head.reference, head.chart, head.spacing
     melanin = 0.10 + 2.8 * skin.melanin**1.6
@@ -309,6 +313,8 @@ def paint(head: Head, relief: SkinRelief, skin: Complexion, rng: np.random.Gener
     if len(relief.moles):
         distance, nearest = cKDTree(relief.moles).query(points)
         m += (0.8 + 0.5 * melanin) * np.exp(-((distance / relief.mole_radii[nearest]) ** 4))
+    if contrast < 1:
+        m, h = (pigment.mean() + contrast * (pigment - pigment.mean()) for pigment in (m, h))
     lip_tone = 1 + 0.15 * solid_noise(points, 2.0, rng, octaves=2)
     h += relief.lips * (0.85 * lip_tone)
     m += relief.lips * 0.15 * melanin

@@ -123,7 +123,8 @@ class Subject:
         head = make_head(model, settings, chance(seed, "head"), others)
         skin = Complexion.draw(chance(seed, "complexion"))
         relief = make_relief(head, skin, chance(seed, "relief"))
-        return cls(head, skin, relief, paint(head, relief, skin, chance(seed, "pigment")), seed, settings)
+        albedo = paint(head, relief, skin, chance(seed, "pigment"), settings.skin_contrast)
+        return cls(head, skin, relief, albedo, seed, settings)
 
     def parts(self, pose: Pose) -> list[Part]:
         """Skin, eyeballs and, for models without one, a neck; the skin first, its vertices in one order."""

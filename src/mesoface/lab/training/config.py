@@ -64,6 +64,7 @@ class PatchSource(SeededSource):
     kind: Literal["patches"]
     pool: int = Field(2000, ge=1, description="how many different patches there are")
     size: int = Field(64, ge=16, le=256, description="side of a patch, texels")
+    phone: bool = Field(False, description="photos from life, as a phone takes them")
     cache: Path = Field(Path("runs/patches"), description="folder that pools are kept in")
     weight: float = Field(1.0, gt=0, description="how often it is drawn from, relative to the other sources")
 
@@ -84,6 +85,7 @@ class SkinSource(SeededSource):
     kind: Literal["skin"]
     squares: int = Field(4000, ge=1, le=1_000_000, description="how many; at 128 x 128 one has 0.5 MB")
     texel_mm: float = Field(0.2, gt=0, le=5, description="size of a texel, mm; it matters to `paper` alone")
+    phone: bool = Field(False, description="a texture of photos from life, as a phone takes them")
 
 
 class PairSource(FolderSource):

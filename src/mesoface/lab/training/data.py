@@ -22,6 +22,7 @@ from mesoface.running.progress import ProgressCallback, silent
 
 # Part of a pool's name: to be raised whenever `patch_tile` makes another patch of the same random numbers.
 _GENERATION = 2
+_PHONE_GENERATION = 1  # the same of patches as a phone takes them
 # What random numbers are for: streams that never meet.
 _CHOICE, _PREPARE, _ORDER, _PATCH = 0, 1, 3, 4  # 2 is the loop's
 
@@ -54,8 +55,9 @@ class PatchPool:
 
     def __init__(self, source: PatchSource):
         self._source = source
-        self._folder = source.cache / f"generation{_GENERATION}-seed{source.seed}-size{source.size}"
-        self.contents = f"{source.pool} patches of generation {_GENERATION}"
+        kind = f"generation{_PHONE_GENERATION}-phone" if source.phone else f"generation{_GENERATION}"
+        self._folder = source.cache / f"{kind}-seed{source.seed}-size{source.size}"
+        self.contents = f"{source.pool} patches of {kind.replace('generation', 'generation ')}"
 
     def __len__(self) -> int:
         """How many different patches there are."""
@@ -66,7 +68,7 @@ class PatchPool:
         file = self._folder / f"{index:06d}.npz"
         if not file.is_file():
             rng = np.random.default_rng([self._source.seed, _PATCH, index])
-            write_tiles(file, [patch_tile(rng, self._source.size)])
+            write_tiles(file, [patch_tile(rng, self._source.size, phone=self._source.phone)])
         try:
             return read_tiles(file)[0]
         except MesofaceError as error:
@@ -87,7 +89,11 @@ def open_source(source: AnyTileSource) -> TileSet:
 def described(source: AnyTileSource) -> str:
     """A source of tiles in words, for the card."""
     if isinstance(source, PatchSource):
-        return f"{source.pool} skin patches of {source.size} x {source.size} texels, seed {source.seed}"
+        photographed = " as a phone takes them" if source.phone else ""
+        return (
+            f"{source.pool} skin patches{photographed} of {source.size} x {source.size} texels, "
+            f"seed {source.seed}"
+        )
     packed = "packed " if isinstance(source, StreamSource) else ""
     return f"{packed}tiles of captures in {source.folder.name}"
 

@@ -118,6 +118,7 @@ def capture_tiles(
         rng: of the choice of squares and of the steps.
         size: side of a tile, texels.
         per_level: side of a level's maps → tiles of each pass over it; levels that are not named have none.
+            Where photos are too coarse for a level, the finest one that they suffice for has its tiles.
 
     Returns:
         the tiles, coarse levels first; two or more views see each.
@@ -136,13 +137,14 @@ def capture_tiles(
 
     surface = TrueSurface(truth, face.capture.cameras)
     remaining = _levels_by_pass(face.capture.views, build_space(256), per_level)
+    counts = _with_those_of_finer_levels(per_level, remaining)
     tiles: list[Tile] = []
     if not remaining:
         return tiles
 
     def cut(start: LevelInput) -> None:
         for level in remaining.pop(0):
-            tiles.extend(_cut_tiles(_resized(start, level), surface, rng, size, per_level[level.size]))
+            tiles.extend(_cut_tiles(_resized(start, level), surface, rng, size, counts[level.size]))
         if not remaining:
             raise _Enough
 
@@ -171,6 +173,17 @@ def _levels_by_pass(views: Sequence[View], space: UVDSpace, wanted: Collection[i
     while passes and not passes[-1]:
         passes.pop()
     return passes
+
+
+def _with_those_of_finer_levels(
+    per_level: Mapping[int, int], passes: Sequence[Sequence[Level]]
+) -> dict[int, int]:
+    """Numbers of tiles: the finest level of the passes also has those of levels too fine for the photos."""
+    counts = dict(per_level)
+    finest = max((level.size for levels in passes for level in levels), default=0)
+    if finest >= _LAST_SIZE:
+        counts[finest] = sum(count for side, count in counts.items() if side >= finest)
+    return counts
 
 
 def _resized(start: LevelInput, level: Level) -> LevelInput:
@@ -209,7 +222,7 @@ def _square(space: UVDSpace, rows: slice, columns: slice) -> UVDSpace:
 
 
 MANIFEST = "tiles.json"
-_RECIPE = 2  # to be raised whenever the same capture makes other tiles
+_RECIPE = 3  # to be raised whenever the same capture makes other tiles
 _DEEPEST = 3  # folders below the one that is named in which captures are looked for
 
 

@@ -75,6 +75,18 @@ def test_more_squares_are_the_same_ones_and_more(square_values, drawn):
     assert few.contents != more.contents
 
 
+def test_squares_as_a_phone_photographs_them_show_the_same_relief_in_other_colours(square_values, drawn):
+    def first(phone: bool) -> Square:
+        source = {"kind": "skin", "squares": 1, "seed": 3, "phone": phone}
+        config = check_config(square_values(data=[source]), ReliefConfig)
+        return open_pools(config.data, config)[0][0]
+
+    clean, damaged, again = first(False), first(True), first(True)
+    np.testing.assert_array_equal(damaged.color, again.color)
+    assert not np.array_equal(clean.color, damaged.color)
+    assert drawn == ["0000000", "0000000"], "two pools of one seed, each drawn once"
+
+
 def test_a_square_comes_back_as_it_was_drawn(tmp_path):
     (drawn_square,) = draw_squares(5, 2, 1, SIZE)
     file = PoolFile(tmp_path / "0.safetensors", draw_squares, (5, 0, 3, SIZE), 3)

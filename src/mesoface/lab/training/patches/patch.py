@@ -34,8 +34,10 @@ from mesoface.lab.training.patches.surface import (
     diffuse,
     draw_albedo,
     draw_light,
+    draw_phone_scale,
     draw_scale,
     draw_surface,
+    faded,
 )
 from mesoface.lab.training.tile import Tile, make_tile
 from mesoface.uvd.space import UVDSpace, smooth_normals
@@ -161,39 +163,45 @@ class SkinPatch:
     reach_mm: float
 
 
-def draw_patch(rng: np.random.Generator, *, size: int = 64, ideal: bool = False) -> SkinPatch:
+def draw_patch(
+    rng: np.random.Generator, *, size: int = 64, ideal: bool = False, phone: bool = False
+) -> SkinPatch:
     """Draw a patch of skin, a rig and its photos.
 
     Args:
         rng: source of chance; the same state gives the same patch.
         size: side of the patch, texels.
         ideal: matt skin and photos without flaws, which agree exactly on the surface.
+        phone: photos from life, as a phone takes them, more of them and of skin with less contrast.
 
     Raises:
         ValueError: the patch would be smaller than the smoothing of its own normals.
     """
     if size < _SMALLEST:
         raise ValueError(f"a patch has at least {_SMALLEST} × {_SMALLEST} texels, got {size}")
-    scale = draw_scale(rng, size)
+    scale = draw_phone_scale(rng, size) if phone else draw_scale(rng, size)
     surface = draw_surface(rng, scale)
     around = draw_space(rng, surface, scale)
     space = middle_of(around)
     step = scale.step * space.texel_mm
     truth = true_displacement(space, surface.heights, scale.reach * step)
 
-    directions = draw_directions(rng)
+    directions = draw_directions(rng, video=phone)
     pose = draw_pose(rng, directions)
     cameras = draw_cameras(rng, scale, directions @ pose, space.position, space.normal)
     lighting = draw_light(rng)
     lights = tuple(replace(light, direction=light.direction @ pose) for light in lighting.lights)
     lighting = replace(lighting, lights=lights)
     normals = surface.heights.normals()
-    radiance = diffuse(draw_albedo(rng, surface.cavity), normals, surface.cavity, lighting)
+    albedo = draw_albedo(rng, surface.cavity)
     gloss = Gloss(0.0, 1.0) if ideal else Gloss.draw(rng)
+    draw_flaws = Flaws.draw_phone if phone else Flaws.draw
+    flaws = Flaws.none() if ideal else draw_flaws(rng, scale)
+    albedo = faded(albedo, flaws.sensor.skin_contrast)
+    radiance = diffuse(albedo, normals, surface.cavity, lighting)
     skin = PatchSkin(surface.heights, radiance, normals, gloss, lighting)
-    flaws = Flaws.none() if ideal else Flaws.draw(rng, scale)
     gain = meter(radiance, np.ones(radiance.shape[:2], bool)) * (1.0 if ideal else rng.uniform(0.6, 1.2))
-    photos = [take_photo(skin, camera, gain, flaws, rng) for camera in cameras]
+    photos = [take_photo(skin, camera, gain, flaws, scale.pixel_mm, rng) for camera in cameras]
 
     visibility = believed_visibility(around, cameras)
     if rng.uniform() < flaws.occluder:  # two views at least stay free
@@ -213,6 +221,6 @@ def draw_patch(rng: np.random.Generator, *, size: int = 64, ideal: bool = False)
     return SkinPatch(moved(space, R, t), views, visibility, truth, step, scale.reach * step)
 
 
-def patch_tile(rng: np.random.Generator, size: int = 64) -> Tile:
-    """Draw a patch of skin and cut it to what the matcher sees."""
-    return make_tile(**vars(draw_patch(rng, size=size)))
+def patch_tile(rng: np.random.Generator, size: int = 64, *, phone: bool = False) -> Tile:
+    """Draw a patch of skin, see :func:`draw_patch`, and cut it to what the matcher sees."""
+    return make_tile(**vars(draw_patch(rng, size=size, phone=phone)))

@@ -6,7 +6,7 @@ The rays of a camera meet a height field by a march on few rays, then secants on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,8 +17,9 @@ from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import unit
 from mesoface.lab.synthesis.cameras import defocus, expose, noise_strength
-from mesoface.lab.synthesis.scene import Lighting
-from mesoface.lab.synthesis.settings import SynthesisSettings
+from mesoface.lab.synthesis.damage import disturb, process
+from mesoface.lab.synthesis.scene import Lighting, lights_turned
+from mesoface.lab.synthesis.settings import PhoneSettings, SynthesisSettings
 from mesoface.lab.training.patches.fields import log_uniform, waves
 from mesoface.lab.training.patches.surface import MARGIN, SAMPLES, Gloss, HeightField, Scale, highlights
 from mesoface.uvd.space import UVDSpace
@@ -27,15 +28,20 @@ from mesoface.uvd.visibility import cast_visibility
 # Numbers of cameras and how often each is drawn.
 _COUNTS = np.arange(2, 13)
 _OFTEN = np.array([2, 6, 6, 7, 5, 5, 5, 4, 5, 2, 2], float)
+_FRAMES = (3, 40)
 # Cosine to the skin's normal below which a camera sees nothing of use, and from which it sees it well.
 _SEES, _SEES_WELL = 0.2, 0.4
 # Photo that is kept around the patch, texels.
 _BORDER = 8.0
 
 
-def draw_directions(rng: np.random.Generator) -> NDArray[np.float64]:
-    """(V, 3) unit vectors from the face to the cameras of a rig; +z is its front, +y up."""
-    count = int(rng.choice(_COUNTS, p=_OFTEN / _OFTEN.sum()))
+def draw_directions(rng: np.random.Generator, *, video: bool = False) -> NDArray[np.float64]:
+    """(V, 3) unit vectors from the face to the cameras of a rig; +z is its front, +y up.
+
+    ``video``: frames of a video, 3 to 40 of them, few as often as many, instead of a rig's 2 to 12.
+    """
+    often = _OFTEN / _OFTEN.sum()
+    count = round(log_uniform(rng, *_FRAMES)) if video else int(rng.choice(_COUNTS, p=often))
     # Neighbours much further apart show the same skin too differently for any matcher.
     spread = np.radians(min(rng.uniform(30, 140), 45 * (count - 1)))
     azimuth = np.linspace(-spread / 2, spread / 2, count)
@@ -285,6 +291,28 @@ class PatchSkin:
     lighting: Lighting
 
 
+SKIN_CONTRAST = (1 / 3, 1.0)
+"""Contrast of skin as it is in photos from life, relative to skin that is drawn."""
+
+
+def draw_software(rng: np.random.Generator, fine: float) -> PhoneSettings:
+    """What a phone's software does to its photos; half of them are frames of a video.
+
+    Args:
+        rng: source of chance.
+        fine: size of the phone's pixels in pixels of the photos that are processed, at most 1.
+    """
+    video = rng.uniform() < 0.5
+    # The error of a mean of pixels is as much smaller as its grain is finer.
+    qp = rng.uniform(20, 36) + 6 * np.log2(fine)
+    return PhoneSettings(
+        denoising=rng.uniform(0, 0.8) * fine * (rng.uniform() < 0.6),
+        tone_mapping=rng.uniform(0, 0.8),
+        sharpening=rng.uniform(0, 1.5) * fine * (rng.uniform() < 0.6),
+        video_qp=max(float(qp), 0.0) if video else 0.0,
+    )
+
+
 @dataclass(frozen=True)
 class Flaws:
     """What the photos of a patch suffer from.
@@ -322,6 +350,27 @@ class Flaws:
         )
 
     @classmethod
+    def draw_phone(cls, rng: np.random.Generator, scale: Scale) -> Flaws:
+        """Those of a phone in the hand: its noise and cameras, and what its software does to the photos."""
+        fine = scale.shrink
+        software = draw_software(rng, fine)
+        quality = None if software.video_qp > 0 else round(98 - (98 - rng.uniform(40, 95)) * fine)
+        sensor = SynthesisSettings(
+            **software.model_dump(exclude_defaults=True),
+            noise=noise_strength(log_uniform(rng, 0.8, 7) * fine),
+            exposure_jitter=rng.uniform(0, 0.2),
+            white_balance_jitter=rng.uniform(0, 0.06),
+            blur_px=rng.uniform(0.2, 1.2) * fine,
+            calibration_px=min(abs(rng.normal(0, 0.6)), 1.5) * fine,
+            skin_contrast=rng.uniform(*SKIN_CONTRAST),
+            highlights_deg=rng.uniform(0, 15) * (rng.uniform() < 0.5),
+            movement_mm=rng.uniform(0, 0.25) * (rng.uniform() < 0.5),
+            rolling_px=rng.uniform(0, 0.6) * fine,
+            motion_px=rng.uniform(0, 1.6) ** 2 * fine,
+        )
+        return cls(sensor, quality, 0.15)
+
+    @classmethod
     def none(cls) -> Flaws:
         """Ideal photos, but for eight bits a channel."""
         sensor = SynthesisSettings(noise=0, exposure_jitter=0, white_balance_jitter=0)
@@ -329,7 +378,7 @@ class Flaws:
 
 
 def take_photo(
-    skin: PatchSkin, camera: Camera, gain: float, flaws: Flaws, rng: np.random.Generator
+    skin: PatchSkin, camera: Camera, gain: float, flaws: Flaws, pixel_mm: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """(H, W, 3) sRGB in [0, 1]: one photo.
 
@@ -338,10 +387,15 @@ def take_photo(
         camera: above it, in its frame.
         gain: exposure common to all photos.
         flaws: of the photo.
+        pixel_mm: what a pixel spans.
         rng: source of chance.
     """
+    if flaws.sensor.highlights_deg > 0:
+        skin = replace(skin, lighting=lights_turned(skin.lighting, flaws.sensor.highlights_deg, rng))
     seen = cv2.GaussianBlur(_radiance(skin, camera), (0, 0), _SHARPEST, borderType=cv2.BORDER_REPLICATE)
+    seen = disturb(seen, flaws.sensor, pixel_mm, rng)
     photo = expose(defocus(seen, flaws.sensor.blur_px, rng), gain, flaws.sensor, rng)
+    photo = process(photo, flaws.sensor, rng)
     if flaws.jpeg_quality is not None:
         _, data = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, flaws.jpeg_quality])
         photo = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])

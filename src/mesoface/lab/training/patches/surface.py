@@ -22,6 +22,8 @@ from mesoface.lab.training.patches.fields import hairs, log_uniform, rms_slope, 
 _DETAIL_MM = 0.6
 # Photos are rendered no finer than this, texels a pixel: matching would only shrink them again.
 _FINEST_PIXEL = 0.45
+# What a pixel of a phone spans on the face, mm: from a close photo to a small video from afar.
+_PHONE_PIXELS = (0.05, 1.0)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,18 @@ def draw_scale(rng: np.random.Generator, size: int) -> Scale:
         normal_sigma=rng.uniform(2.5, 9.0),
         photo_mm=photo,
     )
+
+
+def draw_phone_scale(rng: np.random.Generator, size: int) -> Scale:
+    """A level that measures detail in the photos of a phone: texels of about their pixels, 0.05 to 1 mm.
+
+    Args:
+        rng: source of chance.
+        size: side of the patch, texels.
+    """
+    texel = log_uniform(rng, 0.2, 0.9)
+    photo = float(np.clip(texel * log_uniform(rng, 0.25, 1.7), *_PHONE_PIXELS))
+    return replace(draw_scale(rng, size), texel_mm=texel, photo_mm=photo, step=rng.uniform(0.25, 0.6))
 
 
 @dataclass(frozen=True, eq=False)
@@ -372,6 +386,15 @@ def draw_albedo(rng: np.random.Generator, cavity: NDArray[np.float32]) -> NDArra
         cover = rng.uniform(0.3, 1) * cover[..., None]
         albedo += cover * (rng.uniform(0.01, 0.15) * np.array([1.3, 1.0, 0.8]) - albedo)
     return albedo.astype(np.float32)
+
+
+def faded(albedo: NDArray[np.float32], contrast: float) -> NDArray[np.float32]:
+    """(n, n, 3) albedo of the same mean density with this share of its contrast."""
+    if contrast >= 1:
+        return albedo
+    density = np.log(np.maximum(albedo, 1e-3))
+    mean = density.mean((0, 1))
+    return np.exp(mean + np.float32(contrast) * (density - mean)).astype(np.float32)
 
 
 def _unevenness(rng: np.random.Generator, n: int, contrast: float) -> NDArray[np.float32]:

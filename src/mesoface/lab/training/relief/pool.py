@@ -172,26 +172,32 @@ class _OpenFile:
 
 # To be raised whenever `draw_square` draws another square of the same random numbers.
 _SKIN_GENERATION = 2
+_PHONE_GENERATION = 1  # the same of skin as a phone photographs it
 _PER_FILE = 40
 
 
 def _skin_pool(source: SkinSource, config: ReliefConfig, progress: ProgressCallback) -> SquarePool:
     """The squares of a source, drawn first where they are not there; more of them is the same and more."""
-    folder = config.cache / f"skin-generation{_SKIN_GENERATION}-seed{source.seed}-size{config.size}"
+    generation = _PHONE_GENERATION if source.phone else _SKIN_GENERATION
+    kind = f"skin-phone-generation{generation}" if source.phone else f"skin-generation{generation}"
+    folder = config.cache / f"{kind}-seed{source.seed}-size{config.size}"
     files = []
     for first in range(0, source.squares, _PER_FILE):
-        arguments = (source.seed, first, _PER_FILE, config.size)
+        arguments = (source.seed, first, _PER_FILE, config.size, source.phone)
         files.append(PoolFile(folder / f"{first:07d}.safetensors", draw_squares, arguments, _PER_FILE))
-    recipe = {"format": "mesoface skin", "generation": _SKIN_GENERATION}
-    recipe |= {"seed": source.seed, "size": config.size}
+    recipe = {"format": "mesoface skin", "generation": generation}
+    recipe |= {"seed": source.seed, "size": config.size} | ({"phone": True} if source.phone else {})
     fill_pool(folder, files, recipe, workers=config.machine.workers, progress=progress)
-    contents = f"{source.squares} squares of skin of generation {_SKIN_GENERATION}, seed {source.seed}"
+    photographed = " as a phone photographs it" if source.phone else ""
+    contents = (
+        f"{source.squares} squares of skin{photographed} of generation {generation}, seed {source.seed}"
+    )
     return SquarePool(files, source.squares, config.size, source.texel_mm, contents)
 
 
-def draw_squares(seed: int, first: int, count: int, size: int) -> list[Square]:
+def draw_squares(seed: int, first: int, count: int, size: int, phone: bool = False) -> list[Square]:
     """Squares number ``first`` and following of a seed; each depends on its number alone."""
-    return [draw_square(np.random.default_rng([seed, first + n]), size) for n in range(count)]
+    return [draw_square(np.random.default_rng([seed, first + n]), size, phone=phone) for n in range(count)]
 
 
 # To be raised whenever `cut_squares` cuts other squares of the same files.

@@ -16,10 +16,12 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.files.images import LUMINANCE, encode_srgb
 from mesoface.geometry.mesh import unit
+from mesoface.lab.synthesis.damage import process
 from mesoface.lab.synthesis.scene import Lighting
 from mesoface.lab.synthesis.skin import skin_albedo
 from mesoface.lab.training.patches.fields import hairs, log_uniform, rms_slope, spots, waves, wrinkles
-from mesoface.lab.training.patches.surface import Gloss, diffuse, draw_light, highlights
+from mesoface.lab.training.patches.photo import SKIN_CONTRAST, draw_software
+from mesoface.lab.training.patches.surface import Gloss, diffuse, draw_light, faded, highlights
 from mesoface.relief.inputs import high_pass, make_inputs, slopes
 
 MARGIN = 24
@@ -93,6 +95,8 @@ def measured(height: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
 # Blur of the truth: nothing finer than about a texel can be predicted.
 _FINEST = 0.6
 _TILT = 1e-2
+# Pixels of a phone's photos on a texel.
+_PHONE_PIXELS = (0.35, 1.0)
 _UNKNOWN_LIGHT = 0.1  # share of squares whose light is unknown
 
 
@@ -135,20 +139,26 @@ class _Ground:
         return unit(normal.astype(np.float32))
 
 
-def draw_square(rng: np.random.Generator, size: int) -> Square:
+def draw_square(rng: np.random.Generator, size: int, *, phone: bool = False) -> Square:
     """Draw one.
 
     Args:
         rng: source of chance.
         size: side, texels.
+        phone: a texture of photos from life, as a phone takes them, of skin with less contrast.
     """
     n = size + 2 * MARGIN
     relief, ground, lighting = draw_relief(rng, n), _draw_ground(rng, n), _draw_light(rng)
     normals = ground.normals(*slopes(relief.height))
-    radiance = diffuse(_draw_albedo(rng, relief), normals, rng.uniform(0, 1.2) ** 2 * relief.cavity, lighting)
+    albedo = _draw_albedo(rng, relief)
+    if phone:
+        albedo = faded(albedo, rng.uniform(*SKIN_CONTRAST))
+    radiance = diffuse(albedo, normals, rng.uniform(0, 1.2) ** 2 * relief.cavity, lighting)
     radiance *= _shadow(rng, n)[..., None]
     radiance += _mean_highlight(rng, normals, ground, lighting)
     color = _blended(rng, np.maximum(radiance, 0))
+    if phone:
+        color = _by_phone(rng, color)
 
     seen = measured(relief.height, rng)
     valid = _draw_valid(rng, n)
@@ -267,6 +277,19 @@ def _blended(rng: np.random.Generator, radiance: NDArray[np.float32]) -> NDArray
     noise = cv2.GaussianBlur(noise + noise.mean(-1, keepdims=True), (0, 0), sharp * rng.uniform(0.5, 1.2))
     noise *= np.float32(log_uniform(rng, 0.3, 5) / 255 / max(float(noise.std()), 1e-9))
     return np.clip(color + noise, 0, 1)
+
+
+def _by_phone(rng: np.random.Generator, color: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, n, 3) sRGB: the mean of a few photos that a phone's software has processed, at their own scale."""
+    software, n = draw_software(rng, 1.0), len(color)
+    total, count = np.zeros_like(color), int(rng.integers(2, 5))
+    side = round(n * log_uniform(rng, *_PHONE_PIXELS))
+    small = cv2.resize(color, (side, side), interpolation=cv2.INTER_AREA)
+    for _ in range(count):
+        grain = rng.normal(0, 1 / 255, small.shape).astype(np.float32)
+        photo = process((np.clip(small + grain, 0, 1) * 255 + 0.5).astype(np.uint8), software, rng)
+        total += cv2.resize(photo.astype(np.float32) / 255, (n, n), interpolation=cv2.INTER_LINEAR)
+    return np.clip(total / count, 0, 1)
 
 
 def _light_slopes(ground: _Ground, lighting: Lighting) -> NDArray[np.float32]:
