@@ -42,6 +42,8 @@ COARSE = (
     ClassicalLevel(128, 6.0, 0.5, window=2.0, stiffness=0.25, base_mm=2.0, normal_mm=6.0),
     ClassicalLevel(128, 4.0, 0.4, window=2.0, stiffness=0.25, base_mm=2.0, normal_mm=4.0),
     ClassicalLevel(256, 3.0, 0.3, window=1.6, stiffness=0.25, base_mm=1.5, normal_mm=3.0),
+    # Twice: where the base was far off, the first pass compares windows of a wrong slope.
+    ClassicalLevel(256, 3.0, 0.3, window=1.6, stiffness=0.25, base_mm=1.5, normal_mm=3.0),
     ClassicalLevel(256, 2.1, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0),
 )
 """Levels that find the face; finer ones measure it."""
@@ -50,7 +52,10 @@ _FAST = (
     ClassicalLevel(512, 0.9, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2),
 )
 _DEFAULT = (
-    *_FAST,
+    *COARSE,
+    # Folds that the smoothed surface of the coarse levels bridges (nose wings, deep lids) lie out of the
+    # reach of ``fast``.
+    ClassicalLevel(512, 1.8, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2),
     ClassicalLevel(768, 0.45, 0.15, window=2.5, stiffness=0.5, base_mm=0.7, normal_mm=2.5, smooth=1.2),
     ClassicalLevel(768, 0.4, 0.1, window=2.0, stiffness=0.5, base_mm=0.7, normal_mm=1.5, smooth=1.8),
 )
