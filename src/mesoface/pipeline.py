@@ -28,6 +28,7 @@ from mesoface.landmarks.selection import select_views
 from mesoface.matching.cascade import choose_matcher, match
 from mesoface.matching.matcher import Matcher
 from mesoface.matching.openings import match_openings
+from mesoface.matching.refinement import refine
 from mesoface.relief.predict import Predictor, choose_predictor, predict_relief, why_no_relief
 from mesoface.results.face import Face
 from mesoface.running.process import StageClock
@@ -272,6 +273,7 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
             occluder=base.select_faces(~facial),
             progress=progress,
         )
+        found = refine(found, progress=progress)
         if settings.holes == "keep" or closing is None:
             return found
         return match_openings(found, base, facial, closing, levels, preset=preset, progress=progress)

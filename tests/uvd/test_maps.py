@@ -3,6 +3,7 @@ import pytest
 
 from mesoface.uvd import maps
 from mesoface.uvd.maps import (
+    blur_linearly,
     blur_masked,
     blur_wide,
     dilate,
@@ -301,3 +302,23 @@ def test_interpolation_reproduces_linear_functions_and_leaves_the_rest_at_zero()
     expected = np.where(raster.valid[..., None], linear(texel_centers(64)), 0)
     assert raster.valid.any()
     np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
+def test_a_linear_blur_keeps_a_slope_up_to_the_rim():
+    row, column = np.mgrid[:40, :40]
+    ramp = (0.5 * row - 0.2 * column)[..., None].astype(np.float32)
+    mask = np.zeros((40, 40), bool)
+    mask[5:30, 8:35] = True
+    blurred = blur_linearly(ramp, mask, 3.0)
+    assert np.abs(blurred - ramp)[mask].max() < 0.02
+    assert (blurred[~mask] == 0).all()
+    assert np.abs(blur_masked(ramp, mask, 3.0) - ramp)[mask].max() > 0.5
+
+
+def test_a_linear_blur_is_the_plain_one_away_from_rims():
+    noise = np.random.default_rng(0).normal(size=(60, 60, 2)).astype(np.float32)
+    everywhere = np.ones((60, 60))
+    inner = np.s_[20:40, 20:40]
+    assert np.allclose(
+        blur_linearly(noise, everywhere, 2.0)[inner], blur_masked(noise, everywhere, 2.0)[inner], atol=5e-3
+    )

@@ -135,7 +135,7 @@ def ncc_scores(
     Returns:
         (D, H, H) in [-1, 1], 0 where no pair sees the texel.
     """
-    base, along = zip(*(_project(space, image.camera.P) for image in images), strict=True)
+    base, along = zip(*(project_texels(space, image.camera.P) for image in images), strict=True)
     weights = pair_weights(visibility, pairs)
     total = weights.sum(0)
     inverse_total = np.where(total > 1e-4, 1 / np.maximum(total, 1e-4), 0).astype(np.float32)
@@ -206,7 +206,7 @@ def _look_up(pixels, base, along, displacement, out):
             out[r, c] = top + fy * (bottom - top)
 
 
-def _project(space: UVDSpace, P: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def project_texels(space: UVDSpace, P: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(3, H, W) homogeneous pixels of the base, and their change per mm of displacement."""
     shape = (3, *space.valid.shape)
     position = space.position.reshape(-1, 3).astype(np.float64)
