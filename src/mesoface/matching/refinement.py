@@ -51,8 +51,12 @@ _HUBER = 2.0
 # No step is longer, mm: the linear model holds for about a pixel.
 _LONGEST_STEP = 0.5
 _OVERSAMPLE = 1.5
-# Information of the cascade's own surface, 1/mm² a texel: it holds where the photos say nothing.
-_LEAST = 0.02
+# Information of the cascade's surface at full confidence, 1/mm² a texel: it holds where photos say nothing.
+_CASCADE = 0.1
+# Squared confidence of the cascade counts as at least so much.
+_LEAST_TRUST = 1e-3
+# Keeps the equations regular outside of what was measured.
+_REGULAR = 1e-4
 # Of the conjugate gradients.
 _TOLERANCE, _ITERATIONS = 1e-3, 60
 
@@ -74,7 +78,9 @@ def refine(found: Match, *, progress: ProgressCallback = silent) -> Match:
     footprint = float(np.median(pixel_footprint(found.views, space.position[mask].mean(0))))
     scale = max(footprint, texel)
     bands = _make_bands(scale / texel, footprint / texel)
-    base = fill_outside(blur_linearly(space.position, mask, _BASE * scale / texel), mask)
+    # Where the cascade doubts its surface, it neither shapes the base nor holds the plate.
+    trust = np.where(mask, np.maximum(found.confidence[part] ** 2, _LEAST_TRUST), 0).astype(np.float32)
+    base = fill_outside(blur_linearly(space.position, trust, _BASE * scale / texel), mask)
     normal = smooth_normals(base, mask, _BASE * scale / texel, space.normal)
     offset = np.einsum("hwc,hwc->hw", fill_outside(space.position, mask) - base, normal)
     height = fill_outside(offset, mask)
@@ -83,6 +89,7 @@ def refine(found: Match, *, progress: ProgressCallback = silent) -> Match:
         progress("Refinement", number, _ROUNDS)
         space = UVDSpace(base + normal * height[..., None], normal, mask)
         information, pull = _compare(space, texel, found.views, sees, bands)
+        information += _CASCADE * trust
         bent = bend_plate(information, information * height + pull, plate, height)
         height = height + np.clip(bent - height, -_LONGEST_STEP, _LONGEST_STEP)
     progress("Refinement", _ROUNDS, _ROUNDS)
@@ -112,8 +119,7 @@ def bend_plate(information: Map, pull: Map, stiffness: float, start: Map) -> Map
     shape = information.shape
     waves = [2 - 2 * np.cos(np.pi * np.arange(count) / count) for count in shape]
     frequency = (waves[0][:, None] + waves[1][None]) ** 2
-    held = information[information > 2 * _LEAST]
-    typical = float(np.exp(np.log(held).mean())) if len(held) else _LEAST
+    typical = float(np.exp(np.log(information).mean()))
     inverse = (1 / (typical + stiffness * frequency)).astype(np.float32)
 
     def apply(x: NDArray) -> NDArray:
@@ -183,7 +189,7 @@ def _compare(
         pull += pulled
     soft = (cv2.GaussianBlur(np.where(space.valid, x, 0), (0, 0), 0.7) for x in (information, pull))
     information, pull = soft
-    return information + np.float32(_LEAST), pull
+    return information + np.float32(_REGULAR), pull
 
 
 def _compare_band(
