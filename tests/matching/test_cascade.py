@@ -1,5 +1,6 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -7,14 +8,18 @@ import pytest
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
 from mesoface.geometry.camera import look_at
+from mesoface.geometry.closest_point import MeshSurface
 from mesoface.geometry.mesh import Mesh
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.matching import cascade
 from mesoface.matching.cascade import match
-from mesoface.matching.classical import PRESETS, ClassicalLevel, ClassicalMatcher
-from mesoface.matching.matcher import Level, levels_for
+from mesoface.matching.classical import COARSE, PRESETS, ClassicalLevel, ClassicalMatcher
+from mesoface.matching.matcher import Level, Measurement, levels_for, well_seen
 from mesoface.matching.rig import Rig
 from mesoface.uvd.space import build_uvd_space
 from mesoface.uvd.visibility import cast_visibility
+from tests.cap import RADIUS
+from tests.matching.conftest import Cap
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +68,32 @@ def test_the_surface_is_found_from_three_millimetres_off(scenes, base, views, ma
     assert matched.notes == ()
 
 
+@dataclass(frozen=True, eq=False)
+class Nose(Cap):
+    """The cap with a hill of 12 mm in its middle that the base lacks: flat within 8 mm, gone beyond 16 mm."""
+
+    def radius(self, direction):
+        across = RADIUS * np.linalg.norm(direction[..., :2], axis=-1)
+        rise = np.clip((16 - across) / 8, 0, 1)
+        return super().radius(direction) + 12 * rise**2 * (3 - 2 * rise)
+
+
+def test_a_steep_hill_that_the_base_lacks_is_not_lost(scenes, base):
+    hill = Nose().mesh(241)
+    views = []
+    for yaw, pitch in scenes.arc:
+        camera = scenes.camera(yaw, pitch)
+        hits = RayCaster(hill).render(camera)
+        brightness = scenes.texture(hits.interpolate(hill.vertices, hill.faces), seed=3)
+        grey = np.where(hits.hit, np.clip(brightness, 0, 1), 0.1).reshape(camera.height, camera.width)
+        views.append(View(f"{yaw:+.0f}", np.repeat(grey[..., None], 3, 2).astype(np.float32), camera))
+    found = fast(base(0.0), views, levels=COARSE)
+    near = found.space.valid & (np.linalg.norm(found.space.position[..., :2], axis=-1) < 20)
+    assert found.measured[near].mean() > 0.95
+    points = found.space.position[near & found.measured].astype(np.float64)
+    assert (MeshSurface(hill).closest(points).distance > 1).mean() < 0.012
+
+
 def test_confidence_is_where_something_was_measured(matched):
     assert matched.confidence.dtype == np.float32
     assert (matched.confidence[matched.measured] > 0).all()
@@ -70,6 +101,30 @@ def test_confidence_is_where_something_was_measured(matched):
     assert matched.confidence.max() <= 1
     assert np.median(matched.confidence[matched.measured]) > 0.5
     assert matched.visibility.shape == (5, *matched.space.valid.shape)
+
+
+@dataclass(frozen=True)
+class FixedWeights:
+    """A matcher that finds the base itself: one weight on the left (u < ⅜), another on the right."""
+
+    right: float
+    left: float
+    presets = MappingProxyType({"fast": COARSE[:1]})
+
+    def measure(self, start):
+        weight = np.where(np.arange(start.space.size) >= 3 * start.space.size // 8, self.right, self.left)
+        return Measurement(np.zeros_like(start.confidence), (weight * well_seen(start)).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("right", "left", "measured"), [(0.9, 0.05, False), (0.9, 0.2, True), (0.05, 0.05, True)]
+)
+def test_what_is_far_less_certain_than_the_rest_is_not_measured(base, views, right, left, measured):
+    found = match(base(0.0), views, FixedWeights(right, left), preset="fast", check_rig=False)
+    middle = found.measured[24:40]
+    assert middle[:, 40:48].all()
+    assert (middle[:, 8:20] == measured).all()
+    assert (found.confidence[24:40, 8:20] > 0).all() == measured
 
 
 def test_normals_are_those_of_the_measured_surface(scenes, matched):

@@ -18,8 +18,9 @@ from mesoface.uvd.maps import blur_masked, resize_map
 from mesoface.uvd.space import Match, UVDSpace
 from mesoface.uvd.visibility import cast_visibility, seen_by_two
 
-# Smoothed weight from which a texel is part of the result.
-_ACCEPT = 0.03
+# Smoothed weight from which a texel is part of the result: the first, and the second times the median.
+# What is far less certain than the rest of the face (hair, the far side of a fold) is often wrong.
+_ACCEPT, _ACCEPT_OF_MEDIAN = 0.03, 0.1
 # Weight of what was not measured when the surface to search around is smoothed: it only fills gaps.
 _LEAST_WEIGHT = 1e-3
 # Up to this size of the maps the rig is checked.
@@ -99,6 +100,7 @@ def match(
         raise ReconstructionError(
             "the photos agree nowhere on a surface", remedy="check the calibration with `mesoface inspect`"
         )
+    accepted &= confidence > _ACCEPT_OF_MEDIAN * np.median(confidence[accepted])
     confidence = np.where(accepted, np.minimum(confidence, 1), 0).astype(np.float32)
     notes = rig.notes(space.position[space.valid].mean(0).astype(np.float64))
     return Match(space, accepted, confidence, rig.views, visibility, rig.used, notes)
