@@ -69,6 +69,14 @@ def test_photos_without_texture_leave_a_smooth_surface(near):
     assert moved[near.measured].max() < 0.7
 
 
+def test_where_one_view_alone_is_left_the_surface_stays_near(near):
+    seen = near.visibility.copy()
+    seen[1:, :, : SIZE // 2] = 0
+    refined = refine(replace(near, visibility=seen))
+    moved = np.linalg.norm(refined.space.position - near.space.position, axis=-1)
+    assert moved[near.measured].max() < 0.7
+
+
 def test_what_is_measured_and_by_whom_stays(near):
     refined = refine(near)
     assert refined.views is near.views

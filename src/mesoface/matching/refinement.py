@@ -224,7 +224,9 @@ def _compare_band(
         shared += weight * gain * change
         drawn += weight * gain * rest
     certainty = band.noise / noise
-    return certainty * (known - shared**2 / total), -certainty * (pulled - shared * drawn / total)
+    # One view alone says nothing; rounding must not make that less than nothing.
+    known = np.maximum(known - shared**2 / total, 0)
+    return certainty * known, -certainty * (pulled - shared * drawn / total)
 
 
 def _mean_texture(skins: Map, contrast: Map, weights: Map) -> tuple[Map, Map]:
