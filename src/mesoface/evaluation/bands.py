@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.geometry.mesh import unit
-from mesoface.uvd.maps import distance_inside
+from mesoface.uvd.maps import bounding_box, distance_inside
 
 BANDS = ((0.6, 1.2), (1.2, 3.0), (3.0, 6.0), (6.0, 12.0))
 """Cut-off wavelengths, mm: pores; fine lines; noise of correlation windows; bumps on cheeks."""
@@ -127,7 +127,8 @@ def _band_heights(
     if wanted.sum() < _FEWEST:
         return [None] * len(bands)
     widths = _texel_widths(positions[0], wanted)
-    window = _window(wanted, margin=4 * _SIGMA * max(high for _, high in bands) / min(widths))
+    reach = 4 * _SIGMA * max(high for _, high in bands) / min(widths)
+    window = bounding_box(wanted, int(np.ceil(reach)))
     measured, wanted = measured[window], wanted[window]
     middle = positions[0][window][measured].mean(0)
     surfaces = [np.where(measured[..., None], p[window] - middle, 0).astype(np.float32) for p in positions]
@@ -169,13 +170,3 @@ def _texel_widths(position: Map, wanted: NDArray[np.bool_]) -> tuple[float, floa
     right = np.linalg.norm(np.diff(position, axis=1), axis=-1)[wanted[:, 1:] & wanted[:, :-1]]
     down = np.linalg.norm(np.diff(position, axis=0), axis=-1)[wanted[1:] & wanted[:-1]]
     return float(np.median(right)), float(np.median(down))
-
-
-def _window(wanted: NDArray[np.bool_], margin: float) -> tuple[slice, slice]:
-    """The part of a map that holds ``wanted``, and ``margin`` texels around it."""
-    reach = int(np.ceil(margin))
-    rows, columns = np.flatnonzero(wanted.any(1)), np.flatnonzero(wanted.any(0))
-    return (
-        slice(max(rows[0] - reach, 0), rows[-1] + reach + 1),
-        slice(max(columns[0] - reach, 0), columns[-1] + reach + 1),
-    )

@@ -19,7 +19,7 @@ from mesoface.matching.cascade import match
 from mesoface.matching.matcher import Level, Matcher, levels_for
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.filling import fill_smoothly
-from mesoface.uvd.maps import dilate, erode, grid_faces, resize_mask
+from mesoface.uvd.maps import bounding_box, dilate, erode, grid_faces, resize_mask
 from mesoface.uvd.space import Match, UVDSpace, build_uvd_space, smooth_normals
 
 # Coarser levels find the face; around the skin that is known, nothing is that far off.
@@ -104,10 +104,10 @@ def _window(space: UVDSpace, inside: NDArray[np.bool_]) -> _Window:
     """The opening ``inside`` (H, H) with a ring of skin, in a square as small as can be."""
     ring = round(_RING_MM / space.texel_mm)
     wanted = dilate(inside, ring) & space.valid
-    spans = [np.flatnonzero(wanted.any(axis))[[0, -1]] for axis in (1, 0)]
-    side = max(int(last - first) + 1 for first, last in spans) + ring
+    spans = bounding_box(wanted)
+    side = max(span.stop - span.start for span in spans) + ring
     side = min(-(-side // _UNIT) * _UNIT, space.size)
-    starts = (int(first + last + 1 - side) // 2 for first, last in spans)
+    starts = ((span.start + span.stop - side) // 2 for span in spans)
     top, left = (min(max(start, 0), space.size - side) for start in starts)
     part = slice(top, top + side), slice(left, left + side)
     return _Window(part, UVDSpace(space.position[part], space.normal[part], wanted[part]), inside[part])

@@ -24,7 +24,7 @@ from mesoface.captures.capture import View
 from mesoface.files.images import LUMA
 from mesoface.matching.ncc import look_up_pixels, project_texels
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.uvd.maps import blur_linearly, blur_masked, blur_wide, fill_outside
+from mesoface.uvd.maps import blur_linearly, blur_masked, blur_wide, bounding_box, fill_outside
 from mesoface.uvd.space import Match, UVDSpace, smooth_normals, surface_normals
 from mesoface.uvd.visibility import pixel_footprint, resample_photo
 
@@ -71,7 +71,7 @@ def refine(found: Match, *, progress: ProgressCallback = silent) -> Match:
     Returns:
         ``found`` with another surface; what is measured, and how confidently, stays.
     """
-    part = _box(found.space.valid)
+    part = bounding_box(found.space.valid)
     space = UVDSpace(found.space.position[part], found.space.normal[part], found.measured[part])
     mask, sees = space.valid, found.visibility[:, *part] * space.valid
     texel = found.space.texel_mm
@@ -171,7 +171,7 @@ def _compare(
 ) -> tuple[Map, Map]:
     """What the views say of the displacement: its information (H, W), 1/mm², and information × step, 1/mm."""
     sigma = _EVEN_MM / texel_mm
-    skins, weights, shifts = [], [], []
+    seen_skins, view_weights, shifts = [], [], []
     for view, seen, shift in zip(views, sees, _parallaxes(space, texel_mm, views), strict=True):
         length = np.hypot(*shift) * texel_mm
         weight = seen * np.clip((_NONE - length) / (_NONE - _FULL), 0, 1)
@@ -179,16 +179,12 @@ def _compare(
             view.image @ LUMA, view.camera, space.position[space.valid], texel_mm, _OVERSAMPLE, 1.0
         )
         skin = look_up_pixels(pixels, *project_texels(space, camera.P), 0.0)
-        skins.append(skin - blur_wide(skin, weight > 0, sigma))
-        weights.append(weight)
+        seen_skins.append(skin - blur_wide(skin, weight > 0, sigma))
+        view_weights.append(weight)
         shifts.append(shift)
-    information, pull = np.zeros((2, *space.valid.shape), np.float32)
-    for band in bands:
-        known, pulled = _compare_band(np.stack(skins), np.stack(weights), shifts, band, sigma)
-        information += known
-        pull += pulled
-    soft = (cv2.GaussianBlur(np.where(space.valid, x, 0), (0, 0), 0.7) for x in (information, pull))
-    information, pull = soft
+    skins, weights = np.stack(seen_skins), np.stack(view_weights)
+    said = np.sum([_compare_band(skins, weights, shifts, band, sigma) for band in bands], axis=0)
+    information, pull = (cv2.GaussianBlur(np.where(space.valid, x, 0), (0, 0), 0.7) for x in said)
     return information + np.float32(_REGULAR), pull
 
 
@@ -274,9 +270,3 @@ def _spread(x: Map, sigma: float) -> Map:
     small = cv2.resize(x, (max(width // factor, 1), max(height // factor, 1)), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), sigma / factor)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """The rows and columns that hold all of the mask."""
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

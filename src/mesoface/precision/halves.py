@@ -206,7 +206,7 @@ def compare_halves(
 def measured_share(face: Face) -> float:
     """Share of the facial mask that was measured."""
     fine = face.fine
-    return 0.0 if fine is None else float((fine.kept & ~fine.filled).sum() / max(fine.space.valid.sum(), 1))
+    return 0.0 if fine is None else 1 - fine.left_out
 
 
 @dataclass(eq=False)

@@ -28,12 +28,9 @@ def measured_mesh(face: Face) -> Mesh:
     Raises:
         MesofaceError: nothing was measured.
     """
-    fine, surface = face.fine, face.surface
-    if fine is None:
+    if face.fine is None:
         raise MesofaceError("the result has no measured surface", remedy="reconstruct with --until fine")
-    row, column = texels_of(surface, len(fine.kept))
-    measured = (fine.measured)[row, column]
-    return surface.select_faces(measured[surface.faces].all(1))
+    return face.surface.measured_part()
 
 
 def cheek_bands(face: Face, evaluation: Evaluation) -> tuple[BandAgreement, ...]:

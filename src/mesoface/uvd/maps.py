@@ -186,6 +186,15 @@ def smooth_step(x: NDArray) -> NDArray:
     return x * x * (3 - 2 * x)
 
 
+def bounding_box(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice]:
+    """The rows and columns that hold all of a mask, which is not empty, and ``margin`` texels around it."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    return (
+        slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + margin + 1),
+        slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + margin + 1),
+    )
+
+
 def within(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(H, W) ``mask`` with its holes: what is connected to the map's edge only through it."""
     around = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
