@@ -26,8 +26,9 @@ from tables import make_console
 from mesoface.matching.classical import ClassicalMatcher
 from mesoface.matching.learned import SurfaceMatcher, network
 from mesoface.matching.learned import matcher as learned
+from mesoface.matching.learned.features import Features
 from mesoface.matching.learned.matcher import LearnedMatcher
-from mesoface.matching.learned.network import Features, ImplicitFunction, Refinement, Regularizer
+from mesoface.matching.learned.network import ImplicitFunction, Refinement, Regularizer
 from mesoface.matching.matcher import LevelInput, Measurement, well_seen
 
 # Where the matcher's code looks its parts up. None of them calls another.

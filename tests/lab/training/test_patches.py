@@ -14,9 +14,10 @@ from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.lab.training.patches import SkinPatch, draw_patch, patch_tile
+from mesoface.lab.training.patches.cameras import draw_directions, draw_pose
 from mesoface.lab.training.patches.fields import hairs, spots, waves, wrinkles
 from mesoface.lab.training.patches.patch import draw_space, middle_of, moved, true_displacement
-from mesoface.lab.training.patches.photo import Flaws, draw_directions, draw_pose, first_hits
+from mesoface.lab.training.patches.photo import Flaws, first_hits
 from mesoface.lab.training.patches.surface import (
     Bend,
     HeightField,

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mesoface.matching.learned.features import Features, gaussian_blur
 from mesoface.matching.learned.kernels import (
     agreement,
     agreement_in_photos,
@@ -9,7 +10,6 @@ from mesoface.matching.learned.kernels import (
     project,
     sample,
 )
-from mesoface.matching.learned.network import Features, gaussian_blur
 
 GROUPS, WIDTH = 4, 3
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mesoface.files.weights import load_network
 from mesoface.matching.classical import COARSE, ClassicalLevel, ClassicalMatcher
 from mesoface.matching.classical import PRESETS as CLASSICAL
+from mesoface.matching.learned.features import blur_radius
 from mesoface.matching.learned.kernels import PackedPhotos, agreement_in_photos, pack_photos
 from mesoface.matching.learned.network import (
     SURFACE_MATCHER,
@@ -22,7 +23,6 @@ from mesoface.matching.learned.network import (
     Opinion,
     Prediction,
     SurfaceMatcher,
-    blur_radius,
     describe_points,
     doubled,
     halved,

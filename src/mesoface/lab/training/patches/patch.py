@@ -14,17 +14,14 @@ from scipy.spatial.transform import Rotation
 
 from mesoface.captures.capture import View
 from mesoface.lab.synthesis.cameras import meter, miscalibrate
-from mesoface.lab.training.patches.fields import log_uniform, waves
-from mesoface.lab.training.patches.photo import (
-    Flaws,
-    PatchSkin,
+from mesoface.lab.training.patches.cameras import (
     believed_visibility,
     draw_cameras,
     draw_directions,
     draw_pose,
-    hide_part,
-    take_photo,
 )
+from mesoface.lab.training.patches.fields import log_uniform, waves
+from mesoface.lab.training.patches.photo import Flaws, PatchSkin, hide_part, take_photo
 from mesoface.lab.training.patches.surface import (
     MARGIN,
     Gloss,
