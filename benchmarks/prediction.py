@@ -12,7 +12,7 @@ from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.uvd.maps import erode, uv_to_pixels
-from mesoface.uvd.visibility import pixel_footprint
+from mesoface.uvd.photos import pixel_footprint
 
 # Pixels left off at outlines, where face and background mix in one pixel.
 _OUTLINE_PX = 2

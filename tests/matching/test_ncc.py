@@ -20,8 +20,9 @@ from mesoface.matching.ncc import (
     window_size,
 )
 from mesoface.uvd.maps import texel_centers
+from mesoface.uvd.photos import pixel_footprint
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import cast_visibility, pixel_footprint
+from mesoface.uvd.visibility import cast_visibility
 
 TRUE_D = 1.0  # mm: the base lies that far inside the surface
 STEPS = np.arange(-8, 9) * 0.25

@@ -12,7 +12,6 @@ import mesoface
 from mesoface.errors import CaptureError
 from mesoface.texture.bake import paint
 from mesoface.texture.plan import (
-    face_photo,
     find_agreement,
     look_up,
     pixel_map,
@@ -22,6 +21,7 @@ from mesoface.texture.plan import (
 )
 from mesoface.texture.weights import find_skin
 from mesoface.uvd.maps import texel_centers
+from mesoface.uvd.photos import face_photo
 from mesoface.uvd.space import FineSurface
 
 SIZE = 256

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
+from mesoface.uvd.photos import pixel_footprint
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import SEEN, pixel_footprint
+from mesoface.uvd.visibility import SEEN
 
 # Texels of less than this share of a photo's pixel would only interpolate.
 _FINEST_TEXEL = 0.6

@@ -25,8 +25,8 @@ from mesoface.files.images import LUMA
 from mesoface.matching.ncc import look_up_pixels, project_texels
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import blur_linearly, blur_masked, blur_wide, bounding_box, fill_outside
+from mesoface.uvd.photos import pixel_footprint, resample_photo
 from mesoface.uvd.space import Match, UVDSpace, smooth_normals, surface_normals
-from mesoface.uvd.visibility import pixel_footprint, resample_photo
 
 Map = NDArray[np.float32]
 

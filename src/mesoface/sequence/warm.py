@@ -21,8 +21,8 @@ from mesoface.sequence.state import Track
 from mesoface.sequence.tracking import SIZE
 from mesoface.surface.fine import smooth_base
 from mesoface.uvd.maps import blur_masked, rasterize_uv, resize_map
+from mesoface.uvd.photos import pixel_footprint
 from mesoface.uvd.space import Match, UVDSpace, smooth_normals
-from mesoface.uvd.visibility import pixel_footprint
 
 Map = NDArray[np.float32]
 FacialMasks = Callable[[int], NDArray[np.bool_]]
