@@ -26,6 +26,7 @@ from mesoface.landmarks import (
 )
 from mesoface.landmarks.selection import select_views
 from mesoface.matching.cascade import choose_matcher, match
+from mesoface.matching.finest import measure_finest
 from mesoface.matching.matcher import Matcher
 from mesoface.matching.openings import match_openings
 from mesoface.matching.refinement import refine
@@ -273,10 +274,16 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
             occluder=base.select_faces(~facial),
             progress=progress,
         )
-        found = refine(found, progress=progress)
-        if settings.holes == "keep" or closing is None:
-            return found
-        return match_openings(found, base, facial, closing, levels, preset=preset, progress=progress)
+        found = refine(found, memory_mb=settings.memory_mb, progress=progress)
+        if settings.holes == "fill" and closing is not None:
+            found = match_openings(found, base, facial, closing, levels, preset=preset, progress=progress)
+        return measure_finest(
+            found,
+            lambda size: build_uvd_space(base, facial, size).valid,
+            preset=preset,
+            memory_mb=settings.memory_mb,
+            progress=progress,
+        )
 
     return measure
 

@@ -21,7 +21,7 @@ from mesoface.sequence.state import Track
 from mesoface.sequence.tracking import SIZE
 from mesoface.surface.fine import smooth_base
 from mesoface.uvd.maps import blur_masked, rasterize_uv, resize_map
-from mesoface.uvd.photos import pixel_footprint
+from mesoface.uvd.photos import typical_footprint
 from mesoface.uvd.space import Match, UVDSpace, smooth_normals
 
 Map = NDArray[np.float32]
@@ -48,7 +48,7 @@ def levels_of(preset: str, views: Sequence[View], space: UVDSpace, largest: int)
         space: the tracked skin.
         largest: size of the first frame's maps: no level is finer, its photos may have been too coarse.
     """
-    pixel = float(np.median(pixel_footprint(views, space.position[space.valid].mean(0))))
+    pixel = typical_footprint([view.camera for view in views], space.position[space.valid].mean(0))
     texel = {level: space.texel_mm * space.size / level.size for level in LAST[preset]}
     fits = [level for level in LAST[preset] if level.size <= largest and texel[level] >= pixel]
     levels = (_TO_THE_SKIN, _NEAR, fits[0] if fits else LAST[preset][-1])

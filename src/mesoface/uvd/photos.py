@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.captures.load import read_full_size
+from mesoface.captures.load import read_full_size, undistort_pixels
 from mesoface.geometry.camera import Camera
 
 
-def pixel_footprint(views: Sequence[View], center: NDArray) -> NDArray[np.float64]:
-    """(V,) how many mm one pixel of each view spans at ``center`` (3,)."""
-    return np.array([view.camera.to_camera(center)[2] / view.camera.K[0, 0] for view in views])
+def pixel_footprint(cameras: Sequence[Camera], center: NDArray) -> NDArray[np.float64]:
+    """(V,) how many mm one pixel of each camera spans at ``center`` (3,)."""
+    return np.array([camera.to_camera(center)[2] / camera.K[0, 0] for camera in cameras])
+
+
+def typical_footprint(cameras: Sequence[Camera], center: NDArray) -> float:
+    """The median of :func:`pixel_footprint`, mm."""
+    return float(np.median(pixel_footprint(cameras, center)))
+
+
+def file_camera(view: View) -> Camera:
+    """The camera of the photo as its file has it, lens included, posed as the view is now."""
+    if view.full_size is None:
+        return view.camera
+    full = view.full_size.camera
+    return Camera(full.K, view.camera.R, view.camera.t, full.width, full.height, full.lens)
 
 
 def resample_photo(
@@ -84,13 +98,36 @@ def face_photo(view: View, points: NDArray, texel_mm: float) -> tuple[NDArray[np
     center = points.mean(0)
     pixels: NDArray = view.image
     camera, brightest = view.camera, 1.0
-    footprint = pixel_footprint([view], center)[0]
-    if view.full_size is not None and footprint * _OVERSAMPLE > texel_mm:
-        full = view.full_size.camera
-        camera = Camera(full.K, view.camera.R, view.camera.t, full.width, full.height, full.lens)
+    if view.full_size is not None and pixel_footprint([camera], center)[0] * _OVERSAMPLE > texel_mm:
+        camera = file_camera(view)
         pixels = read_full_size(view.full_size)[0]
         brightest = float(np.iinfo(pixels.dtype).max)
-        footprint *= view.camera.K[0, 0] / full.K[0, 0]
-    oversample = min(_OVERSAMPLE, texel_mm / footprint)  # never enlarged: look_up interpolates well
+    # Never enlarged: what looks the pixels up interpolates well.
+    oversample = min(_OVERSAMPLE, texel_mm / pixel_footprint([camera], center)[0])
     cut, camera = resample_photo(pixels, camera, points, texel_mm, oversample, reach_mm=2.0)
     return cut / np.float32(brightest), camera
+
+
+def straighten(
+    pixels: NDArray[np.float32], camera: Camera, points: NDArray
+) -> tuple[NDArray[np.float32], Camera]:
+    """The same pixels without the lens, around the face.
+
+    Args:
+        pixels: (h, w[, 3]) around the face, of :func:`face_photo`.
+        camera: of these pixels.
+        points: (N, 3) the face, mm.
+
+    Returns:
+        pixels and their pinhole camera; the arguments where there is no lens.
+    """
+    if camera.lens is None:
+        return pixels, camera
+    ideal = replace(camera, lens=None)
+    shown, _ = ideal.project(points[:: max(1, len(points) // 5000)])
+    low, high = np.nanmin(shown, 0).astype(int) - 16, np.nanmax(shown, 0).astype(int) + 16
+    ideal = ideal.cropped(*low, *(high - low))
+    grid = ideal.pixel_grid()
+    where, _ = camera.project(ideal.center + ideal.rays(grid.reshape(-1, 2)))
+    known = np.nan_to_num(where, nan=-1.0).reshape(grid.shape)
+    return undistort_pixels(pixels, None, np.asarray(known, np.float32))[0], ideal
