@@ -37,7 +37,6 @@ from mesoface.running.progress import ProgressCallback, silent
 from mesoface.surface.fine import conform_base
 from mesoface.surface.whole import open_surface, whole_surface
 from mesoface.texture.bake import bake_texture, check_memory
-from mesoface.uvd.maps import rasterize_uv
 from mesoface.uvd.space import Match, build_uvd_space
 
 # Share of the facial region that was not measured that is worth a warning.
@@ -279,7 +278,7 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
             found = match_openings(found, base, facial, closing, levels, preset=preset, progress=progress)
         return measure_finest(
             found,
-            lambda size: build_uvd_space(base, facial, size).valid,
+            topology.facial_mask,
             preset=preset,
             memory_mb=settings.memory_mb,
             progress=progress,
@@ -295,9 +294,7 @@ def _pored_skin(face: Face) -> NDArray[np.bool_] | None:
     """
     if face.fine is None or face.settings.holes == "keep":
         return None
-    topology = face.fit.model.topology
-    uv_faces = topology.uv_faces[topology.facial]
-    return rasterize_uv(topology.uv, uv_faces, face.fine.space.size).valid & face.fine.measured
+    return face.fit.model.topology.facial_mask(face.fine.space.size) & face.fine.measured
 
 
 def _usable_views(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +17,7 @@ from mesoface.captures.capture import View
 from mesoface.files.images import LUMA
 from mesoface.matching.refinement import Photo, refine
 from mesoface.running.progress import ProgressCallback, silent
-from mesoface.uvd.maps import resize_map, resize_mask
+from mesoface.uvd.maps import resize_mask
 from mesoface.uvd.photos import face_photo, file_camera, straighten, typical_footprint
 from mesoface.uvd.space import Match
 
@@ -74,15 +73,11 @@ def measure_finest(
     size = finest_size(found, preset)
     if size == found.space.size:
         return found
-    space = found.space.resized(size)
-    measured = resize_mask(found.measured, size)
-    confidence = np.where(measured, resize_map(found.confidence, None, size), 0).astype(np.float32)
-    sees = np.stack([cv2.resize(x, (size, size), interpolation=cv2.INTER_LINEAR) for x in found.visibility])
-    finer = replace(found, space=space, measured=measured, confidence=confidence, visibility=sees)
-    skin = measured & facial_mask(size)
+    finer = found.resized(resize_mask(found.space.valid, size))
+    skin = finer.measured & facial_mask(size)
     if not skin.any():
         return found
-    photos = _read(found.views, space.position[skin], space.texel_mm, progress)
+    photos = _read(finer.views, finer.space.position[skin], finer.space.texel_mm, progress)
     refined = refine(
         replace(finer, measured=skin), photos, rounds=_ROUNDS, memory_mb=memory_mb, progress=progress
     )

@@ -100,7 +100,7 @@ def face_photo(view: View, points: NDArray, texel_mm: float) -> tuple[NDArray[np
     camera, brightest = view.camera, 1.0
     if view.full_size is not None and pixel_footprint([camera], center)[0] * _OVERSAMPLE > texel_mm:
         camera = file_camera(view)
-        pixels = read_full_size(view.full_size)[0]
+        pixels = read_full_size(view.full_size)
         brightest = float(np.iinfo(pixels.dtype).max)
     # Never enlarged: what looks the pixels up interpolates well.
     oversample = min(_OVERSAMPLE, texel_mm / pixel_footprint([camera], center)[0])
