@@ -12,7 +12,7 @@ from mesoface.captures.capture import View
 from mesoface.geometry.mesh import Mesh
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.uvd.maps import erode, uv_to_pixels
-from mesoface.uvd.visibility import pixel_footprint
+from mesoface.uvd.photos import typical_footprint
 
 # Pixels left off at outlines, where face and background mix in one pixel.
 _OUTLINE_PX = 2
@@ -52,7 +52,7 @@ def find_face(mesh: Mesh, view: View, occluder: Mesh) -> FaceInPhoto:
         photo=view.image[y0:y1, x0:x1],
         uv=hits.interpolate(mesh.uv, mesh.faces).reshape(*shape, 2),
         shown=erode(shown, _OUTLINE_PX),
-        footprint=float(pixel_footprint([view], mesh.vertices.mean(0))[0]),
+        footprint=typical_footprint([view.camera], mesh.vertices.mean(0)),
     )
 
 

@@ -84,7 +84,8 @@ class Settings(BaseModel, extra="forbid", frozen=True, protected_namespaces=()):
     )
     preset: Preset = option(
         "default",
-        "How fine, and how long: measured on a grid of up to 512², 768² or 1024² points. paper: the "
+        "How fine, and how long: measured on a grid of up to 512², 768² or 1024² points, and photos of more "
+        "than 2048 pixels on up to 1536² (default) or 2048² (best). paper: the "
         "published networks and their volume; takes minutes and needs --weights.",
         panel=METHOD,
     )

@@ -26,6 +26,7 @@ from mesoface.landmarks import (
 )
 from mesoface.landmarks.selection import select_views
 from mesoface.matching.cascade import choose_matcher, match
+from mesoface.matching.finest import measure_finest
 from mesoface.matching.matcher import Matcher
 from mesoface.matching.openings import match_openings
 from mesoface.matching.refinement import refine
@@ -36,7 +37,6 @@ from mesoface.running.progress import ProgressCallback, silent
 from mesoface.surface.fine import conform_base
 from mesoface.surface.whole import open_surface, whole_surface
 from mesoface.texture.bake import bake_texture, check_memory
-from mesoface.uvd.maps import rasterize_uv
 from mesoface.uvd.space import Match, build_uvd_space
 
 # Share of the facial region that was not measured that is worth a warning.
@@ -273,10 +273,16 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
             occluder=base.select_faces(~facial),
             progress=progress,
         )
-        found = refine(found, progress=progress)
-        if settings.holes == "keep" or closing is None:
-            return found
-        return match_openings(found, base, facial, closing, levels, preset=preset, progress=progress)
+        found = refine(found, memory_mb=settings.memory_mb, progress=progress)
+        if settings.holes == "fill" and closing is not None:
+            found = match_openings(found, base, facial, closing, levels, preset=preset, progress=progress)
+        return measure_finest(
+            found,
+            topology.facial_mask,
+            preset=preset,
+            memory_mb=settings.memory_mb,
+            progress=progress,
+        )
 
     return measure
 
@@ -288,9 +294,7 @@ def _pored_skin(face: Face) -> NDArray[np.bool_] | None:
     """
     if face.fine is None or face.settings.holes == "keep":
         return None
-    topology = face.fit.model.topology
-    uv_faces = topology.uv_faces[topology.facial]
-    return rasterize_uv(topology.uv, uv_faces, face.fine.space.size).valid & face.fine.measured
+    return face.fit.model.topology.facial_mask(face.fine.space.size) & face.fine.measured
 
 
 def _usable_views(

@@ -20,8 +20,9 @@ from mesoface.matching.ncc import (
     window_size,
 )
 from mesoface.uvd.maps import texel_centers
+from mesoface.uvd.photos import pixel_footprint
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import cast_visibility, pixel_footprint
+from mesoface.uvd.visibility import cast_visibility
 
 TRUE_D = 1.0  # mm: the base lies that far inside the surface
 STEPS = np.arange(-8, 9) * 0.25
@@ -298,7 +299,7 @@ def test_luminance_weighs_the_channels(scenes, view):
 def test_footprint_is_the_distance_between_neighbouring_pixels(scenes):
     views = [scenes.photograph(0.0), scenes.photograph(28.0, 8.0, size=120)]
     center = np.array([0, 0, 70.0])
-    for view, footprint in zip(views, pixel_footprint(views, center), strict=True):
+    for view, footprint in zip(views, pixel_footprint([view.camera for view in views], center), strict=True):
         middle, depth = view.camera.project(center)
         step = view.camera.unproject(middle + [1, 0], depth) - view.camera.unproject(middle, depth)
         assert footprint == pytest.approx(np.linalg.norm(step))

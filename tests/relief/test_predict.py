@@ -15,6 +15,7 @@ import mesoface.relief.predict as predict_module
 from mesoface.config import Settings
 from mesoface.errors import MesofaceError
 from mesoface.files.weights import WeightsError
+from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh
 from mesoface.relief.inputs import LARGEST, SMALLEST, Ground, high_pass, make_ground, relief_size, slopes
 from mesoface.relief.network import FULL_SCALE_MM, learned_height, published_height
@@ -53,15 +54,26 @@ def texture(size: int = 256) -> Texture:
     return Texture(np.full((size, size, 3), 0.5, np.float32), np.ones((size, size), bool))
 
 
-def view(pixel_mm: float, surface_at=(25, 25, 0)):
-    center, K = np.array(surface_at) + (0, 0, 1000.0), np.diag([1000 / pixel_mm, 1, 1])
-    return SimpleNamespace(camera=SimpleNamespace(center=center, K=K))
+def view(pixel_mm: float, surface_at=(25, 25, 0), file_pixel_mm: float | None = None):
+    """A photo from 1 m before the surface, and the larger one in its file."""
+    R = np.diag([1.0, -1.0, -1.0])
+    t = -R @ (np.array(surface_at) + (0, 0, 1000.0))
+    camera = Camera(np.diag([1000 / pixel_mm, 1000 / pixel_mm, 1]), R, t, 100, 100)
+    full = None
+    if file_pixel_mm is not None:
+        full = SimpleNamespace(camera=camera.scaled(pixel_mm / file_pixel_mm))
+    return SimpleNamespace(camera=camera, full_size=full)
 
 
 @pytest.mark.parametrize(("pixel", "size"), [(0.4, 128), (0.25, 256), (0.2, 256), (0.1, 512)])
 def test_texels_are_as_fine_as_the_photos(pixel, size, monkeypatch):
     monkeypatch.setattr("mesoface.relief.inputs.SMALLEST", 64)
     assert relief_size(surface(), [view(pixel)] * 3, 4096) == size
+
+
+def test_texels_are_as_fine_as_the_photos_in_the_files(monkeypatch):
+    monkeypatch.setattr("mesoface.relief.inputs.SMALLEST", 64)
+    assert relief_size(surface(), [view(0.4, file_pixel_mm=0.1)] * 3, 4096) == 512
 
 
 def test_the_size_has_bounds():

@@ -20,7 +20,7 @@ from mesoface.captures.capture import CaptureSource, ViewSource
 from mesoface.captures.formats import WRITERS, CaptureWriter, read_source
 from mesoface.captures.formats.files import notes_on
 from mesoface.captures.formats.lenses import Unsupported
-from mesoface.captures.load import read_full_size, undistort_camera, undistort_pixels
+from mesoface.captures.load import read_with_mask, undistort_camera, undistort_pixels
 from mesoface.errors import CaptureError, MesofaceError
 from mesoface.files.atomic import atomic_folder
 from mesoface.files.images import SUFFIXES, decode_mask, read_header
@@ -159,7 +159,7 @@ def _copy(before: ViewSource, after: ViewSource) -> None:
 
 def _write_undistorted(before: ViewSource, after: ViewSource) -> None:
     """Write a view's photo and mask as seen by the pinhole camera of ``after``."""
-    pixels, mask = undistort_pixels(*read_full_size(before), undistort_camera(before)[1])
+    pixels, mask = undistort_pixels(*read_with_mask(before), undistort_camera(before)[1])
     pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     if mask is not None:
         if after.mask_path is not None:

@@ -224,11 +224,17 @@ def undistort_pixels(
     return pixels, mask
 
 
-def read_full_size(view: ViewSource) -> tuple[Pixels, NDArray[np.bool_] | None]:
-    """A photo at the size that it was calibrated at, upright, not undistorted, and its mask.
+def read_full_size(view: ViewSource) -> Pixels:
+    """(H, W, 3) RGB: a photo at the size that it was calibrated at, upright, not undistorted.
 
-    Returns:
-        (H, W, 3) RGB pixels, and (H, W), True on the subject: of the mask's file, or of the alpha channel.
+    Raises:
+        CaptureError: the file is missing, or is no longer the photo that was calibrated.
+    """
+    return read_with_mask(replace(view, mask_path=None))[0]
+
+
+def read_with_mask(view: ViewSource) -> tuple[Pixels, NDArray[np.bool_] | None]:
+    """As :func:`read_full_size`, with (H, W), True on the subject: the mask's file, or the alpha channel.
 
     Raises:
         CaptureError: a file is missing, or is no longer the photo that was calibrated.

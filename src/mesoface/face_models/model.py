@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.geometry.mesh import Mesh
+from mesoface.uvd.maps import rasterize_uv
 
 EXPRESSION_SIGMA = 0.4
 """Spread of the blendshape weights' half-normal prior: most of them are at rest in any one expression, and
@@ -49,6 +50,10 @@ class Topology:
     def closed(self) -> NDArray[np.bool_]:
         """(F,) the facial mask, and the faces across its eyes and between its lips."""
         return self.facial if self.closing is None else self.facial | self.closing
+
+    def facial_mask(self, size: int) -> NDArray[np.bool_]:
+        """(size, size) the facial mask as a UV map."""
+        return rasterize_uv(self.uv, self.uv_faces[self.facial], size).valid
 
     def landmarks(self, scheme: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """(L,) ids, (L,) triangles and (L, 3) barycentric coordinates of the landmarks of ``scheme``."""

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
+from mesoface.uvd.photos import typical_footprint
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import SEEN, pixel_footprint
+from mesoface.uvd.visibility import SEEN
 
 # Texels of less than this share of a photo's pixel would only interpolate.
 _FINEST_TEXEL = 0.6
@@ -79,7 +80,7 @@ def levels_for(
     Raises:
         ReconstructionError: the photos are too coarse for every level.
     """
-    footprint = float(np.median(pixel_footprint(views, space.position[space.valid].mean(0))))
+    footprint = typical_footprint([view.camera for view in views], space.position[space.valid].mean(0))
     texel_of = {level.size: space.texel_mm * space.size / level.size for level in presets[preset]}
     levels = tuple(level for level in presets[preset] if texel_of[level.size] >= _FINEST_TEXEL * footprint)
     if not levels:

@@ -21,8 +21,8 @@ from mesoface.captures.capture import View
 from mesoface.files.images import LUMA
 from mesoface.geometry.camera import Camera
 from mesoface.running.process import one_opencv_thread
+from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import resample_photo
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,11 +22,12 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from mesoface.captures.capture import View
 from mesoface.files.images import LUMA
+from mesoface.geometry.camera import Camera
 from mesoface.matching.ncc import look_up_pixels, project_texels
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import blur_linearly, blur_masked, blur_wide, bounding_box, fill_outside
+from mesoface.uvd.photos import resample_photo, typical_footprint
 from mesoface.uvd.space import Match, UVDSpace, smooth_normals, surface_normals
-from mesoface.uvd.visibility import pixel_footprint, resample_photo
 
 Map = NDArray[np.float32]
 
@@ -57,15 +58,43 @@ _CASCADE = 0.1
 _LEAST_TRUST = 1e-3
 # Keeps the equations regular outside of what was measured.
 _REGULAR = 1e-4
+# Bytes that a texel of a view takes while strips are compared, and how far strips overlap, in lengths that
+# brightness is evened out over.
+_BYTES, _STRIP_MARGIN = 48, 3
 # Of the conjugate gradients.
 _TOLERANCE, _ITERATIONS = 1e-3, 60
 
 
-def refine(found: Match, *, progress: ProgressCallback = silent) -> Match:
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """What is compared of a view.
+
+    Args:
+        pixels: (h, w) float32 luminance in [0, 1] around the face.
+        camera: of these pixels, without a lens.
+        footprint: what a pixel of the camera's sensor spans on the face, mm: these may be enlarged.
+    """
+
+    pixels: NDArray[np.float32]
+    camera: Camera
+    footprint: float
+
+
+def refine(
+    found: Match,
+    photos: Sequence[Photo] | None = None,
+    *,
+    rounds: int = _ROUNDS,
+    memory_mb: int = 1024,
+    progress: ProgressCallback = silent,
+) -> Match:
     """Move the measured surface to where all views agree best.
 
     Args:
         found: from :func:`mesoface.matching.cascade.match`; the surface is some tenths of a millimetre off.
+        photos: of its V views, where they are sharper than the views themselves; None: the views.
+        rounds: Gauss–Newton steps.
+        memory_mb: for the texels that are compared at a time; more are compared in strips.
         progress: called once a round.
 
     Returns:
@@ -75,7 +104,8 @@ def refine(found: Match, *, progress: ProgressCallback = silent) -> Match:
     space = UVDSpace(found.space.position[part], found.space.normal[part], found.measured[part])
     mask, sees = space.valid, found.visibility[:, *part] * space.valid
     texel = found.space.texel_mm
-    footprint = float(np.median(pixel_footprint(found.views, space.position[mask].mean(0))))
+    photos = photos or [_cut(view, space, texel) for view in found.views]
+    footprint = float(np.median([photo.footprint for photo in photos]))
     scale = max(footprint, texel)
     bands = _make_bands(scale / texel, footprint / texel)
     # Where the cascade doubts its surface, it neither shapes the base nor holds the plate.
@@ -85,14 +115,14 @@ def refine(found: Match, *, progress: ProgressCallback = silent) -> Match:
     offset = np.einsum("hwc,hwc->hw", fill_outside(space.position, mask) - base, normal)
     height = fill_outside(offset, mask)
     plate = (scale / (_CURVATURE * texel**2)) ** 2
-    for number in range(_ROUNDS):
-        progress("Refinement", number, _ROUNDS)
+    for number in range(rounds):
+        progress("Refinement", number, rounds)
         space = UVDSpace(base + normal * height[..., None], normal, mask)
-        information, pull = _compare(space, texel, found.views, sees, bands)
+        information, pull = _compare(space, texel, photos, sees, bands, memory_mb)
         information += _CASCADE * trust
         bent = bend_plate(information, information * height + pull, plate, height)
         height = height + np.clip(bent - height, -_LONGEST_STEP, _LONGEST_STEP)
-    progress("Refinement", _ROUNDS, _ROUNDS)
+    progress("Refinement", rounds, rounds)
     moved = np.zeros_like(found.space.position)
     moved[part] = np.where(mask[..., None], base + normal * height[..., None] - found.space.position[part], 0)
     # What was not measured goes along with what was, so that there is no step.
@@ -166,26 +196,54 @@ def _make_bands(scale: float, footprint: float) -> list[_Band]:
     return bands
 
 
+def _cut(view: View, space: UVDSpace, texel_mm: float) -> Photo:
+    """A view around the face, no finer than texels need."""
+    points = space.position[space.valid]
+    pixels, camera = resample_photo(view.image @ LUMA, view.camera, points, texel_mm, _OVERSAMPLE, 1.0)
+    return Photo(pixels, camera, typical_footprint([view.camera], points.mean(0)))
+
+
 def _compare(
-    space: UVDSpace, texel_mm: float, views: Sequence[View], sees: Map, bands: Sequence[_Band]
+    space: UVDSpace,
+    texel_mm: float,
+    photos: Sequence[Photo],
+    sees: Map,
+    bands: Sequence[_Band],
+    memory_mb: int,
 ) -> tuple[Map, Map]:
     """What the views say of the displacement: its information (H, W), 1/mm², and information × step, 1/mm."""
+    height, width = space.valid.shape
+    strip = max(int(memory_mb * 2**20 / (_BYTES * len(photos) * width)), 1)
+    strip = -(-height // -(-height // strip))  # all about as high
+    margin = int(np.ceil(_STRIP_MARGIN * _EVEN_MM / texel_mm))
+    said = np.empty((2, height, width), np.float32)
+    for top in range(0, height, strip):
+        start, stop = max(top - margin, 0), min(top + strip + margin, height)
+        part = UVDSpace(space.position[start:stop], space.normal[start:stop], space.valid[start:stop])
+        inside = slice(top - start, top - start + strip)
+        both = _compare_strip(part, texel_mm, photos, sees[:, start:stop], bands)
+        said[:, top : top + strip] = [x[inside] for x in both]
+    return said[0] + np.float32(_REGULAR), said[1]
+
+
+def _compare_strip(
+    space: UVDSpace, texel_mm: float, photos: Sequence[Photo], sees: Map, bands: Sequence[_Band]
+) -> tuple[Map, Map]:
+    """:func:`_compare` for some rows."""
     sigma = _EVEN_MM / texel_mm
-    seen_skins, view_weights, shifts = [], [], []
-    for view, seen, shift in zip(views, sees, _parallaxes(space, texel_mm, views), strict=True):
+    cameras = [photo.camera for photo in photos]
+    skins, weights, shifts = [], [], []
+    for photo, seen, shift in zip(photos, sees, _parallaxes(space, texel_mm, cameras), strict=True):
         length = np.hypot(*shift) * texel_mm
         weight = seen * np.clip((_NONE - length) / (_NONE - _FULL), 0, 1)
-        pixels, camera = resample_photo(
-            view.image @ LUMA, view.camera, space.position[space.valid], texel_mm, _OVERSAMPLE, 1.0
-        )
-        skin = look_up_pixels(pixels, *project_texels(space, camera.P), 0.0)
-        seen_skins.append(skin - blur_wide(skin, weight > 0, sigma))
-        view_weights.append(weight)
+        skin = look_up_pixels(photo.pixels, *project_texels(space, photo.camera.P), 0.0)
+        skins.append(skin - blur_wide(skin, weight > 0, sigma))
+        weights.append(weight)
         shifts.append(shift)
-    skins, weights = np.stack(seen_skins), np.stack(view_weights)
-    said = np.sum([_compare_band(skins, weights, shifts, band, sigma) for band in bands], axis=0)
+    stacked = np.stack(skins), np.stack(weights)
+    said = np.sum([_compare_band(*stacked, shifts, band, sigma) for band in bands], axis=0)
     information, pull = (cv2.GaussianBlur(np.where(space.valid, x, 0), (0, 0), 0.7) for x in said)
-    return information + np.float32(_REGULAR), pull
+    return information, pull
 
 
 def _compare_band(
@@ -237,16 +295,16 @@ def _contrast(skin: Map, texture: Map, weight: Map, sigma: float) -> Map:
     return np.clip(both / np.maximum(_spread(weight * texture**2, sigma), 1e-9), 0.05, 1.5)
 
 
-def _parallaxes(space: UVDSpace, texel_mm: float, views: Sequence[View]) -> Iterator[tuple[Map, Map]]:
-    """For each view the texels (right, down) that its photo slides over the skin for a mm of displacement."""
+def _parallaxes(space: UVDSpace, texel_mm: float, cameras: Sequence[Camera]) -> Iterator[tuple[Map, Map]]:
+    """For each camera the texels (right, down) that its photo slides on the skin by a mm of displacement."""
     position = blur_masked(space.position, space.valid, _TANGENT_MM / texel_mm)
     right, down = np.gradient(position, axis=1), np.gradient(position, axis=0)
     normal = surface_normals(position, space.normal)
     rr, dd, rd = (_dot(a, b) for a, b in ((right, right), (down, down), (right, down)))
     area = np.maximum(rr * dd - rd**2, 1e-6)
     rise = _dot(normal, space.normal)
-    for view in views:
-        sight = view.camera.center.astype(np.float32) - position
+    for camera in cameras:
+        sight = camera.center.astype(np.float32) - position
         sight /= np.linalg.norm(sight, axis=-1, keepdims=True)
         slide = space.normal - sight * (rise / np.maximum(_dot(normal, sight), 0.1))[..., None]
         a, b = _dot(slide, right), _dot(slide, down)

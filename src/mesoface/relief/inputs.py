@@ -29,6 +29,7 @@ from mesoface.uvd.maps import (
     resize_mask,
     smooth_form,
 )
+from mesoface.uvd.photos import file_camera, typical_footprint
 from mesoface.uvd.space import FineSurface, UVDSpace, surface_normals
 
 HIGH_PASS = 6.0
@@ -273,8 +274,8 @@ def relief_size(fine: FineSurface, views: Sequence[View], texture_size: int) -> 
     """
     points = fine.space.position[fine.kept]
     middle = np.median(points, axis=0)
-    pixel = np.median([np.linalg.norm(v.camera.center - middle) / v.camera.K[0, 0] for v in views])
-    wanted = fine.space.size * fine.space.texel_mm / max(float(pixel), 1e-3)
+    pixel = typical_footprint([file_camera(view) for view in views], middle)
+    wanted = fine.space.size * fine.space.texel_mm / max(pixel, 1e-3)
     size = 2 ** int(np.ceil(np.log2(max(wanted, 1))))
     return int(np.clip(size, SMALLEST, min(LARGEST, 2 ** int(np.log2(texture_size)))))
 

@@ -36,7 +36,7 @@ from mesoface.results.files import (
 )
 from mesoface.running.process import Stage
 from mesoface.texture import Texture
-from mesoface.uvd.maps import erode, grid_faces, rasterize_uv, resize_mask, within
+from mesoface.uvd.maps import erode, grid_faces, resize_mask, within
 from mesoface.uvd.space import FineSurface, UVDSpace
 
 _REGION_SIZE = 192
@@ -112,7 +112,7 @@ class Face:
         if self.fine is None:
             return self.base.select_faces(topology.facial)
         space = self.fine.space
-        skin = rasterize_uv(topology.uv, topology.uv_faces[topology.facial], space.size).valid
+        skin = topology.facial_mask(space.size)
         skin &= space.valid
         if self.settings.holes == "fill":
             # As far as the whole surface goes: its rim lies a little inside of the mask's.

@@ -23,8 +23,9 @@ from mesoface.landmarks.photometric import as_bytes, evened, from_bytes, local_c
 from mesoface.landmarks.triangulation import nearest_to_rays
 from mesoface.matching.displacement import fill_by_confidence
 from mesoface.uvd.maps import blur_masked, resize_map
+from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import SEEN, resample_photo
+from mesoface.uvd.visibility import SEEN
 
 Map = NDArray[np.float32]
 Bytes = NDArray[np.uint8]

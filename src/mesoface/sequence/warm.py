@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,9 +19,9 @@ from mesoface.running.progress import ProgressCallback
 from mesoface.sequence.state import Track
 from mesoface.sequence.tracking import SIZE
 from mesoface.surface.fine import smooth_base
-from mesoface.uvd.maps import blur_masked, rasterize_uv, resize_map
+from mesoface.uvd.maps import blur_masked
+from mesoface.uvd.photos import typical_footprint
 from mesoface.uvd.space import Match, UVDSpace, smooth_normals
-from mesoface.uvd.visibility import pixel_footprint
 
 Map = NDArray[np.float32]
 FacialMasks = Callable[[int], NDArray[np.bool_]]
@@ -48,7 +47,7 @@ def levels_of(preset: str, views: Sequence[View], space: UVDSpace, largest: int)
         space: the tracked skin.
         largest: size of the first frame's maps: no level is finer, its photos may have been too coarse.
     """
-    pixel = float(np.median(pixel_footprint(views, space.position[space.valid].mean(0))))
+    pixel = typical_footprint([view.camera for view in views], space.position[space.valid].mean(0))
     texel = {level: space.texel_mm * space.size / level.size for level in LAST[preset]}
     fits = [level for level in LAST[preset] if level.size <= largest and texel[level] >= pixel]
     levels = (_TO_THE_SKIN, _NEAR, fits[0] if fits else LAST[preset][-1])
@@ -98,7 +97,7 @@ class WarmMeasure:
             occluder=base.select_faces(~topology.facial),
             progress=progress,
         )
-        enlarged, detail = _enlarged(found, self.masks(size)), before.detail.astype(np.float32)
+        enlarged, detail = found.resized(self.masks(size)), before.detail.astype(np.float32)
         return with_relief(enlarged, detail, before.kept, before.frames, finest_mm=found.space.texel_mm)
 
 
@@ -136,25 +135,6 @@ def with_relief(
     return replace(found, space=replace(found.space, position=position))
 
 
-def _enlarged(found: Match, valid: NDArray[np.bool_]) -> Match:
-    """The measured surface on larger maps, ``valid`` (H, H) their facial mask."""
-    size = len(valid)
-    if found.space.size == size:
-        return found
-    everywhere = np.ones_like(found.measured)
-    measured = resize_map(found.measured.astype(np.float32), everywhere, size) > 0.5
-    measured &= valid
-    seen = [cv2.resize(view, (size, size), interpolation=cv2.INTER_LINEAR) for view in found.visibility]
-    return replace(
-        found,
-        space=found.space.resized(size, valid),
-        measured=measured,
-        confidence=np.where(measured, resize_map(found.confidence, everywhere, size), 0),
-        visibility=np.stack(seen) * valid,
-    )
-
-
 def facial_masks(topology: Topology) -> FacialMasks:
     """The facial mask (size, size) at any size, each rasterised once."""
-    faces = topology.uv_faces[topology.facial]
-    return cache(lambda size: rasterize_uv(topology.uv, faces, size).valid)
+    return cache(topology.facial_mask)

@@ -15,8 +15,9 @@ from mesoface.geometry.mesh import Mesh
 from mesoface.running.process import available_memory_mb
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.texture import Texture
-from mesoface.texture.plan import TexturePlan, enlarge_rows, face_photo, look_up, pixel_map, plan_texture
+from mesoface.texture.plan import TexturePlan, enlarge_rows, look_up, pixel_map, plan_texture
 from mesoface.texture.weights import find_skin
+from mesoface.uvd.photos import face_photo
 from mesoface.uvd.space import FineSurface
 
 Map = NDArray[np.float32]

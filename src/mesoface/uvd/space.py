@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -160,6 +161,21 @@ class Match:
     visibility: NDArray[np.float32]
     used: tuple[int, ...]
     notes: tuple[str, ...] = ()
+
+    def resized(self, valid: NDArray[np.bool_]) -> Match:
+        """The same on maps of another size, ``valid`` (H, H) their mask."""
+        size = len(valid)
+        if self.space.size == size:
+            return self
+        measured = resize_mask(self.measured, size) & valid
+        seen = [cv2.resize(view, (size, size), interpolation=cv2.INTER_LINEAR) for view in self.visibility]
+        return replace(
+            self,
+            space=self.space.resized(size, valid),
+            measured=measured,
+            confidence=np.where(measured, resize_map(self.confidence, None, size), 0),
+            visibility=np.stack(seen) * valid,
+        )
 
 
 @dataclass(frozen=True, eq=False)

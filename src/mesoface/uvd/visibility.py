@@ -1,4 +1,4 @@
-"""Which view sees which texel, by ray casting, and how well; photos at the scale of the texels."""
+"""Which view sees which texel, by ray casting, and how well."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
-from mesoface.geometry.camera import Camera
 from mesoface.geometry.mesh import Mesh, unit
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.uvd.maps import blur_masked
@@ -101,50 +100,3 @@ def inside_image(view: View, points: NDArray[np.float64], margin: float = 3.0) -
         x, y = np.rint(pixels[inside]).astype(int).T
         inside[inside] = view.mask[y, x]
     return inside
-
-
-def pixel_footprint(views: Sequence[View], center: NDArray) -> NDArray[np.float64]:
-    """(V,) how many mm one pixel of each view spans at ``center`` (3,)."""
-    return np.array([view.camera.to_camera(center)[2] / view.camera.K[0, 0] for view in views])
-
-
-def resample_photo(
-    image: NDArray[np.float32],
-    camera: Camera,
-    points: NDArray,
-    texel_mm: float,
-    oversample: float,
-    reach_mm: float,
-) -> tuple[NDArray[np.float32], Camera]:
-    """Cut a photo to where ``points`` are, and resample it to the scale of the texels.
-
-    A photo is never enlarged more than twice.
-
-    Args:
-        image: (H, W) or (H, W, 3).
-        camera: of ``image``.
-        points: (N, 3) positions on the base surface, mm.
-        texel_mm: distance between texels.
-        oversample: pixels per texel that are wanted.
-        reach_mm: how far from the base the surface is searched; the cut leaves room for it.
-
-    Returns:
-        (h, w) or (h, w, 3) float32 pixels, and the camera that they belong to.
-    """
-    footprint = camera.to_camera(points.mean(0))[2] / camera.K[0, 0]
-    factor = min(oversample * footprint / texel_mm, 2.0)
-    pixels, _ = camera.project(points[:: max(1, len(points) // 5000)])
-    margin = 16 + (reach_mm + 4 * texel_mm) / footprint
-    size = np.array([camera.width, camera.height])
-    low = np.clip(np.floor(np.nanmin(pixels, 0) - margin), 0, size - 8).astype(int)
-    high = np.clip(np.ceil(np.nanmax(pixels, 0) + margin), low + 8, size).astype(int)
-    width, height = high - low
-    camera = camera.cropped(low[0], low[1], width, height).scaled(factor)
-    image = image[low[1] : high[1], low[0] : high[0]]
-    if factor < 1:
-        # An area filter alone leaves some aliasing at factors near one.
-        image = cv2.GaussianBlur(image, (0, 0), 0.35 / factor)
-        image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-    elif factor > 1:
-        image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_CUBIC)
-    return np.ascontiguousarray(image, np.float32), camera

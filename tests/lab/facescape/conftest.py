@@ -38,7 +38,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, sample_capture: Path) ->
     """FaceScape as it is unpacked, with ``Rt_scale_dict.json`` and ``id.json``."""
     root = tmp_path_factory.mktemp("facescape") / "published"
     views = facescape.read(sample_capture).views
-    photos = [np.asarray(read_full_size(view)[0], np.uint8) for view in views]
+    photos = [np.asarray(read_full_size(view), np.uint8) for view in views]
     cameras = [
         view.camera.moved(WORLD.R.T, -WORLD.R.T @ WORLD.t).scaled_world(1 / WORLD.mm_per_unit)
         for view in views

@@ -33,7 +33,6 @@ from mesoface.lab.training.truth import TrueSurface
 from mesoface.landmarks import MediapipeDetector, triangulate
 from mesoface.landmarks.selection import select_views
 from mesoface.matching.paper.matcher import FULL_SCALE, SIZE, STEP_MM, paper_space
-from mesoface.uvd.maps import rasterize_uv
 
 _LOOK_AT = 648  # longest side in pixels of the photos for the choice of views
 _FULL, _TOP, _LEFT = 512, 72, 128  # FaceScape's UV square, and the maps' window in it
@@ -58,7 +57,7 @@ def prepared_photo(view: ViewSource, longest_side: int = LONGEST_SIDE) -> tuple[
     Raises:
         CaptureError: the photo is missing or damaged, or not of its camera's size.
     """
-    stored = read_full_size(view)[0]
+    stored = read_full_size(view)
     pixels: NDArray[np.uint8] = np.asarray(stored if stored.dtype == np.uint8 else stored >> 8, np.uint8)
     factor = longest_side / max(view.camera.width, view.camera.height)
     camera = view.camera.scaled(factor)
@@ -181,7 +180,7 @@ def write_maps(folder: PreparedFolder, split: str, id: CaptureId, maps: BaseMaps
 def write_facial_mask(path: Path, model: FaceModel) -> None:
     """Write ``facial_mask.png``: the model's facial mask, in the maps' window of FaceScape's UV square."""
     topology = model.topology
-    mask = rasterize_uv(topology.uv, topology.uv_faces[topology.facial], SIZE).valid
+    mask = topology.facial_mask(SIZE)
     whole = np.zeros((_FULL, _FULL), np.uint8)
     whole[_TOP : _TOP + SIZE, _LEFT : _LEFT + SIZE] = 255 * mask
     write_png(path, whole)

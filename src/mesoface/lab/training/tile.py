@@ -21,8 +21,8 @@ from mesoface.captures.capture import View
 from mesoface.errors import MesofaceError
 from mesoface.files.atomic import atomic_file
 from mesoface.matching.classical import ClassicalAnswer
+from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import resample_photo
 
 # Pixels of a tile's photos per texel, as the cascade prepares them.
 OVERSAMPLE = 1.5

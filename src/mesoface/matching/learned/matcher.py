@@ -31,7 +31,7 @@ from mesoface.matching.learned.network import (
 )
 from mesoface.matching.matcher import LevelInput, Measurement, well_seen
 from mesoface.running.process import torch_threads
-from mesoface.uvd.visibility import resample_photo
+from mesoface.uvd.photos import resample_photo
 
 SHIPPED = "surface_matcher.safetensors"
 
