@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from mesoface.errors import MesofaceError
 
 Preset = Literal["fast", "default", "best", "paper"]
-Matcher = Literal["learned", "ncc"]
+Matcher = Literal["ncc", "learned"]
 Until = Literal["base", "fine"]
 Holes = Literal["fill", "keep"]
 Meso = Literal["learned", "shading", "off"]
@@ -113,9 +113,10 @@ class Settings(BaseModel, extra="forbid", frozen=True, protected_namespaces=()):
         metavar="generic|ict|PATH",
     )
     matcher: Matcher = option(
-        "learned",
-        "How photos are compared. learned: by correlation, refined by a network. ncc: by correlation alone, "
-        "in two thirds of the time and half the memory. --preset paper has its own.",
+        "ncc",
+        "How photos are compared before the refinement over all of them. ncc: by normalised "
+        "cross-correlation. learned: at the finest level by a network too, which takes several times as long. "
+        "--preset paper has its own.",
         panel=METHOD,
     )
     device: Device = option("auto", "Where matching runs; auto takes a GPU if there is one.", panel=METHOD)

@@ -29,7 +29,7 @@ from mesoface.matching.cascade import choose_matcher, match
 from mesoface.matching.finest import measure_finest
 from mesoface.matching.matcher import Matcher
 from mesoface.matching.openings import match_openings
-from mesoface.matching.refinement import refine
+from mesoface.matching.refinement import refine, refined_size
 from mesoface.relief.predict import Predictor, choose_predictor, predict_relief, why_no_relief
 from mesoface.results.face import Face
 from mesoface.running.process import StageClock
@@ -273,7 +273,8 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
             occluder=base.select_faces(~facial),
             progress=progress,
         )
-        found = refine(found, memory_mb=settings.memory_mb, progress=progress)
+        found = found.resized(topology.facial_mask(refined_size(found, preset)))
+        found = refine(found, memory_mb=settings.memory_mb, threads=settings.threads, progress=progress)
         if settings.holes == "fill" and closing is not None:
             found = match_openings(found, base, facial, closing, levels, preset=preset, progress=progress)
         return measure_finest(
@@ -281,6 +282,7 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
             topology.facial_mask,
             preset=preset,
             memory_mb=settings.memory_mb,
+            threads=settings.threads,
             progress=progress,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mesoface.matching.refinement import _compare_band, _make_bands, bend_plate, refine
+from mesoface.matching.refinement import bend_plate, refine
 from mesoface.uvd.maps import erode
 from mesoface.uvd.space import Match, UVDSpace
 from mesoface.uvd.visibility import cast_visibility
@@ -113,11 +113,3 @@ def test_a_plate_is_that_of_the_normal_equations():
     expected = np.linalg.solve(matrix, pull.ravel()).reshape(shape)
     found = bend_plate(information, pull, stiffness, np.zeros(shape, np.float32))
     assert np.abs(found - expected).max() < 5e-3 * np.abs(expected).max()
-
-
-def test_one_view_alone_never_has_negative_information():
-    rng = np.random.default_rng(2)
-    skins, weights = rng.normal(size=(1, 64, 64)).astype("f4"), rng.uniform(0, 1, (1, 64, 64)).astype("f4")
-    shift = tuple(rng.normal(size=(2, 64, 64)).astype("f4"))
-    information, _ = _compare_band(skins, weights, [shift], _make_bands(1.0, 1.0)[0], 8.0)
-    assert (information >= 0).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -47,6 +47,10 @@ COARSE = (
     ClassicalLevel(256, 2.1, 0.3, window=1.4, stiffness=0.25, base_mm=0.8, normal_mm=2.0),
 )
 """Levels that find the face; finer ones measure it."""
+# Up to so many views, windows on finer maps find more than the refinement over all views does by itself.
+_FEW = 6
+_BEFORE_768 = ClassicalLevel(768, 0.45, 0.15, 0.7, 2.5, window=2.5, stiffness=0.5, smooth=1.2)
+_LAST_768 = ClassicalLevel(768, 0.4, 0.1, 0.7, 1.5, window=2.0, stiffness=0.5, smooth=1.8)
 _FAST = (
     *COARSE,
     ClassicalLevel(512, 0.9, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2),
@@ -56,14 +60,14 @@ _DEFAULT = (
     # Folds that the smoothed surface of the coarse levels bridges (nose wings, deep lids) lie out of the
     # reach of ``fast``.
     ClassicalLevel(512, 1.8, 0.15, window=2.5, stiffness=0.5, base_mm=0.8, normal_mm=1.5, smooth=1.2),
-    ClassicalLevel(768, 0.45, 0.15, window=2.5, stiffness=0.5, base_mm=0.7, normal_mm=2.5, smooth=1.2),
-    ClassicalLevel(768, 0.4, 0.1, window=2.0, stiffness=0.5, base_mm=0.7, normal_mm=1.5, smooth=1.8),
+    replace(_BEFORE_768, most_views=_FEW),
+    replace(_LAST_768, most_views=_FEW),
 )
-_BEST = (
-    *_DEFAULT[:-1],
-    ClassicalLevel(1024, 0.4, 0.1, window=2.8, stiffness=0.5, base_mm=0.7, normal_mm=1.5, smooth=2.4),
-)
-PRESETS: dict[str, tuple[ClassicalLevel, ...]] = {"fast": _FAST, "default": _DEFAULT, "best": _BEST}
+PRESETS: dict[str, tuple[ClassicalLevel, ...]] = {
+    "fast": _FAST,
+    "default": _DEFAULT,
+    "best": (*_DEFAULT[:-2], _BEFORE_768, _LAST_768),
+}
 
 
 @dataclass(frozen=True, eq=False)

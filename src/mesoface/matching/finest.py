@@ -52,6 +52,7 @@ def measure_finest(
     *,
     preset: str = "default",
     memory_mb: int = 1024,
+    threads: int = 2,
     progress: ProgressCallback = silent,
 ) -> Match:
     """Measure the skin again on texels as fine as the pixels of the photos' files.
@@ -62,6 +63,7 @@ def measure_finest(
         facial_mask: makes the facial mask (H, H) at a size.
         preset: sets a limit to the size: 1536² for ``default``, 2048² for ``best``, none of it for ``fast``.
         memory_mb: for what is compared at a time.
+        threads: of the CPU.
         progress: called once a photo and once a step.
 
     Returns:
@@ -79,7 +81,12 @@ def measure_finest(
         return found
     photos = _read(finer.views, finer.space.position[skin], finer.space.texel_mm, progress)
     refined = refine(
-        replace(finer, measured=skin), photos, rounds=_ROUNDS, memory_mb=memory_mb, progress=progress
+        replace(finer, measured=skin),
+        photos,
+        rounds=_ROUNDS,
+        memory_mb=memory_mb,
+        threads=threads,
+        progress=progress,
     )
     return replace(finer, space=refined.space)
 

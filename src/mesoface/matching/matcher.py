@@ -15,8 +15,8 @@ from mesoface.uvd.photos import typical_footprint
 from mesoface.uvd.space import UVDSpace
 from mesoface.uvd.visibility import SEEN
 
-# Texels of less than this share of a photo's pixel would only interpolate.
-_FINEST_TEXEL = 0.6
+FINEST_TEXEL = 0.6
+"""Texels of less than this share of a photo's pixel would only interpolate."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Level:
         base_mm: smoothing of the surface that the next level searches around. Searching around the measured
             surface itself would feed its noise back through what is compared around each texel.
         normal_mm: smoothing of the normals that the next level searches along.
+        most_views: with more views than these the level is left out: comparing all of them at once (see
+            :mod:`mesoface.matching.refinement`) then measures as well, in less time. None: it never is.
     """
 
     size: int
@@ -37,6 +39,7 @@ class Level:
     step_mm: float
     base_mm: float
     normal_mm: float
+    most_views: int | None = None
 
     @property
     def steps(self) -> NDArray[np.float64]:
@@ -69,7 +72,9 @@ class LevelInput:
 def levels_for(
     presets: Mapping[str, Sequence[Level]], preset: str, views: Sequence[View], space: UVDSpace
 ) -> tuple[Level, ...]:
-    """The preset's levels, without those whose texels would be much finer than the photos' pixels.
+    """The preset's levels that these photos need.
+
+    Texels much finer than the photos' pixels are left out, and so is what only fewer views need.
 
     Args:
         presets: a matcher's levels.
@@ -82,11 +87,12 @@ def levels_for(
     """
     footprint = typical_footprint([view.camera for view in views], space.position[space.valid].mean(0))
     texel_of = {level.size: space.texel_mm * space.size / level.size for level in presets[preset]}
-    levels = tuple(level for level in presets[preset] if texel_of[level.size] >= _FINEST_TEXEL * footprint)
+    levels = tuple(level for level in presets[preset] if texel_of[level.size] >= FINEST_TEXEL * footprint)
+    levels = tuple(level for level in levels if level.most_views is None or len(views) <= level.most_views)
     if not levels:
         raise ReconstructionError(
             f"the photos are too coarse: a pixel spans {footprint:.1f} mm of the face, "
-            f"{max(texel_of.values()) / _FINEST_TEXEL:.1f} mm is the most that can be matched",
+            f"{max(texel_of.values()) / FINEST_TEXEL:.1f} mm is the most that can be matched",
             remedy="take photos in which the face is larger",
         )
     return levels

@@ -136,6 +136,7 @@ def _measure(
         )
     except ReconstructionError:  # no two photos see anything, or they agree nowhere
         return found
+    inner = inner.resized(window.space.valid)
     # The skin in the ring was measured twice; the difference is carried on into the opening.
     before, after = found.space.position[window.part], inner.space.position
     ring = erode(window.space.valid & ~window.inside, 1) & found.measured[window.part] & inner.measured

@@ -59,7 +59,7 @@ _NETWORK_1024 = NetworkLevel(1024, 0.4, 0.1, 0.7, 1.5, window=2.8, stiffness=0.5
 # At 512² the network is better than the correlation, too, but takes five times as long.
 PRESETS: dict[str, tuple[ClassicalLevel, ...]] = {
     "fast": (*COARSE, _NETWORK_512),
-    "default": (*CLASSICAL["default"][:-1], _NETWORK_768),
+    "default": (*CLASSICAL["best"][:-1], _NETWORK_768),
     "best": (*COARSE, _NETWORK_512, _NETWORK_768, _NETWORK_1024),
 }
 
