@@ -115,7 +115,7 @@ class Settings(BaseModel, extra="forbid", frozen=True, protected_namespaces=()):
     matcher: Matcher = option(
         "ncc",
         "How photos are compared before the refinement over all of them. ncc: by normalised "
-        "cross-correlation. learned: at the finest level by a network too, which takes several times as long. "
+        "cross-correlation. learned: at the finest level by a network too; it takes several times as long. "
         "--preset paper has its own.",
         panel=METHOD,
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.errors import CaptureError
+from mesoface.files.images import LUMA
 from mesoface.geometry.camera import Camera
 
 
@@ -68,6 +70,11 @@ class View:
     mask: NDArray[np.bool_] | None = None
     image_path: Path | None = None
     full_size: ViewSource | None = None
+
+    @cached_property
+    def luminance(self) -> NDArray[np.float32]:
+        """(H, W) luminance of the image as stored, in [0, 1]."""
+        return self.image @ LUMA
 
     def __post_init__(self) -> None:
         size = (self.camera.height, self.camera.width)

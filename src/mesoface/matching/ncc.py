@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.files.images import LUMA
 from mesoface.geometry.camera import Camera
 from mesoface.running.process import one_opencv_thread
 from mesoface.uvd.photos import resample_photo
@@ -48,8 +47,7 @@ def prepare_image(view: View, space: UVDSpace, oversample: float, reach_mm: floa
         reach_mm: how far from the base the surface is searched; the cut leaves room for it.
     """
     points = space.position[space.valid]
-    luminance = view.image @ LUMA
-    pixels, camera = resample_photo(luminance, view.camera, points, space.texel_mm, oversample, reach_mm)
+    pixels, camera = resample_photo(view.luminance, view.camera, points, space.texel_mm, oversample, reach_mm)
     local_mean = cv2.GaussianBlur(pixels, (0, 0), 8 * oversample)
     return MatchImage(pixels - local_mean, camera)
 

@@ -20,7 +20,6 @@ from scipy.fft import dctn, idctn
 from scipy.sparse.linalg import LinearOperator, cg
 
 from mesoface.captures.capture import View
-from mesoface.files.images import LUMA
 from mesoface.matching.consensus import TANGENT_MM, Photo, compare_views, make_bands
 from mesoface.matching.matcher import FINEST_TEXEL
 from mesoface.running.progress import ProgressCallback, silent
@@ -111,7 +110,7 @@ def refine(
             space, texel, photos, sees, bands, memory_mb=memory_mb, threads=threads
         )
         information += _CASCADE * trust
-        bent = bend_plate(information, information * height + pull, plate, height)
+        bent = bend_plate(information, information * height + pull, plate, height, threads=threads)
         height = height + np.clip(bent - height, -_LONGEST_STEP, _LONGEST_STEP)
     progress("Refinement", rounds, rounds)
     moved = np.zeros_like(found.space.position)
@@ -122,7 +121,7 @@ def refine(
     return replace(found, space=replace(found.space, position=position, normal=normals))
 
 
-def bend_plate(information: Map, pull: Map, stiffness: float, start: Map) -> Map:
+def bend_plate(information: Map, pull: Map, stiffness: float, start: Map, *, threads: int = 2) -> Map:
     """The thin plate that data pull on: the least Σ information · x² / 2 − pull · x + stiffness · |Δx|² / 2.
 
     Solved by conjugate gradients; where all texels have the same information, the cosine transform is the
@@ -133,6 +132,7 @@ def bend_plate(information: Map, pull: Map, stiffness: float, start: Map) -> Map
         pull: (H, W) information × where it is held.
         stiffness: of the plate, in texels.
         start: (H, W) where the solution is first looked for.
+        threads: of the CPU.
 
     Returns:
         (H, W) float32.
@@ -148,9 +148,8 @@ def bend_plate(information: Map, pull: Map, stiffness: float, start: Map) -> Map
         return (information * x + np.float32(stiffness) * _laplacian(_laplacian(x))).ravel()
 
     def precondition(x: NDArray) -> NDArray:
-        return idctn(
-            dctn(x.reshape(shape), norm="ortho", workers=2) * inverse, norm="ortho", workers=2
-        ).ravel()
+        waves = dctn(x.reshape(shape), norm="ortho", workers=threads)
+        return idctn(waves * inverse, norm="ortho", workers=threads).ravel()
 
     size = information.size
     matrix = LinearOperator((size, size), matvec=apply, dtype=np.float32)
@@ -166,5 +165,5 @@ def _laplacian(x: Map) -> Map:
 def _cut(view: View, space: UVDSpace, texel_mm: float) -> Photo:
     """A view around the face, no finer than texels need."""
     points = space.position[space.valid]
-    pixels, camera = resample_photo(view.image @ LUMA, view.camera, points, texel_mm, _OVERSAMPLE, 1.0)
+    pixels, camera = resample_photo(view.luminance, view.camera, points, texel_mm, _OVERSAMPLE, 1.0)
     return Photo(pixels, camera, typical_footprint([view.camera], points.mean(0)))

@@ -27,6 +27,8 @@ Map = NDArray[np.float32]
 _WINDOW = 4.0  # texels over which brightness and contrast are evened out
 _CONTRAST_FLOOR = 0.002
 _ROUNDS = 4
+# Steps of less than so many radians, some hundredths of a pixel, need no other.
+_CONVERGED = 1e-5
 # Share of the facial mask that a view must see together with others to be compared with them.
 _LEAST_SHARED = 0.01
 
@@ -65,9 +67,11 @@ def estimate_rig_correction(
     points = space.position.reshape(-1, 3).astype(np.float64)
     rotations = np.zeros((len(views), 3))
     agreement = np.full(len(views), np.nan)
+    converged = False
     for number in range(_ROUNDS + 1):
         seen = zip(images, rotations, strict=True)
         skins = [_see_skin(image, rotation, points, space.valid.shape) for image, rotation in seen]
+        last, before = converged or number == _ROUNDS, rotations.copy()
         count = visibility.sum(0)
         total = np.sum([w * texture for w, (texture, _) in zip(visibility, skins, strict=True)], axis=0)
         for v, (texture, change) in enumerate(skins):
@@ -76,10 +80,13 @@ def estimate_rig_correction(
             if trust.sum() < _LEAST_SHARED * space.valid.sum():
                 continue
             mean = (total - visibility[v] * texture) / np.maximum(others, 1e-3)
-            if number == _ROUNDS:
+            if last:
                 agreement[v] = _correlation(mean, texture, trust)
             else:
                 rotations[v] += _alignment_step(change, mean - texture, trust)
+        if last:
+            break
+        converged = bool(np.abs(rotations - before).max() < _CONVERGED)
     center = points[space.valid.ravel()].mean(0)
     return RigCorrection(_without_common_shift(rotations, [view.camera for view in views], center), agreement)
 

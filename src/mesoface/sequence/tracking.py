@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.files.images import LUMA
 from mesoface.geometry.mesh import unit
 from mesoface.landmarks.photometric import as_bytes, evened, from_bytes, local_correlation
 from mesoface.landmarks.triangulation import nearest_to_rays
@@ -68,7 +67,7 @@ def unroll(views: Sequence[View], space: UVDSpace, visibility: Map) -> Bytes:
     points = space.position[space.valid].astype(np.float64)
     pictures = []
     for view, seen in zip(views, visibility, strict=True):
-        grey, camera = resample_photo(view.image @ LUMA, view.camera, points, space.texel_mm, 1.0, _REACH_MM)
+        grey, camera = resample_photo(view.luminance, view.camera, points, space.texel_mm, 1.0, _REACH_MM)
         where = camera.project(space.position)[0].astype(np.float32)
         picture = cv2.remap(grey, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         pictures.append(as_bytes(evened(picture) * (seen > SEEN)))

@@ -14,6 +14,8 @@ Map = NDArray[np.float32]
 
 # Largest map on which all that is unknown is solved for at once; on finer ones only what is near the seam.
 _WHOLE = 200
+# Cubic B-splines around a place a quarter of a texel to the right of the third.
+_QUARTER = np.array([0, 0.75**3, 4 - 6 * 0.25**2 + 3 * 0.25**3, 4 - 6 * 0.75**2 + 3 * 0.75**3, 0.25**3]) / 6
 # Texels from the seam that are solved for again on each finer map.
 _BAND = 8
 
@@ -72,10 +74,19 @@ def _halve(
 
 
 def _enlarge(small: Map, values: Map, known: NDArray[np.bool_]) -> Map:
-    """A map at twice its size by cubic splines, with the known texels as they are."""
-    factors = (2, 2, 1)
-    large = ndimage.zoom(small, factors, order=3, mode="nearest", grid_mode=True)
-    return np.where(known[..., None], values, large).astype(np.float32)
+    """A map at twice its size by cubic splines, with the known texels as they are.
+
+    Each texel becomes four, a quarter of it from its middle: four small filters of the splines' coefficients,
+    many times as fast as a spline that is evaluated anywhere.
+    """
+    height, width, channels = small.shape
+    large = np.empty((2 * height, 2 * width, channels), np.float32)
+    for channel in range(channels):
+        spline = ndimage.spline_filter(small[..., channel], output=np.float32)
+        for row, down in enumerate((_QUARTER[::-1], _QUARTER)):
+            for column, right in enumerate((_QUARTER[::-1], _QUARTER)):
+                large[row::2, column::2, channel] = cv2.sepFilter2D(spline, -1, right, down)
+    return np.where(known[..., None], values, large)
 
 
 def _solve(start: Map, free: NDArray[np.bool_], domain: NDArray[np.bool_], reach: float) -> Map:
