@@ -14,6 +14,7 @@ from mesoface.errors import ReconstructionError
 from mesoface.face_models import load_face_model
 from mesoface.face_models.fitting import fit_face
 from mesoface.face_models.model import FaceModel, Topology
+from mesoface.face_models.regions import region_centers
 from mesoface.face_models.scale import estimate_scale
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks import (
@@ -27,6 +28,7 @@ from mesoface.landmarks import (
 from mesoface.landmarks.selection import select_views
 from mesoface.matching.cascade import choose_matcher, match
 from mesoface.matching.matcher import Matcher
+from mesoface.matching.movement import weigh_down_movement
 from mesoface.matching.openings import match_openings
 from mesoface.matching.refinement import refine
 from mesoface.relief.predict import Predictor, choose_predictor, predict_relief, why_no_relief
@@ -273,10 +275,12 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
             occluder=base.select_faces(~facial),
             progress=progress,
         )
-        found = refine(found, progress=progress)
+        regions, skin = region_centers(topology, base.vertices), found.space.valid
+        found = refine(weigh_down_movement(found, regions), progress=progress)
         if settings.holes == "keep" or closing is None:
             return found
-        return match_openings(found, base, facial, closing, levels, preset=preset, progress=progress)
+        found = match_openings(found, base, facial, closing, levels, preset=preset, progress=progress)
+        return weigh_down_movement(found, regions, within=found.space.valid & ~skin)
 
     return measure
 
