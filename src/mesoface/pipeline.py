@@ -190,6 +190,7 @@ def measure_face(found: Face, measure: Measure | None = None, *, progress: Progr
         landmarks3d=landmarks3d,
         stages=tuple(clock.stages),
         warnings=tuple(warnings),
+        checks=matched.checks,
     )
 
 

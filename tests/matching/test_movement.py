@@ -14,7 +14,7 @@ from mesoface.matching.refinement import refine
 from mesoface.matching.rig import turn_camera
 from mesoface.matching.shifts import quantile_of_views
 from mesoface.uvd.maps import erode
-from mesoface.uvd.space import Match
+from mesoface.uvd.space import Match, ViewCheck
 from mesoface.uvd.visibility import SEEN, cast_visibility
 
 SIZE = 128
@@ -104,7 +104,10 @@ def test_movement_is_found_though_the_camera_is_off_too(rigid):
 
 def test_the_view_counts_less_and_is_named_with_the_place(rigid):
     before = moved(rigid, 2, (0.0, 1.5))
-    weighed = weigh_down_movement(replace(before, notes=("a note",)), REGIONS)
+    checks = tuple(ViewCheck(view.name, 0.1, 0.0, 0.0) for view in before.views)
+    weighed = weigh_down_movement(replace(before, notes=("a note",), checks=checks), REGIONS)
+    assert [check.moved > 0.1 for check in weighed.checks] == [k == 2 for k in range(5)]
+    assert weighed.checks[2].moved_mm == pytest.approx(0.6, abs=0.15)
     first, note = weighed.notes
     assert first == "a note"
     assert note.startswith(f"view {before.views[2].name}: the face moved in ")

@@ -87,7 +87,11 @@ def weigh_down_movement(
     visibility = np.where(lost, found.visibility, visibility)
     moved = np.flatnonzero(movement.share)
     notes = [_note(found.views[v].name, movement, v, regions or {}) for v in moved]
-    return replace(found, visibility=visibility, notes=(*found.notes, *notes))
+    checks = tuple(
+        replace(check, moved=check.moved + float(share), moved_mm=max(check.moved_mm, float(largest)))
+        for check, share, largest in zip(found.checks, movement.share, movement.largest_mm, strict=False)
+    )  # there are none where cameras were not checked
+    return replace(found, visibility=visibility, notes=(*found.notes, *notes), checks=checks)
 
 
 def _note(name: str, movement: Movement, v: int, regions: Mapping[str, Array]) -> str:
