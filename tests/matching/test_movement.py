@@ -86,7 +86,9 @@ def test_movement_is_found_in_its_view_with_its_length(rigid, k, shift):
     found = find_movement(moved(rigid, k, shift))
     assert np.flatnonzero(found.share).tolist() == [k]
     assert 0.02 < found.share[k] < 0.4
-    assert found.largest_mm[k] == pytest.approx(1.5 * PIXEL_MM, abs=0.15)
+    # A window of 5 mm averages over the bell of 12 mm that moved.
+    averaged = 12**2 / (12**2 + 5**2)
+    assert found.largest_mm[k] == pytest.approx(averaged * 1.5 * PIXEL_MM, abs=0.12)
     assert np.linalg.norm(found.place[k] - rigid.space.position[PLACE]) < 10
     assert np.isnan(np.delete(found.place, k, 0)).all()
     assert found.kept[k][PLACE] < 0.1
@@ -107,7 +109,7 @@ def test_the_view_counts_less_and_is_named_with_the_place(rigid):
     checks = tuple(ViewCheck(view.name, 0.1, 0.0, 0.0) for view in before.views)
     weighed = weigh_down_movement(replace(before, notes=("a note",), checks=checks), REGIONS)
     assert [check.moved > 0.1 for check in weighed.checks] == [k == 2 for k in range(5)]
-    assert weighed.checks[2].moved_mm == pytest.approx(0.6, abs=0.15)
+    assert weighed.checks[2].moved_mm == pytest.approx(0.54, abs=0.12)
     first, note = weighed.notes
     assert first == "a note"
     assert note.startswith(f"view {before.views[2].name}: the face moved in ")

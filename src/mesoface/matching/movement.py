@@ -113,7 +113,8 @@ def find_movement(found: Match, within: NDArray[np.bool_] | None = None) -> Move
         found: the measured surface.
         within: (H, H) where to look; None for everywhere.
     """
-    size, full = min(_SIZE, found.space.size), found.space.size
+    full = found.space.size
+    size = min(_SIZE, full // STRIDE * STRIDE)
     space = found.space.resized(size, resize_mask(found.measured, size))
     seen = [cv2.resize(view, (size, size), interpolation=cv2.INTER_AREA) for view in found.visibility]
     sees = np.stack(seen) * space.valid

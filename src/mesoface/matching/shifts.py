@@ -53,7 +53,7 @@ _LEVER_MM = 100.0
 _ROBUST = 2.5
 # Comparisons and steps of least squares in each. A view has half its weight in the next mean where its shift
 # is so many standard deviations.
-_ROUNDS, _STEPS, _DOUBTED = 4, 5, 1.3
+_ROUNDS, _STEPS, _DOUBTED = 4, 4, 1.3
 # A view is not noisier than so many times the median view, and a window not noisier in one view than so many
 # times in most: what is more has moved.
 _NOISIEST, _NOISIEST_WINDOW = 1.5, 2.0
@@ -117,7 +117,7 @@ class _Geometry:
 
 def windows_of(size: int) -> tuple[slice, slice]:
     """Where windows have their middle."""
-    each = slice(min(STRIDE, size) // 2, None, STRIDE)
+    each = slice(STRIDE // 2, size, STRIDE)
     return each, each
 
 
@@ -126,7 +126,7 @@ def estimate_shifts(views: Sequence[View], space: UVDSpace, sees: Map) -> Shifts
 
     Args:
         views: V photos.
-        space: the measured surface, (S, S).
+        space: the measured surface, (S, S); S is a multiple of ``STRIDE``.
         sees: (V, S, S) in [0, 1] how well each view sees each texel.
 
     Returns:
@@ -134,10 +134,11 @@ def estimate_shifts(views: Sequence[View], space: UVDSpace, sees: Map) -> Shifts
     """
     skins = np.stack(list(_even_skins(views, space, sees)))
     geometry = _measure_geometry(views, space)
-    weights = sees
+    weights, cameras = sees, None
     for number in range(_ROUNDS):
         windows = _align(skins, sees, weights, geometry, WINDOW_MM / space.texel_mm)
-        shifts, sigmas = _separate(windows, geometry, weights[:, *windows_of(space.size)].astype(np.float64))
+        in_mean = weights[:, *windows_of(space.size)].astype(np.float64)
+        shifts, sigmas, cameras = _separate(windows, geometry, in_mean, cameras)
         if number + 1 < _ROUNDS:
             trust = (1 / (1 + (sigmas / _DOUBTED) ** 2)).astype(np.float32)
             weights = sees * np.stack([cv2.resize(t, sees.shape[1:]) for t in trust])
@@ -190,12 +191,13 @@ def _measure_geometry(views: Sequence[View], space: UVDSpace) -> _Geometry:
 
 def _align(skins: Map, sees: Map, weights: Map, geometry: _Geometry, sigma: float) -> Windows:
     """One step of image alignment of each view with the mean of the others, weighed by ``weights``."""
-    part = windows_of(len(sees[0]))
+    cells = (sees.shape[2] // STRIDE, sees.shape[1] // STRIDE)
     total, summed = weights.sum(0), (weights * skins).sum(0)
     enough = (sees > SEEN).sum(0) >= LEAST_VIEWS
 
     def window(x: Map) -> Array:
-        return cv2.GaussianBlur(x.astype(np.float32), (0, 0), sigma)[part].astype(np.float64)
+        mean = cv2.resize(x.astype(np.float32), cells, interpolation=cv2.INTER_AREA)
+        return cv2.GaussianBlur(mean, (0, 0), sigma / STRIDE).astype(np.float64)
 
     each = []
     for v, (skin, seen, weight) in enumerate(zip(skins, sees, weights, strict=True)):
@@ -237,16 +239,19 @@ def _inverse(matrices: Array) -> Array:
     return np.linalg.inv(matrices + (1e-2 * level + 1e-9) * np.eye(2))
 
 
-def _separate(windows: Windows, geometry: _Geometry, weights: Array) -> tuple[Array, Array]:
+def _separate(
+    windows: Windows, geometry: _Geometry, weights: Array, before: Array | None
+) -> tuple[Array, Array, Array]:
     """Take from the shifts what errors of the surface and of the cameras explain.
 
     Args:
         windows: the shifts.
         geometry: of the windows.
         weights: (V, h, w) of each view in the mean.
+        before: (V, 6) errors of the cameras as they were last estimated, or None.
 
     Returns:
-        (V, h, w, 2) movement, pixels, and (V, h, w) in standard deviations of the view's own noise.
+        (V, h, w, 2) movement, pixels; (V, h, w) in standard deviations; (V, 6) errors of the cameras.
     """
     information, pull, known = windows.information, windows.pull, windows.known
     # Relative to the mean of the others, of which the shift is measured.
@@ -258,7 +263,7 @@ def _separate(windows: Windows, geometry: _Geometry, weights: Array) -> tuple[Ar
     stiffness = np.einsum("vhwi,vhwi->vhw", slide, along)
     levers = information @ geometry.body
     bodies = np.einsum("vhwik,vhwil->vhwkl", geometry.body, levers)
-    camera = np.zeros((len(pull), 6))
+    camera = np.zeros((len(pull), 6)) if before is None else before.copy()
     trust, noise = np.ones(known.shape), np.ones(len(pull))
     for step in range(_STEPS):
         weight = trust / (noise**2)[:, None, None]
@@ -267,7 +272,7 @@ def _separate(windows: Windows, geometry: _Geometry, weights: Array) -> tuple[Ar
         displacement = (weight * np.einsum("vhwi,vhwi->vhw", slide, rest)).sum(0) / held
         rest = pull - along * displacement[..., None]
         # Not at once: what moved must lose its weight first, or cameras would follow it.
-        for v in range(len(pull) if step > 1 else 0):
+        for v in range(len(pull) if before is not None or step > 1 else 0):
             matrix = np.einsum("hw,hwkl->kl", trust[v], bodies[v]) + (noise[v] / _CAMERA_MM) ** 2 * np.eye(6)
             camera[v] = np.linalg.solve(
                 matrix, np.einsum("hw,hwik,hwi->k", trust[v], geometry.body[v], rest[v])
@@ -283,7 +288,7 @@ def _separate(windows: Windows, geometry: _Geometry, weights: Array) -> tuple[Ar
     power = (noise**2)[:, None, None, None]
     shrunken = information + power[..., None] / _MOVEMENT_PX**2 * np.eye(2)
     moved = np.linalg.solve(shrunken, rest[..., None])[..., 0]
-    return moved * known[..., None], sigmas / _usual(sigmas, known) * known
+    return moved * known[..., None], sigmas / _usual(sigmas, known) * known, camera
 
 
 def _usual(sigmas: Array, known: NDArray[np.bool_]) -> Array:
