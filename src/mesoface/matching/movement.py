@@ -95,15 +95,17 @@ def weigh_down_movement(
 
 
 def _note(name: str, movement: Movement, v: int, regions: Mapping[str, Array]) -> str:
-    share, largest = f"{100 * movement.share[v]:.0f} % of what it sees", movement.largest_mm[v]
+    share, largest = f"{100 * movement.share[v]:.0f} %", movement.largest_mm[v]
     what = [f"up to {largest:.1f} mm"] if largest > 0 else []
     if regions:
         nearest = min(regions, key=lambda region: float(np.linalg.norm(regions[region] - movement.place[v])))
         what.append(f"at the {nearest}")
     details = f" ({', '.join(what)})" if what else ""
     if largest > 0:
-        return f"view {name}: the face moved in {share}{details}; the view counts less there"
-    return f"view {name} shows something else than the others in {share}{details}; it counts less there"
+        seen = f"the face moved in {share} of what it sees"
+        return f"view {name}: {seen}{details}; the view counts less there"
+    seen = f"shows something else than the others in {share} of what it sees"
+    return f"view {name} {seen}{details}; it counts less there"
 
 
 def find_movement(found: Match, within: NDArray[np.bool_] | None = None) -> Movement:
