@@ -22,7 +22,7 @@ from mesoface.running.process import Stage
 from mesoface.surface.fine import fine_mesh
 from mesoface.texture import Texture
 from mesoface.uvd.maps import grid_faces, texel_centers
-from mesoface.uvd.space import FineSurface, UVDSpace
+from mesoface.uvd.space import FineSurface, UVDSpace, ViewCheck
 from tests.conftest import draw_rig
 
 LANDMARKS = 6
@@ -88,6 +88,7 @@ def made_face(
         Settings(until="base" if fine is None else "fine"),
         (Stage("loading", 1.5, 300.0),),
         ("view 3: no face found",),
+        tuple(ViewCheck(view.name, 0.5, 0.48, 0.02, 0.125, 0.75) for view in capture.views),
     )
 
 

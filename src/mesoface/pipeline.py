@@ -14,6 +14,7 @@ from mesoface.errors import ReconstructionError
 from mesoface.face_models import load_face_model
 from mesoface.face_models.fitting import fit_face
 from mesoface.face_models.model import FaceModel, Topology
+from mesoface.face_models.regions import region_centers
 from mesoface.face_models.scale import estimate_scale
 from mesoface.geometry.mesh import Mesh
 from mesoface.landmarks import (
@@ -28,6 +29,7 @@ from mesoface.landmarks.selection import select_views
 from mesoface.matching.cascade import choose_matcher, match
 from mesoface.matching.finest import measure_finest
 from mesoface.matching.matcher import Matcher
+from mesoface.matching.movement import weigh_down_movement
 from mesoface.matching.openings import match_openings
 from mesoface.matching.refinement import refine, refined_size
 from mesoface.relief.predict import Predictor, choose_predictor, predict_relief, why_no_relief
@@ -188,6 +190,7 @@ def measure_face(found: Face, measure: Measure | None = None, *, progress: Progr
         landmarks3d=landmarks3d,
         stages=tuple(clock.stages),
         warnings=tuple(warnings),
+        checks=matched.checks,
     )
 
 
@@ -273,13 +276,16 @@ def choose_measure(settings: Settings, matcher: Matcher | None = None) -> Measur
             occluder=base.select_faces(~facial),
             progress=progress,
         )
-        found = found.resized(topology.facial_mask(refined_size(found, preset)))
+        regions, skin = region_centers(topology, base.vertices), topology.facial_mask
+        found = weigh_down_movement(found, regions)
+        found = found.resized(skin(refined_size(found, preset)))
         found = refine(found, memory_mb=settings.memory_mb, threads=settings.threads, progress=progress)
         if settings.holes == "fill" and closing is not None:
             found = match_openings(found, base, facial, closing, levels, preset=preset, progress=progress)
+            found = weigh_down_movement(found, regions, within=found.space.valid & ~skin(found.space.size))
         return measure_finest(
             found,
-            topology.facial_mask,
+            skin,
             preset=preset,
             memory_mb=settings.memory_mb,
             threads=settings.threads,

@@ -171,6 +171,24 @@ def test_a_camera_that_looks_off_is_corrected_and_told(views, space):
     assert np.abs(mended).max() < 0.05
 
 
+def test_checks_state_estimates_and_what_was_made_of_them(views, space):
+    """Of one camera 1.3 pixels off nearly all is corrected; of exact cameras nothing."""
+    assert Rig.of(views, space.position[space.valid]).checks(CENTER) == ()
+    good = checked(views, space).checks(CENTER)
+    assert [check.name for check in good] == [view.name for view in views]
+    assert max(check.estimated_px for check in good) < 0.1
+    assert max(check.corrected_px for check in good) < 1e-6
+    off = checked(with_one_turned(views, [0, 0.001, 0]), space).checks(CENTER)[1]
+    assert off.estimated_px == pytest.approx(1.34, abs=0.06)
+    assert 0.95 * off.estimated_px < off.corrected_px < off.estimated_px
+    assert off.corrected_deg == pytest.approx(np.degrees(0.001), rel=0.08)
+
+
+def test_checks_are_those_of_the_views_that_stay(scenes, views, space):
+    rig = checked((scenes.photograph(*scenes.arc[0], seed=11, name="stranger"), *views[1:]), space)
+    assert [check.name for check in rig.checks(CENTER)] == [view.name for view in views[1:]]
+
+
 def test_a_camera_far_off_is_corrected_rather_than_thrown_out(views, space):
     """Before its correction such a view agrees with no other; a stranger's photo does not after it either."""
     rig = checked(with_one_turned(views, [0, 0.003, 0]), space)

@@ -20,10 +20,11 @@ from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.false_color import UNKNOWN
 from mesoface.rendering.page import render
 from mesoface.report.pictures import face_views, map_picture, photo_errors, symmetric_limits, with_landmarks
-from mesoface.report.reconstruct_page import TEMPLATE, command_line, stage_table
+from mesoface.report.reconstruct_page import TEMPLATE, command_line, stage_table, view_table
 from mesoface.running.process import Stage
 from mesoface.texture import Texture
 from mesoface.uvd.maps import sample_map
+from mesoface.uvd.space import ViewCheck
 from tests.faces import made_face
 from tests.rendering.test_page import assert_sealed, parse
 
@@ -34,7 +35,8 @@ def context(**changes) -> dict:
     """What a page shows that has nothing but a name, and the changes."""
     texts = ("subtitle", "scene", "photo_note", "scale", "command", "footer")
     lists = ("facts", "warnings", "photos", "views", "relief", "photo_errors", "maps", "settings", "files")
-    empty = {**dict.fromkeys(texts, ""), **dict.fromkeys(lists, ()), **stage_table([]), "evaluation": None}
+    empty = {**dict.fromkeys(texts, ""), **dict.fromkeys(lists, ()), **stage_table([]), **view_table([])}
+    empty["evaluation"] = None
     return {"title": "a page", "name": "only a name", **empty, **changes}
 
 
@@ -55,6 +57,9 @@ def full() -> str:
             maps=[("displacement", PICTURE)],
             **stage_table(
                 [Stage("loading", 1.5, 512), Stage("matching", 4.5, 2048), Stage("surface", 1, 2048)]
+            ),
+            **view_table(
+                [ViewCheck("left <1>", 2.0, 1.9, 0.05, 0.12, 0.61), ViewCheck("right", 0.1, 0.094, 0.002)]
             ),
             scale="1 mm per unit, as given",
             settings=[("preset", "default")],
@@ -93,6 +98,18 @@ def test_times_are_summed_and_the_peak_is_the_highest() -> None:
     text = full()
     assert "<td>total</td><td>7.0</td><td>2.00</td>" in text
     assert "<td>surface</td><td>1.0</td><td>2.00</td>" in text
+
+
+def test_cameras_and_movement_are_a_row_a_view() -> None:
+    text = full()
+    assert "<td>left &lt;1&gt;</td><td>2.00</td><td>1.90</td><td>0.050</td><td>12 %</td><td>0.6</td>" in text
+    assert "<td>right</td><td>0.10</td><td>0.09</td><td>0.002</td><td>–</td><td>–</td>" in text
+    assert "95 % of each estimate was applied" in text
+
+
+def test_exact_cameras_are_said_to_be_left_as_they_are() -> None:
+    note = view_table([ViewCheck("0", 0.05, 0.0, 0.0), ViewCheck("1", 0.04, 0.0, 0.0)])["view_note"]
+    assert "no camera was corrected" in note
 
 
 def test_empty_parts_are_left_out() -> None:

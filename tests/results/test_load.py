@@ -47,7 +47,7 @@ def complete(run):
 def test_a_saved_face_is_the_face(make_run):
     given, face = whole_cap(), load_face(make_run())
     assert isinstance(face, Face)
-    for name in ("scale", "settings", "stages", "warnings"):
+    for name in ("scale", "settings", "stages", "warnings", "checks"):
         assert getattr(face, name) == getattr(given, name)
     for mesh, true in ((face.base, given.base), (face.surface, given.fine.mesh), (face.region, given.region)):
         np.testing.assert_allclose(mesh.vertices, true.vertices, atol=1e-4)
@@ -67,6 +67,23 @@ def test_a_saved_face_is_the_face(make_run):
     for name in ("height", "valid"):
         np.testing.assert_array_equal(getattr(face.relief, name), getattr(given.relief, name))
     assert (face.relief.source, face.relief.texel_mm) == ("learned", 1.25)
+
+
+def test_a_result_of_before_views_were_recorded_has_no_checks(make_run):
+    run = make_run()
+    record = json.loads((run / "run.json").read_text())
+    del record["checks"]
+    (run / "run.json").write_text(json.dumps(record))
+    assert load_face(run).checks == ()
+
+
+def test_checks_that_are_not_figures_are_an_error_that_names_them(make_run):
+    run = make_run()
+    record = json.loads((run / "run.json").read_text())
+    record["checks"][0]["estimated_px"] = "far"
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(MesofaceError, match="'checks' cannot be used"):
+        _ = load_face(run).checks
 
 
 def test_fit_and_landmarks_are_kept_to_the_last_bit(make_run):

@@ -102,8 +102,9 @@ def match(
         )
     accepted &= confidence > _ACCEPT_OF_MEDIAN * np.median(confidence[accepted])
     confidence = np.where(accepted, np.minimum(confidence, 1), 0).astype(np.float32)
-    notes = rig.notes(space.position[space.valid].mean(0).astype(np.float64))
-    return Match(space, accepted, confidence, rig.views, visibility, rig.used, notes)
+    center = space.position[space.valid].mean(0).astype(np.float64)
+    notes, found = rig.notes(center), rig.checks(center)
+    return Match(space, accepted, confidence, rig.views, visibility, rig.used, notes, found)
 
 
 def choose_matcher(

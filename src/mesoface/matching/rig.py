@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera
 from mesoface.matching.ncc import MatchImage, look_up_pixels, prepare_image
-from mesoface.uvd.space import UVDSpace
+from mesoface.uvd.space import UVDSpace, ViewCheck
 
 Map = NDArray[np.float32]
 
@@ -211,12 +211,14 @@ class Rig:
         used: their indices among the views that were given.
         given: the views that were given.
         left_out: one sentence for every view that is not used any more.
+        estimated: the cameras as they would be corrected if estimates had no error; empty before a check.
     """
 
     views: tuple[View, ...]
     used: tuple[int, ...]
     given: tuple[View, ...]
     left_out: tuple[str, ...] = ()
+    estimated: tuple[Camera, ...] = ()
 
     @classmethod
     def of(cls, views: Sequence[View], face: NDArray[np.float64]) -> Rig:
@@ -234,6 +236,7 @@ class Rig:
             views=tuple(self.views[k] for k in kept),
             used=tuple(self.used[k] for k in kept),
             left_out=(*self.left_out, *gone),
+            estimated=tuple(self.estimated[k] for k in kept) if self.estimated else (),
         )
 
     def checked(self, space: UVDSpace, visibility: NDArray[np.float32]) -> Rig:
@@ -246,12 +249,12 @@ class Rig:
             visibility: (V, H, H) of the present views; 0 where the surface is not to be trusted.
         """
         correction = estimate_rig_correction(space, self.views, visibility)
-        cameras = [
+        estimated = tuple(
             turn_camera(view.camera, rotation)
             for view, rotation in zip(self.views, correction.rotations, strict=True)
-        ]
+        )
         given = [self.given[k].camera for k in self.used]
-        cameras = _where_needed(given, cameras, space.position[space.valid].mean(0).astype(np.float64))
+        cameras = _where_needed(given, estimated, space.position[space.valid].mean(0).astype(np.float64))
         turned = tuple(replace(view, camera=camera) for view, camera in zip(self.views, cameras, strict=True))
         agreement = correction.agreement
         compared = agreement[~np.isnan(agreement)]
@@ -259,7 +262,28 @@ class Rig:
         keep = ~(agreement < _CONTRADICTS * typical)
         if keep.sum() < 2:
             keep[:] = True
-        return replace(self, views=turned).only(keep, "shows another surface than the other views")
+        checked = replace(self, views=turned, estimated=estimated)
+        return checked.only(keep, "shows another surface than the other views")
+
+    def checks(self, center: NDArray[np.float64]) -> tuple[ViewCheck, ...]:
+        """What the last check found about each view that is still used; empty before one.
+
+        Args:
+            center: (3,) middle of the face; corrections are stated there.
+        """
+        given = [self.given[k].camera for k in self.used]
+        found = zip(self.views, given, self.estimated, strict=True) if self.estimated else ()
+        return tuple(
+            ViewCheck(
+                view.name,
+                estimated_px=float(np.linalg.norm(estimate.project(center)[0] - before.project(center)[0])),
+                corrected_px=float(
+                    np.linalg.norm(view.camera.project(center)[0] - before.project(center)[0])
+                ),
+                corrected_deg=float(np.degrees(Rotation.from_matrix(view.camera.R @ before.R.T).magnitude())),
+            )
+            for view, before, estimate in found
+        )
 
     def notes(self, center: NDArray[np.float64]) -> tuple[str, ...]:
         """One sentence for every view that was left out or whose camera was corrected noticeably.

@@ -31,6 +31,7 @@ from mesoface.report.pictures import (
 from mesoface.results.face import Face
 from mesoface.results.scene import GRID, face_view
 from mesoface.running.process import Stage
+from mesoface.uvd.space import ViewCheck
 from mesoface.uvd.visibility import SEEN
 
 Figures = Sequence[tuple[str, RGB]]
@@ -57,6 +58,7 @@ _FILES = (
     ("run.json", "settings, versions, figures", None),
 )
 _EXAGGERATION = 3
+_UNCORRECTED = 0.005  # share of the estimates below which cameras count as left as they were
 
 
 def write_report(
@@ -94,6 +96,7 @@ def write_report(
         photos=[
             (view.name, with_landmarks(view.image, points, weights)) for view, points, weights in weighted
         ],
+        **view_table(face.checks),
         scene=face_view(face, reduced, errors),
         views=views,
         relief=_relief(face, caster, views),
@@ -117,6 +120,38 @@ def stage_table(stages: Sequence[Stage]) -> dict[str, Any]:
     peak = max((stage.peak_mb for stage in stages), default=0.0)
     total = ("total", f"{sum(stage.seconds for stage in stages):.1f}", f"{peak / 1024:.2f}")
     return {"stages": rows, "total": total}
+
+
+def view_table(checks: Sequence[ViewCheck]) -> dict[str, Any]:
+    """``view_rows``: name, estimated and applied correction of the camera, and movement, of each used view;
+    ``view_note``: what was made of the estimates.
+    """
+    rows = [
+        (
+            check.name,
+            f"{check.estimated_px:.2f}",
+            f"{check.corrected_px:.2f}",
+            f"{check.corrected_deg:.3f}",
+            f"{100 * check.moved:.0f} %" if check.moved else "–",
+            f"{check.moved_mm:.1f}" if check.moved_mm else "–",
+        )
+        for check in checks
+    ]
+    estimated, corrected = (
+        float(np.sqrt(sum(getattr(check, name) ** 2 for check in checks) / max(len(checks), 1)))
+        for name in ("estimated_px", "corrected_px")
+    )
+    share = corrected / estimated if estimated > 0 else 0.0
+    note = (
+        ""
+        if not checks
+        else (
+            "Estimates of exact cameras are as large: no camera was corrected."
+            if share < _UNCORRECTED
+            else f"{100 * share:.0f} % of each estimate was applied; the rest is the error of estimates."
+        )
+    )
+    return {"view_rows": rows, "view_note": note}
 
 
 def _files(face: Face, errors: NDArray[np.float64] | None) -> list[tuple[str, str]]:

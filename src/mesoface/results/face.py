@@ -37,7 +37,7 @@ from mesoface.results.files import (
 from mesoface.running.process import Stage
 from mesoface.texture import Texture
 from mesoface.uvd.maps import erode, grid_faces, resize_mask, within
-from mesoface.uvd.space import FineSurface, UVDSpace
+from mesoface.uvd.space import FineSurface, UVDSpace, ViewCheck
 
 _REGION_SIZE = 192
 _INSIDE_MM = 1.0  # how far inside of the facial mask's rim the whole surface ends
@@ -62,6 +62,7 @@ class Face:
         settings: as given.
         stages: time and memory.
         warnings: what the user should know, one sentence each.
+        checks: (V,) what was found about the views that were used; empty where cameras were not checked.
     """
 
     base: Mesh
@@ -76,6 +77,7 @@ class Face:
     settings: Settings
     stages: tuple[Stage, ...]
     warnings: tuple[str, ...]
+    checks: tuple[ViewCheck, ...] = ()
 
     def after(self, stages: Sequence[Stage]) -> Face:
         """The same face with ``stages`` (loading, say) before those that made it."""
@@ -283,6 +285,11 @@ class SavedFace(Face):
     settings = cached_property(lambda self: self._recorded(Settings, "settings"))
     stages = cached_property(lambda self: self._recorded(tuple[Stage, ...], "stages"))
     warnings = cached_property(lambda self: self._recorded(tuple[str, ...], "warnings"))
+
+    @cached_property
+    def checks(self) -> tuple[ViewCheck, ...]:
+        """See :class:`Face`. Empty for results of before they were recorded."""
+        return self._recorded(tuple[ViewCheck, ...], "checks") if "checks" in self.record else ()
 
     @cached_property
     def scale(self) -> ScaleEstimate:

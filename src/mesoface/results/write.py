@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +100,7 @@ def write_record(
         "seconds": round(sum(stage.seconds for stage in face.stages), 3),
         "peak_mb": round(peak_memory_mb(), 1),
         "warnings": list(face.warnings),
+        "checks": [_rounded(asdict(check)) for check in face.checks],
     }
     if fine is not None:
         record["surface"] = {
@@ -124,3 +127,7 @@ def write_record(
     if filled is not None:
         record["evaluation_filled"] = filled.to_dict()
     (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 5) if isinstance(value, float) else value for name, value in values.items()}

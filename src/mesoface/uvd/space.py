@@ -140,6 +140,27 @@ def smooth_normals(
     return unit(np.where(reached, normal, outward)).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class ViewCheck:
+    """What was found about one of the used views once the surface was known.
+
+    Args:
+        name: of the view.
+        estimated_px: by how much its camera seems to look off, pixels at the middle of the face.
+        corrected_px: by how much it was corrected; less where exact cameras would seem as much off.
+        corrected_deg: the same as the angle of a rotation.
+        moved: share of what it sees that moved between the photos, or shows something else.
+        moved_mm: the largest movement.
+    """
+
+    name: str
+    estimated_px: float
+    corrected_px: float
+    corrected_deg: float
+    moved: float = 0.0
+    moved_mm: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Match:
     """What the matching cascade measured.
@@ -152,6 +173,7 @@ class Match:
         visibility: (V, H, H) how well each of them sees each texel.
         used: (V,) their indices among the views that were given.
         notes: what was noticed about the views, one sentence each.
+        checks: (V,) the figures behind them; empty where cameras were not checked.
     """
 
     space: UVDSpace
@@ -161,6 +183,7 @@ class Match:
     visibility: NDArray[np.float32]
     used: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    checks: tuple[ViewCheck, ...] = ()
 
     def resized(self, valid: NDArray[np.bool_]) -> Match:
         """The same on maps of another size, ``valid`` (H, H) their mask."""
