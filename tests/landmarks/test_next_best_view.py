@@ -37,7 +37,8 @@ def test_a_few_views_are_all_used(shoot, views):
     assert choice.note is None
 
 
-def test_of_many_views_those_worth_their_time_are_used_and_the_note_says_why(shoot):
+def test_of_many_views_those_worth_their_time_are_used_and_the_note_says_why(shoot, monkeypatch):
+    monkeypatch.setattr(module, "_WORTH", 0.03)
     choice = choose_views(*shoot(40))
     assert FEWEST <= len(choice.views) < MOST
     assert list(choice.views) == sorted(set(choice.views))
@@ -88,7 +89,7 @@ def test_the_few_views_of_a_side_are_used(shoot):
 
 
 def test_large_photos_cost_more_and_fewer_are_used(shoot, monkeypatch):
-    monkeypatch.setattr(module, "_SECONDS_PER_MEGAPIXEL", 4.0)
+    monkeypatch.setattr(module, "_WORTH", 0.03)
     small, large = choose_views(*shoot(40, 0.2)), choose_views(*shoot(40, 1.0))
     assert len(large.views) < len(small.views)
 

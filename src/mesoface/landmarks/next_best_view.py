@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,13 @@ FEWEST = 10
 more views average, too."""
 MOST = 24
 """Never more views than this: memory and the number of pairs that are compared are known up to here."""
-# CPU seconds of a view in matching and texture, and more of them for each million pixels on the face. From
-# `--matcher ncc`, texture of 1024²; see docs/matching.md, "How many views".
-_SECONDS, _SECONDS_PER_MEGAPIXEL = 1.0, 1.0
-# A second must lower the expected error by this share, or the view is not worth its time.
-_WORTH = 0.02
+# CPU seconds of one more view in matching and texture, and more of them for each million pixels on the face:
+# 1.06 s at 0.07 (captures/lps_phone, 10 and 24 views), 1.9 s at 0.26 (captures/lps, each photo twice). With
+# `--matcher ncc` and a texture of 1024²; the learned matcher takes longer.
+_SECONDS, _SECONDS_PER_MEGAPIXEL = 0.75, 4.4
+# A second must lower the expected error by this share. Measured errors fall by half of that or less, because
+# cameras are off, too: docs/matching.md, "How many views".
+_WORTH = 0.01
 # Parallax, mm along the skin for a mm along its normal, up to which a view counts in full, and from which on
 # it does not count: the limits of the refinement, which compares the views.
 _FULL, _NONE = 1.2, 2.0
@@ -95,7 +97,7 @@ def choose_views(capture: Capture, landmarks2d: Landmarks2D, landmarks3d: Landma
         left = [v for v in range(len(usable)) if v not in chosen]
         if not left:
             return ViewChoice(tuple(usable.tolist()), len(usable))
-        gains = 1 - np.array([prediction.expected_error([*chosen, v]) for v in left]) / error
+        gains = 1 - prediction.errors_with(chosen, left) / error
         worth = gains / prediction.seconds[left]
         best = int(np.argmax(worth))
         if len(chosen) >= MOST or (len(chosen) >= FEWEST and worth[best] < _WORTH):
@@ -168,19 +170,33 @@ class Prediction:
         Args:
             views: indices of the views that are used.
         """
-        index = np.asarray(views, np.int64)
-        weights, slides = self.weights[index], self.slides[index]
-        total = weights.sum(0)
-        shared = np.einsum("ns,nsk->sk", weights, slides)
-        known = np.einsum("ns,nsk,nsk->s", weights, slides, slides)
-        information = known - (shared**2).sum(-1) / np.where(total > 0, total, 1)
-        error = 1 / np.sqrt(np.maximum(information, 0) + self.blind)
-        return float(np.average(error, weights=self.areas))
+        return float(self._error(self._moments[list(views)].sum(0)))
+
+    def errors_with(self, views: Sequence[int], others: Sequence[int]) -> Array:
+        """(M,) the expected errors of ``views`` and each one of M ``others``."""
+        return self._error(self._moments[list(views)].sum(0) + self._moments[list(others)])
 
     def best_pair(self) -> list[int]:
         """The two views with the least expected error."""
-        pairs = list(combinations(range(len(self.seconds)), 2))
-        return list(pairs[int(np.argmin([self.expected_error(pair) for pair in pairs]))])
+        count = len(self.seconds)
+        errors = np.full((count, count), np.inf)
+        for first in range(count - 1):
+            errors[first, first + 1 :] = self.errors_with([first], range(first + 1, count))
+        return [int(v) for v in np.unravel_index(np.argmin(errors), errors.shape)]
+
+    @cached_property
+    def _moments(self) -> Array:
+        """(N, S, 5) weight, weight × slide, weight × squared slide: sums over views suffice."""
+        weights = self.weights[..., None]
+        squares = (self.slides**2).sum(-1, keepdims=True)
+        return np.concatenate([weights, weights * self.slides, weights * squares], axis=-1)
+
+    def _error(self, moments: Array) -> Array:
+        """(…) expected errors of moments (…, S, 5)."""
+        total, shared, known = moments[..., 0], moments[..., 1:4], moments[..., 4]
+        information = known - (shared**2).sum(-1) / np.where(total > 0, total, 1)
+        error = 1 / np.sqrt(np.maximum(information, 0) + self.blind)
+        return np.average(error, axis=-1, weights=np.broadcast_to(self.areas, error.shape))
 
 
 def _pixels_on_face(points: Array) -> float:
