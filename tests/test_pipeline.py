@@ -15,6 +15,7 @@ from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.evaluation import evaluate
 from mesoface.face_models import load_face_model
 from mesoface.files.meshes import read_mesh
+from mesoface.landmarks import next_best_view
 from mesoface.matching.cascade import choose_matcher
 from mesoface.pipeline import choose_measure
 from mesoface.uvd.maps import rasterize_uv, sample_map
@@ -124,6 +125,31 @@ def test_view_ids_choose_and_keep_landmarks_with_their_views(capture, base):
 def test_a_view_without_a_face_is_not_used(capture, base):
     face = mesoface.reconstruct(capture, BASE, landmarks=without(base, 1))
     assert face.capture.names == ("1", "4", "6")
+
+
+def test_views_auto_uses_what_is_worth_its_time_and_says_so(capture, base, monkeypatch):
+    assert BASE.views == "auto"
+    assert base.capture.names == capture.names
+    assert not any("usable views are used" in warning for warning in base.warnings)
+    monkeypatch.setattr(next_best_view, "FEWEST", 3)
+    monkeypatch.setattr(next_best_view, "_WORTH", 1.0)
+    face = mesoface.reconstruct(capture, BASE, landmarks=base.landmarks2d)
+    assert len(face.capture) == 3
+    assert any(warning.startswith("3 of 4 usable views are used: another") for warning in face.warnings)
+    asked = BASE.model_copy(update={"views": 4})
+    assert len(mesoface.reconstruct(capture, asked, landmarks=base.landmarks2d).capture) == 4
+
+
+@pytest.mark.parametrize("views", [1, 121, 2.5, True, None, "none", "-3", ""])
+def test_a_number_of_views_that_makes_no_sense_is_refused(views):
+    with pytest.raises(ValueError, match="must be auto, or a number from 2 to 120"):
+        mesoface.Settings(views=views)
+
+
+@pytest.mark.parametrize(("views", "used"), [("auto", "auto"), (10, 10), ("12", 12), (120, 120)])
+def test_views_are_a_number_or_auto(views, used):
+    """Settings of older results have a number."""
+    assert mesoface.Settings(views=views).views == used
 
 
 # ---------------------------------------------------------------- the world

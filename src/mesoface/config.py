@@ -18,6 +18,9 @@ Meso = Literal["learned", "shading", "off"]
 Device = Literal["auto", "cpu", "cuda"]
 Model = TypeVar("Model", bound=BaseModel)
 
+MIN_VIEWS, MAX_VIEWS = 2, 120
+"""Fewest and most views that may be asked for."""
+
 MIN_TEXTURE, MAX_TEXTURE = 64, 8192
 """Smallest and largest side of a texture, texels."""
 
@@ -58,13 +61,12 @@ class Settings(BaseModel, extra="forbid", frozen=True, protected_namespaces=()):
     Unknown names and values out of range are refused.
     """
 
-    views: int = option(
-        10,
-        "Use this many views: spread around the face, sharp, with the whole face in them.",
+    views: int | Literal["auto"] = option(
+        "auto",
+        "Use this many views, 2 to 120: spread around the face, sharp, with all of it in them. auto: all, "
+        "and of more than 10 up to 24, while another lowers the expected error enough for its time.",
         panel=INPUT,
-        metavar="N",
-        ge=2,
-        le=120,
+        metavar="auto|N",
     )
     view_ids: tuple[str, ...] | None = option(
         None,
@@ -160,6 +162,17 @@ class Settings(BaseModel, extra="forbid", frozen=True, protected_namespaces=()):
         "only.",
         panel=RESULT,
     )
+
+    @field_validator("views", mode="before")
+    @classmethod
+    def _check_views(cls, views: object) -> object:
+        """A number may come as a word from the command line."""
+        if views == "auto":
+            return views
+        count = int(str(views)) if str(views).isdecimal() else 0
+        if not MIN_VIEWS <= count <= MAX_VIEWS:
+            raise ValueError(f"must be auto, or a number from {MIN_VIEWS} to {MAX_VIEWS}")
+        return count
 
     @field_validator("texture_size")
     @classmethod

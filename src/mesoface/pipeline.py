@@ -25,6 +25,7 @@ from mesoface.landmarks import (
     align_landmarks,
     triangulate,
 )
+from mesoface.landmarks.next_best_view import choose_views
 from mesoface.landmarks.selection import select_views
 from mesoface.matching.cascade import choose_matcher, match
 from mesoface.matching.finest import measure_finest
@@ -119,7 +120,8 @@ def find_face(
 
     with clock.stage("views and scale"):
         scale = estimate_scale(capture, landmarks2d, landmarks3d, override=settings.scale)
-        chosen = _usable_views(capture, landmarks2d, landmarks3d, settings)
+        chosen, notes_on_views = _usable_views(capture, landmarks2d, landmarks3d, settings)
+        warnings += notes_on_views
         capture = capture.select(chosen).in_millimetres(scale.mm_per_unit)
         landmarks2d = landmarks2d.select(chosen)
         landmarks3d = triangulate(capture.cameras, landmarks2d)
@@ -307,11 +309,19 @@ def _pored_skin(face: Face) -> NDArray[np.bool_] | None:
 
 def _usable_views(
     capture: Capture, landmarks2d: Landmarks2D, landmarks3d: Landmarks3D, settings: Settings
-) -> list[int]:
-    """The views to go on with: the asked-for ones, or the best ``settings.views``; no distrusted ones."""
+) -> tuple[list[int], list[str]]:
+    """The views to go on with, no distrusted ones, and what there is to say about the choice.
+
+    They are the asked-for ones, or the best ``settings.views``, or those that are worth their time.
+    """
     chosen: Sequence[int] = range(len(capture))
+    notes: list[str] = []
     if settings.view_ids is None:
-        chosen = select_views(capture, landmarks2d, landmarks3d, settings.views)
+        if settings.views == "auto":
+            choice = choose_views(capture, landmarks2d, landmarks3d)
+            chosen, notes = choice.views, [choice.note] if choice.note else []
+        else:
+            chosen = select_views(capture, landmarks2d, landmarks3d, settings.views)
     chosen = [v for v in chosen if not landmarks3d.distrusted[v] and landmarks2d.found[v]]
     if len(chosen) < 2:
         raise ReconstructionError(
@@ -319,7 +329,7 @@ def _usable_views(
             path=capture.path,
             remedy="run `mesoface inspect` to see which views fail and why",
         )
-    return chosen
+    return chosen, notes
 
 
 def _distrust(capture: Capture, landmarks3d: Landmarks3D) -> list[str]:

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 OPTIONS = {
-    "--views 1": ("--views", "2"),
-    "--views many": ("--views", "integer"),
+    "--views 1": ("views", "auto, or a number from 2 to 120, got '1'"),
+    "--views 121": ("views", "auto, or a number from 2 to 120"),
+    "--views none": ("views", "auto, or a number from 2 to 120, got 'none'"),
+    "--views 2.5": ("views", "auto, or a number from 2 to 120"),
     "--preset foo": ("preset", "'fast', 'default', 'best' or 'paper'"),
     "--preset paper": ("--weights", "weights import checkpoint_if.pkl checkpoint_reg.pkl"),
     "--preset paper --weights nowhere": ("nowhere", "weights import checkpoint_if.pkl checkpoint_reg.pkl"),

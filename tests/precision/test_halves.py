@@ -171,7 +171,7 @@ def test_where_the_unit_is_not_known_a_similarity_is_allowed(calls, make_capture
     capture = replace(make_capture(4), mm_per_unit=None)
     assert measure_halves(capture, detector=Seen()).evaluation.align == "similarity"
     assert measure_halves(capture, detector=Seen(), align="rigid").evaluation.align == "rigid"
-    assert {used.scale for _, used, _ in calls} == {1.5}
+    assert {(used.scale, used.views) for _, used, _ in calls} == {(1.5, "auto")}
 
 
 @pytest.mark.parametrize(("count", "blind"), [(3, []), (5, ["0", "4"])])

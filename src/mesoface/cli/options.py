@@ -152,8 +152,10 @@ def _extra(field: FieldInfo) -> dict[str, Any]:
 def _kind(field: FieldInfo) -> Any:
     """The type that the command line reads: choices and lists of names are words, checked by the model."""
     of = field.annotation
-    optional = get_origin(of) in (Union, types.UnionType)
-    inner = next((kind for kind in get_args(of) if kind is not type(None)), of) if optional else of
+    kinds = get_args(of) if get_origin(of) in (Union, types.UnionType) else (of,)
+    optional, wanted = type(None) in kinds, [kind for kind in kinds if kind is not type(None)]
+    # A number or a word is read as a word.
+    inner = wanted[0] if len(wanted) == 1 else str
     kind = inner if inner in (int, float, bool, str, Path) else str
     return kind | None if optional else kind
 

@@ -43,16 +43,32 @@ def select_views(
     Returns:
         indices into the views, in the capture's order.
     """
-    usable = np.flatnonzero(landmarks2d.found & ~landmarks3d.distrusted)
+    usable = usable_views(landmarks2d, landmarks3d)
     if len(usable) <= count:
         return usable.tolist()
     directions = view_directions(capture, landmarks3d)
-    quality = np.array([share_inside(capture.views[v], landmarks2d.points[v]) ** 2 for v in usable])
-    sharpness = np.array([face_sharpness(capture.views[v].image, landmarks2d.points[v]) for v in usable])
-    quality *= np.clip(sharpness / np.median(sharpness), 0.2, 1.0) ** 0.5
+    quality = view_qualities(capture, landmarks2d, usable)
     front = face_axes(landmarks3d)[2]
     first = int(np.argmax((directions[usable] @ front + 1) * quality))
     return sorted(usable[farthest_points(directions[usable], count, first, quality)].tolist())
+
+
+def usable_views(landmarks2d: Landmarks2D, landmarks3d: Landmarks3D) -> NDArray[np.int64]:
+    """Indices of the views that show the face and are trusted."""
+    return np.flatnonzero(landmarks2d.found & ~landmarks3d.distrusted)
+
+
+def view_qualities(capture: Capture, landmarks2d: Landmarks2D, views: NDArray[np.int64]) -> Array:
+    """(N,) in [0, 1]: how far the whole face is in each of N photos, and sharp compared with their median.
+
+    Args:
+        capture: V views.
+        landmarks2d: of its photos.
+        views: indices of the N views.
+    """
+    quality = np.array([share_inside(capture.views[v], landmarks2d.points[v]) ** 2 for v in views])
+    sharpness = np.array([face_sharpness(capture.views[v].image, landmarks2d.points[v]) for v in views])
+    return quality * np.clip(sharpness / max(float(np.median(sharpness)), 1e-12), 0.2, 1.0) ** 0.5
 
 
 def farthest_points(directions: Array, count: int, first: int, quality: Array | None = None) -> list[int]:

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
-from mesoface.files.images import LUMA
 from mesoface.matching.ncc import look_up_pixels, project_texels
 from mesoface.uvd.maps import blur_masked
+from mesoface.uvd.photos import resample_photo
 from mesoface.uvd.space import UVDSpace
-from mesoface.uvd.visibility import SEEN, resample_photo
+from mesoface.uvd.visibility import SEEN
 
 Map = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -150,8 +150,7 @@ def _even_skins(views: Sequence[View], space: UVDSpace, sees: Map) -> Iterator[M
     """(S, S) texture of each view, brightness and contrast evened out."""
     points = space.position[space.valid]
     for view, seen in zip(views, sees > 0, strict=True):
-        luminance = view.image @ LUMA
-        pixels, camera = resample_photo(luminance, view.camera, points, space.texel_mm, _OVERSAMPLE, 1.0)
+        pixels, camera = resample_photo(view.luminance, view.camera, points, space.texel_mm, _OVERSAMPLE, 1.0)
         skin = look_up_pixels(pixels, *project_texels(space, camera.P), 0.0)
         skin = cv2.GaussianBlur(skin, (0, 0), _FINE_TEXELS)
         skin = skin - blur_masked(skin, seen, _EVEN_MM / space.texel_mm)
