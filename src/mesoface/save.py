@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mesoface.errors import MesofaceError
 from mesoface.evaluation import Evaluation, FilledStats, evaluate, evaluate_filled, filled_line
@@ -30,6 +32,10 @@ def check_target(out: Path, capture: Path, overwrite: bool) -> None:
         source=capture,
         inside="the result would be written into the capture (or over it)",
     )
+
+
+# Files are written beside each other: most of it is compression and drawing outside of Python.
+_WRITERS = 2
 
 
 def save_face(
@@ -77,14 +83,16 @@ def save_face(
             face = replace(face, warnings=(*face.warnings, failure))
     progress("Writing", 1, 4)
     with atomic_folder(out, overwrite=overwrite) as folder:
-        with clock.stage("files and report"):
-            write_result(folder, face, errors)
-            progress("Writing", 2, 4)
+        with clock.stage("files and report"), ThreadPoolExecutor(_WRITERS) as pool:
+            # What takes longest begins first.
+            jobs: list[Future[Any]] = []
             if report:
-                write_report(folder / REPORT, face, evaluation, errors, filled)
-        progress("Writing", 3, 4)
-        with clock.stage("face.glb"):
-            export_glb(ExportSource(face), folder)
+                jobs.append(pool.submit(write_report, folder / REPORT, face, evaluation, errors, filled))
+            jobs.append(pool.submit(export_glb, ExportSource(face), folder))
+            jobs.append(pool.submit(write_result, folder, face, errors))
+            for done, job in enumerate(as_completed(jobs), 4 - len(jobs)):
+                job.result()
+                progress("Writing", done, 4)
         write_record(folder, replace(face, stages=tuple(clock.stages)), evaluation, detailed, filled)
     progress("Writing", 4, 4)
     lines = _summary(face, evaluation, filled)

@@ -4,6 +4,7 @@ import pytest
 from mesoface.captures.capture import View
 from mesoface.geometry.camera import Camera, look_at
 from mesoface.geometry.mesh import Mesh
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.uvd.maps import grid_faces, texel_centers
 from mesoface.uvd.space import UVDSpace, build_uvd_space
 from mesoface.uvd.visibility import cast_visibility, inside_image
@@ -53,7 +54,7 @@ def test_a_plate_hides_what_lies_behind_it(space):
     view = make_view((0, 0, 700))
     corners = np.array([[0.0, -500, 250], [900, -500, 250], [900, 500, 250], [0, 500, 250]])
     plate = Mesh(corners, [[0, 1, 2], [0, 2, 3]])
-    weight, free = cast_visibility(space, [view], plate)[0], cast_visibility(space, [view])[0]
+    weight, free = cast_visibility(space, [view], RayCaster(plate))[0], cast_visibility(space, [view])[0]
     x = space.position[..., 0]
     assert not weight[x > 2].any()
     left = space.valid & (x < -4)  # the fade at the edge is two coarse texels wide
@@ -82,8 +83,8 @@ def test_less_than_the_tolerance_before_it_does_not_hide(space, cap, make_cap):
     view = make_view((0, 0, 700))
     inner = np.max(np.abs(texel_centers(SIZE) - 0.5), -1) < 0.3
     near, far = make_cap(radius=cap.radius + 1).mesh, make_cap(radius=cap.radius + 4).mesh
-    assert cast_visibility(space, [view], near)[0][inner].min() > 0.9
-    assert not cast_visibility(space, [view], far)[0][inner].any()
+    assert cast_visibility(space, [view], RayCaster(near))[0][inner].min() > 0.9
+    assert not cast_visibility(space, [view], RayCaster(far))[0][inner].any()
 
 
 def test_only_inside_of_the_photo_and_its_mask(space):

@@ -10,6 +10,7 @@ import numpy as np
 from mesoface.captures.capture import View
 from mesoface.errors import MesofaceError, ReconstructionError
 from mesoface.geometry.mesh import Mesh
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.matching.classical import ClassicalMatcher
 from mesoface.matching.matcher import Level, LevelInput, Matcher, levels_for
 from mesoface.matching.rig import Rig
@@ -67,6 +68,7 @@ def match(
     cheap = [number for number, level in enumerate(levels) if level.size <= _RIG_SIZE]
     checks = cheap[-2:] if check_rig else []
     rig = Rig.of(views, space.position[space.valid].astype(np.float64))
+    hidden_by = None if occluder is None else RayCaster(occluder)
     confidence = np.ones(space.valid.shape, np.float32)  # in the fitted base, so far
     for number, level in enumerate(levels):
         progress("Matching", number, len(levels))
@@ -74,7 +76,7 @@ def match(
             masks[level.size] = build_space(level.size).valid
         if space.size != level.size:
             space = space.resized(level.size, masks[level.size])
-        visibility = cast_visibility(space, rig.views, occluder)
+        visibility = cast_visibility(space, rig.views, hidden_by)
         seen = seen_by_two(space, visibility)
         before = resize_map(confidence, None, level.size)
         last = number == len(levels) - 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
-from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.mesh import unit
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.uvd.maps import blur_masked
 from mesoface.uvd.space import UVDSpace
@@ -25,7 +25,7 @@ _GRAZING, _FACING = 0.15, 0.6
 
 
 def cast_visibility(
-    space: UVDSpace, views: Sequence[View], occluder: Mesh | None = None, *, tolerance: float = 2.0
+    space: UVDSpace, views: Sequence[View], occluder: RayCaster | None = None, *, tolerance: float = 2.0
 ) -> NDArray[np.float32]:
     """How well each view sees each texel: 0 where it does not.
 
@@ -46,7 +46,7 @@ def cast_visibility(
     coarse = space if size == space.size else space.resized(size)
     casters = [RayCaster(coarse.mesh())]
     if occluder is not None:
-        casters.append(RayCaster(occluder))
+        casters.append(occluder)
     valid = coarse.valid
     points, normals = coarse.position[valid].astype(np.float64), coarse.normal[valid].astype(np.float64)
     out = np.zeros((len(views), space.size, space.size), np.float32)

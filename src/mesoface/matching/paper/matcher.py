@@ -21,6 +21,7 @@ from mesoface.captures.capture import View
 from mesoface.errors import ReconstructionError
 from mesoface.files.weights import WeightsError, load_network
 from mesoface.geometry.mesh import Mesh, unit
+from mesoface.geometry.ray_casting import RayCaster
 from mesoface.matching.paper.network import (
     IMPLICIT_FUNCTION,
     REGULARIZER,
@@ -276,7 +277,8 @@ def match_paper(
     Raises:
         ReconstructionError: no texel is seen by two views, or the networks prefer no displacement for most.
     """
-    visibility = cast_visibility(space, views, occluder)
+    hidden_by = None if occluder is None else RayCaster(occluder)
+    visibility = cast_visibility(space, views, hidden_by)
     seen = seen_by_two(space, visibility)
     function, regularizer = networks.function.to(device), networks.regularizer.to(device)
     with torch_threads(threads):
