@@ -119,5 +119,6 @@ def test_one_view_alone_never_has_negative_information():
     rng = np.random.default_rng(2)
     skins, weights = rng.normal(size=(1, 64, 64)).astype("f4"), rng.uniform(0, 1, (1, 64, 64)).astype("f4")
     shift = tuple(rng.normal(size=(2, 64, 64)).astype("f4"))
-    information, _ = _compare_band(skins, weights, [shift], _make_bands(1.0, 1.0)[0], 8.0)
+    signs = np.ones((1, 1), np.float32)
+    information, *_ = _compare_band(skins, weights, [shift], _make_bands(1.0, 1.0)[0], 8.0, signs)
     assert (information >= 0).all()

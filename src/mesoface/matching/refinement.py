@@ -23,6 +23,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from mesoface.captures.capture import View
 from mesoface.files.images import LUMA
 from mesoface.matching.ncc import look_up_pixels, project_texels
+from mesoface.matching.uncertainty import Evidence, estimate_uncertainty
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import blur_linearly, blur_masked, blur_wide, bounding_box, fill_outside
 from mesoface.uvd.space import Match, UVDSpace, smooth_normals, surface_normals
@@ -57,6 +58,8 @@ _CASCADE = 0.1
 _LEAST_TRUST = 1e-3
 # Keeps the equations regular outside of what was measured.
 _REGULAR = 1e-4
+# Draws of the noise.
+_DRAWS = 3
 # Of the conjugate gradients.
 _TOLERANCE, _ITERATIONS = 1e-3, 60
 
@@ -69,8 +72,16 @@ def refine(found: Match, *, progress: ProgressCallback = silent) -> Match:
         progress: called once a round.
 
     Returns:
-        ``found`` with another surface; what is measured, and how confidently, stays.
+        ``found`` with another surface and its uncertainty; what is measured, and how confidently, stays.
     """
+    refined, evidence = refine_with_evidence(found, progress=progress)
+    uncertainty = np.zeros(found.measured.shape, np.float32)
+    uncertainty[bounding_box(found.space.valid)] = estimate_uncertainty(evidence)
+    return replace(refined, uncertainty=uncertainty)
+
+
+def refine_with_evidence(found: Match, *, progress: ProgressCallback = silent) -> tuple[Match, Evidence]:
+    """:func:`refine`, and what its uncertainty is estimated from, in the box around the facial mask."""
     part = bounding_box(found.space.valid)
     space = UVDSpace(found.space.position[part], found.space.normal[part], found.measured[part])
     mask, sees = space.valid, found.visibility[:, *part] * space.valid
@@ -88,17 +99,30 @@ def refine(found: Match, *, progress: ProgressCallback = silent) -> Match:
     for number in range(_ROUNDS):
         progress("Refinement", number, _ROUNDS)
         space = UVDSpace(base + normal * height[..., None], normal, mask)
-        information, pull = _compare(space, texel, found.views, sees, bands)
-        information += _CASCADE * trust
-        bent = bend_plate(information, information * height + pull, plate, height)
-        height = height + np.clip(bent - height, -_LONGEST_STEP, _LONGEST_STEP)
+        said = _compare(space, texel, found.views, sees, bands)
+        information = said.information + _CASCADE * trust
+        bent = bend_plate(information, information * height + said.pull, plate, height)
+        step = np.clip(bent - height, -_LONGEST_STEP, _LONGEST_STEP)
+        height = height + step
     progress("Refinement", _ROUNDS, _ROUNDS)
     moved = np.zeros_like(found.space.position)
     moved[part] = np.where(mask[..., None], base + normal * height[..., None] - found.space.position[part], 0)
     # What was not measured goes along with what was, so that there is no step.
     position = found.space.position + fill_outside(moved, found.measured)
     normals = smooth_normals(position, found.space.valid, _TANGENT_MM / texel, found.space.normal)
-    return replace(found, space=replace(found.space, position=position, normal=normals))
+    evidence = Evidence(
+        space=UVDSpace(base + normal * height[..., None], normal, mask),
+        texel_mm=texel,
+        footprint_mm=scale,
+        information=said.information,
+        stiffness=plate,
+        noise=np.stack([bend_plate(information, draw, plate, np.zeros_like(draw)) for draw in said.noise]),
+        moved=height - offset,
+        step=step,
+        confidence=found.confidence[part],
+        views=said.views,
+    )
+    return replace(found, space=replace(found.space, position=position, normal=normals)), evidence
 
 
 def bend_plate(information: Map, pull: Map, stiffness: float, start: Map) -> Map:
@@ -166,10 +190,26 @@ def _make_bands(scale: float, footprint: float) -> list[_Band]:
     return bands
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What the views say of the displacement.
+
+    Args:
+        information: (H, W) of it, 1/mm².
+        pull: (H, W) information × step, 1/mm.
+        noise: (K, H, W) draws of what noise may have added to the pull, 1/mm.
+        views: (H, W) how many views count.
+    """
+
+    information: Map
+    pull: Map
+    noise: Map
+    views: Map
+
+
 def _compare(
     space: UVDSpace, texel_mm: float, views: Sequence[View], sees: Map, bands: Sequence[_Band]
-) -> tuple[Map, Map]:
-    """What the views say of the displacement: its information (H, W), 1/mm², and information × step, 1/mm."""
+) -> _Said:
     sigma = _EVEN_MM / texel_mm
     seen_skins, view_weights, shifts = [], [], []
     for view, seen, shift in zip(views, sees, _parallaxes(space, texel_mm, views), strict=True):
@@ -183,18 +223,32 @@ def _compare(
         view_weights.append(weight)
         shifts.append(shift)
     skins, weights = np.stack(seen_skins), np.stack(view_weights)
-    said = np.sum([_compare_band(skins, weights, shifts, band, sigma) for band in bands], axis=0)
-    information, pull = (cv2.GaussianBlur(np.where(space.valid, x, 0), (0, 0), 0.7) for x in said)
-    return information + np.float32(_REGULAR), pull
+    signs = _draw_signs(len(views))
+    said = np.sum([_compare_band(skins, weights, shifts, band, sigma, signs) for band in bands], axis=0)
+    information, pull, *noise = (cv2.GaussianBlur(np.where(space.valid, x, 0), (0, 0), 0.7) for x in said)
+    return _Said(information + np.float32(_REGULAR), pull, np.stack(noise), weights.sum(0))
+
+
+def _draw_signs(views: int) -> NDArray[np.float32]:
+    """(K, V) ±1, as many of each as there can be: what comes from all views alike cancels out."""
+    rng = np.random.default_rng(0)
+    half = np.where(np.arange(views) % 2, -1, 1)
+    return np.stack([rng.permutation(half) for _ in range(_DRAWS)]).astype(np.float32)
 
 
 def _compare_band(
-    skins: Map, weights: Map, shifts: Sequence[tuple[Map, Map]], band: _Band, sigma: float
-) -> tuple[Map, Map]:
-    """One band's part of :func:`_compare`.
+    skins: Map,
+    weights: Map,
+    shifts: Sequence[tuple[Map, Map]],
+    band: _Band,
+    sigma: float,
+    signs: NDArray[np.float32],
+) -> Map:
+    """(2 + K, H, W) one band's part of :func:`_compare`: information, pull and draws of its noise.
 
     Texel by texel the model is: skin of a view = its contrast × (texture + gradient of the texture along the
-    view's parallax × displacement). The texture is eliminated.
+    view's parallax × displacement). The texture is eliminated. A draw of the noise is the pull of residuals
+    with the ``signs`` (K, V) (wild bootstrap; Wu, 1986).
     """
     skins = np.stack([band(skin) for skin in skins])
     texture = (weights * skins).sum(0) / np.maximum(weights.sum(0), 1e-3)
@@ -213,16 +267,22 @@ def _compare_band(
     signal = 1 - left / np.maximum(_spread(total * texture**2, sigma), 1e-12)
     across, down = (np.clip(signal, 0.02, 1) * _slope(texture, axis) for axis in (1, 0))
     known, pulled, shared, drawn = np.zeros((4, *texture.shape), np.float32)
-    for skin, weight, gain, (u, v) in zip(skins, weights, contrast, shifts, strict=True):
+    signed, signed_drawn = np.zeros((2, len(signs), *texture.shape), np.float32)
+    for skin, weight, gain, (u, v), sign in zip(skins, weights, contrast, shifts, signs.T, strict=True):
         change, rest = gain * (across * u + down * v), skin - gain * texture
         known += weight * change**2
-        pulled += weight * change * rest
+        pull, draw = weight * change * rest, weight * gain * rest
+        pulled += pull
         shared += weight * gain * change
-        drawn += weight * gain * rest
+        drawn += draw
+        for k, s in enumerate(sign):
+            signed[k] += s * pull
+            signed_drawn[k] += s * draw
     certainty = band.noise / noise
     # One view alone says nothing; rounding must not make that less than nothing.
     known = np.maximum(known - shared**2 / total, 0)
-    return certainty * known, -certainty * (pulled - shared * drawn / total)
+    pulls = np.stack([pulled, *signed]) - shared / total * np.stack([drawn, *signed_drawn])
+    return np.concatenate([(certainty * known)[None], -certainty * pulls])
 
 
 def _mean_texture(skins: Map, contrast: Map, weights: Map) -> tuple[Map, Map]:

@@ -151,6 +151,7 @@ class Match:
         visibility: (V, H, H) how well each of them sees each texel.
         used: (V,) their indices among the views that were given.
         notes: what was noticed about the views, one sentence each.
+        uncertainty: (H, H) one standard deviation, mm, 0 where not measured; None where none was estimated.
     """
 
     space: UVDSpace
@@ -160,6 +161,7 @@ class Match:
     visibility: NDArray[np.float32]
     used: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    uncertainty: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +177,8 @@ class FineSurface:
         confidence: (H, H) float32 in [0, 1].
         visibility: (V, H, H) how well each used view sees each texel.
         left_out: share of the facial mask that was not measured.
+        uncertainty: (H, H) float32 mm, one standard deviation of the surface along its normal, 0 where it was
+            not measured; None where none was estimated.
     """
 
     mesh: Mesh
@@ -185,6 +189,7 @@ class FineSurface:
     confidence: NDArray[np.float32]
     visibility: NDArray[np.float32]
     left_out: float
+    uncertainty: NDArray[np.float32] | None = None
 
     @property
     def measured(self) -> NDArray[np.bool_]:
