@@ -244,7 +244,8 @@ def read_samples(path: Path, prefix: str = "") -> Samples | None:
 def fit_scale(captures: list[Samples]) -> dict[str, float]:
     """Coefficients of the logarithm of the errors' standard deviation; every capture counts alike.
 
-    Maximum likelihood of Student's t, then one factor for all so that 68.3 % of the errors are within 1 σ.
+    Maximum likelihood of Student's t, then one factor for all: the median over the captures of what each
+    needs so that 68.3 % of its errors are within 1 σ. So a capture that failed does not inflate the others.
     """
     names = [name for name in captures[0].features if name != "footprint"]
     lengths = np.isin(names, LENGTHS)
@@ -268,8 +269,9 @@ def fit_scale(captures: list[Samples]) -> dict[str, float]:
     start = np.r_[np.log(np.median(np.abs(error)) + 1e-3), np.zeros(len(names))]
     theta = minimize(loss, start, jac=True, method="L-BFGS-B").x
     ratio = np.abs(error) * np.exp(-design @ theta)
-    order = np.argsort(ratio)
-    theta[0] += np.log(np.interp(NORMAL_SHARES[0], np.cumsum(weight[order]), ratio[order]))
+    ends = np.cumsum([len(c.error) for c in captures])[:-1]
+    needed = [np.quantile(own, NORMAL_SHARES[0]) for own in np.split(ratio, ends)]
+    theta[0] += np.log(np.median(needed))
     slopes = theta[1:] / spread
     found = {"constant": float(theta[0] - slopes @ mean)} | dict(zip(names, map(float, slopes), strict=True))
     found["footprint"] = 1 - float(slopes[lengths].sum())

@@ -99,7 +99,9 @@ def refine_with_evidence(found: Match, *, progress: ProgressCallback = silent) -
     for number in range(_ROUNDS):
         progress("Refinement", number, _ROUNDS)
         space = UVDSpace(base + normal * height[..., None], normal, mask)
-        said = _compare(space, texel, found.views, sees, bands)
+        # Of the last round alone the noise matters.
+        signs = _draw_signs(len(found.views), _DRAWS if number == _ROUNDS - 1 else 0)
+        said = _compare(space, texel, found.views, sees, bands, signs)
         information = said.information + _CASCADE * trust
         bent = bend_plate(information, information * height + said.pull, plate, height)
         step = np.clip(bent - height, -_LONGEST_STEP, _LONGEST_STEP)
@@ -208,7 +210,12 @@ class _Said:
 
 
 def _compare(
-    space: UVDSpace, texel_mm: float, views: Sequence[View], sees: Map, bands: Sequence[_Band]
+    space: UVDSpace,
+    texel_mm: float,
+    views: Sequence[View],
+    sees: Map,
+    bands: Sequence[_Band],
+    signs: NDArray[np.float32],
 ) -> _Said:
     sigma = _EVEN_MM / texel_mm
     seen_skins, view_weights, shifts = [], [], []
@@ -223,17 +230,16 @@ def _compare(
         view_weights.append(weight)
         shifts.append(shift)
     skins, weights = np.stack(seen_skins), np.stack(view_weights)
-    signs = _draw_signs(len(views))
     said = np.sum([_compare_band(skins, weights, shifts, band, sigma, signs) for band in bands], axis=0)
     information, pull, *noise = (cv2.GaussianBlur(np.where(space.valid, x, 0), (0, 0), 0.7) for x in said)
-    return _Said(information + np.float32(_REGULAR), pull, np.stack(noise), weights.sum(0))
+    return _Said(information + np.float32(_REGULAR), pull, np.array(noise), weights.sum(0))
 
 
-def _draw_signs(views: int) -> NDArray[np.float32]:
+def _draw_signs(views: int, draws: int) -> NDArray[np.float32]:
     """(K, V) ±1, as many of each as there can be: what comes from all views alike cancels out."""
     rng = np.random.default_rng(0)
     half = np.where(np.arange(views) % 2, -1, 1)
-    return np.stack([rng.permutation(half) for _ in range(_DRAWS)]).astype(np.float32)
+    return np.array([rng.permutation(half) for _ in range(draws)], np.float32).reshape(draws, views)
 
 
 def _compare_band(
