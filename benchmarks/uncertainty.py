@@ -1,12 +1,13 @@
 """Fits the stated uncertainty to synthetic captures whose true surface is known.
 
-    python benchmarks/uncertainty.py measure --out build/uncertainty [--held-out]
+    python benchmarks/uncertainty.py measure --out build/uncertainty
     python benchmarks/uncertainty.py fit --out build/uncertainty [--write]
 
 ``measure`` makes the heads of :data:`HEADS` (``mesoface synth``), spoils their photos and cameras as
 :data:`TUNING` says, measures each, and stores features and true errors of texels. It goes on where it was
 stopped. ``fit`` fits the coefficients, prints the calibration of each capture, and with ``--write`` writes
-``src/mesoface/matching/uncertainty.json``. Captures of :data:`HELD_OUT` are reported and never fitted.
+``src/mesoface/assets/uncertainty.json``. A capture's calibration is that of a fit without its head.
+Other captures are reported by ``mesoface evaluate`` of their results.
 """
 
 from __future__ import annotations
@@ -50,11 +51,6 @@ HEADS = {
     "a0": (701, "generic", {"views": 12, "width": 480, "height": 720}),
     "a1": (702, "ict", {"views": 10, "width": 480, "height": 720, "expression": 1.0}),
     "a2": (703, "ict", {"views": 16, "width": 480, "height": 720}),
-    "a3": (704, "generic", {"views": 8, "width": 576, "height": 864, "spread_deg": 100}),
-    "a4": (705, "generic", {"views": 20, "width": 432, "height": 648}),
-    "a5": (706, "ict", {"views": 12, "width": 540, "height": 810, "expression": 1.2}),
-    "b0": (9101, "generic", {"views": 12, "width": 480, "height": 720}),
-    "b1": (9102, "ict", {"views": 9, "width": 540, "height": 810}),
 }
 # Texels of a capture that are fitted to.
 _SAMPLES = 6000
@@ -98,9 +94,6 @@ TUNING = (
     Case("a0"),
     Case("a0", 3, 0.0, 0.7, 1, 90, 0.1),
     Case("a0", 2, 0.6, 0.6, 2, 75, 0.3, "learned"),
-    Case("a3", 1, 0.3, 0.8, 1, 85, 0.2),
-    Case("a3", 2, 0.0, 1.0, 1, 90, 0.3),
-    Case("a3", 1, 1.0, 0.6, 4, 70, 0.6),
     Case("a1", 1, 0.3, 1.0, 0, 95, 0.0, "learned"),
     Case("a1", 1, 0.5, 0.6, 2, 75, 0.2),
     Case("a1", 2, 0.3, 0.9, 1, 90, 0.0),
@@ -108,12 +101,6 @@ TUNING = (
     Case("a2", 3, 0.3, 1.0, 0, 92, 0.2),
     Case("a2", 1, 0.5, 0.5, 2, 80, 0.0),
     Case("a2", 1, 0.0, 1.0, 1, 93, 1.0),
-)
-HELD_OUT = (
-    Case("b0", 1, 0.6, 0.5, 3, 65, 0.3),
-    Case("b1", 1, 0.2, 0.9, 1, 90, 0.1),
-    Case("b0", 2, 0.4, 0.7, 2, 80, 0.6),
-    Case("b1", 1, 0.6, 0.6, 2, 70, 0.4, "learned"),
 )
 
 
@@ -286,7 +273,7 @@ def state(coefficients: dict[str, float], samples: Samples) -> NDArray[np.float6
 
 def fit(out: Path, *, write: bool) -> None:
     """Fit, print the calibration of every capture, and write the coefficients if asked to."""
-    surface = {case: read_samples(out / f"{case.name}.npz") for case in (*TUNING, *HELD_OUT)}
+    surface = {case: read_samples(out / f"{case.name}.npz") for case in TUNING}
     fitted = {"surface": _fit_part("surface", surface)}
     openings = {case: read_samples(out / f"{case.name}.npz", "opening_") for case in surface}
     for case, samples in openings.items():
@@ -302,13 +289,10 @@ def fit(out: Path, *, write: bool) -> None:
 def _fit_part(part: str, measured: dict[Case, Samples | None]) -> dict[str, float]:
     """The coefficients of one part. The calibration of a tuning capture is of a fit without its head."""
     known = {case: samples for case, samples in measured.items() if samples is not None}
-    fitted = fit_scale([known[case] for case in TUNING if case in known])
+    fitted = fit_scale(list(known.values()))
     print(part, json.dumps(fitted))
     for case, samples in known.items():
-        if case in HELD_OUT:
-            print("  held out:", _calibration(case.name, fitted, samples))
-            continue
-        others = [s for other, s in known.items() if other in TUNING and other.head != case.head]
+        others = [s for other, s in known.items() if other.head != case.head]
         if others:
             print("  fitted without its head:", _calibration(case.name, fit_scale(others), samples))
     return fitted
@@ -330,14 +314,12 @@ def main() -> None:
     )
     parser.add_argument("action", choices=("measure", "fit"))
     parser.add_argument("--out", type=Path, required=True, help="folder for captures and measurements")
-    parser.add_argument("--held-out", action="store_true", help="measure the captures that are never fitted")
     parser.add_argument("--heads", nargs="*", help="measure these heads only")
     parser.add_argument("--write", action="store_true", help="write the coefficients into the package")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     if given.action == "measure":
-        cases = HELD_OUT if given.held_out else TUNING
-        measure(given.out, tuple(case for case in cases if not given.heads or case.head in given.heads))
+        measure(given.out, tuple(case for case in TUNING if not given.heads or case.head in given.heads))
     else:
         fit(given.out, write=given.write)
 
