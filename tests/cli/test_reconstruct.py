@@ -26,6 +26,7 @@ FINE = {
         "fine.ply",
         "meso.exr",
         "space.npz",
+        "uncertainty.exr",
     ),
     *("texture.png", "texture_seen.png"),
 }
@@ -50,6 +51,15 @@ def test_nothing_of_the_laboratory_is_loaded(result):
     loaded = result[1].loaded
     assert "mesoface.pipeline" in loaded
     assert not [name for name in loaded if name.startswith("mesoface.lab")]
+
+
+def test_what_was_measured_has_an_uncertainty_and_nothing_else(out):
+    from PIL import Image
+
+    sigma = read_exr(out / "uncertainty.exr")
+    measured = np.asarray(Image.open(out / "measured.png")) > 0
+    assert (sigma[measured] > 0).all()
+    assert np.isnan(sigma[~measured]).all()
 
 
 def test_all_files_are_written_and_nothing_else(out):

@@ -14,7 +14,7 @@ from mesoface.uvd.space import surface_normals
 _EVEN_MM, _FULL, _NONE, _HUBER = consensus._EVEN_MM, consensus._FULL, consensus._NONE, consensus._HUBER
 
 
-def compare_views(space, texel_mm, photos, sees, bands):
+def compare_views(space, texel_mm, photos, sees, bands, signs):
     """See :func:`mesoface.matching.consensus.compare_views`."""
     sigma = _EVEN_MM / texel_mm
     cameras = [photo.camera for photo in photos]
@@ -27,12 +27,12 @@ def compare_views(space, texel_mm, photos, sees, bands):
         weights.append(weight)
         shifts.append(shift)
     stacked = np.stack(skins), np.stack(weights)
-    said = np.sum([compare_band(*stacked, shifts, band, sigma) for band in bands], axis=0)
-    information, pull = (cv2.GaussianBlur(np.where(space.valid, x, 0), (0, 0), 0.7) for x in said)
-    return information + np.float32(consensus._REGULAR), pull
+    said = np.sum([compare_band(*stacked, shifts, band, sigma, signs) for band in bands], axis=0)
+    information, *pulls = (cv2.GaussianBlur(np.where(space.valid, x, 0), (0, 0), 0.7) for x in said)
+    return information + np.float32(consensus._REGULAR), *pulls
 
 
-def compare_band(skins, weights, shifts, band, sigma):
+def compare_band(skins, weights, shifts, band, sigma, signs):
     """See :func:`mesoface.matching.consensus.compare_band`.
 
     Texel by texel the model is: skin of a view = its contrast × (texture + gradient of the texture along the
@@ -55,16 +55,22 @@ def compare_band(skins, weights, shifts, band, sigma):
     signal = 1 - left / np.maximum(_spread(total * texture**2, sigma), 1e-12)
     across, down = (np.clip(signal, 0.02, 1) * _slope(texture, axis) for axis in (1, 0))
     known, pulled, shared, drawn = np.zeros((4, *texture.shape), np.float32)
-    for skin, weight, gain, (u, v) in zip(skins, weights, contrast, shifts, strict=True):
+    signed, signed_drawn = np.zeros((2, len(signs), *texture.shape), np.float32)
+    for skin, weight, gain, (u, v), sign in zip(skins, weights, contrast, shifts, signs.T, strict=True):
         change, rest = gain * (across * u + down * v), skin - gain * texture
         known += weight * change**2
-        pulled += weight * change * rest
+        pull, draw = weight * change * rest, weight * gain * rest
+        pulled += pull
         shared += weight * gain * change
-        drawn += weight * gain * rest
+        drawn += draw
+        for k, s in enumerate(sign):
+            signed[k] += s * pull
+            signed_drawn[k] += s * draw
     certainty = band.noise / noise
     # One view alone says nothing; rounding must not make that less than nothing.
     known = np.maximum(known - shared**2 / total, 0)
-    return certainty * known, -certainty * (pulled - shared * drawn / total)
+    pulls = np.stack([pulled, *signed]) - shared / total * np.stack([drawn, *signed_drawn])
+    return np.concatenate([(certainty * known)[None], -certainty * pulls])
 
 
 def _mean_texture(skins, contrast, weights):

@@ -96,3 +96,13 @@ def test_what_the_photos_do_not_show_is_the_base_fitted_to_the_skin(scenes, skin
 def test_without_an_opening_nothing_happens(skin, base, closing):
     nothing = np.zeros_like(closing)
     assert match_openings(skin, base, ~closing, nothing, ClassicalMatcher()) is skin
+
+
+def test_what_is_measured_in_the_opening_gets_an_uncertainty(skin, base, closing, found):
+    assert found.uncertainty is None
+    stated = replace(skin, uncertainty=np.where(skin.measured, 0.1, 0).astype(np.float32))
+    again = match_openings(stated, base, ~closing, closing, ClassicalMatcher(threads=1), preset="fast")
+    inside = opening(skin, again)
+    assert (again.uncertainty[inside & again.measured] > 0).all()
+    away = skin.measured & ~dilate(inside, round(1.5 / skin.space.texel_mm) + 1)
+    assert (again.uncertainty[away] == np.float32(0.1)).all()

@@ -60,10 +60,10 @@ def command(
 ) -> None:
     """Reconstruct a face from calibrated photos.
 
-    Writes base.obj, fine.ply, texture.png with texture_seen.png, displacement.exr (mm), confidence.png with
-    measured.png, detailed.ply with meso.exr (predicted relief, mm), face.glb, region.ply, run.json and
-    report.html. Everything is in millimetres, in the capture's own world frame times the scale in run.json.
-    --out appears when all files are written, and not before.
+    Writes base.obj, fine.ply, texture.png with texture_seen.png, displacement.exr and uncertainty.exr (mm),
+    confidence.png with measured.png, detailed.ply with meso.exr (predicted relief, mm), face.glb, region.ply,
+    run.json and report.html. Everything is in millimetres, in the capture's own world frame times the scale
+    in run.json. --out appears when all files are written, and not before.
 
     Example: `mesoface reconstruct shoot/ --out face/`
 

@@ -107,7 +107,7 @@ def write_heatmap(path: str | os.PathLike[str], prediction: Mesh, evaluation: Ev
         raise MesofaceError("a heat map is a .ply or a .png", path=path, remedy=remedy)
 
 
-def round_limit(errors: NDArray[np.float64]) -> float:
+def round_limit(errors: NDArray[np.floating]) -> float:
     """The smallest of a few round numbers of millimetres that 95 % of the ``errors`` do not exceed."""
     known = errors[np.isfinite(errors)]
     high = float(np.percentile(known, 95)) if len(known) else 0.0

@@ -22,6 +22,8 @@ class Mesh:
         colors: (N, 3) uint8, or None.
         measured: (N,) False where a vertex was filled in, True where it was measured; None: nothing is known
             about that.
+        uncertainty: (N,) one standard deviation of a vertex along its normal, mm, 0 where none is known;
+            None: none is known anywhere.
     """
 
     vertices: NDArray[np.float64]
@@ -31,6 +33,7 @@ class Mesh:
     normals: NDArray[np.float64] | None = None
     colors: NDArray[np.uint8] | None = None
     measured: NDArray[np.bool_] | None = None
+    uncertainty: NDArray[np.floating] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vertices", np.asarray(self.vertices, np.float64).reshape(-1, 3))
@@ -107,10 +110,10 @@ class Mesh:
     def _of(
         self, index: NDArray, faces: NDArray, uv: NDArray | None, uv_faces: NDArray | None = None
     ) -> Mesh:
-        """A mesh of the vertices at ``index``, with their normals and colours."""
-        stored = (self.normals, self.colors, self.measured)
-        normals, colors, measured = (None if a is None else a[index] for a in stored)
-        return Mesh(self.vertices[index], faces, uv, uv_faces, normals, colors, measured)
+        """A mesh of the vertices at ``index``, with all that is known of them."""
+        stored = (self.normals, self.colors, self.measured, self.uncertainty)
+        normals, colors, measured, sigma = (None if a is None else a[index] for a in stored)
+        return Mesh(self.vertices[index], faces, uv, uv_faces, normals, colors, measured, sigma)
 
 
 def compact(faces: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

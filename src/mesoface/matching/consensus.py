@@ -94,17 +94,44 @@ def make_bands(scale: float, footprint: float) -> list[Band]:
     return bands
 
 
+@dataclass(frozen=True, eq=False)
+class Consensus:
+    """What the views say of the displacement.
+
+    Args:
+        information: (H, W) of it, 1/mm², > 0.
+        pull: (H, W) information × step, 1/mm.
+        noise: (K, H, W) draws of what noise may have added to the pull, 1/mm.
+        views: (H, W) how many views count.
+    """
+
+    information: Map
+    pull: Map
+    noise: Map
+    views: Map
+
+
+def draw_signs(views: int, draws: int) -> Map:
+    """(K, V) ±1, as many of each as there can be: what comes from all views alike cancels out."""
+    rng = np.random.default_rng(0)
+    half = np.where(np.arange(views) % 2, -1, 1)
+    return np.array([rng.permutation(half) for _ in range(draws)], np.float32).reshape(draws, views)
+
+
 def compare_views(
     space: UVDSpace,
     texel_mm: float,
     photos: Sequence[Photo],
     sees: Map,
     bands: Sequence[Band],
+    signs: Map,
     *,
     memory_mb: int = 1024,
     threads: int = 2,
-) -> tuple[Map, Map]:
+) -> Consensus:
     """What the views say of the displacement.
+
+    A draw of the noise is the pull of the views' residuals with signs (wild bootstrap; Wu, 1986).
 
     Args:
         space: the surface, (H, W).
@@ -112,26 +139,25 @@ def compare_views(
         photos: V photos.
         sees: (V, H, W) how well each of them sees each texel.
         bands: that texture is compared in.
+        signs: (K, V) of the residuals, for K draws of the noise; see :func:`draw_signs`.
         memory_mb: for the texels that are compared at a time; more are compared in strips.
         threads: of the CPU.
-
-    Returns:
-        (H, W) the information about it, 1/mm², > 0; and (H, W) information × step, 1/mm.
     """
     height, width = space.valid.shape
     strip = max(int(memory_mb * 2**20 / (_BYTES * len(photos) * width)), 1)
     strip = -(-height // -(-height // strip))  # all about as high
     margin = int(np.ceil(_STRIP_MARGIN * _EVEN_MM / texel_mm))
-    said = np.empty((2, height, width), np.float32)
+    said, views = np.empty((2 + len(signs), height, width), np.float32), np.empty((height, width), np.float32)
     # OpenCV must not use threads of its own inside ours.
     with one_opencv_thread, ThreadPoolExecutor(threads) as pool:
         for top in range(0, height, strip):
             start, stop = max(top - margin, 0), min(top + strip + margin, height)
             part = UVDSpace(space.position[start:stop], space.normal[start:stop], space.valid[start:stop])
             inside = slice(top - start, top - start + strip)
-            both = _compare_strip(part, texel_mm, photos, sees[:, start:stop], bands, _Crew(pool, threads))
-            said[:, top : top + strip] = both[:, inside]
-    return said[0] + np.float32(_REGULAR), said[1]
+            crew = _Crew(pool, threads)
+            maps, count = _compare_strip(part, texel_mm, photos, sees[:, start:stop], bands, signs, crew)
+            said[:, top : top + strip], views[top : top + strip] = maps[:, inside], count[inside]
+    return Consensus(said[0] + np.float32(_REGULAR), said[1], said[2:], views)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,9 +178,15 @@ class _Crew:
 
 
 def _compare_strip(
-    space: UVDSpace, texel_mm: float, photos: Sequence[Photo], sees: Map, bands: Sequence[Band], crew: _Crew
-) -> Map:
-    """(2, H, W) information and pull."""
+    space: UVDSpace,
+    texel_mm: float,
+    photos: Sequence[Photo],
+    sees: Map,
+    bands: Sequence[Band],
+    signs: Map,
+    crew: _Crew,
+) -> tuple[Map, Map]:
+    """(2 + K, H, W) information, pull and draws of its noise; (H, W) how many views count."""
     sigma = _EVEN_MM / texel_mm
     shape = len(photos), *space.valid.shape
     skins, weights = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -179,7 +211,7 @@ def _compare_strip(
         skins[v] -= blur_wide(skins[v], weights[v] > 0, sigma)
 
     crew.views(observe, range(shape[0]))
-    said = np.zeros((2, *shape[1:]), np.float32)
+    said = np.zeros((2 + len(signs), *shape[1:]), np.float32)
     finer = skins.copy()
     for band in bands:
         coarser = np.empty_like(finer)
@@ -189,15 +221,23 @@ def _compare_strip(
 
         crew.views(blur, range(shape[0]))
         finer -= coarser
-        compare_band(finer, weights, shifts, band.noise, sigma, said, crew)
+        compare_band(finer, weights, shifts, band.noise, sigma, signs, said, crew)
         finer = coarser
-    return np.stack([cv2.GaussianBlur(np.where(space.valid, x, 0), (0, 0), 0.7) for x in said])
+    smooth = [cv2.GaussianBlur(np.where(space.valid, x, 0), (0, 0), 0.7) for x in said]
+    return np.stack(smooth), weights.sum(0)
 
 
 def compare_band(
-    skins: Map, weights: Map, shifts: Map, noise_share: float, sigma: float, said: Map, crew: _Crew
+    skins: Map,
+    weights: Map,
+    shifts: Map,
+    noise_share: float,
+    sigma: float,
+    signs: Map,
+    said: Map,
+    crew: _Crew,
 ) -> None:
-    """Add one band's information and pull.
+    """Add one band's information, its pull, and draws of the noise in it.
 
     Args:
         skins: (V, H, W) what the band passes of each view.
@@ -205,7 +245,8 @@ def compare_band(
         shifts: (V, 2, H, W) texels right and down that a view slides over the skin for a mm.
         noise_share: share of white noise that the band passes.
         sigma: texels over which noise and contrast are estimated.
-        said: (2, H, W) to add to.
+        signs: (K, V) of the residuals, for draws of the noise.
+        said: (2 + K, H, W) to add to.
         crew: shares the work.
     """
     views, height, width = skins.shape
@@ -239,7 +280,7 @@ def compare_band(
     left, power = (spread.smooth(x) for x in powers)
     gain = spread.whole(np.clip(1 - left / np.maximum(power, 1e-12), 0.02, 1))
     certainty = np.float32(noise_share) / noise
-    mean = texture, total, gain, certainty
+    mean = texture, total, gain, certainty, signs
     crew.rows(lambda a, b: _pull(skins, robust, contrast, shifts, *mean, a, b, said), height, 1)
 
 
@@ -394,9 +435,10 @@ def _robust_mean(skins, weights, contrast, noise, limits, first, last, unit, rob
 
 
 @_compiled
-def _pull(skins, weights, contrast, shifts, texture, total, gain, certainty, first, last, said):
-    """Adds information and information × step, the texture eliminated."""
+def _pull(skins, weights, contrast, shifts, texture, total, gain, certainty, signs, first, last, said):
+    """Adds information, information × step, and draws of its noise, the texture eliminated."""
     height, width = texture.shape
+    pulls, draws = np.empty(len(signs), np.float32), np.empty(len(signs), np.float32)
     half = np.float32(0.5)
     for r in range(first, last):
         up, low = max(r - 1, 0), min(r + 1, height - 1)
@@ -405,6 +447,7 @@ def _pull(skins, weights, contrast, shifts, texture, total, gain, certainty, fir
             across = gain[r, c] * (texture[r, right] - texture[r, left]) * (half if right - left == 2 else 1)
             down = gain[r, c] * (texture[low, c] - texture[up, c]) * (half if low - up == 2 else 1)
             known, pulled, shared, drawn = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            pulls[:], draws[:] = np.float32(0), np.float32(0)
             for v in range(len(skins)):
                 w, g = weights[v, r, c], contrast[v, r, c]
                 change = g * (across * shifts[v, 0, r, c] + down * shifts[v, 1, r, c])
@@ -413,7 +456,12 @@ def _pull(skins, weights, contrast, shifts, texture, total, gain, certainty, fir
                 pulled += w * change * rest
                 shared += w * g * change
                 drawn += w * g * rest
+                for k in range(len(signs)):
+                    pulls[k] += signs[k, v] * w * change * rest
+                    draws[k] += signs[k, v] * w * g * rest
             # One view alone says nothing; rounding must not make that less than nothing.
             known = max(known - shared * shared / total[r, c], np.float32(0))
             said[0, r, c] += certainty[r, c] * known
             said[1, r, c] -= certainty[r, c] * (pulled - shared * drawn / total[r, c])
+            for k in range(len(signs)):
+                said[2 + k, r, c] -= certainty[r, c] * (pulls[k] - shared * draws[k] / total[r, c])

@@ -88,7 +88,10 @@ def measure_finest(
         threads=threads,
         progress=progress,
     )
-    return replace(finer, space=refined.space)
+    sigma = refined.uncertainty
+    if sigma is not None and finer.uncertainty is not None:
+        sigma = np.where(skin, sigma, finer.uncertainty)
+    return replace(finer, space=refined.space, uncertainty=sigma)
 
 
 def _read(

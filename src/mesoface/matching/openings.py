@@ -17,9 +17,11 @@ from mesoface.errors import ReconstructionError
 from mesoface.geometry.mesh import Mesh
 from mesoface.matching.cascade import match
 from mesoface.matching.matcher import Level, Matcher, levels_for
+from mesoface.matching.uncertainty import estimate_opening_uncertainty
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.filling import fill_smoothly
 from mesoface.uvd.maps import bounding_box, dilate, erode, grid_faces, resize_mask
+from mesoface.uvd.photos import typical_footprint
 from mesoface.uvd.space import Match, UVDSpace, build_uvd_space, smooth_normals
 
 # Coarser levels find the face; around the skin that is known, nothing is that far off.
@@ -155,10 +157,18 @@ def _measure(
     position = pasted(found.space.position, fitted)
     normal = pasted(found.space.normal, inner.space.normal)
     seen = [pasted(old, new) for old, new in zip(found.visibility, inner.visibility, strict=True)]
+    uncertainty = found.uncertainty
+    if uncertainty is not None and measured.any():
+        footprint = typical_footprint([view.camera for view in found.views], after[measured].mean(0))
+        skin = float(np.median(uncertainty[found.measured]))
+        footprint = max(footprint, found.space.texel_mm)
+        estimated = estimate_opening_uncertainty(inner.confidence, footprint, skin)
+        uncertainty = pasted(uncertainty, estimated)
     return replace(
         found,
         space=replace(found.space, position=position, normal=normal),
         measured=pasted(found.measured, inner.measured),
         confidence=pasted(found.confidence, inner.confidence),
         visibility=np.stack(seen),
+        uncertainty=uncertainty,
     )

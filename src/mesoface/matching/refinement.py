@@ -20,8 +20,9 @@ from scipy.fft import dctn, idctn
 from scipy.sparse.linalg import LinearOperator, cg
 
 from mesoface.captures.capture import View
-from mesoface.matching.consensus import TANGENT_MM, Photo, compare_views, make_bands
+from mesoface.matching.consensus import TANGENT_MM, Photo, compare_views, draw_signs, make_bands
 from mesoface.matching.matcher import FINEST_TEXEL
+from mesoface.matching.uncertainty import Evidence, estimate_uncertainty
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import blur_linearly, bounding_box, fill_outside
 from mesoface.uvd.photos import resample_photo, typical_footprint
@@ -45,6 +46,8 @@ _OVERSAMPLE = 1.5
 _CASCADE = 0.1
 # Squared confidence of the cascade counts as at least so much.
 _LEAST_TRUST = 1e-3
+# Draws of the noise.
+_DRAWS = 3
 # Of the conjugate gradients.
 _TOLERANCE, _ITERATIONS = 1e-3, 60
 
@@ -86,8 +89,26 @@ def refine(
         progress: called once a round.
 
     Returns:
-        ``found`` with another surface; what is measured, and how confidently, stays.
+        ``found`` with another surface and its uncertainty; what is measured, and how confidently, stays.
     """
+    refined, evidence = refine_with_evidence(
+        found, photos, rounds=rounds, memory_mb=memory_mb, threads=threads, progress=progress
+    )
+    uncertainty = np.zeros(found.measured.shape, np.float32)
+    uncertainty[bounding_box(found.space.valid)] = estimate_uncertainty(evidence)
+    return replace(refined, uncertainty=uncertainty)
+
+
+def refine_with_evidence(
+    found: Match,
+    photos: Sequence[Photo] | None = None,
+    *,
+    rounds: int = _ROUNDS,
+    memory_mb: int = 1024,
+    threads: int = 2,
+    progress: ProgressCallback = silent,
+) -> tuple[Match, Evidence]:
+    """:func:`refine`, and what its uncertainty is estimated from, in the box around the facial mask."""
     part = bounding_box(found.space.valid)
     space = UVDSpace(found.space.position[part], found.space.normal[part], found.measured[part])
     mask, sees = space.valid, found.visibility[:, *part] * space.valid
@@ -106,19 +127,33 @@ def refine(
     for number in range(rounds):
         progress("Refinement", number, rounds)
         space = UVDSpace(base + normal * height[..., None], normal, mask)
-        information, pull = compare_views(
-            space, texel, photos, sees, bands, memory_mb=memory_mb, threads=threads
-        )
-        information += _CASCADE * trust
-        bent = bend_plate(information, information * height + pull, plate, height, threads=threads)
-        height = height + np.clip(bent - height, -_LONGEST_STEP, _LONGEST_STEP)
+        # Of the last round alone the noise matters.
+        signs = draw_signs(len(photos), _DRAWS if number == rounds - 1 else 0)
+        said = compare_views(space, texel, photos, sees, bands, signs, memory_mb=memory_mb, threads=threads)
+        information = said.information + _CASCADE * trust
+        bent = bend_plate(information, information * height + said.pull, plate, height, threads=threads)
+        step = np.clip(bent - height, -_LONGEST_STEP, _LONGEST_STEP)
+        height = height + step
     progress("Refinement", rounds, rounds)
     moved = np.zeros_like(found.space.position)
     moved[part] = np.where(mask[..., None], base + normal * height[..., None] - found.space.position[part], 0)
     # What was not measured goes along with what was, so that there is no step.
     position = found.space.position + fill_outside(moved, found.measured)
     normals = smooth_normals(position, found.space.valid, TANGENT_MM / texel, found.space.normal)
-    return replace(found, space=replace(found.space, position=position, normal=normals))
+    level = np.zeros_like(height)
+    evidence = Evidence(
+        space=UVDSpace(base + normal * height[..., None], normal, mask),
+        texel_mm=texel,
+        footprint_mm=scale,
+        information=said.information,
+        stiffness=plate,
+        noise=np.stack([bend_plate(information, draw, plate, level, threads=threads) for draw in said.noise]),
+        moved=height - offset,
+        step=step,
+        confidence=found.confidence[part],
+        views=said.views,
+    )
+    return replace(found, space=replace(found.space, position=position, normal=normals)), evidence
 
 
 def bend_plate(information: Map, pull: Map, stiffness: float, start: Map, *, threads: int = 2) -> Map:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import mesoface
 from mesoface.config import COMPUTING, Settings
 from mesoface.evaluation import Evaluation, FilledStats, filled_line
-from mesoface.evaluation.display import COLUMNS, heatmap_picture, rows, summary
+from mesoface.evaluation.display import COLUMNS, heatmap_picture, round_limit, rows, summary
 from mesoface.files.images import as_uint8
 from mesoface.geometry.ray_casting import RayCaster
 from mesoface.rendering.clay import detailed_relief, exaggerated_relief, reduce_surface
@@ -46,6 +46,7 @@ _FILES = (
     ("displacement.exr", "signed distance from the base along its smoothed normals, 32-bit mm", "fine"),
     ("meso.exr", "predicted relief along the normals of fine.ply, 32-bit mm", "relief"),
     ("confidence.png", "how well the photos agree, 0 to 255", "fine"),
+    ("uncertainty.exr", "one standard deviation along the normal, 32-bit mm", "uncertainty"),
     ("measured.png", "255 where the surface was measured, 0 where it was filled in", "fine"),
     ("texture.png", "colour, in the base mesh's UVs", "texture"),
     ("texture_seen.png", "255 where photos show it, 0 where it was filled in", "texture"),
@@ -159,6 +160,8 @@ def _files(face: Face, errors: NDArray[np.float64] | None) -> list[tuple[str, st
     made = {None, *(name for name in ("fine", "texture", "relief") if getattr(face, name) is not None)}
     if face.fine is not None and errors is not None:
         made.add("error")
+    if face.fine is not None and face.fine.uncertainty is not None:
+        made.add("uncertainty")
     return [(name, what) for name, what, needs in _FILES if needs in made]
 
 
@@ -169,6 +172,9 @@ def _facts(face: Face, evaluation: Evaluation | None) -> list[tuple[str, str]]:
             (f"{100 * (1 - face.fine.left_out):.1f} %", "of the facial region measured"),
             (f"{face.fine.space.texel_mm:.2f} mm", "between measured points"),
         ]
+        if face.fine.uncertainty is not None and face.fine.measured.any():
+            sigma = float(np.median(face.fine.uncertainty[face.fine.measured]))
+            facts += [(f"± {sigma:.3f} mm", "median uncertainty, one standard deviation")]
     if evaluation is not None:
         facts += [
             (f"{evaluation.accuracy.mean:.3f} mm", "mean distance to the true surface"),
@@ -184,6 +190,11 @@ def _maps(face: Face) -> list[tuple[str, np.ndarray]]:
     limits = symmetric_limits(fine.displacement, fine.kept)
     displacement = map_picture(fine.displacement, fine.kept, "displacement, mm", limits=limits)
     confidence = map_picture(fine.confidence, fine.kept, "confidence", limits=(0, 1), colormap="viridis")
+    uncertainty: Figures = []
+    if fine.uncertainty is not None and fine.measured.any():
+        limits = (0.0, round_limit(fine.uncertainty[fine.measured]))
+        picture = map_picture(fine.uncertainty, fine.measured, "standard deviation, mm", limits=limits)
+        uncertainty = [("Uncertainty: one standard deviation of the measured surface", picture)]
     seen = (fine.visibility > SEEN).sum(0).astype(np.float32)
     views = map_picture(
         seen, fine.space.valid, "views that see it", limits=(0, max(2, len(face.capture))), colormap="viridis"
@@ -198,6 +209,7 @@ def _maps(face: Face) -> list[tuple[str, np.ndarray]]:
         *texture,
         ("Displacement from the base mesh along its smoothed normals", displacement),
         *predicted,
+        *uncertainty,
         ("Confidence: how well the photos agree", confidence),
         ("How many photos see each place", views),
     ]

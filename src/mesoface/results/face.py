@@ -101,7 +101,7 @@ class Face:
 
         None where the result states no uncertainty.
         """
-        return None
+        return None if self.fine is None else self.fine.uncertainty
 
     @cached_property
     def region(self) -> Mesh:
@@ -207,6 +207,10 @@ class SavedFace(Face):
         if len(confidence) != len(kept):
             what = f"is {len(confidence)}², displacement.exr is {len(kept)}²"
             raise damaged(what, self.folder / "confidence.png")
+        sigma = self.uncertainty
+        if sigma is not None and sigma.shape != kept.shape:
+            what = f"does not fit the surface: is {len(sigma)}², displacement.exr is {len(kept)}²"
+            raise damaged(what, self.folder / "uncertainty.exr")
         displacement = np.where(kept, displacement, 0).astype(np.float32)
         space, filled, visibility = read_space(self._file("space.npz"), len(kept), len(self.cameras.views))
         mesh = replace(surface, measured=~filled[row, column])
@@ -222,6 +226,7 @@ class SavedFace(Face):
             confidence,
             visibility,
             left_out=float(1 - (kept & ~filled & space.valid).sum() / max(space.valid.sum(), 1)),
+            uncertainty=None if sigma is None else np.nan_to_num(sigma),
         )
 
     @cached_property

@@ -26,6 +26,8 @@ GRID = 250
 
 # Largest side of the pictures, pixels.
 _RELIEF, _COLOR, _FALSE_COLOR = 1024, 1024, 512
+# Shadings of the measured surface alone, where there are such.
+_FALSE_COLORS = ("confidence", "uncertainty", "error")
 
 
 def face_view(
@@ -54,7 +56,7 @@ def face_surfaces(face: Face, reduced: ReducedSurface | None) -> list[TurnableSu
     if reduced is not None:
         mesh = _turned(reduced.mesh, rotation, center)
         relief = _picture(reduced.relief, rotation)
-        surfaces.insert(0, TurnableSurface("measured surface", mesh, [*names, "confidence", "error"], relief))
+        surfaces.insert(0, TurnableSurface("measured surface", mesh, [*names, *_FALSE_COLORS], relief))
         if face.fine is not None and face.relief is not None:
             detailed = _picture(detailed_relief(face.fine, face.relief.height), rotation)
             surfaces.insert(1, TurnableSurface("with predicted relief", mesh, names, detailed))
@@ -77,6 +79,10 @@ def face_shadings(face: Face, errors: NDArray[np.float64] | None = None) -> list
         return shadings
     confidence = np.where(fine.kept, fine.confidence, np.nan)
     shadings.append(_false_color("confidence", confidence, (0, 1), "0: none, 1: the photos agree", "viridis"))
+    if fine.uncertainty is not None and fine.measured.any():
+        sigma = np.where(fine.measured, fine.uncertainty, np.nan)
+        limits = (0.0, round_limit(sigma))
+        shadings.append(_false_color("uncertainty", sigma, limits, "one standard deviation, mm", "turbo"))
     if errors is not None:
         limits = (0.0, round_limit(errors))
         values = vertex_map(fine.mesh, errors, len(fine.kept))

@@ -48,6 +48,10 @@ def write_result(folder: Path, face: Face, errors: NDArray[np.float64] | None = 
         write_exr(folder / "displacement.exr", millimetres, comment=comment)
         write_png(folder / "confidence.png", fine.confidence)
         write_png(folder / "measured.png", fine.measured.astype(np.float32))
+        if fine.uncertainty is not None:
+            sigma = np.where(fine.measured, fine.uncertainty, np.nan)
+            comment = "mm, one standard deviation along the normal, NaN where not measured"
+            write_exr(folder / "uncertainty.exr", sigma, comment=comment)
         if errors is not None:
             distance = vertex_map(fine.mesh, errors, len(fine.kept))
             write_exr(folder / "error.exr", distance, comment="mm to the true surface, NaN where unknown")
@@ -110,6 +114,8 @@ def write_record(
             "left_out": round(fine.left_out, 5),
             "filled": round(float(fine.filled.sum() / max(fine.kept.sum(), 1)), 5),
         }
+        if fine.uncertainty is not None and fine.measured.any():
+            record["uncertainty"] = summarize_uncertainty(fine.uncertainty[fine.measured])
     if face.texture is not None:
         record["texture"] = {"size": face.texture.size, "seen": round(float(face.texture.seen.mean()), 5)}
     if face.relief is not None:
@@ -131,3 +137,12 @@ def write_record(
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
     return {name: round(value, 5) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def summarize_uncertainty(sigma: NDArray[np.floating]) -> dict[str, float]:
+    """Median, mm, and shares within 0.1 and 0.2 mm of standard deviations (N,), N ≥ 1, mm."""
+    return {
+        "median_mm": round(float(np.median(sigma)), 4),
+        "within_0.1": round(float((sigma <= 0.1).mean()), 4),
+        "within_0.2": round(float((sigma <= 0.2).mean()), 4),
+    }

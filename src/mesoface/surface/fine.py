@@ -79,6 +79,7 @@ def fine_mesh(
     space: UVDSpace,
     kept: NDArray[np.bool_],
     measured: NDArray[np.bool_] | None = None,
+    uncertainty: NDArray[np.float32] | None = None,
     *,
     every_quad: bool = False,
 ) -> Mesh:
@@ -90,6 +91,7 @@ def fine_mesh(
         space: UVD space whose zero is the surface.
         kept: (H, H) texels to use.
         measured: (H, H) texels that were measured, for the vertices' flag; None: no flag.
+        uncertainty: (H, H) mm, for the vertices' own; None: they have none.
         every_quad: keep torn ones too, so that the mesh has no hole.
 
     Returns:
@@ -102,7 +104,9 @@ def fine_mesh(
     normals = surface_normals(space.position, space.normal).reshape(-1, 3)
     uv = texel_centers(space.size).reshape(-1, 2)
     flag = None if measured is None else measured.ravel()[used]
-    return Mesh(points[used], faces, uv[used], None, normals[used].astype(np.float64), measured=flag)
+    sigma = None if uncertainty is None else uncertainty.ravel()[used]
+    normal = normals[used].astype(np.float64)
+    return Mesh(points[used], faces, uv[used], None, normal, measured=flag, uncertainty=sigma)
 
 
 def find_torn(space: UVDSpace, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:

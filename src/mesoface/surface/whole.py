@@ -93,7 +93,8 @@ def _fine_surface(
     displacement = np.where(kept, displacement, 0)
     measured = kept & ~filled
     surface = replace(space, position=space.displaced(displacement))
-    mesh = fine_mesh(surface, kept, measured, every_quad=every_quad)
+    uncertainty = None if matched.uncertainty is None else np.where(measured, matched.uncertainty, 0)
+    mesh = fine_mesh(surface, kept, measured, uncertainty, every_quad=every_quad)
     return FineSurface(
         mesh=mesh,
         space=space,
@@ -103,6 +104,7 @@ def _fine_surface(
         confidence=np.where(measured, matched.confidence, 0),
         visibility=matched.visibility,
         left_out=float(1 - (measured & space.valid).sum() / max(space.valid.sum(), 1)),
+        uncertainty=uncertainty,
     )
 
 

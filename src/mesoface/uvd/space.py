@@ -174,6 +174,7 @@ class Match:
         used: (V,) their indices among the views that were given.
         notes: what was noticed about the views, one sentence each.
         checks: (V,) the figures behind them; empty where cameras were not checked.
+        uncertainty: (H, H) one standard deviation, mm, 0 where not measured; None where none was estimated.
     """
 
     space: UVDSpace
@@ -184,6 +185,7 @@ class Match:
     used: tuple[int, ...]
     notes: tuple[str, ...] = ()
     checks: tuple[ViewCheck, ...] = ()
+    uncertainty: NDArray[np.float32] | None = None
 
     def resized(self, valid: NDArray[np.bool_]) -> Match:
         """The same on maps of another size, ``valid`` (H, H) their mask."""
@@ -192,12 +194,16 @@ class Match:
             return self
         measured = resize_mask(self.measured, size) & valid
         seen = [cv2.resize(view, (size, size), interpolation=cv2.INTER_LINEAR) for view in self.visibility]
+        uncertainty = self.uncertainty
+        if uncertainty is not None:
+            uncertainty = np.where(measured, resize_map(uncertainty, self.measured, size), 0)
         return replace(
             self,
             space=self.space.resized(size, valid),
             measured=measured,
             confidence=np.where(measured, resize_map(self.confidence, None, size), 0),
             visibility=np.stack(seen) * valid,
+            uncertainty=uncertainty,
         )
 
 
@@ -214,6 +220,8 @@ class FineSurface:
         confidence: (H, H) float32 in [0, 1].
         visibility: (V, H, H) how well each used view sees each texel.
         left_out: share of the facial mask that was not measured.
+        uncertainty: (H, H) float32 mm, one standard deviation of the surface along its normal, 0 where it was
+            not measured; None where none was estimated.
     """
 
     mesh: Mesh
@@ -224,6 +232,7 @@ class FineSurface:
     confidence: NDArray[np.float32]
     visibility: NDArray[np.float32]
     left_out: float
+    uncertainty: NDArray[np.float32] | None = None
 
     @property
     def measured(self) -> NDArray[np.bool_]:

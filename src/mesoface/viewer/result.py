@@ -29,7 +29,7 @@ from mesoface.uvd.maps import sample_map
 RGB = NDArray[np.uint8]
 
 _LARGEST_PHOTO = 1280
-ShadingName = Literal["clay", "normals", "texture", "confidence", "error"]
+ShadingName = Literal["clay", "normals", "texture", "confidence", "uncertainty", "error"]
 UNIT = 0.001
 """A millimetre in the viewer's unit, the metre, whose near and far planes suit a face and its cameras."""
 _LARGEST_TEXTURE = 4096
@@ -43,11 +43,13 @@ class ViewedSurface:
         mesh: one UV a vertex, normals, mm.
         confidence: (N,) in [0, 1], or None.
         errors: (N,) distance to the true surface, mm, NaN where it does not count; or None.
+        uncertainty: (N,) one standard deviation, mm, NaN where it was not measured; or None.
     """
 
     mesh: Mesh
     confidence: NDArray[np.float32] | None
     errors: NDArray[np.float64] | None
+    uncertainty: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,8 @@ def read_result(
             errors = np.where(counted, np.abs(deviation.signed), np.nan)
         elif name == "fine" and face.errors is not None:  # those that the run measured
             errors = face.errors[texels_of(mesh, len(face.errors))].astype(np.float64)
-        surfaces[name] = ViewedSurface(mesh, confidence, errors)
+        sigma = None if mesh.uncertainty is None else np.where(mesh.uncertainty > 0, mesh.uncertainty, np.nan)
+        surfaces[name] = ViewedSurface(mesh, confidence, errors, sigma)
     progress("Surfaces", len(meshes), len(meshes))
     notes = [] if face.texture is not None else ["no texture: the run did not make one"]
     if all(surface.errors is None for surface in surfaces.values()):
@@ -150,6 +153,8 @@ def shadings(result: ViewedResult, surface: ViewedSurface) -> list[ShadingName]:
         names.append("texture")
     if surface.confidence is not None:
         names.append("confidence")
+    if surface.uncertainty is not None:
+        names.append("uncertainty")
     if surface.errors is not None:
         names.append("error")
     return names
@@ -190,6 +195,8 @@ def legend(surface: ViewedSurface, shading: ShadingName) -> RGB | None:
     """The colour bar of a false colour, None of the others."""
     if shading == "confidence":
         return legend_bar((0.0, 1.0), "1: the photos agree", "viridis")
+    if shading == "uncertainty" and surface.uncertainty is not None:
+        return legend_bar((0.0, round_limit(surface.uncertainty)), "one standard deviation, mm")
     if shading == "error" and surface.errors is not None:
         return legend_bar((0.0, round_limit(surface.errors)), "distance to the truth, mm")
     return None
@@ -202,5 +209,8 @@ def _colors(result: ViewedResult, surface: ViewedSurface, shading: ShadingName) 
     if shading == "confidence":
         assert surface.confidence is not None
         return colorize(surface.confidence, (0, 1), "viridis")
+    if shading == "uncertainty":
+        assert surface.uncertainty is not None
+        return colorize(surface.uncertainty, (0, round_limit(surface.uncertainty)))
     assert surface.errors is not None
     return colorize(surface.errors, (0, round_limit(surface.errors)))

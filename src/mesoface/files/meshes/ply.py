@@ -193,7 +193,7 @@ def _assemble(vertex: dict[str, _Column], face: dict[str, _Column]) -> Mesh:
             raise ValueError("the PLY faces' texcoord lists do not fit their vertex_indices lists")
         uv, uv_faces = wedges.values.astype(np.float64).reshape(-1, 2), corners
     normals, colors = stack("nx", "ny", "nz"), stack("red", "green", "blue")
-    measured = stack("measured")
+    measured, uncertainty = stack("measured"), stack("uncertainty")
     if colors is not None and vertex["red"].values.dtype.kind == "f" and colors.max(initial=0) <= 1:
         colors = colors * 255
     return Mesh(
@@ -204,13 +204,15 @@ def _assemble(vertex: dict[str, _Column], face: dict[str, _Column]) -> Mesh:
         None if normals is None else unit(normals),
         None if colors is None else np.clip(np.rint(colors), 0, 255).astype(np.uint8),
         None if measured is None else measured[:, 0] != 0,
+        None if uncertainty is None else uncertainty[:, 0],
     )
 
 
 def write_ply(path: str | os.PathLike[str], mesh: Mesh) -> None:
     """Write binary little-endian PLY: float32 positions, and normals, ``s t`` UVs, uint8 colours if any.
 
-    Vertices of a mesh that knows which of them were measured have the property ``measured``, 1 or 0.
+    Vertices of a mesh that knows which of them were measured have the property ``measured``, 1 or 0; those of
+    a mesh with uncertainties have ``uncertainty``, float32 mm, 0 where none is known.
 
     PLY knows UVs per vertex only, so vertices on a UV seam are written once for each of their UVs.
 
@@ -223,6 +225,8 @@ def write_ply(path: str | os.PathLike[str], mesh: Mesh) -> None:
     groups = [("float", "<f4", ("x", "y", "z"), vertices), ("float", "<f4", ("nx", "ny", "nz"), mesh.normals)]
     groups += [("float", "<f4", ("s", "t"), mesh.uv), ("uchar", "u1", ("red", "green", "blue"), mesh.colors)]
     groups += [("uchar", "u1", ("measured",), None if mesh.measured is None else mesh.measured[:, None])]
+    sigma = None if mesh.uncertainty is None else mesh.uncertainty[:, None]
+    groups += [("float", "<f4", ("uncertainty",), sigma)]
     header, layout = [f"element vertex {len(vertices)}"], []
     for kind, dtype, names, values in groups:
         if values is not None:
