@@ -36,12 +36,12 @@ from mesoface.lab.synthesis.capture import synthesize
 from mesoface.lab.synthesis.settings import SynthesisSettings
 from mesoface.matching.cascade import choose_matcher, match
 from mesoface.matching.openings import match_openings
-from mesoface.matching.refinement import refine_with_evidence
+from mesoface.matching.refinement import refine_with_evidence, refined_size
 from mesoface.matching.uncertainty import COEFFICIENTS, describe_openings, describe_texels
 from mesoface.pipeline import find_face
 from mesoface.uvd.maps import bounding_box, erode
+from mesoface.uvd.photos import typical_footprint
 from mesoface.uvd.space import build_uvd_space
-from mesoface.uvd.visibility import pixel_footprint
 
 Array = NDArray[np.float32]
 
@@ -144,11 +144,12 @@ def measure_case(
     found = match(
         lambda size: build_uvd_space(base, facial, size), views, matcher, occluder=base.select_faces(~facial)
     )
+    found = found.resized(topology.facial_mask(refined_size(found, "default")))
     return sample_match(found, base, facial, closing, matcher, truth)
 
 
 def sample_match(found, base, facial, closing, matcher, truth: Mesh) -> dict[str, Array]:
-    """See :func:`measure_case`; ``found`` is from the cascade."""
+    """See :func:`measure_case`; ``found`` is from the cascade, on the maps to be refined."""
     refined, evidence = refine_with_evidence(found)
     whole = match_openings(refined, base, facial, closing, matcher) if closing is not None else refined
     part, texel = bounding_box(found.space.valid), found.space.texel_mm
@@ -161,7 +162,8 @@ def sample_match(found, base, facial, closing, matcher, truth: Mesh) -> dict[str
     opening = whole.measured & ~found.space.valid
     if opening.any():
         where = _sampled(opening)
-        footprint = float(np.median(pixel_footprint(found.views, found.space.position[inside].mean(0))))
+        cameras = [view.camera for view in found.views]
+        footprint = typical_footprint(cameras, found.space.position[inside].mean(0))
         out["opening_error"] = _errors(surface, whole.space.position[where])
         # The skin's uncertainty is known only once the fit is: see fit().
         described = describe_openings(whole.confidence, max(footprint, texel), 1.0)
