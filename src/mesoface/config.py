@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from mesoface.errors import MesofaceError
 
 Preset = Literal["fast", "default", "best", "paper"]
-Matcher = Literal["ncc", "learned"]
+Matcher = Literal["learned", "ncc"]
 Until = Literal["base", "fine"]
 Holes = Literal["fill", "keep"]
 Meso = Literal["learned", "shading", "off"]
@@ -115,10 +115,10 @@ class Settings(BaseModel, extra="forbid", frozen=True, protected_namespaces=()):
         metavar="generic|ict|PATH",
     )
     matcher: Matcher = option(
-        "ncc",
-        "How photos are compared before the refinement over all of them. ncc: by normalised "
-        "cross-correlation. learned: at the finest level by a network too; it takes several times as long. "
-        "--preset paper has its own.",
+        "learned",
+        "How photos are compared before the refinement over all of them. learned: by correlation, and at the "
+        "finest level by a network. ncc: by correlation alone, up to 512² if there are more than six photos, in "
+        "half the memory. --preset paper has its own.",
         panel=METHOD,
     )
     device: Device = option("auto", "Where matching runs; auto takes a GPU if there is one.", panel=METHOD)

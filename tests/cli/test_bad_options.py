@@ -19,7 +19,7 @@ OPTIONS = {
     "--matcher ncc --weights nowhere": ("nowhere", "ncc matcher"),
     "--memory 3": ("--memory", "16"),
     "--until x": ("until", "'base' or 'fine'"),
-    "--matcher y": ("matcher", "'ncc' or 'learned'"),
+    "--matcher y": ("matcher", "'learned' or 'ncc'"),
     "--holes patch": ("holes", "'fill' or 'keep'"),
     "--device tpu": ("device", "'auto', 'cpu' or 'cuda'"),
     "--scale 0": ("scale", "greater than 0"),

@@ -229,7 +229,7 @@ def test_evaluate_says_what_is_missing_and_what_is_for_halves_only(sheets, refus
     assert "--halves CAPTURE" in refused("PREDICTION and TRUTH missing", "evaluate")
     refused("TRUTH missing", "evaluate", ours)
     refused("--out is for --halves", "evaluate", ours, truth, "--out", place / "out")
-    refused("--matcher is for --halves", "evaluate", ours, truth, "--matcher", "learned")
+    refused("--matcher is for --halves", "evaluate", ours, truth, "--matcher", "ncc")
     refused("--memory is for --halves", "evaluate", ours, truth, "--memory", 512)
 
 
