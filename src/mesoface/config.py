@@ -117,8 +117,8 @@ class Settings(BaseModel, extra="forbid", frozen=True, protected_namespaces=()):
     matcher: Matcher = option(
         "learned",
         "How photos are compared before the refinement over all of them. learned: by correlation, and at the "
-        "finest level by a network. ncc: by correlation alone, up to 512² if there are more than six photos, in "
-        "half the memory. --preset paper has its own.",
+        "finest level by a network. ncc: by correlation alone, up to 512² if there are more than six photos, "
+        "in half the memory. --preset paper has its own.",
         panel=METHOD,
     )
     device: Device = option("auto", "Where matching runs; auto takes a GPU if there is one.", panel=METHOD)
