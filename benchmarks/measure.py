@@ -19,7 +19,7 @@ from rows import Row
 from mesoface.captures.formats import colmap
 from mesoface.evaluation import evaluate, points_to_mesh
 from mesoface.files.meshes import read_mesh
-from mesoface.results.comparison import cheek_bands, face_uncertainty
+from mesoface.results.comparison import cheek_bands, face_uncertainty, measured_mesh
 from mesoface.results.face import load_face
 
 COMMAND = Path(sys.executable).with_name("mesoface")
@@ -117,7 +117,9 @@ def _reconstruction_result(row: Row, out: Path) -> dict[str, Any]:
     face = load_face(out)
     if row.truth is None:
         points = colmap.read_points(row.capture, max_error=MAX_ERROR_PX, min_track=MIN_TRACK)
-        return found | {"evaluation": points_to_mesh(points * run["mm_per_unit"], face.surface).to_dict()}
+        # What was filled says nothing about the measurement, as elsewhere.
+        distances = points_to_mesh(points * run["mm_per_unit"], measured_mesh(face))
+        return found | {"evaluation": distances.to_dict()}
     evaluation = evaluate(face.surface, read_mesh(row.truth), region=face.region)
     uncertainty = face_uncertainty(face, evaluation)
     found |= {
