@@ -5,13 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mesoface.matching import consensus
+from mesoface.matching import consensus, passes
 from mesoface.matching.consensus import TANGENT_MM
 from mesoface.matching.ncc import look_up_pixels, project_texels
 from mesoface.uvd.maps import blur_masked, blur_wide
 from mesoface.uvd.space import surface_normals
 
-_EVEN_MM, _FULL, _NONE, _HUBER = consensus._EVEN_MM, consensus._FULL, consensus._NONE, consensus._HUBER
+_EVEN_MM, _FULL, _NONE, _HUBER = consensus._EVEN_MM, passes.FULL, passes.NONE, consensus._HUBER
 
 
 def compare_views(space, texel_mm, photos, sees, bands, signs):

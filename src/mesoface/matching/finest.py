@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mesoface.captures.capture import View
 from mesoface.files.images import LUMA
-from mesoface.matching.refinement import Photo, refine
+from mesoface.matching.consensus import Photo
+from mesoface.matching.refinement import refine
 from mesoface.running.progress import ProgressCallback, silent
 from mesoface.uvd.maps import resize_mask
 from mesoface.uvd.photos import face_photo, file_camera, straighten, typical_footprint
