@@ -1,7 +1,8 @@
 """The compiled passes over texels and views behind :mod:`mesoface.matching.consensus`, in the order they run.
 
-All release the interpreter's lock, and all but the first work on some rows alone, so that threads can share
-them. Maps are float32; those of views are (V, H, W). Sums over blocks of ``unit`` × ``unit`` texels are added to.
+All release the interpreter's lock. The first takes one view, the others some rows, so that threads can share
+them. Maps are float32; those of views are (V, H, W). Sums over blocks of ``unit`` × ``unit`` texels are
+added to.
 """
 
 from __future__ import annotations
